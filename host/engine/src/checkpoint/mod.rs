@@ -1,0 +1,29 @@
+//! Checkpoints: Hugging Face folders in and out.
+//!
+//! | file | does |
+//! |---|---|
+//! | [`folder`] | opens a model folder: its JSON files, its weight files, its label names |
+//! | [`hub`] | turns `model_name` into a folder, downloading it into the hub's cache when need be |
+//! | [`weights`] | reads and checks safetensors files |
+//! | [`load`] | copies weights into a model's parameters, and tells what fitted |
+//! | [`save`] | writes a model folder |
+//! | [`state`] | the training state beside a model |
+//! | [`store`] | the folder of checkpoints of a run: best-k, last, the second copy |
+//! | `atomic` | folders and files that appear whole or not at all |
+
+mod atomic;
+pub mod folder;
+pub mod hub;
+pub mod load;
+pub mod save;
+pub mod state;
+pub mod store;
+pub mod weights;
+
+pub use folder::{CONFIG, ModelFolder, PREPROCESSOR};
+pub use hub::{HubOptions, Progress, Resolved};
+pub use load::{LoadPolicy, LoadReport, load_into};
+pub use save::{ModelParts, save_model};
+pub use state::TrainingState;
+pub use store::{Checkpoints, Found, Keep, Saved, Stamp, latest_valid};
+pub use weights::Weights;

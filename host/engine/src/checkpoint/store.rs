@@ -1,0 +1,354 @@
+//! The checkpoints of a run: the k best, the last, and a second copy elsewhere.
+//!
+//! ```text
+//! ROOT/epoch-003-step-000120/   a model folder, training_state/ and the marker
+//! ROOT/best -> epoch-003-step-000120
+//! ROOT/last -> epoch-004-step-000160
+//! ```
+//! A checkpoint's metric is in its marker, so the list of the best is always what is really on the disk.
+
+use super::atomic::{self, cannot_save, remove_folder, replace_folder, replace_link};
+use super::folder::read_json;
+use super::save::{ModelParts, write_json, write_model};
+use super::state::TrainingState;
+use super::weights::Weights;
+use cvhost::config::MonitorMode;
+use cvhost::error::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The marker of a complete checkpoint, written last.
+pub const COMPLETE: &str = "complete.json";
+const BEST: &str = "best";
+const LAST: &str = "last";
+
+/// When a checkpoint was made, and how good it is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Epochs done.
+    pub epoch: u64,
+    /// Optimizer steps done.
+    pub step: u64,
+    /// The monitored metric; `None` (or not finite) ranks last.
+    pub value: Option<f64>,
+}
+
+impl Stamp {
+    /// The name of the checkpoint's folder.
+    pub fn name(&self) -> String {
+        format!("epoch-{:03}-step-{:06}", self.epoch, self.step)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    #[serde(flatten)]
+    stamp: Stamp,
+    /// Goes up with every save into the same root.
+    serial: u64,
+    /// Path in the folder, and bytes, of every file.
+    files: BTreeMap<String, u64>,
+}
+
+/// Which checkpoints stay.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// How many of the best; `None`: all. The last one always stays too.
+    pub best: Option<usize>,
+    pub mode: MonitorMode,
+}
+
+impl Keep {
+    /// From `training.save_top_k`, where -1 means all.
+    pub fn top_k(k: i32, mode: MonitorMode) -> Keep {
+        Keep {
+            best: usize::try_from(k).ok(),
+            mode,
+        }
+    }
+}
+
+/// A complete checkpoint on the disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    pub path: PathBuf,
+    pub stamp: Stamp,
+    serial: u64,
+}
+
+/// What a save did.
+#[derive(Debug)]
+pub struct Saved {
+    pub path: PathBuf,
+    /// Whether it is the best so far.
+    pub is_best: bool,
+    /// What went wrong without harm to the checkpoint itself: the second copy, a link, an old folder that can't be removed.
+    pub warnings: Vec<String>,
+}
+
+/// Saves, ranks and prunes the checkpoints of one run. Only one process may hold it.
+#[derive(Debug)]
+pub struct Checkpoints {
+    root: PathBuf,
+    mirror: Option<PathBuf>,
+    keep: Keep,
+    /// What an interrupted save had left, and what was done about it: a line each.
+    pub cleaned: Vec<String>,
+}
+
+impl Checkpoints {
+    /// Makes the folders and cleans up behind an interrupted save. `mirror` gets a second copy of everything.
+    pub fn new(root: PathBuf, mirror: Option<PathBuf>, keep: Keep) -> Result<Checkpoints> {
+        let mut cleaned = Vec::new();
+        for folder in std::iter::once(&root).chain(&mirror) {
+            fs::create_dir_all(folder).map_err(|e| cannot_save("create the folder", folder, &e))?;
+            cleaned.extend(atomic::clean(folder)?);
+        }
+        Ok(Checkpoints {
+            root,
+            mirror,
+            keep,
+            cleaned,
+        })
+    }
+
+    /// Saves a checkpoint named after its stamp, points `last` and `best`, and removes what is no longer to be kept.
+    ///
+    /// # Errors
+    /// The checkpoint could not be written; those saved before are untouched. Trouble with the second copy is a warning.
+    pub fn save(&self, stamp: Stamp, parts: &ModelParts<'_>, state: Option<&TrainingState>) -> Result<Saved> {
+        let path = self.root.join(stamp.name());
+        let serial = 1 + list(&self.root)?.iter().map(|f| f.serial).max().unwrap_or(0);
+        replace_folder(&path, |temporary| {
+            write_model(temporary, parts)?;
+            if let Some(state) = state {
+                state.write(temporary)?;
+            }
+            let mut files = BTreeMap::new();
+            sizes(temporary, "", &mut files)?;
+            let marker = serde_json::to_value(Marker { stamp, serial, files })
+                .map_err(|e| Error::failed(format!("JSON: {e}")))?;
+            write_json(&temporary.join(COMPLETE), &marker)
+        })?;
+        let mut warnings = Vec::new();
+        if let Some(mirror) = &self.mirror {
+            let copied = replace_folder(&mirror.join(stamp.name()), |temporary| {
+                copy_tree(&path, temporary)
+            });
+            if let Err(error) = copied {
+                warnings.push(format!("the second copy failed: {error}"));
+            }
+        }
+        let best = self.best()?;
+        for root in std::iter::once(&self.root).chain(&self.mirror) {
+            self.tidy(root, &stamp.name(), &mut warnings);
+        }
+        Ok(Saved {
+            is_best: best.is_some_and(|b| b.path == path),
+            path,
+            warnings,
+        })
+    }
+
+    /// The best checkpoint that has a metric; of equals the older one.
+    pub fn best(&self) -> Result<Option<Found>> {
+        Ok(self
+            .ranked(&self.root)?
+            .into_iter()
+            .next()
+            .filter(|f| f.stamp.value.is_some_and(f64::is_finite)))
+    }
+
+    /// All complete checkpoints in the root, oldest first: a run that doesn't resume should find none.
+    pub fn existing(&self) -> Result<Vec<Found>> {
+        list(&self.root)
+    }
+
+    /// The newest checkpoint that is whole, in the root or else in the second copy, and a line for each that is not.
+    pub fn latest_valid(&self) -> Result<(Option<Found>, Vec<String>)> {
+        let roots: Vec<&Path> = std::iter::once(&self.root)
+            .chain(&self.mirror)
+            .map(PathBuf::as_path)
+            .collect();
+        latest_valid(&roots)
+    }
+
+    /// Best first.
+    fn ranked(&self, root: &Path) -> Result<Vec<Found>> {
+        let mut found = list(root)?;
+        found.sort_by(|a, b| {
+            compare(a.stamp.value, b.stamp.value, self.keep.mode).then(a.serial.cmp(&b.serial))
+        });
+        Ok(found)
+    }
+
+    /// Links and pruning in one root; nothing here may fail a run.
+    fn tidy(&self, root: &Path, last: &str, warnings: &mut Vec<String>) {
+        let ranked = match self.ranked(root) {
+            Ok(ranked) => ranked,
+            Err(error) => return warnings.push(error.to_string()),
+        };
+        let name = |found: &Found| found.path.file_name().map(PathBuf::from).unwrap_or_default();
+        let scored = |found: &&Found| found.stamp.value.is_some_and(f64::is_finite);
+        let best = ranked.first().filter(scored).map(name);
+        let mut tell = |result: Result<()>| warnings.extend(result.err().map(|e| e.to_string()));
+        if root.join(last).is_dir() {
+            tell(replace_link(&root.join(LAST), Path::new(last)));
+        }
+        let mut kept_best = 0;
+        for found in &ranked {
+            let keeps = self.keep.best.is_none_or(|k| scored(&found) && kept_best < k);
+            if keeps {
+                kept_best += 1;
+            } else if name(found) != Path::new(last) {
+                tell(remove_folder(&found.path));
+            }
+        }
+        match best {
+            Some(best) if root.join(&best).is_dir() => tell(replace_link(&root.join(BEST), &best)),
+            _ if fs::symlink_metadata(root.join(BEST)).is_ok_and(|m| m.is_symlink()) => {
+                tell(
+                    fs::remove_file(root.join(BEST)).map_err(|e| cannot_save("remove", &root.join(BEST), &e)),
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The newest whole checkpoint below any of the roots, earlier roots preferred, and a line for each that was skipped
+/// because it is broken. Roots that don't exist count as empty.
+pub fn latest_valid(roots: &[&Path]) -> Result<(Option<Found>, Vec<String>)> {
+    let mut found = Vec::new();
+    let mut skipped = Vec::new();
+    for root in roots {
+        for path in candidates(root)? {
+            match read_marker(&path) {
+                Ok(marker) => found.push((
+                    Found {
+                        path,
+                        stamp: marker.stamp,
+                        serial: marker.serial,
+                    },
+                    marker.files,
+                )),
+                Err(error) => skipped.push(format!("{} is not complete: {error}", path.display())),
+            }
+        }
+    }
+    // The sort keeps the order of the roots for equal serials.
+    found.sort_by_key(|(found, _)| std::cmp::Reverse(found.serial));
+    for (found, files) in found {
+        match check(&found.path, &files) {
+            Ok(()) => return Ok((Some(found), skipped)),
+            Err(error) => skipped.push(format!("{} is damaged: {error}", found.path.display())),
+        }
+    }
+    Ok((None, skipped))
+}
+
+/// Smaller is better ranked; without a finite value comes last.
+fn compare(a: Option<f64>, b: Option<f64>, mode: MonitorMode) -> Ordering {
+    let finite = |v: Option<f64>| v.filter(|v| v.is_finite());
+    match (finite(a), finite(b)) {
+        (Some(a), Some(b)) if mode == MonitorMode::Max => b.total_cmp(&a),
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        (a, b) => b.is_some().cmp(&a.is_some()),
+    }
+}
+
+/// The complete checkpoints in a root, oldest first.
+fn list(root: &Path) -> Result<Vec<Found>> {
+    let mut found: Vec<Found> = candidates(root)?
+        .into_iter()
+        .filter_map(|path| {
+            let marker = read_marker(&path).ok()?;
+            Some(Found {
+                path,
+                stamp: marker.stamp,
+                serial: marker.serial,
+            })
+        })
+        .collect();
+    found.sort_by_key(|f| f.serial);
+    Ok(found)
+}
+
+/// The folders in a root that are named like checkpoints; links are not followed.
+fn candidates(root: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(Kind::Input, "list", root, &e)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries.flatten() {
+        let named = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|n| n.starts_with("epoch-") && n.contains("-step-"));
+        if named && entry.file_type().is_ok_and(|t| t.is_dir()) {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read_marker(folder: &Path) -> Result<Marker> {
+    let path = folder.join(COMPLETE);
+    serde_json::from_value(read_json(&path)?).map_err(|e| Error::input(format!("{}: {e}", path.display())))
+}
+
+/// Every file has its size, and the headers of the tensors are sound.
+fn check(folder: &Path, files: &BTreeMap<String, u64>) -> Result<()> {
+    for (name, size) in files {
+        let path = folder.join(name);
+        let found = fs::metadata(&path)
+            .map_err(|e| Error::io(Kind::Input, "read", &path, &e))?
+            .len();
+        if found != *size {
+            return Err(Error::input(format!(
+                "{name} has {found} bytes instead of {size}"
+            )));
+        }
+        if name.ends_with(".safetensors") {
+            Weights::open(&[path])?;
+        }
+    }
+    Ok(())
+}
+
+fn sizes(folder: &Path, prefix: &str, files: &mut BTreeMap<String, u64>) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|e| cannot_save("list", folder, &e))? {
+        let entry = entry.map_err(|e| cannot_save("list", folder, &e))?;
+        let about = entry.metadata().map_err(|e| cannot_save("list", folder, &e))?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if about.is_dir() {
+            sizes(&entry.path(), &format!("{name}/"), files)?;
+        } else {
+            files.insert(name, about.len());
+        }
+    }
+    Ok(())
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).map_err(|e| cannot_save("list", from, &e))? {
+        let entry = entry.map_err(|e| cannot_save("list", from, &e))?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            fs::create_dir(&target).map_err(|e| cannot_save("create the folder", &target, &e))?;
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target).map_err(|e| cannot_save("write", &target, &e))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

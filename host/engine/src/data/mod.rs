@@ -1,0 +1,24 @@
+//! From records to batches: decode, augment, prepare, collate, and do it ahead of time on other threads.
+//!
+//! The way of one sample: [`Source::record`] → [`decode`] → [`augment`] (by role alone, training only) → `Input::prepare`,
+//! which writes into its slot of the padded batch → [`HostBatch`]. The [`Loader`] makes whole batches on its threads and
+//! hands them out in an order that only seed and epoch decide.
+//!
+//! Invariants: nothing here knows a task or a model family; torch is touched in [`HostBatch::to_batch`] alone, which the
+//! trainer's thread calls; a record's own targets leave untouched, beside the prepared ones.
+
+pub mod augment;
+mod buffer;
+mod collate;
+mod decode;
+mod loader;
+mod orientation;
+mod random;
+mod source;
+#[cfg(test)]
+mod testing;
+
+pub use collate::{HostBatch, HostItem, collate};
+pub use decode::decode;
+pub use loader::{Batches, Loader, LoaderOptions};
+pub use source::{Source, from_plugin};

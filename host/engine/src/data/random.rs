@@ -1,0 +1,73 @@
+//! Random numbers that only seed, epoch and record decide, whichever thread draws them and whichever version of cvhost.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+/// A stream of random numbers. How numbers are made of the generator's bits is written out here, since a resumed run must
+/// draw the same from a later version, too.
+pub struct Random(ChaCha8Rng);
+
+impl Random {
+    /// The stream of a record in an epoch; [`Random::ORDER`] is the one that shuffles the epoch.
+    pub fn new(seed: u64, epoch: u64, stream: u64) -> Self {
+        let mut key = [0u8; 32];
+        for (part, value) in key.chunks_exact_mut(8).zip([seed, epoch, stream, 0]) {
+            part.copy_from_slice(&value.to_le_bytes());
+        }
+        Random(ChaCha8Rng::from_seed(key))
+    }
+
+    pub const ORDER: u64 = u64::MAX;
+
+    /// From 0 up to, not including, `count`; 0 where `count` is 0. The bias is below 2^-32 for counts below 2^32.
+    pub fn below(&mut self, count: usize) -> usize {
+        ((u128::from(self.0.next_u64()) * count as u128) >> 64) as usize
+    }
+
+    /// Evenly from `low` up to, not including, `high`.
+    pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
+        let unit = (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        low + (high - low) * unit
+    }
+
+    /// True with the given probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        self.uniform(0.0, 1.0) < probability
+    }
+
+    /// Puts a list into random order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
+        for last in (1..list.len()).rev() {
+            let other = self.below(last + 1);
+            list.swap(last, other);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs that were interrupted depend on these numbers: a change here breaks their resume.
+    #[test]
+    fn the_order_of_a_seed_never_changes() {
+        let mut list: Vec<u32> = (0..8).collect();
+        Random::new(42, 3, Random::ORDER).shuffle(&mut list);
+        assert_eq!(list, ORDER_OF_42_3);
+    }
+
+    const ORDER_OF_42_3: [u32; 8] = [0; 8];
+
+    #[test]
+    fn numbers_stay_in_their_range_and_differ_by_epoch_and_record() {
+        let mut random = Random::new(1, 2, 3);
+        assert!((0..1000).all(|_| random.below(7) < 7));
+        assert!((0..1000).map(|_| random.uniform(-2.0, 3.0)).all(|v| (-2.0..3.0).contains(&v)));
+        assert!((0..100).all(|_| random.chance(1.0) && !random.chance(0.0)));
+        let first = |seed, epoch, stream| Random::new(seed, epoch, stream).uniform(0.0, 1.0);
+        assert_eq!(first(1, 2, 3), first(1, 2, 3));
+        assert_ne!(first(1, 2, 3), first(1, 2, 4));
+        assert_ne!(first(1, 2, 3), first(1, 3, 3));
+        assert_ne!(first(1, 2, 3), first(2, 2, 3));
+    }
+}

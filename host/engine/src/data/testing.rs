@@ -1,0 +1,80 @@
+//! A made-up input side and pictures for the tests of this folder.
+
+use cvhost_plugin_api::abi::{Input, Input_TO, InputBox};
+use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
+use cvhost_plugin_api::abi_stable::std_types::{RResult, RString, RVec};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, Fields, Meta, Picture, Prepared, Role, Sample, Shape};
+use cvhost_plugin_api::error::{AbiResult, PluginError};
+
+/// Gives pixels as f32 `[3, H, W]` in the picture's own size, and hands all fields on.
+pub struct Plain {
+    pub rules: Vec<CollateRule>,
+}
+
+impl Plain {
+    /// Padded pixels, and `boxes` and `class_labels` end to end.
+    pub fn padded() -> Self {
+        let rules = vec![
+            CollateRule::pad("pixel_values", "pixel_mask"),
+            CollateRule::ragged("boxes"),
+            CollateRule::ragged("class_labels"),
+        ];
+        Plain { rules }
+    }
+
+    pub fn boxed(self) -> InputBox {
+        Input_TO::from_value(self, TD_Opaque)
+    }
+}
+
+impl Input for Plain {
+    fn shape(&self, width: u32, height: u32, _train: bool) -> AbiResult<Shape> {
+        if width == 13 {
+            return RResult::RErr(PluginError::data("thirteen wide"));
+        }
+        let dims = vec![3, u64::from(height), u64::from(width)];
+        RResult::ROk(Shape { name: "pixel_values".into(), dtype: DType::F32, dims: dims.into() })
+    }
+
+    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> AbiResult<Prepared> {
+        let picture = &sample.pictures[0];
+        for channel in 0..3 {
+            for y in 0..picture.height {
+                let row = out.row_mut::<f32>(&[channel, u64::from(y)]).unwrap();
+                for (x, value) in row.iter_mut().enumerate() {
+                    *value = f32::from(picture.pixel(x as u32, y).unwrap()[channel as usize]);
+                }
+            }
+        }
+        let (width, height) = (picture.width, picture.height);
+        RResult::ROk(Prepared {
+            fields: sample.fields.clone(),
+            meta: Meta { width, height, input_width: width, input_height: height, ..Default::default() },
+        })
+    }
+
+    fn collate(&self) -> RVec<CollateRule> {
+        self.rules.clone().into()
+    }
+
+    fn config_json(&self) -> AbiResult<RString> {
+        RResult::ROk("{}".into())
+    }
+}
+
+/// A picture whose every pixel differs from its neighbours.
+pub fn pattern(width: u32, height: u32) -> Picture {
+    let mut picture = Picture::filled(width, height, [0; 3]);
+    for y in 0..height {
+        for x in 0..width {
+            picture.set_pixel(x, y, [(x * 7 % 256) as u8, (y * 5 % 256) as u8, ((x + y * 3) % 256) as u8]);
+        }
+    }
+    picture
+}
+
+/// Boxes xyxy and their labels.
+pub fn detections(boxes: &[[f64; 4]], labels: &[i64]) -> Fields {
+    use cvhost_plugin_api::data::Array;
+    Fields::new().with("boxes", Role::BOXES, Array::rows(boxes)).with("class_labels", Role::COLUMN, Array::vector(labels))
+}

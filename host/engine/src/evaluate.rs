@@ -1,0 +1,151 @@
+//! One evaluation: every batch of a split through the model, and the task's metrics over all of it.
+
+use crate::data::{HostBatch, Loader};
+use crate::error::checked;
+use crate::interrupt;
+use crate::network::{Forward, Network};
+use crate::progress::Pass;
+use cvhost::error::{Error, Result};
+use cvhost_plugin_api::abi::EvaluatorBox;
+use cvhost_plugin_api::abi_stable::std_types::RSlice;
+use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, Report, StepContext};
+use serde_json::Value;
+use tch::no_grad;
+
+/// How an evaluation is made.
+pub struct EvaluateOptions<'a> {
+    /// For the progress: `val`, `test`.
+    pub label: &'a str,
+    /// Steps and epochs so far, for the model.
+    pub step: u64,
+    pub epoch: u64,
+    /// For `finish`: never a score threshold, which ruins metrics.
+    pub finish: Value,
+    /// Called with each picture's index, meta and predictions: for pictures and files.
+    pub each: Option<&'a mut dyn FnMut(u64, &Meta, &Fields) -> Result<()>>,
+}
+
+/// What an evaluation found.
+pub struct Evaluation {
+    pub report: Report,
+    /// The mean loss over the pictures.
+    pub loss: f64,
+    /// The mean of each part of the loss, by name.
+    pub parts: Vec<(String, f64)>,
+    pub pictures: usize,
+}
+
+/// Evaluates a network on all batches of a loader.
+pub fn evaluate(
+    network: &mut Network,
+    loader: &Loader,
+    mut evaluator: EvaluatorBox,
+    mut options: EvaluateOptions<'_>,
+) -> Result<Evaluation> {
+    let pass = Pass::new(options.label, loader.batches() as u64, 0);
+    let mut means = Means::default();
+    for batch in loader.epoch(0, 0) {
+        if interrupt::requested() {
+            return Err(interrupt::error());
+        }
+        let host_batch = batch?;
+        let batch = host_batch.to_batch(network.device())?;
+        let forward = no_grad(|| forward(network, &batch, &options))?;
+        let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &options.finish))?;
+        means.add(&forward, host_batch.metas.len());
+        update(&mut evaluator, &host_batch, &predictions)?;
+        if let Some(each) = options.each.as_mut() {
+            for (meta, prediction) in host_batch.metas.iter().zip(&predictions) {
+                each(meta.index, meta, prediction)?;
+            }
+        }
+        pass.step(|| format!("loss {:.3}", means.loss()));
+    }
+    let report = checked(evaluator.compute())?;
+    Ok(Evaluation { report, loss: means.loss(), parts: means.parts(), pictures: means.pictures })
+}
+
+fn forward(network: &mut Network, batch: &Batch, options: &EvaluateOptions<'_>) -> Result<Forward> {
+    let context = StepContext {
+        mode: Mode::EVAL,
+        step: options.step,
+        epoch: options.epoch,
+        normalisers: network.normalisers(batch)?,
+    };
+    network.forward(batch, &context)
+}
+
+fn update(evaluator: &mut EvaluatorBox, batch: &HostBatch, predictions: &[Fields]) -> Result<()> {
+    let ids: Vec<u64> = batch.metas.iter().map(|m| m.index).collect();
+    checked(evaluator.update(
+        RSlice::from_slice(&ids),
+        RSlice::from_slice(predictions),
+        RSlice::from_slice(&batch.targets),
+    ))
+}
+
+/// Means over pictures of the loss and its parts.
+#[derive(Default)]
+pub struct Means {
+    pictures: usize,
+    loss: f64,
+    parts: Vec<(String, f64)>,
+}
+
+impl Means {
+    /// Adds a batch's loss; this waits for the device.
+    pub fn add(&mut self, forward: &Forward, pictures: usize) {
+        let weight = pictures as f64;
+        self.pictures += pictures;
+        self.loss += weight * forward.loss.as_ref().map_or(0.0, |l| l.double_value(&[]));
+        for (name, value) in &forward.parts {
+            let value = weight * value.double_value(&[]);
+            match self.parts.iter_mut().find(|(n, _)| n == name) {
+                Some((_, sum)) => *sum += value,
+                None => self.parts.push((name.clone(), value)),
+            }
+        }
+    }
+
+    /// The mean loss; NaN before the first batch.
+    pub fn loss(&self) -> f64 {
+        self.loss / self.pictures as f64
+    }
+
+    pub fn parts(&self) -> Vec<(String, f64)> {
+        self.parts.iter().map(|(name, sum)| (name.clone(), sum / self.pictures as f64)).collect()
+    }
+}
+
+impl Evaluation {
+    /// Metrics with the split's prefix, in the report's order, behind the loss and its parts. NaN (a class without
+    /// examples) is left out.
+    pub fn named(&self, split: &str) -> serde_json::Map<String, Value> {
+        let loss = [("loss".to_owned(), self.loss)];
+        let scalars = self.report.scalars.iter().map(|s| (s.name.to_string(), s.value));
+        loss.into_iter()
+            .chain(self.parts.iter().cloned())
+            .chain(scalars)
+            .filter(|(_, value)| value.is_finite())
+            .map(|(name, value)| (format!("{split}_{name}"), Value::from(value)))
+            .collect()
+    }
+
+    /// Writes the files that the task made of its predictions.
+    pub fn write_artifacts(&self, folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
+        let kind = cvhost::error::Kind::Failed;
+        let mut written = Vec::new();
+        for artifact in &self.report.artifacts {
+            let name = artifact.file_name.as_str();
+            if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+                return Err(Error::failed(format!("the task plugin asked to write a file named {name:?}"))
+                    .with_expected("a plain file name"));
+            }
+            let path = folder.join(name);
+            std::fs::create_dir_all(folder).map_err(|e| Error::io(kind, "create the folder", folder, &e))?;
+            std::fs::write(&path, &artifact.bytes).map_err(|e| Error::io(kind, "write", &path, &e))?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+}

@@ -1,0 +1,20 @@
+//! Trains, evaluates and predicts with plugins on libtorch.
+
+pub mod checkpoint;
+pub mod data;
+pub mod error;
+pub mod evaluate;
+pub mod interrupt;
+pub mod loggers;
+pub mod network;
+pub mod pictures;
+pub mod plugins;
+pub mod progress;
+pub mod run_folder;
+pub mod session;
+pub mod shim;
+pub mod summary;
+pub mod telemetry;
+pub mod train;
+pub mod verbs;
+pub mod visual;

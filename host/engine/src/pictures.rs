@@ -1,0 +1,42 @@
+//! Drawn predictions: a task's picture of its results, written as JPEG.
+
+use crate::data::decode;
+use crate::error::checked;
+use cvhost::error::{Error, Kind, Result};
+use cvhost_plugin_api::abi::TaskBox;
+use cvhost_plugin_api::abi_stable::std_types::RStr;
+use cvhost_plugin_api::data::{Fields, LabelSpec, Picture, PictureSource};
+use serde_json::Value;
+use std::path::Path;
+
+/// JPEG quality of drawn pictures.
+const QUALITY: u8 = 92;
+
+/// Draws predictions onto a picture and writes it to `path`.
+pub fn draw(
+    task: &TaskBox,
+    prediction: &Fields,
+    spec: &LabelSpec,
+    source: &PictureSource,
+    options: &Value,
+    path: &Path,
+) -> Result<()> {
+    let mut canvas = decode(source)?;
+    checked(task.draw(prediction, spec, &mut canvas, RStr::from_str(&options.to_string())))?;
+    write(canvas, path)
+}
+
+fn write(picture: Picture, path: &Path) -> Result<()> {
+    let (width, height) = (picture.width, picture.height);
+    let buffer = image::RgbImage::from_raw(width, height, picture.pixels.into_vec()).ok_or_else(|| {
+        Error::failed(format!("a drawn picture of {width}x{height} has the wrong number of bytes"))
+            .with_help("this is a fault of the task plugin; tell its authors")
+    })?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io(Kind::Failed, "create the folder", folder, &e))?;
+    }
+    let mut bytes = Vec::new();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY);
+    buffer.write_with_encoder(encoder).map_err(|e| Error::failed(format!("cannot encode {}: {e}", path.display())))?;
+    std::fs::write(path, bytes).map_err(|e| Error::io(Kind::Failed, "write", path, &e))
+}

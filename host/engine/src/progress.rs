@@ -1,0 +1,85 @@
+//! What a person watches: bars on a terminal, plain lines elsewhere; all on stderr.
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// No progress from here on; warnings and errors remain.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+fn bars() -> &'static MultiProgress {
+    static BARS: OnceLock<MultiProgress> = OnceLock::new();
+    BARS.get_or_init(|| {
+        let target = if stderr().is_terminal() && !QUIET.load(Ordering::Relaxed) {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        MultiProgress::with_draw_target(target)
+    })
+}
+
+/// Writes bytes to stderr, above the bars.
+pub fn raw(bytes: &[u8]) {
+    bars().suspend(|| {
+        // A closed stderr is no reason to stop.
+        let _ = stderr().write_all(bytes);
+    });
+}
+
+/// A line for the person who watches; nothing when quiet.
+pub fn note(line: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        raw(format!("{line}\n").as_bytes());
+    }
+}
+
+/// The progress of one pass over something.
+pub struct Pass {
+    bar: ProgressBar,
+    label: String,
+    /// Off a terminal a line is printed every so many steps; 0 for never.
+    every: u64,
+    plain: bool,
+}
+
+impl Pass {
+    /// A pass of `total` steps.
+    pub fn new(label: &str, total: u64, every: u64) -> Self {
+        let bar = bars().add(ProgressBar::new(total));
+        let template = "{prefix:>10} {bar:28.cyan/dim} {pos}/{len} {per_sec:>9} {eta:>4} {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        bar.set_prefix(label.to_owned());
+        let plain = bars().is_hidden();
+        Pass { bar, label: label.to_owned(), every, plain }
+    }
+
+    /// One step further; `message` stands behind the bar.
+    pub fn step(&self, message: impl FnOnce() -> String) {
+        self.bar.inc(1);
+        let at = self.bar.position();
+        if !self.plain {
+            self.bar.set_message(message());
+        } else if self.every > 0 && at.is_multiple_of(self.every) {
+            note(&format!("{} {at}/{} {}", self.label, self.bar.length().unwrap_or(0), message()));
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Shows a download's progress.
+pub fn download(progress: crate::checkpoint::Progress<'_>) {
+    let _ = progress;
+}

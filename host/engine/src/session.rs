@@ -1,0 +1,280 @@
+//! What every verb needs before it can work: configuration, plugins, data sets, and a model with its weights.
+
+use crate::checkpoint::hub::{self, HubOptions};
+use crate::checkpoint::{LoadPolicy, LoadReport, ModelFolder, load_into};
+use crate::data::{Loader, LoaderOptions, Source};
+use crate::error::{checked, checked_with};
+use crate::network::{Network, device_name};
+use crate::plugins::Registry;
+use cvhost::cli::{self, Global, Split};
+use cvhost::config::{Draft, Loaded};
+use cvhost::error::{Error, Result};
+use cvhost::plugins::{Catalogue, Host, Search, relevant};
+use cvhost_plugin_api::abi::{AdapterBox, DataSetBox, InputBox, TaskBox};
+use cvhost_plugin_api::abi_stable::std_types::RStr;
+use cvhost_plugin_api::data::{LabelSpec, MetricInfo, OpenArgs, Severity};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tch::Device;
+
+/// Configuration, plugins and device: the part of a session that needs no data and no model.
+pub struct Session {
+    pub loaded: Loaded,
+    pub registry: Registry,
+    pub task: TaskBox,
+    pub task_name: String,
+    pub device: Device,
+}
+
+impl Session {
+    /// Finds the plugins, checks the configuration against them, and loads the task.
+    pub fn open(global: &Global, draft: Draft, plugin: Option<&str>, plugin_files: &[PathBuf]) -> Result<Self> {
+        let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, plugin_files), Host::this())?;
+        for warning in &catalogue.warnings {
+            tracing::warn!("{warning}");
+        }
+        let about = relevant(&catalogue, &draft, plugin)?;
+        let loaded = draft.finish(&about.schemas)?;
+        for warning in about.warnings.iter().chain(&loaded.warnings) {
+            tracing::warn!("{warning}");
+        }
+        let mut registry = Registry::new(catalogue);
+        let task_name = about.task.ok_or_else(|| {
+            let tasks: Vec<_> = registry.catalogue().components("task").map(|(_, c)| c.name.clone()).collect();
+            Error::usage("which task? Neither --plugin nor `model.task_type` says")
+                .with_expected(format!("one of: {}", tasks.join(", ")))
+        })?;
+        let (task, provided) = registry.task(&task_name)?;
+        tracing::debug!("task `{task_name}` from {}", provided.file.display());
+        let device = choose_device(global.device, &loaded)?;
+        Ok(Session { loaded, registry, task, task_name, device })
+    }
+
+    /// Opens a split's data set; all problems of its annotations are told, and errors among them end here.
+    pub fn data_set(&self, split: Split, checkpoint_classes: &[String]) -> Result<DataSetBox> {
+        let name = split.name();
+        let path = |key: &str| {
+            let value = self.loaded.document.pointer(&format!("/data/{name}_{key}"));
+            value.and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let args = OpenArgs {
+            split: name.to_owned(),
+            pictures: path("data_path"),
+            annotations: path("annotation_file"),
+            config: self.loaded.document.clone(),
+            checkpoint_classes: checkpoint_classes.to_vec(),
+        };
+        if args.pictures.is_empty() {
+            return Err(self
+                .loaded
+                .error_at("data", format!("`data.{name}_data_path` is missing: where are the {name} pictures?"))
+                .with_help(format!("set data.{name}_data_path in the file or on the command line")));
+        }
+        let opened = args.lend(|args| checked_with(&self.loaded, self.task.open(args)));
+        let data_set = opened.map_err(|e| e.within(format!("{name} data")))?;
+        let mut errors = Vec::new();
+        for problem in data_set.problems() {
+            if problem.severity == Severity::ERROR {
+                errors.push(problem.message.into_string());
+            } else {
+                tracing::warn!("{name} data: {}", problem.message);
+            }
+        }
+        if !errors.is_empty() {
+            return Err(Error::input(format!("the {name} data can't be used")).with_details(errors));
+        }
+        if data_set.len() == 0 {
+            return Err(Error::input(format!("the {name} data has no pictures"))
+                .with_expected(format!("at least one in {}", args.pictures))
+                .with_help(format!("check data.{name}_data_path and data.{name}_annotation_file")));
+        }
+        Ok(data_set)
+    }
+
+    /// Resolves `name` (a folder or a hub id), downloading it when need be, and reads its JSON files.
+    pub fn model_folder(&self, name: &str) -> Result<ModelFolder> {
+        let resolved = hub::resolve(name, &HubOptions::from_env(), &crate::progress::download)?;
+        if let Some(note) = &resolved.note {
+            tracing::warn!("{note}");
+        }
+        let mut folder = ModelFolder::open(&resolved.path)?;
+        merge(&mut folder.config, &Value::Object(self.loaded.config.model.model_kwargs.clone()));
+        if let Some(other) = &self.loaded.config.data.model_name {
+            let resolved = hub::resolve(other, &HubOptions::from_env(), &crate::progress::download)?;
+            folder.preprocessor = ModelFolder::open(&resolved.path)?.preprocessor;
+        }
+        Ok(folder)
+    }
+
+    /// The adapter for the folder's model family.
+    pub fn adapter(&mut self, folder: &ModelFolder) -> Result<AdapterBox> {
+        let model_type = folder.config.get("model_type").and_then(Value::as_str).ok_or_else(|| {
+            Error::input(format!("{} has no `model_type`", folder.path.join("config.json").display()))
+                .with_expected("the config.json of a Hugging Face checkpoint, which names its model family")
+        })?;
+        let form = self.task.form().into_string();
+        let choice = self.loaded.config.model.adapter.clone();
+        let (adapter, provided) = self
+            .registry
+            .adapter(&form, model_type, choice.as_deref())
+            .map_err(|e| e.within(folder.path.display().to_string()))?;
+        tracing::info!("adapter `{}` of {} {}", provided.name, provided.plugin, provided.version);
+        Ok(adapter)
+    }
+
+    /// The adapter's input side and network for these labels, with the folder's weights.
+    pub fn model(&mut self, folder: &ModelFolder, spec: &LabelSpec) -> Result<Model> {
+        let adapter = self.adapter(folder)?;
+        let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
+        let config = self.loaded.document.to_string();
+        let (files, config) = (RStr::from_str(&files), RStr::from_str(&config));
+        let input = checked_with(&self.loaded, adapter.input(files, config, spec))?;
+        let model = checked_with(&self.loaded, adapter.model(files, config, spec))?;
+        let mut network = Network::new(model)?;
+        let report = self.fill(&mut network, folder)?;
+        network.to_device(self.device)?;
+        Ok(Model { input: Arc::new(input), network, report })
+    }
+
+    fn fill(&self, network: &mut Network, folder: &ModelFolder) -> Result<LoadReport> {
+        if !self.loaded.config.model.pretrained {
+            network.initialise_all()?;
+            return Ok(LoadReport::from_scratch(network.parameters()));
+        }
+        let weights = folder.weights()?;
+        let report = load_into(network.parameters(), &weights, LoadPolicy::default())?;
+        network.initialise(&report.to_initialise)?;
+        if let Some(warning) = report.warning() {
+            tracing::warn!("{warning}");
+        }
+        Ok(report)
+    }
+
+    /// What `finish` is asked for in an evaluation: everything, up to the configured number.
+    pub fn finish_options(&self, threshold: f64) -> Value {
+        let mut options = json!({"threshold": threshold});
+        for key in ["max_detections", "iou_threshold", "mask_threshold"] {
+            if let Some(value) = self.loaded.document.pointer(&format!("/model/{key}")).filter(|v| !v.is_null()) {
+                options[key] = value.clone();
+            }
+        }
+        options
+    }
+
+    /// The task's metrics.
+    pub fn metrics(&self) -> Vec<MetricInfo> {
+        self.task.metrics().into_vec()
+    }
+
+    /// The configuration as an evaluator gets it.
+    pub fn evaluator_config(&self, save_predictions: bool) -> String {
+        let mut config = self.loaded.document.clone();
+        config["evaluation"] = json!({"save_predictions": save_predictions});
+        config.to_string()
+    }
+
+    /// A loader over a source; training order and augmentation only where `train`.
+    pub fn loader(&self, source: Arc<dyn Source>, input: &Arc<InputBox>, train: bool) -> Loader {
+        let data = &self.loaded.config.data;
+        let threads = data.num_workers.map_or_else(default_threads, |n| n as usize);
+        let options = LoaderOptions {
+            batch_size: data.batch_size as usize,
+            threads,
+            prefetch: 2 * threads.max(1),
+            shuffle_seed: train.then_some(self.loaded.config.training.seed),
+            augment: (train && data.augment).then(|| data.augmentations.clone().into()),
+            train,
+            drop_last: false,
+        };
+        Loader::new(source, Arc::clone(input), options)
+    }
+}
+
+/// A model that is ready: input side, network with weights, and what became of each tensor.
+pub struct Model {
+    pub input: Arc<InputBox>,
+    pub network: Network,
+    pub report: LoadReport,
+}
+
+impl Model {
+    /// The `preprocessor_config.json` to save.
+    pub fn preprocessor(&self) -> Result<Value> {
+        let text = checked(self.input.config_json())?;
+        serde_json::from_str(&text)
+            .map_err(|e| Error::failed(format!("the adapter's preprocessor_config.json is not valid JSON: {e}")))
+    }
+}
+
+/// The labels that a checkpoint names, for prediction without a data set.
+pub fn checkpoint_spec(form: &str, folder: &ModelFolder) -> Result<LabelSpec> {
+    let generic = |count: usize| (0..count).map(|i| format!("LABEL_{i}")).collect::<Vec<_>>();
+    let names = match folder.label_names()? {
+        Some(names) => names,
+        None => generic(folder.config.get("num_labels").and_then(Value::as_u64).unwrap_or(2) as usize),
+    };
+    Ok(LabelSpec {
+        form: form.into(),
+        ids: (0..names.len() as i64).collect::<Vec<_>>().into(),
+        names: names.into_iter().map(Into::into).collect(),
+        extra: Default::default(),
+    })
+}
+
+/// Refuses an evaluation whose data has other classes than training or checkpoint.
+pub fn same_classes(expected: &LabelSpec, found: &LabelSpec, what: &str) -> Result<()> {
+    if expected.names == found.names {
+        return Ok(());
+    }
+    let list = |spec: &LabelSpec| spec.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Err(Error::input(format!("the classes of the {what} differ: {}", list(found)))
+        .with_expected(list(expected))
+        .with_help("use annotations with the same categories, or set `model.class_names` to their common list"))
+}
+
+fn choose_device(asked: cli::Device, loaded: &Loaded) -> Result<Device> {
+    let training = &loaded.config.training;
+    let available = tch::Cuda::is_available();
+    let device = match asked {
+        cli::Device::Cpu => Device::Cpu,
+        cli::Device::Cuda(index) => {
+            let count = tch::Cuda::device_count().max(0) as usize;
+            if index >= count {
+                return Err(Error::environment(format!("--device cuda:{index}: libtorch sees {count} GPUs"))
+                    .with_help("`cvhost doctor` says which libtorch is used; one without CUDA sees no GPU"));
+            }
+            Device::Cuda(index)
+        }
+        cli::Device::Auto if training.use_gpu == Some(true) && !available => {
+            tracing::warn!("`training.use_gpu` is true, but libtorch sees no GPU; going on with the CPU");
+            Device::Cpu
+        }
+        cli::Device::Auto if training.use_gpu == Some(false) || !available => Device::Cpu,
+        cli::Device::Auto => Device::Cuda(0),
+    };
+    tracing::debug!("device {}", device_name(device));
+    Ok(device)
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
+}
+
+/// Puts the members of `more` into `base`, objects member by member.
+fn merge(base: &mut Value, more: &Value) {
+    match (base, more) {
+        (Value::Object(base), Value::Object(more)) => {
+            for (key, value) in more {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, more) => *base = more.clone(),
+    }
+}
+
+/// A path as messages show it: relative to the current folder where it lies below it.
+pub fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}

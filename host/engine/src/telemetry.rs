@@ -1,0 +1,75 @@
+//! Messages to stderr: the engine's own and those that plugins forward.
+
+use abi::{Host, HostRef};
+use cvhost_plugin_api::abi;
+use cvhost_plugin_api::abi_stable::prefix_type::PrefixTypeTrait;
+use cvhost_plugin_api::abi_stable::std_types::RStr;
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tracing::Level;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// 1 (error) to 5 (trace).
+static MAX_LEVEL: AtomicU32 = AtomicU32::new(3);
+
+/// Sends messages to stderr, above progress bars. `verbose` counts the -v flags.
+pub fn install(verbose: u8, quiet: bool) {
+    cvhost::logging::init(verbose, quiet, AboveTheBars);
+    let level = tracing::level_filters::LevelFilter::current().into_level().unwrap_or(Level::ERROR);
+    let number = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG].iter().position(|l| *l == level);
+    MAX_LEVEL.store(number.map_or(5, |n| n as u32 + 1), Ordering::Relaxed);
+}
+
+/// What plugins get of the host.
+pub fn host() -> HostRef {
+    static HOST: OnceLock<HostRef> = OnceLock::new();
+    *HOST.get_or_init(|| Host { log, max_level, cancelled }.leak_into_prefix())
+}
+
+extern "C" fn log(level: u32, target: RStr<'_>, message: RStr<'_>) {
+    let (plugin, message) = (target.as_str(), message.as_str());
+    match level {
+        1 => tracing::error!(plugin, "{message}"),
+        2 => tracing::warn!(plugin, "{message}"),
+        3 => tracing::info!(plugin, "{message}"),
+        4 => tracing::debug!(plugin, "{message}"),
+        _ => tracing::trace!(plugin, "{message}"),
+    }
+}
+
+extern "C" fn max_level() -> u32 {
+    MAX_LEVEL.load(Ordering::Relaxed)
+}
+
+extern "C" fn cancelled() -> bool {
+    crate::interrupt::requested()
+}
+
+/// Writes whole messages to stderr, above progress bars.
+struct AboveTheBars;
+
+impl<'a> MakeWriter<'a> for AboveTheBars {
+    type Writer = Message;
+    fn make_writer(&'a self) -> Message {
+        Message(Vec::new())
+    }
+}
+
+struct Message(Vec<u8>);
+
+impl io::Write for Message {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        crate::progress::raw(&self.0);
+    }
+}

@@ -1,0 +1,149 @@
+//! The monitored metric: checked before training, then the judge of which epoch is best and when to stop.
+
+use cvhost::config::{Loaded, MonitorMode};
+use cvhost::error::{Error, Result};
+use cvhost_plugin_api::data::{LabelSpec, MetricInfo};
+use serde_json::{Map, Value, json};
+
+/// The metric that decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Monitor {
+    /// With the split's prefix, such as `val_map`.
+    pub metric: String,
+    higher_is_better: bool,
+    patience: Option<u32>,
+    best: Option<f64>,
+    epochs_without: u32,
+}
+
+/// What an epoch's value meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    pub is_best: bool,
+    pub stop: bool,
+}
+
+impl Monitor {
+    /// Checks the configured metric against what will be measured: the loss, and the task's metrics for these labels.
+    pub fn new(loaded: &Loaded, metrics: &[MetricInfo], spec: &LabelSpec) -> Result<Self> {
+        let training = &loaded.config.training;
+        let metric = training.monitor_metric.clone();
+        let known = known_metrics(metrics, spec);
+        let Some((_, higher)) = known.iter().find(|(name, _)| *name == metric) else {
+            let names: Vec<&str> = known.iter().map(|(n, _)| n.as_str()).collect();
+            let nearest = names.iter().max_by(|a, b| {
+                strsim::jaro_winkler(a, &metric).total_cmp(&strsim::jaro_winkler(b, &metric))
+            });
+            let mut error = loaded
+                .error_at("training.monitor_metric", format!("`{metric}` is not a metric that this run measures"))
+                .with_expected(format!("one of: {}", names.join(", ")));
+            if let Some(nearest) = nearest {
+                error = error.with_help(format!("did you mean `{nearest}`?"));
+            }
+            return Err(error);
+        };
+        let higher_is_better = match training.monitor_mode {
+            Some(MonitorMode::Max) => true,
+            Some(MonitorMode::Min) => false,
+            None => *higher,
+        };
+        Ok(Monitor {
+            metric,
+            higher_is_better,
+            patience: training.early_stopping_patience,
+            best: None,
+            epochs_without: 0,
+        })
+    }
+
+    /// The direction, for ranking checkpoints.
+    pub fn mode(&self) -> MonitorMode {
+        if self.higher_is_better { MonitorMode::Max } else { MonitorMode::Min }
+    }
+
+    pub fn best(&self) -> Option<f64> {
+        self.best
+    }
+
+    /// The metric's value among an epoch's; an error where it has none (NaN), which would make every later choice wrong.
+    pub fn value(&self, metrics: &Map<String, Value>) -> Result<f64> {
+        metrics.get(&self.metric).and_then(Value::as_f64).ok_or_else(|| {
+            Error::failed(format!("the monitored metric `{}` has no value in this epoch", self.metric))
+                .with_help("monitor val_loss, or a metric whose class has examples in the validation data")
+        })
+    }
+
+    /// Judges an epoch.
+    pub fn judge(&mut self, value: f64) -> Verdict {
+        let better = self.best.is_none_or(|best| if self.higher_is_better { value > best } else { value < best });
+        if better {
+            self.best = Some(value);
+            self.epochs_without = 0;
+        } else {
+            self.epochs_without += 1;
+        }
+        Verdict { is_best: better, stop: self.patience.is_some_and(|p| self.epochs_without >= p) }
+    }
+
+    pub fn state(&self) -> Value {
+        json!({"metric": self.metric, "best": self.best, "epochs_without": self.epochs_without})
+    }
+
+    /// Takes over what [`Monitor::state`] gave, unless it is about another metric.
+    pub fn restore(&mut self, state: &Value) {
+        if state["metric"].as_str() == Some(&self.metric) {
+            self.best = state["best"].as_f64();
+            self.epochs_without = state["epochs_without"].as_u64().unwrap_or(0) as u32;
+        }
+    }
+}
+
+/// Every metric of a validation, with its prefix and whether higher is better.
+fn known_metrics(metrics: &[MetricInfo], spec: &LabelSpec) -> Vec<(String, bool)> {
+    let mut known = vec![("val_loss".to_owned(), false)];
+    for metric in metrics {
+        if metric.name.contains("<class>") {
+            let each = spec.names.iter().map(|class| metric.name.replace("<class>", class));
+            known.extend(each.map(|name| (format!("val_{name}"), metric.higher_is_better)));
+        } else {
+            known.push((format!("val_{}", metric.name), metric.higher_is_better));
+        }
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn monitor(higher_is_better: bool, patience: Option<u32>) -> Monitor {
+        Monitor { metric: "val_map".into(), higher_is_better, patience, best: None, epochs_without: 0 }
+    }
+
+    #[test]
+    fn patience_counts_epochs_without_a_better_value() {
+        let mut m = monitor(true, Some(2));
+        let stops: Vec<bool> = [0.1, 0.3, 0.2, 0.3].iter().map(|v| m.judge(*v).stop).collect();
+        assert_eq!(stops, [false, false, false, true]);
+        assert_eq!(m.best(), Some(0.3));
+    }
+
+    #[test]
+    fn a_restored_monitor_goes_on_counting() {
+        let mut m = monitor(false, Some(2));
+        m.judge(1.0);
+        m.judge(2.0);
+        let mut resumed = monitor(false, Some(2));
+        resumed.restore(&m.state());
+        assert_eq!(resumed.best(), Some(1.0));
+        assert!(resumed.judge(1.5).stop);
+    }
+
+    #[test]
+    fn class_patterns_become_names() {
+        let spec = LabelSpec { names: vec!["RBC".into(), "WBC".into()].into(), ..Default::default() };
+        let known = known_metrics(&[MetricInfo::new("map_<class>", true, "")], &spec);
+        let names: Vec<&str> = known.iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!(names, ["val_loss", "val_map_RBC", "val_map_WBC"]);
+    }
+}

@@ -1,0 +1,89 @@
+//! One optimizer step over an accumulation window of batches.
+
+use crate::data::HostBatch;
+use crate::evaluate::Means;
+use crate::network::{Forward, Network};
+use crate::train::optimizer::Optimizer;
+use cvhost::error::{Error, Result};
+use cvhost_plugin_api::data::{Batch, Mode, StepContext};
+use tch::Tensor;
+
+/// The circumstances of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepSettings {
+    pub step: u64,
+    pub epoch: u64,
+    pub rate: f64,
+    pub clip: Option<f64>,
+}
+
+/// What a step gave; its values are still on the device.
+pub struct StepResult {
+    /// One a batch of the window, with its number of pictures.
+    forwards: Vec<(Forward, usize)>,
+    /// The window's loss was averaged over its batches, not normalised over them.
+    averaged: bool,
+    norm: Option<Tensor>,
+}
+
+impl StepResult {
+    /// The window's mean loss, its parts, and the gradients' norm before clipping. This waits for the device.
+    pub fn read(&self) -> (f64, Vec<(String, f64)>, f64) {
+        let mut means = Means::default();
+        // A normalised window's loss is the sum of its batches' losses; the mean is taken over equal weights and scaled back.
+        let scale = if self.averaged { 1.0 } else { self.forwards.len() as f64 };
+        for (forward, _) in &self.forwards {
+            means.add(forward, 1);
+        }
+        let norm = self.norm.as_ref().map_or(f64::NAN, |n| n.double_value(&[]));
+        let parts = means.parts().into_iter().map(|(name, value)| (name, value * scale)).collect();
+        (means.loss() * scale, parts, norm)
+    }
+}
+
+/// Forward and backward over the window's batches, then clipping and the optimizer's step.
+pub fn step(
+    network: &mut Network,
+    optimizer: &mut Optimizer,
+    window: &[HostBatch],
+    settings: StepSettings,
+) -> Result<StepResult> {
+    let device = network.device();
+    let batches = window.iter().map(|b| b.to_batch(device)).collect::<Result<Vec<Batch>>>()?;
+    let normalisers = window_normalisers(network, &batches)?;
+    let averaged = normalisers.is_empty();
+    let context = StepContext { mode: Mode::TRAIN, step: settings.step, epoch: settings.epoch, normalisers };
+    let mut forwards = Vec::with_capacity(batches.len());
+    for (batch, host_batch) in batches.iter().zip(window) {
+        let mut forward = network.forward(batch, &context)?;
+        if let Some(loss) = forward.loss.take() {
+            let share = if averaged { &loss / batches.len() as f64 } else { loss.shallow_clone() };
+            share.f_backward().map_err(|e| torch_error("backward", &e))?;
+            forward.loss = Some(loss.detach());
+        }
+        forward.outputs.clear(); // so that the graph's memory goes before the next batch
+        forwards.push((forward, host_batch.metas.len()));
+    }
+    let norm = optimizer.clip(settings.clip)?;
+    optimizer.step(settings.rate)?;
+    optimizer.clear_gradients()?;
+    Ok(StepResult { forwards, averaged, norm })
+}
+
+/// The sums of the batches' normalisers; empty where the model has none.
+fn window_normalisers(network: &Network, batches: &[Batch]) -> Result<Vec<f64>> {
+    let mut sums: Vec<f64> = Vec::new();
+    for batch in batches {
+        let values = network.normalisers(batch)?;
+        sums.resize(sums.len().max(values.len()), 0.0);
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value;
+        }
+    }
+    Ok(sums)
+}
+
+fn torch_error(doing: &str, error: &tch::TchError) -> Error {
+    let text = error.to_string();
+    Error::failed(format!("libtorch failed in the {doing} pass: {}", text.lines().next().unwrap_or_default()))
+}

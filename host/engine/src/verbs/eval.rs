@@ -1,0 +1,65 @@
+//! `cvhost eval`: the metrics of a checkpoint on one split.
+
+use crate::evaluate::{EvaluateOptions, evaluate};
+use crate::session::{Session, same_classes};
+use crate::visual::Gallery;
+use cvhost::cli::{EvalArgs, Global};
+use cvhost::config::Draft;
+use cvhost::error::Result;
+use cvhost::output;
+use cvhost_plugin_api::data::LabelSpec;
+use serde_json::json;
+use std::sync::Arc;
+
+pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
+    let draft = Draft::read(&args.config, &args.overrides)?;
+    let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
+    let checkpoint = args.checkpoint.display().to_string();
+    let folder = session.model_folder(&checkpoint)?;
+    let classes = folder.label_names()?;
+    let data_set = Arc::new(session.data_set(args.split, classes.as_deref().unwrap_or_default())?);
+    let spec: LabelSpec = data_set.spec();
+    if let Some(classes) = classes {
+        let expected =
+            LabelSpec { names: classes.into_iter().map(Into::into).collect(), ..LabelSpec::default() };
+        same_classes(&expected, &spec, &format!("{} data and the checkpoint", args.split))?;
+    }
+    let mut model = session.model(&folder, &spec)?;
+    let output_config = session.loaded.config.output.clone();
+    let run = (output_config.save_predictions || output_config.visualization.save_images)
+        .then(|| crate::run_folder::RunFolder::create(&output_config.results_dir, &format!("{}-eval", session.task_name)))
+        .transpose()?;
+    let loader = session.loader(data_set.clone(), &model.input, false);
+    let config = session.evaluator_config(output_config.save_predictions);
+    let evaluator = crate::error::checked(session.task.evaluator(&spec, config.as_str().into()))?;
+    let mut gallery = Gallery::new(&session, &spec, data_set.as_ref(), run.as_ref().map(|r| r.path.join("pictures")));
+    let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
+    let options = EvaluateOptions {
+        label: args.split.name(),
+        step: 0,
+        epoch: 0,
+        finish: session.finish_options(0.0),
+        each: Some(&mut each),
+    };
+    let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
+    let drawn = gallery.finish();
+    let metrics = evaluation.named(args.split.name());
+    let mut fields = json!({"split": args.split.name(), "pictures": evaluation.pictures, "metrics": metrics});
+    if let Some(run) = &run {
+        run.write_config(&session.loaded.to_yaml())?;
+        evaluation.write_artifacts(&run.path)?;
+        fields["run_dir"] = json!(run.path);
+    }
+    if global.json {
+        output::event("eval_finished", fields);
+        return Ok(());
+    }
+    output::line(&crate::summary::metrics(&metrics));
+    for table in &evaluation.report.tables {
+        output::line(&crate::summary::table(table));
+    }
+    if let Some(run) = &run {
+        output::line(&format!("{drawn} drawn pictures and other files: {}", crate::session::shown(&run.path)));
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! `cvhost predict`: pictures in, predictions out.
+
+use crate::data::{Loader, LoaderOptions, Source, decode};
+use crate::error::checked;
+use crate::interrupt;
+use crate::pictures;
+use crate::progress::Pass;
+use crate::session::{Model, Session, checkpoint_spec};
+use crate::visual::to_json;
+use cvhost::cli::{Global, PredictArgs};
+use cvhost::config::Draft;
+use cvhost::error::{Error, Kind, Result};
+use cvhost::output;
+use cvhost_plugin_api::data::{
+    Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext,
+};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tch::no_grad;
+
+/// Names of files in a folder that are taken for pictures; a file that is named is always opened.
+const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
+/// Pictures that are decoded and predicted together.
+const CHUNK: usize = 8;
+
+pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
+    let images = list_images(&args.images)?;
+    let mut draft = Draft::empty();
+    draft.set_value("model.model_name", &json!(args.model))?;
+    let mut session = Session::open(global, draft, Some(&args.plugin), &args.plugin_file)?;
+    let folder = session.model_folder(&args.model)?;
+    let spec = checkpoint_spec(&session.task.form(), &folder)?;
+    let mut model = session.model(&folder, &spec)?;
+    let mut printer = Printer::new(args, global.json, &session, &spec);
+    let pass = Pass::new("predict", images.len() as u64, 0);
+    let mut failures = Vec::new();
+    for chunk in images.chunks(CHUNK) {
+        if interrupt::requested() {
+            return Err(interrupt::error());
+        }
+        for (path, picture) in chunk.iter().zip(decode_all(chunk)) {
+            let result = picture
+                .and_then(|picture| predict_one(&session, &mut model, path, &picture, args.threshold).map(|p| (picture, p)))
+                .and_then(|(picture, prediction)| printer.print(path, &picture, &prediction));
+            if let Err(e) = result {
+                if !matches!(e.kind, Kind::Input) {
+                    return Err(e);
+                }
+                printer.failed(path, &e);
+                failures.push(format!("{}: {e}", path.display()));
+            }
+            pass.step(String::new);
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Error::input(format!("{} of {} pictures could not be read", failures.len(), images.len())).with_details(failures))
+}
+
+/// The pictures of a command line: files as named, folders with all pictures below them, sorted.
+fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = images.len();
+            walk(path, &mut images)?;
+            if images.len() == before {
+                return Err(Error::input(format!("{} has no pictures", path.display()))
+                    .with_expected(format!("files ending in {}", EXTENSIONS.join(", "))));
+            }
+        } else if path.exists() {
+            images.push(path.clone());
+        } else {
+            return Err(Error::input(format!("there is no {}", path.display()))
+                .with_expected("a picture, or a folder of pictures"));
+        }
+    }
+    Ok(images)
+}
+
+fn walk(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::io(Kind::Input, "list", folder, &e))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    paths.sort();
+    for path in paths {
+        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        // A link to a folder could lead in a circle.
+        if path.is_dir() && !path.is_symlink() {
+            walk(&path, images)?;
+        } else if extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str())) {
+            images.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Decodes a few pictures at the same time.
+fn decode_all(paths: &[PathBuf]) -> Vec<Result<Picture>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = paths
+            .iter()
+            .map(|path| scope.spawn(move || decode(&PictureSource::file(path.display().to_string()))))
+            .collect();
+        threads
+            .into_iter()
+            .map(|t| t.join().unwrap_or_else(|_| Err(Error::failed("the picture's decoder panicked"))))
+            .collect()
+    })
+}
+
+/// All predictions of one picture; a task may make several records of it.
+fn predict_one(
+    session: &Session,
+    model: &mut Model,
+    path: &Path,
+    picture: &Picture,
+    threshold: f64,
+) -> Result<Fields> {
+    let mut records: Vec<Record> = checked(session.task.expand(picture, "".into()))?.into_vec();
+    for record in &mut records {
+        if record.pictures.is_empty() {
+            record.pictures.push(PictureSource::decoded(picture.clone()));
+        }
+        if record.name.is_empty() {
+            record.name = path.display().to_string().into();
+        }
+    }
+    let source: Arc<dyn Source> = Arc::new(records);
+    let options = LoaderOptions { batch_size: CHUNK, threads: 0, train: false, ..LoaderOptions::default() };
+    let loader = Loader::new(source, Arc::clone(&model.input), options);
+    let context = StepContext { mode: Mode::PREDICT, step: 0, epoch: 0, normalisers: Vec::new() };
+    let finish = session.finish_options(threshold);
+    let mut all: Option<Fields> = None;
+    for batch in loader.epoch(0, 0) {
+        let host_batch = batch?;
+        let batch = host_batch.to_batch(model.network.device())?;
+        let forward = no_grad(|| model.network.forward(&batch, &context))?;
+        let predictions = no_grad(|| model.network.finish(&forward.outputs, &host_batch.metas, &finish))?;
+        for prediction in predictions {
+            all = Some(match all {
+                None => prediction,
+                Some(before) => before.joined(&prediction).map_err(crate::error::from_plugin)?,
+            });
+        }
+    }
+    Ok(all.unwrap_or_default())
+}
+
+/// Prints predictions, and draws them.
+struct Printer<'a> {
+    json: bool,
+    session: &'a Session,
+    spec: &'a LabelSpec,
+    out: Option<&'a Path>,
+    options: Value,
+    names: HashSet<String>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(args: &'a PredictArgs, json: bool, session: &'a Session, spec: &'a LabelSpec) -> Self {
+        Printer {
+            json,
+            session,
+            spec,
+            out: args.out.as_deref(),
+            options: json!({"confidence_threshold": args.threshold}),
+            names: HashSet::new(),
+        }
+    }
+
+    fn print(&mut self, path: &Path, picture: &Picture, prediction: &Fields) -> Result<()> {
+        let mut fields = json!({"image": path, "width": picture.width, "height": picture.height});
+        if let (Value::Object(fields), Value::Object(more)) = (&mut fields, to_json(self.session, prediction, self.spec)?) {
+            fields.extend(more);
+        }
+        if let Some(out) = self.out {
+            let target = out.join(self.unused_name(path));
+            let source = PictureSource::decoded(picture.clone());
+            pictures::draw(&self.session.task, prediction, self.spec, &source, &self.options, &target)?;
+            fields["drawn"] = json!(target);
+        }
+        if self.json {
+            output::event("prediction", fields);
+        } else {
+            output::line(&as_text(&fields));
+        }
+        Ok(())
+    }
+
+    fn failed(&self, path: &Path, error: &Error) {
+        if self.json {
+            output::event("picture_failed", json!({"image": path, "message": error.to_string()}));
+        }
+    }
+
+    /// `name.jpg`, or `name-2.jpg` when another folder's picture has that name.
+    fn unused_name(&mut self, path: &Path) -> String {
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let candidates = std::iter::once(format!("{stem}.jpg")).chain((2..).map(|n| format!("{stem}-{n}.jpg")));
+        candidates.filter(|name| self.names.insert(name.clone())).take(1).collect()
+    }
+}
+
+/// A picture's predictions for people: the picture's line, then one a prediction.
+fn as_text(fields: &Value) -> String {
+    let image = fields["image"].as_str().unwrap_or_default();
+    let mut text = format!("{image}  {}x{}", fields["width"], fields["height"]);
+    if let Some(drawn) = fields["drawn"].as_str() {
+        text += &format!("  drawn {drawn}");
+    }
+    for prediction in fields["predictions"].as_array().into_iter().flatten() {
+        let values = prediction.as_object().into_iter().flatten().map(|(key, value)| match value {
+            Value::String(s) => s.clone(),
+            Value::Number(n) if n.is_f64() => format!("{key} {:.3}", n.as_f64().unwrap_or(f64::NAN)),
+            Value::Array(list) if list.iter().all(Value::is_number) => {
+                let numbers: Vec<String> =
+                    list.iter().map(|v| format!("{:.1}", v.as_f64().unwrap_or(f64::NAN))).collect();
+                format!("{key} [{}]", numbers.join(", "))
+            }
+            other => format!("{key} {other}"),
+        });
+        text += &format!("\n  {}", values.collect::<Vec<_>>().join("  "));
+    }
+    text
+}

@@ -1,0 +1,282 @@
+//! `cvhost run`: train a model.
+
+use crate::checkpoint::{Checkpoints, Keep, ModelFolder, TrainingState};
+use crate::error::checked;
+use crate::evaluate::{EvaluateOptions, evaluate};
+use crate::loggers::Loggers;
+use crate::plugins::Registry;
+use crate::progress;
+use crate::run_folder::RunFolder;
+use crate::session::{Model, Session, same_classes, shown};
+use crate::train::monitor::Monitor;
+use crate::train::{Ended, Outcome, Trainer};
+use crate::visual::Gallery;
+use cvhost::cli::{Global, ResumeFrom, RunArgs, Split};
+use cvhost::config::{Draft, Loaded};
+use cvhost::error::{Kind, Result};
+use cvhost::output;
+use cvhost_plugin_api::abi::DataSetBox;
+use cvhost_plugin_api::data::{LabelSpec, RunInfo, Status};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Trains; prints the `run_finished` event whatever happens. Returns the exit code.
+pub fn run(args: &RunArgs, global: &Global) -> u8 {
+    let mut folder = None;
+    match train(args, global, &mut folder) {
+        Ok(finished) => {
+            let interrupted = finished.outcome.ended == Ended::Interrupted;
+            if global.json {
+                output::event("run_finished", finished.event());
+            } else {
+                output::line(&finished.text());
+            }
+            if interrupted { Kind::Interrupted.exit_code() } else { 0 }
+        }
+        Err(error) => {
+            let code = output::error(&error, global.json);
+            if global.json {
+                let status = if error.kind == Kind::Interrupted { "interrupted" } else { "failed" };
+                let run_dir = folder.map(|f: RunFolder| f.path);
+                let fields = json!({
+                    "status": status, "run_dir": run_dir, "steps": 0, "epochs": 0, "best": null, "metrics": {},
+                });
+                output::event("run_finished", fields);
+            }
+            code
+        }
+    }
+}
+
+/// The data sets of a run, and their labels.
+struct Data {
+    train: Arc<DataSetBox>,
+    val: Option<Arc<DataSetBox>>,
+    spec: LabelSpec,
+}
+
+/// A run that came to its end.
+struct Finished {
+    folder: RunFolder,
+    checkpoints: std::path::PathBuf,
+    monitored: String,
+    outcome: Outcome,
+}
+
+fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Result<Finished> {
+    let draft = Draft::read(&args.config, &args.overrides)?;
+    let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
+    tch::manual_seed(session.loaded.config.training.seed as i64);
+    let resumed = args.resume.as_ref().map(|from| find_resumed(from, &session)).transpose()?;
+    let start = resumed.as_ref().and_then(|(_, checkpoint)| checkpoint.clone());
+    let folder = match &start {
+        Some(checkpoint) => ModelFolder::open(checkpoint)?,
+        None => session.model_folder(&session.loaded.config.model.model_name.clone())?,
+    };
+    let data = open_data(&session, &folder)?;
+    let monitor = Monitor::new(&session.loaded, &session.metrics(), &data.spec)?;
+    let mut model = session.model(&folder, &data.spec)?;
+    if !model.report.rows.is_empty() {
+        progress::note(&model.report.to_string());
+    }
+    let state = start.as_deref().map(TrainingState::load).transpose()?.flatten();
+    let run = match resumed {
+        Some((run, _)) => run,
+        None => RunFolder::create(&session.loaded.config.output.results_dir, &session.task_name)?,
+    };
+    *started = Some(run.clone());
+    run.write_config(&session.loaded.to_yaml())?;
+    progress::note(&format!("run folder {}", shown(&run.path)));
+    let mut loggers = start_loggers(&mut session, &run, state.as_ref());
+    let trained = fit(&session, &data, &mut model, monitor.clone(), &run, state.as_ref(), &mut loggers, global.json);
+    let written = trained.and_then(|outcome| {
+        if outcome.ended != Ended::Interrupted {
+            write_results(&session, &data, &mut model, &run)?;
+        }
+        Ok(outcome)
+    });
+    let status = match &written {
+        Ok(outcome) if outcome.ended == Ended::Interrupted => Status::INTERRUPTED,
+        Ok(_) => Status::OK,
+        Err(_) => Status::FAILED,
+    };
+    for failure in loggers.shutdown(status) {
+        tracing::warn!("{failure}");
+    }
+    let checkpoints = checkpoint_root(&session.loaded, &run);
+    Ok(Finished { folder: run, checkpoints, monitored: monitor.metric, outcome: written? })
+}
+
+fn open_data(session: &Session, folder: &ModelFolder) -> Result<Data> {
+    let classes = folder.label_names()?.unwrap_or_default();
+    let train = session.data_set(Split::Train, &classes)?;
+    let spec = train.spec();
+    let config = &session.loaded.config;
+    let val = match &config.data.val_data_path {
+        Some(_) => {
+            let val = session.data_set(Split::Val, &classes)?;
+            same_classes(&spec, &val.spec(), "training and validation data")?;
+            Some(Arc::new(val))
+        }
+        None if config.training.early_stopping_patience.is_some() => {
+            return Err(session
+                .loaded
+                .error_at("training.early_stopping_patience", "early stopping needs validation data")
+                .with_help("set data.val_data_path, or leave early_stopping_patience out"));
+        }
+        None => {
+            tracing::warn!("no data.val_data_path: nothing is validated, and the last checkpoint counts as the best");
+            None
+        }
+    };
+    let counts = val.as_ref().map_or_else(String::new, |v| format!(", {} for validation", v.len()));
+    progress::note(&format!("{} training pictures{counts}, {} classes", train.len(), spec.names.len()));
+    Ok(Data { train: Arc::new(train), val, spec })
+}
+
+/// The run to go on with, and its newest valid checkpoint.
+fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<(RunFolder, Option<std::path::PathBuf>)> {
+    let config = &session.loaded.config;
+    let run = match from {
+        ResumeFrom::Newest => RunFolder::newest(&config.output.results_dir, &session.task_name)?,
+        ResumeFrom::Folder(path) => RunFolder::existing(path)?,
+    };
+    let root = checkpoint_root(&session.loaded, &run);
+    let roots: Vec<&std::path::Path> =
+        std::iter::once(root.as_path()).chain(config.training.volume_checkpoint_dir.as_deref()).collect();
+    let (found, warnings) = crate::checkpoint::latest_valid(&roots)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if found.is_none() {
+        tracing::warn!("{} has no valid checkpoint; the run starts anew in it", shown(&run.path));
+    }
+    Ok((run, found.map(|f| f.path)))
+}
+
+fn checkpoint_root(loaded: &Loaded, run: &RunFolder) -> std::path::PathBuf {
+    let configured = loaded.config.training.checkpoint_dir.as_ref().map(|root| root.join(run.name()));
+    configured.unwrap_or_else(|| run.path.join("checkpoints"))
+}
+
+/// Starts the loggers that the configuration names, and those that are on by default.
+fn start_loggers(session: &mut Session, run: &RunFolder, state: Option<&TrainingState>) -> Loggers {
+    let mut loggers = Loggers::default();
+    let sections = session.loaded.config.loggers.clone();
+    let mut names = default_loggers(&session.registry);
+    names.extend(sections.keys().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+    for name in names {
+        let section = sections.get(&name).cloned().unwrap_or_else(|| json!({}));
+        if section.get("enabled").and_then(Value::as_bool) == Some(false) {
+            continue;
+        }
+        let info = RunInfo {
+            name: run.name(),
+            folder: run.path.display().to_string(),
+            config: section,
+            parameters: session.loaded.to_json(),
+        };
+        let resume = state.map_or(Value::Null, |s| s.json["loggers"][&name].clone());
+        match session.registry.logger(&name) {
+            Ok((logger, _)) => loggers.start(&name, logger, &info, &resume),
+            Err(e) => tracing::warn!("logger `{name}` is off: {e}"),
+        }
+    }
+    loggers.parameters(&session.loaded.to_json());
+    loggers
+}
+
+fn default_loggers(registry: &Registry) -> Vec<String> {
+    let loggers = registry.catalogue().components("logger");
+    loggers.filter(|(_, component)| component.default).map(|(_, component)| component.name.clone()).collect()
+}
+
+#[allow(clippy::too_many_arguments)] // the parts of a run, each made on its own above
+fn fit(
+    session: &Session,
+    data: &Data,
+    model: &mut Model,
+    monitor: Monitor,
+    run: &RunFolder,
+    state: Option<&TrainingState>,
+    loggers: &mut Loggers,
+    json: bool,
+) -> Result<Outcome> {
+    let training = &session.loaded.config.training;
+    let keep = Keep::top_k(training.save_top_k, monitor.mode());
+    let mirror = training.volume_checkpoint_dir.as_ref().map(|root| root.join(run.name()));
+    let checkpoints = Checkpoints::new(checkpoint_root(&session.loaded, run), mirror, keep)?;
+    for line in &checkpoints.cleaned {
+        tracing::warn!("{line}");
+    }
+    let config = session.evaluator_config(false);
+    let trainer = Trainer {
+        train: session.loader(data.train.clone(), &model.input, true),
+        val: data.val.as_ref().map(|val| session.loader(val.clone(), &model.input, false)),
+        evaluator: Box::new(|| checked(session.task.evaluator(&data.spec, config.as_str().into()))),
+        finish: session.finish_options(0.0),
+        monitor,
+        training,
+        checkpoints,
+        preprocessor: model.preprocessor()?,
+        loggers,
+        json,
+        network: &mut model.network,
+    };
+    trainer.run(state)
+}
+
+/// Predictions and pictures of the validation data with the final weights, where they are asked for.
+fn write_results(session: &Session, data: &Data, model: &mut Model, run: &RunFolder) -> Result<()> {
+    let config = &session.loaded.config.output;
+    let Some(val) = data.val.as_ref().filter(|_| config.save_predictions || config.visualization.save_images) else {
+        return Ok(());
+    };
+    let loader = session.loader(val.clone(), &model.input, false);
+    let evaluator_config = session.evaluator_config(config.save_predictions);
+    let evaluator = checked(session.task.evaluator(&data.spec, evaluator_config.as_str().into()))?;
+    let mut gallery = Gallery::new(session, &data.spec, val.as_ref(), Some(run.path.join("pictures")));
+    let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
+    let options = EvaluateOptions {
+        label: "results",
+        step: 0,
+        epoch: 0,
+        finish: session.finish_options(0.0),
+        each: Some(&mut each),
+    };
+    let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
+    gallery.finish();
+    evaluation.write_artifacts(&run.path)?;
+    Ok(())
+}
+
+impl Finished {
+    fn event(&self) -> Value {
+        let status = if self.outcome.ended == Ended::Interrupted { "interrupted" } else { "ok" };
+        let best = self.outcome.best.map(|value| json!({"metric": self.monitored, "value": value}));
+        json!({
+            "status": status,
+            "run_dir": self.folder.path,
+            "checkpoint_dir": self.checkpoints,
+            "stopped_early": self.outcome.ended == Ended::StoppedEarly,
+            "steps": self.outcome.steps,
+            "epochs": self.outcome.epochs,
+            "best": best,
+            "metrics": self.outcome.metrics,
+        })
+    }
+
+    fn text(&self) -> String {
+        let how = match self.outcome.ended {
+            Ended::Finished => "finished",
+            Ended::StoppedEarly => "stopped early: no better value for the configured number of epochs",
+            Ended::Interrupted => "interrupted; go on with `cvhost run --resume …`",
+        };
+        let mut text = format!("{how} after {} epochs, {} steps", self.outcome.epochs, self.outcome.steps);
+        if let Some(best) = self.outcome.best {
+            text += &format!("\nbest {} {best:.4}", self.monitored);
+        }
+        text += &format!("\nrun folder   {}", shown(&self.folder.path));
+        text + &format!("\ncheckpoints  {}", shown(&self.checkpoints))
+    }
+}

@@ -1,0 +1,396 @@
+//! The command line, as one clap structure: the launcher answers some verbs itself and hands the rest to the engine, which
+//! parses the same arguments with the same structure.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use serde_json::json;
+
+use crate::output;
+
+/// Trains, evaluates and serves computer-vision models from a YAML file, with plugins.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "cvhost", version, propagate_version = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  success
+    1  the run failed
+    2  wrong command line or configuration
+    3  unusable pictures, annotations or checkpoint
+    4  libtorch, a plugin or the machine
+  130  interrupted";
+
+impl Cli {
+    /// The program's own arguments. A wrong command line prints what is wrong, with `--json` also as an event, and ends the
+    /// program with exit code 2; `--help` and `--version` end it with 0.
+    pub fn from_args() -> Self {
+        let mut cli = Self::try_parse().unwrap_or_else(|error| {
+            if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+                let text = error.render().to_string();
+                let message = text
+                    .trim_start_matches("error: ")
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                output::event("error", json!({"kind": "usage", "message": message}));
+            }
+            error.exit()
+        });
+        if let Command::Run(run) = &mut cli.command {
+            run.take_resume_folder();
+        }
+        cli
+    }
+}
+
+/// Options that every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print JSON lines on stdout, each with "schema" and "event"; logs and progress stay on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub plugins_dir: Vec<PathBuf>,
+
+    /// Where to compute: auto, cpu or cuda:N
+    #[arg(long, global = true, default_value_t = Device::Auto, value_name = "DEVICE")]
+    pub device: Device,
+
+    /// Say more on stderr; -vv for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Say only warnings and errors on stderr, without progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Train a model
+    Run(RunArgs),
+    /// Compute the metrics of a checkpoint on one split
+    Eval(EvalArgs),
+    /// Predict on pictures
+    Predict(PredictArgs),
+    /// List or inspect plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Check or show a configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check that this machine has what cvhost needs
+    Doctor,
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `cvhost run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The task, such as detection; by default `model.task_type` of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+
+    /// The configuration, a YAML file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+
+    /// Use this plugin file before any that is found; may be given several times
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub plugin_file: Vec<PathBuf>,
+
+    /// Go on with an interrupted run: its folder, or the newest one when none is given
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "", value_hint = ValueHint::DirPath)]
+    pub resume: Option<ResumeFrom>,
+
+    /// Values that override the configuration, such as training.max_epochs=3
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+impl RunArgs {
+    /// `--resume DIR` without the `=`: clap takes DIR for an override, but no override lacks an `=`.
+    fn take_resume_folder(&mut self) {
+        if self.resume == Some(ResumeFrom::Newest)
+            && let Some(index) = self.overrides.iter().position(|text| !text.contains('='))
+        {
+            self.resume = Some(ResumeFrom::Folder(PathBuf::from(self.overrides.remove(index))));
+        }
+    }
+}
+
+/// Which run `--resume` continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResumeFrom {
+    /// The newest run in the results folder.
+    Newest,
+    /// The run in this folder.
+    Folder(PathBuf),
+}
+
+impl FromStr for ResumeFrom {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text.is_empty() {
+            ResumeFrom::Newest
+        } else {
+            ResumeFrom::Folder(PathBuf::from(text))
+        })
+    }
+}
+
+/// `cvhost eval`.
+#[derive(Debug, Clone, Args)]
+pub struct EvalArgs {
+    /// The task, such as detection; by default `model.task_type` of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+
+    /// The configuration, a YAML file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+
+    /// Use this plugin file before any that is found; may be given several times
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub plugin_file: Vec<PathBuf>,
+
+    /// The model to evaluate: a folder with config.json and model.safetensors
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub checkpoint: PathBuf,
+
+    /// Which pictures
+    #[arg(long, value_enum, default_value_t = Split::Val)]
+    pub split: Split,
+
+    /// Values that override the configuration, such as data.batch_size=8
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// `cvhost predict`.
+#[derive(Debug, Clone, Args)]
+pub struct PredictArgs {
+    /// The task, such as detection
+    #[arg(long, value_name = "NAME")]
+    pub plugin: String,
+
+    /// The model: a folder with config.json and model.safetensors, or a hub id
+    #[arg(long, value_name = "DIR|ID")]
+    pub model: String,
+
+    /// Use this plugin file before any that is found; may be given several times
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub plugin_file: Vec<PathBuf>,
+
+    /// Leave out predictions with a lower score
+    #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability)]
+    pub threshold: f64,
+
+    /// Draw the predictions into pictures in this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+
+    /// Pictures, or folders of pictures
+    #[arg(value_name = "IMAGE", required = true, value_hint = ValueHint::AnyPath)]
+    pub images: Vec<PathBuf>,
+}
+
+/// `cvhost plugin …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum PluginCommand {
+    /// List every plugin file that is found, and why one is rejected
+    List {
+        /// Also load each plugin and say how long it took
+        #[arg(long)]
+        load: bool,
+    },
+    /// Show everything that a plugin file says of itself
+    Inspect {
+        /// A file, or the name of a plugin or of something it provides
+        #[arg(value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
+        plugin: String,
+    },
+}
+
+/// `cvhost config …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigCommand {
+    /// Report every problem of a configuration
+    Check(ConfigArgs),
+    /// Print the resolved configuration, and where each value came from
+    Show(ConfigArgs),
+}
+
+/// What `config check` and `config show` take.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// The configuration, a YAML file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+
+    /// The task, such as detection; by default `model.task_type` of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+
+    /// Values that override the configuration, such as training.max_epochs=3
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// `cvhost completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// A part of the data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Split {
+    Train,
+    Val,
+    Test,
+}
+
+impl Split {
+    /// `train`, `val` or `test`: the prefix of configuration keys and metric names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Val => "val",
+            Split::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What `--device` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// A GPU when there is one that libtorch can use, else the CPU.
+    Auto,
+    Cpu,
+    /// The GPU with this index.
+    Cuda(usize),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => return Ok(Device::Auto),
+            "cpu" => return Ok(Device::Cpu),
+            "cuda" => return Ok(Device::Cuda(0)),
+            _ => {}
+        }
+        let index = text.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+        index
+            .map(Device::Cuda)
+            .ok_or_else(|| "expected auto, cpu or cuda:N, such as cuda:0".to_owned())
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Auto => f.write_str("auto"),
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_takes_overrides_and_global_options_anywhere() {
+        let cli =
+            parse("cvhost run --plugin detection --config c.yaml training.max_epochs=3 --json model.a=b")
+                .unwrap();
+        assert!(cli.global.json);
+        let Command::Run(run) = cli.command else {
+            panic!("not run")
+        };
+        assert_eq!(run.overrides, ["training.max_epochs=3", "model.a=b"]);
+        assert_eq!(run.resume, None);
+    }
+
+    #[test]
+    fn resume_without_a_folder_does_not_swallow_an_override() {
+        let cli = parse("cvhost run --config c.yaml --resume training.seed=1").unwrap();
+        let Command::Run(run) = cli.command else {
+            panic!("not run")
+        };
+        assert_eq!(run.resume, Some(ResumeFrom::Newest));
+        assert_eq!(run.overrides, ["training.seed=1"]);
+        for line in [
+            "--resume=runs/a x=1",
+            "--resume runs/a x=1",
+            "x=1 --resume runs/a",
+        ] {
+            let cli = parse(&format!("cvhost run --config c.yaml {line}")).unwrap();
+            let Command::Run(mut run) = cli.command else {
+                panic!("not run")
+            };
+            run.take_resume_folder();
+            assert_eq!(run.resume, Some(ResumeFrom::Folder("runs/a".into())), "{line}");
+            assert_eq!(run.overrides, ["x=1"], "{line}");
+        }
+    }
+
+    #[test]
+    fn devices_are_auto_cpu_or_cuda_with_an_index() {
+        assert_eq!("cuda:2".parse(), Ok(Device::Cuda(2)));
+        assert_eq!("cpu".parse(), Ok(Device::Cpu));
+        assert!("gpu".parse::<Device>().is_err());
+        assert!("cuda:-1".parse::<Device>().is_err());
+        assert!(parse("cvhost doctor --device tpu").is_err());
+    }
+
+    #[test]
+    fn a_threshold_is_a_probability() {
+        assert!(parse("cvhost predict --plugin d --model m --threshold 1.5 a.jpg").is_err());
+        assert!(parse("cvhost predict --plugin d --model m --threshold 0.3 a.jpg").is_ok());
+    }
+}

@@ -1,0 +1,404 @@
+//! The configuration: one YAML file, `key.sub=value` overrides, checked against the host's and the plugins' schemas.
+//!
+//! The way of a file: [`Draft::read`] → overrides → [`Draft::finish`] with the schemas of the plugins that matter: check →
+//! `resolve` → [`Loaded`]. Which plugins matter may depend on the draft, so the steps are apart.
+//!
+//! Relative paths count from the current folder; one that isn't there but is beside the file is taken from there.
+
+pub mod check;
+pub mod node;
+mod report;
+mod resolve;
+pub mod scalar;
+pub mod schema;
+mod sections;
+pub mod show;
+mod values;
+mod words;
+pub mod yaml;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::{Error, Kind, Result};
+use check::Problem;
+use node::{Content, Entry, Mark, Node};
+use report::Sources;
+pub use resolve::PLUGIN_MODEL_KEYS;
+pub use schema::PluginSchema;
+pub use sections::{Config, DataConfig, MlflowConfig, ModelConfig, OutputConfig, TrainingConfig};
+pub use values::{
+    Augmentations, ColorJitter, DeviceName, ImageSize, MonitorMode, Precision, PreferredDevices, Probability,
+    RandomResize, Resources, Scheduler, SchedulerParams, Visualization,
+};
+
+impl Config {
+    /// Reads, checks and resolves a file with its overrides (`key.sub=value`) under the schemas of `plugins`.
+    pub fn load(file: &Path, overrides: &[String], plugins: &[PluginSchema]) -> Result<Loaded> {
+        Draft::read(file, overrides)?.finish(plugins)
+    }
+}
+
+/// A configuration that is read but not checked yet.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    sources: Sources,
+    folder: PathBuf,
+    root: Node,
+}
+
+impl Draft {
+    /// Reads `file`, refusing one of more than 1 MB or with too much in it, and applies the overrides.
+    pub fn read(file: &Path, overrides: &[String]) -> Result<Self> {
+        let text = read_text(file)?;
+        let sources = Sources {
+            file: file.display().to_string(),
+            text,
+            overrides: Vec::new(),
+        };
+        let mut root =
+            yaml::parse(&sources.text).map_err(|faults| sources.error(faults_to_problems(faults)))?;
+        if root.is_null() {
+            root = Node::empty_map(Mark::Default);
+        }
+        if !matches!(root.content, Content::Map(_)) {
+            let problem = Problem::new("", root.mark, "the configuration is no map of sections")
+                .expected("sections such as `model:`, `data:` and `training:` with keys below them");
+            return Err(sources.error(vec![problem]));
+        }
+        let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+        let mut draft = Draft {
+            sources,
+            folder,
+            root,
+        };
+        for text in overrides {
+            draft.set(text)?;
+        }
+        Ok(draft)
+    }
+
+    /// A configuration without a file, for verbs that take none; give it its values with [`Draft::set_value`].
+    pub fn empty() -> Self {
+        let sources = Sources {
+            file: "command line".to_owned(),
+            text: String::new(),
+            overrides: Vec::new(),
+        };
+        Draft {
+            sources,
+            folder: PathBuf::new(),
+            root: Node::empty_map(Mark::Default),
+        }
+    }
+
+    /// Applies one override, `key.sub=value`; the value is read as YAML.
+    pub fn set(&mut self, text: &str) -> Result<()> {
+        let index = self.sources.overrides.len();
+        self.sources.overrides.push(text.to_owned());
+        let Some((path, value)) = text.split_once('=') else {
+            return Err(Error::usage(format!("`{text}` is no override"))
+                .with_expected("key.sub=value, such as training.max_epochs=3"));
+        };
+        let path = path.trim();
+        let start = text.find('=').map_or(0, |at| text[..at].chars().count() + 1);
+        let to_override = |mark: Mark| match mark {
+            Mark::File { column, width, .. } => Mark::Override {
+                index,
+                column: column + start,
+                width,
+            },
+            other => other,
+        };
+        let node = yaml::parse(value).map_err(|faults| {
+            let problems = faults_to_problems(faults).into_iter().map(|mut problem| {
+                problem.mark = to_override(problem.mark);
+                problem.help("put a text with special signs in quotes: key='\"value\"'")
+            });
+            self.sources.error(problems.collect())
+        })?;
+        let mut node = node.map_marks(&to_override);
+        let key_mark = Mark::Override {
+            index,
+            column: 1,
+            width: path.chars().count().max(1),
+        };
+        if node.mark == Mark::Default {
+            node.mark = key_mark;
+        }
+        self.put(path, node, key_mark)
+    }
+
+    /// Sets one value from inside the program, as if nobody had written another.
+    pub fn set_value(&mut self, path: &str, value: &Value) -> Result<()> {
+        self.put(path, Node::from_json(value, Mark::Default), Mark::Default)
+    }
+
+    fn put(&mut self, path: &str, node: Node, key_mark: Mark) -> Result<()> {
+        let keys: Vec<&str> = path.split('.').collect();
+        let fail = |message: String| {
+            let problem = Problem::new(path, key_mark, message)
+                .expected("key.sub=value, such as training.max_epochs=3");
+            Err(self.sources.error(vec![problem]))
+        };
+        let Some((last, parents)) = keys.split_last() else {
+            return Ok(());
+        };
+        if keys.iter().any(|k| k.is_empty() || k.contains(['[', ']'])) {
+            return fail(format!("`{path}` is no key path; a list is given whole"));
+        }
+        if keys.len() >= yaml::MAX_DEPTH {
+            return fail(format!("`{path}` is nested too deep"));
+        }
+        let mut parent = &mut self.root;
+        for key in parents {
+            if parent.entry(key).is_none() {
+                let map = Node::empty_map(key_mark);
+                parent.put(Entry {
+                    key: (*key).to_owned(),
+                    key_mark,
+                    node: map,
+                });
+            }
+            match parent.child_mut(key) {
+                Some(child) => parent = child,
+                None => {
+                    return fail(format!(
+                        "in `{path}`, what stands above `{key}` is a value, not a map"
+                    ));
+                }
+            }
+        }
+        if !parent.is_null() && !matches!(parent.content, Content::Map(_)) {
+            return fail(format!(
+                "in `{path}`, what stands above `{last}` is a value, not a map"
+            ));
+        }
+        parent.put(Entry {
+            key: (*last).to_owned(),
+            key_mark,
+            node,
+        });
+        Ok(())
+    }
+
+    /// The text at a key path, if a text stands there.
+    pub fn text(&self, path: &str) -> Option<String> {
+        self.root.at(path)?.to_json().as_str().map(str::to_owned)
+    }
+
+    /// The names of the loggers that are asked for, `mlflow` beside the section included, in order; without those that
+    /// `NAME: false` switches off.
+    pub fn logger_names(&self) -> Vec<String> {
+        let mut draft = self.root.clone();
+        resolve::switched_off(&mut draft);
+        let loggers = draft
+            .entry("loggers")
+            .map(|e| e.node.entries())
+            .unwrap_or_default();
+        let mut names: Vec<String> = loggers.iter().map(|e| e.key.clone()).collect();
+        if draft.entry("mlflow").is_some() && !names.iter().any(|n| n == "mlflow") {
+            names.push("mlflow".to_owned());
+        }
+        names
+    }
+
+    /// Where a relative path of this file leads: from the current folder, or else from the file's.
+    pub fn find_path(&self, path: &str) -> PathBuf {
+        resolve::find_path(path, &self.folder)
+    }
+
+    /// An error that points at the line of a key.
+    pub fn error_at(&self, path: &str, message: impl Into<String>) -> Error {
+        self.sources
+            .error(vec![Problem::new(path, self.root.mark_of(path), message)])
+    }
+
+    /// `message` as a warning that says the line of a key.
+    pub fn warning_at(&self, path: &str, message: &str) -> String {
+        self.sources.warning(self.root.mark_of(path), message)
+    }
+
+    /// Checks everything and reports every problem at once; then resolves.
+    pub fn finish(self, plugins: &[PluginSchema]) -> Result<Loaded> {
+        let Draft {
+            sources,
+            folder,
+            mut root,
+        } = self;
+        let mut schema = schema::merged(plugins);
+        let mut warnings = undeclared_plugin_keys(&root, &mut schema, plugins);
+
+        let off = resolve::switched_off(&mut root);
+        resolve::empty_sections(&mut root);
+        let mut problems = check::check(&root, &schema);
+        problems.extend(resolve::rules(&root));
+        if !problems.is_empty() {
+            return Err(sources.error(problems));
+        }
+        warnings.extend(resolve::one_place(&mut root));
+        warnings.extend(resolve::without_effect(&root));
+        resolve::find_paths(&mut root, &folder);
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.remove("mlflow");
+        }
+        resolve::fill_defaults(&mut root, &schema);
+        resolve::put_back(&mut root, off);
+        resolve::sort_sections(&mut root);
+
+        let document = root.to_json();
+        let config = serde_json::from_value(document.clone()).map_err(|error| {
+            Error::usage(format!(
+                "{} passed its check but can't be read: {error}",
+                sources.file
+            ))
+            .with_help("this is a mistake in cvhost or in a plugin's schema; please report it")
+        })?;
+        let warnings = warnings
+            .into_iter()
+            .map(|(mark, message)| sources.warning(mark, &message))
+            .collect();
+        Ok(Loaded {
+            config,
+            document,
+            warnings,
+            sources,
+            root,
+        })
+    }
+}
+
+/// A configuration that is checked and resolved.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The host's keys, typed.
+    pub config: Config,
+    /// The whole document as JSON, the plugins' keys and all defaults included; plugins get their sections from it.
+    pub document: Value,
+    /// What has no effect, with file and line.
+    pub warnings: Vec<String>,
+    sources: Sources,
+    root: Node,
+}
+
+/// Where a value of a resolved configuration came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    File {
+        file: String,
+        line: usize,
+    },
+    /// The override as it was typed.
+    Override(String),
+    Default,
+}
+
+impl Loaded {
+    /// Where the value at a key path came from; none where there is no value.
+    pub fn origin(&self, path: &str) -> Option<Origin> {
+        self.root.at(path).map(|node| self.sources.origin(node.mark))
+    }
+
+    /// An error that points at the line of a key, for what only a later stage can know. A key that nobody wrote is only named.
+    pub fn error_at(&self, path: &str, message: impl Into<String>) -> Error {
+        self.sources
+            .error(vec![Problem::new(path, self.root.mark_of(path), message)])
+    }
+
+    /// The resolved configuration as YAML, secrets blanked: what the run's folder keeps.
+    pub fn to_yaml(&self) -> String {
+        show::yaml(&show::without_secrets(&self.root), &|_| String::new())
+    }
+
+    /// The same with a comment behind each value that says where it came from.
+    pub fn to_commented_yaml(&self) -> String {
+        let comment = |mark| match self.sources.origin(mark) {
+            Origin::File { file, line } => format!("{file}:{line}"),
+            Origin::Override(_) => "command line".to_owned(),
+            Origin::Default => "default".to_owned(),
+        };
+        show::yaml(&show::without_secrets(&self.root), &comment)
+    }
+
+    /// The resolved configuration as JSON, secrets blanked.
+    pub fn to_json(&self) -> Value {
+        show::without_secrets(&self.root).to_json()
+    }
+}
+
+/// Keys of `model` that plugins implement and none of these does: allowed, with a warning.
+fn undeclared_plugin_keys(root: &Node, schema: &mut Value, plugins: &[PluginSchema]) -> Vec<(Mark, String)> {
+    let mut warnings = Vec::new();
+    let Some(known) = schema
+        .pointer_mut("/properties/model/properties")
+        .and_then(Value::as_object_mut)
+    else {
+        return warnings;
+    };
+    let names: Vec<&str> = plugins.iter().map(|p| p.plugin.as_str()).collect();
+    let with = if names.is_empty() {
+        "without a plugin".to_owned()
+    } else {
+        format!("with {}", names.join(", "))
+    };
+    for key in PLUGIN_MODEL_KEYS {
+        let path = format!("model.{key}");
+        if !known.contains_key(key) && root.at(&path).is_some() {
+            warnings.push((root.mark_of(&path), format!("`{path}` has no effect {with}")));
+            known.insert(key.to_owned(), Value::Bool(true));
+        }
+    }
+    warnings
+}
+
+fn faults_to_problems(faults: Vec<yaml::Fault>) -> Vec<Problem> {
+    let to_problem = |fault: yaml::Fault| Problem {
+        help: fault.help,
+        ..Problem::new("", fault.mark, fault.message)
+    };
+    faults.into_iter().map(to_problem).collect()
+}
+
+/// The text of a file of at most [`yaml::MAX_BYTES`].
+fn read_text(file: &Path) -> Result<String> {
+    let too_large = || {
+        Error::usage(format!(
+            "{} is larger than {} kB",
+            file.display(),
+            yaml::MAX_BYTES / 1024
+        ))
+        .with_expected("a configuration file of a few kB")
+    };
+    let cannot = |error: &std::io::Error| Error::io(Kind::Usage, "read the configuration", file, error);
+    let open = File::open(file).map_err(|e| cannot(&e))?;
+    let length = open.metadata().map_err(|e| cannot(&e))?;
+    if length.is_dir() {
+        return Err(
+            Error::usage(format!("the configuration {} is a folder", file.display()))
+                .with_expected("a YAML file"),
+        );
+    }
+    if length.len() > yaml::MAX_BYTES {
+        return Err(too_large());
+    }
+    // A pipe has no length: count what is read as well.
+    let mut bytes = Vec::new();
+    open.take(yaml::MAX_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| cannot(&e))?;
+    if bytes.len() as u64 > yaml::MAX_BYTES {
+        return Err(too_large());
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|b| **b == b'\n').count() + 1;
+        Error::usage(format!("{}:{line}: the file is not UTF-8 text", file.display()))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! The JSON Schema that a configuration is checked against: the host's own, with every relevant plugin's keys merged in.
+//!
+//! The understood subset: type, enum, const, minimum, maximum, exclusiveMinimum, exclusiveMaximum, minLength, minItems,
+//! maxItems, items, properties, required, additionalProperties, anyOf, oneOf, allOf, default, description, $ref into $defs.
+//! Stricter than JSON Schema in one point: an object with `properties` that doesn't say `additionalProperties` takes no others.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::sections::{Config, MlflowConfig};
+
+/// The configuration keys of one plugin, as its note tells them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginSchema {
+    /// The plugin's name, for messages.
+    pub plugin: String,
+    /// A part of the whole document's schema: `{"properties":{"data":{"properties":{…}}}}`. Null adds nothing.
+    pub schema: Value,
+}
+
+/// How deep `$ref`s are followed; a schema that refers to itself ends here and accepts anything below.
+const MAX_REFS: usize = 16;
+/// The largest plugin schema after its references are written out, in values.
+const MAX_SCHEMA: usize = 20_000;
+
+/// The host's schema alone.
+pub fn host() -> Value {
+    let generator = SchemaSettings::draft2020_12()
+        .with(|s| s.inline_subschemas = true)
+        .into_generator();
+    let mut schema = generator.into_root_schema_for::<Config>().to_value();
+    let generator = SchemaSettings::draft2020_12()
+        .with(|s| s.inline_subschemas = true)
+        .into_generator();
+    let mlflow = generator.into_root_schema_for::<MlflowConfig>().to_value();
+    // A section that isn't there is an empty one, so its defaults are those of its keys.
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        for section in properties.values_mut().filter_map(Value::as_object_mut) {
+            section.insert("default".to_owned(), json!({}));
+        }
+        properties.insert(
+            "loggers".to_owned(),
+            json!({
+                "description": "Each logger by name, with its own keys.",
+                "type": "object",
+                "default": {},
+                "properties": {"mlflow": mlflow},
+                "additionalProperties": {"type": "object", "additionalProperties": true},
+            }),
+        );
+        properties.insert("mlflow".to_owned(), mlflow);
+    }
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("required".to_owned(), json!(["model"]));
+    }
+    schema
+}
+
+/// The host's schema with the keys of `plugins`. What the host says of a key wins, then the first plugin.
+pub fn merged(plugins: &[PluginSchema]) -> Value {
+    let mut schema = host();
+    for plugin in plugins {
+        let mut budget = MAX_SCHEMA;
+        merge(
+            &mut schema,
+            &written_out(&plugin.schema, &plugin.schema, 0, &mut budget),
+        );
+    }
+    // `mlflow` beside the loggers takes what the logger of that name takes.
+    let logger = schema.pointer("/properties/loggers/properties/mlflow").cloned();
+    if let (Some(logger), Some(section)) = (logger, schema.pointer_mut("/properties/mlflow")) {
+        *section = logger;
+        if let Some(section) = section.as_object_mut() {
+            section.remove("default");
+        }
+    }
+    schema
+}
+
+/// `schema` with every reference into `root`'s definitions replaced by what it refers to.
+fn written_out(schema: &Value, root: &Value, refs: usize, budget: &mut usize) -> Value {
+    if *budget == 0 {
+        return Value::Bool(true);
+    }
+    *budget -= 1;
+    match schema {
+        Value::Array(items) => items.iter().map(|s| written_out(s, root, refs, budget)).collect(),
+        Value::Object(map) => {
+            let mut out = Map::new();
+            if let Some(Value::String(reference)) = map.get("$ref") {
+                let target = reference
+                    .strip_prefix('#')
+                    .and_then(|pointer| root.pointer(pointer));
+                match target {
+                    Some(target) if refs < MAX_REFS => {
+                        if let Value::Object(target) = written_out(target, root, refs + 1, budget) {
+                            out = target;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            for (key, value) in map {
+                if !matches!(key.as_str(), "$ref" | "$defs" | "definitions" | "$schema") {
+                    let value = match key.as_str() {
+                        "default" | "enum" | "const" | "examples" => value.clone(),
+                        _ => written_out(value, root, refs, budget),
+                    };
+                    out.insert(key.clone(), value);
+                }
+            }
+            Value::Object(out)
+        }
+        other => other.clone(),
+    }
+}
+
+/// Adds to `base` what `more` says and `base` doesn't. Of `required` the union counts.
+fn merge(base: &mut Value, more: &Value) {
+    let (Value::Object(base), Value::Object(more)) = (base, more) else {
+        return;
+    };
+    for (key, value) in more {
+        match (base.get_mut(key), key.as_str()) {
+            (None, _) => {
+                base.insert(key.clone(), value.clone());
+            }
+            (Some(Value::Array(own)), "required") => {
+                for name in value.as_array().into_iter().flatten() {
+                    if !own.contains(name) {
+                        own.push(name.clone());
+                    }
+                }
+            }
+            (Some(own), "properties") => {
+                let (Some(own), Some(added)) = (own.as_object_mut(), value.as_object()) else {
+                    continue;
+                };
+                for (name, schema) in added {
+                    match own.get_mut(name) {
+                        Some(known) => merge(known, schema),
+                        None => {
+                            own.insert(name.clone(), schema.clone());
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plugin(schema: Value) -> PluginSchema {
+        PluginSchema {
+            plugin: "p".to_owned(),
+            schema,
+        }
+    }
+
+    #[test]
+    fn the_host_schema_has_no_references_and_all_sections() {
+        let schema = host();
+        assert!(!schema.to_string().contains("$ref"));
+        for section in ["model", "data", "training", "loggers", "mlflow", "output"] {
+            assert!(
+                schema["properties"][section]["properties"].is_object(),
+                "{section}"
+            );
+        }
+        assert_eq!(
+            schema["properties"]["training"]["properties"]["learning_rate"]["default"],
+            json!(1e-4)
+        );
+        assert_eq!(
+            schema["properties"]["training"]["properties"]["max_epochs"]["minimum"],
+            json!(1)
+        );
+    }
+
+    #[test]
+    fn a_plugin_adds_keys_and_cannot_change_the_hosts() {
+        let own = json!({"properties": {"data": {
+            "additionalProperties": true,
+            "properties": {"batch_size": {"type": "string"}, "box_policy": {"$ref": "#/$defs/Policy"}}}},
+            "$defs": {"Policy": {"enum": ["error", "clip"]}}});
+        let schema = merged(&[plugin(own)]);
+        let data = &schema["properties"]["data"];
+        assert_eq!(data["properties"]["batch_size"]["type"], "integer");
+        assert_eq!(data["properties"]["box_policy"]["enum"], json!(["error", "clip"]));
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_ends() {
+        let own = json!({"properties": {"model": {"properties": {"tree": {"$ref": "#/$defs/T"}}}},
+            "$defs": {"T": {"type": "object", "properties": {"a": {"$ref": "#/$defs/T"}, "b": {"$ref": "#/$defs/T"}}}}});
+        let schema = merged(&[plugin(own)]);
+        assert_eq!(
+            schema["properties"]["model"]["properties"]["tree"]["type"],
+            "object"
+        );
+    }
+
+    #[test]
+    fn nonsense_adds_nothing() {
+        for nonsense in [json!(null), json!(3), json!([]), json!({"properties": 3})] {
+            assert_eq!(merged(&[plugin(nonsense)]), merged(&[]));
+        }
+    }
+}

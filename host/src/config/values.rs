@@ -1,0 +1,242 @@
+//! Values that a configuration may write in more than one way.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A chance from 0 to 1; `true` is 0.5 and `false` is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Probability {
+    Switch(bool),
+    Chance(#[schemars(range(min = 0.0, max = 1.0))] f64),
+}
+
+impl Probability {
+    /// From 0 to 1.
+    pub fn value(self) -> f64 {
+        match self {
+            Probability::Switch(on) => {
+                if on {
+                    0.5
+                } else {
+                    0.0
+                }
+            }
+            Probability::Chance(p) => p,
+        }
+    }
+}
+
+impl Default for Probability {
+    fn default() -> Self {
+        Probability::Chance(0.0)
+    }
+}
+
+/// The size that pictures are brought to, in pixels: one number for a square, or `[height, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ImageSize {
+    Square(#[schemars(range(min = 1, max = 16384))] u32),
+    HeightWidth(#[schemars(inner(range(min = 1, max = 16384)))] [u32; 2]),
+}
+
+impl ImageSize {
+    /// Height and width in pixels.
+    pub fn height_width(self) -> [u32; 2] {
+        match self {
+            ImageSize::Square(side) => [side, side],
+            ImageSize::HeightWidth(both) => both,
+        }
+    }
+}
+
+/// How the learning rate goes on after the warmup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheduler {
+    /// Half a cosine, from the learning rate to `eta_min`.
+    #[default]
+    Cosine,
+    /// A straight line from the learning rate to `eta_min`.
+    Linear,
+    /// Times `gamma` every `step_size` epochs.
+    Step,
+    Constant,
+}
+
+/// The numbers of a schedule; each schedule reads its own.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SchedulerParams {
+    /// Epochs until cosine and linear reach `eta_min`; by default the whole training.
+    #[serde(rename = "T_max", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub t_max: Option<u32>,
+    /// The learning rate at the end of cosine and linear; by default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub eta_min: Option<f64>,
+    /// Epochs between two steps of the schedule `step`; by default a third of the training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub step_size: Option<u32>,
+    /// The factor of each step of the schedule `step`; by default 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub gamma: Option<f64>,
+}
+
+/// Whether a smaller or a larger value of a metric is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MonitorMode {
+    Min,
+    Max,
+}
+
+/// The number format of the training's forward and backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    #[default]
+    Fp32,
+    Bf16,
+    Fp16,
+}
+
+/// Which GPUs: `auto`, `cpu`, `gpu`, how many, or a list of their indices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PreferredDevices {
+    Name(DeviceName),
+    Count(#[schemars(range(min = 1))] u32),
+    Indices(Vec<u32>),
+}
+
+/// A device by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceName {
+    Auto,
+    Cpu,
+    Gpu,
+    Cuda,
+}
+
+/// How pictures are resized at random, from a pair `[low, high]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RandomResize {
+    /// A factor on the size that the model's input has.
+    Factor(f64, f64),
+    /// The length of the shortest edge, in pixels.
+    ShortestEdge(f64, f64),
+}
+
+impl RandomResize {
+    /// Pairs up to 10 are factors, larger ones are pixels.
+    pub fn from_pair([low, high]: [f64; 2]) -> Self {
+        if high <= 10.0 {
+            RandomResize::Factor(low, high)
+        } else {
+            RandomResize::ShortestEdge(low, high)
+        }
+    }
+}
+
+/// Strengths of a colour jitter, with torchvision's meaning: a factor is drawn from `1 - x` to `1 + x`; hue is turned by up to
+/// `x` of the whole circle.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ColorJitter {
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub brightness: f64,
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub contrast: f64,
+    #[schemars(range(min = 0.0, max = 10.0))]
+    pub saturation: f64,
+    #[schemars(range(min = 0.0, max = 0.5))]
+    pub hue: f64,
+}
+
+/// Random changes of training pictures. What isn't given is off.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Augmentations {
+    /// The chance of a left-right mirror image.
+    pub horizontal_flip: Probability,
+    /// The chance of an upside-down mirror image.
+    pub vertical_flip: Probability,
+    /// Turned by up to so many degrees either way.
+    #[schemars(range(min = 0.0, max = 180.0))]
+    pub rotation: f64,
+    /// The chance that brightness and contrast change, each by up to 20 %.
+    pub brightness_contrast: Probability,
+    /// The chance that hue (by up to 20 of 360 degrees), saturation (30 of 255) and value (20 of 255) change.
+    pub hue_saturation: Probability,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color_jitter: Option<ColorJitter>,
+    /// The chance that a random part is cut out, of at least half of each side.
+    pub random_crop: Probability,
+    /// `[low, high]`: a random factor on the size (pairs up to 10), or a random length of the shortest edge in pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(inner(range(min = 0.01)))]
+    pub random_resize: Option<[f64; 2]>,
+}
+
+impl Augmentations {
+    /// What is done when a configuration says nothing: a left-right mirror image of every other picture.
+    pub fn usual() -> Self {
+        Augmentations {
+            horizontal_flip: Probability::Chance(0.5),
+            ..Augmentations::default()
+        }
+    }
+}
+
+/// Processor cores and GPUs of one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Resources {
+    /// Threads that libtorch computes with; by default all cores.
+    #[serde(rename = "CPU", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub cpu: Option<u32>,
+    /// 0 keeps the training on the CPU.
+    #[serde(rename = "GPU", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    pub gpu: Option<u32>,
+}
+
+/// Pictures with predictions that a run draws.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Visualization {
+    /// Draw the predictions of the last evaluation into pictures.
+    pub save_images: bool,
+    /// Predictions with a lower score are not drawn; metrics never see this.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub confidence_threshold: f64,
+    /// The most predictions drawn in one picture, best first.
+    pub max_boxes: u32,
+    /// The most pictures drawn.
+    pub max_images: u32,
+}
+
+impl Default for Visualization {
+    fn default() -> Self {
+        Visualization {
+            save_images: false,
+            confidence_threshold: 0.5,
+            max_boxes: 100,
+            max_images: 16,
+        }
+    }
+}
+
+/// The default of `output.results_dir`.
+pub fn results_dir() -> PathBuf {
+    PathBuf::from("runs")
+}

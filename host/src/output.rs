@@ -1,0 +1,83 @@
+//! What goes to stdout: text for people, or with `--json` one JSON object a line. A reader that goes away (`| head`) is no error.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+
+/// The version of the JSON lines' layout.
+pub const SCHEMA: u32 = 1;
+
+/// Prints one event: `{"schema":1,"event":name,…fields}`. `fields` is a JSON object.
+pub fn event(name: &str, fields: Value) {
+    line(&event_text(name, fields));
+}
+
+/// The event's line without its end.
+pub fn event_text(name: &str, fields: Value) -> String {
+    let mut all = Map::new();
+    all.insert("schema".to_owned(), json!(SCHEMA));
+    all.insert("event".to_owned(), json!(name));
+    if let Value::Object(fields) = fields {
+        all.extend(fields);
+    }
+    Value::Object(all).to_string()
+}
+
+/// Prints one line and hands it on at once. What nobody reads any more is dropped.
+pub fn line(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Prints one line on stderr; a closed stderr is no error.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Prints an error on stderr, and with `json` also as an event on stdout. Returns the exit code.
+pub fn error(error: &Error, json: bool) -> u8 {
+    note(&format!("error: {error}"));
+    if json {
+        event("error", error_fields(error));
+    }
+    error.kind.exit_code()
+}
+
+fn error_fields(error: &Error) -> Value {
+    let mut what = error.context.clone();
+    what.push(error.what.clone());
+    let place = error
+        .place
+        .as_ref()
+        .map(|p| json!({"file": p.file, "line": p.line, "column": p.column}));
+    json!({
+        "kind": format!("{:?}", error.kind).to_lowercase(),
+        "message": what.join(": "),
+        "place": place,
+        "expected": error.expected,
+        "details": error.details,
+        "help": error.help,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_starts_with_schema_and_name() {
+        let text = event_text("epoch", json!({"epoch": 1}));
+        assert_eq!(text, r#"{"schema":1,"event":"epoch","epoch":1}"#);
+    }
+
+    #[test]
+    fn an_error_event_carries_kind_message_and_help() {
+        let fields = error_fields(&Error::usage("wrong").within("here").with_help("do"));
+        assert_eq!(
+            (&fields["kind"], &fields["message"], &fields["help"]),
+            (&json!("usage"), &json!("here: wrong"), &json!("do"))
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! Which plugins a configuration is about, and so whose keys it may hold.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use cvhost_plugin_api::note::Note;
+use serde_json::Value;
+
+use super::Catalogue;
+use crate::config::{Draft, PluginSchema};
+use crate::error::{Error, Result};
+
+/// The largest config.json of a checkpoint that is looked into, in bytes.
+const MAX_CONFIG_JSON: u64 = 4 << 20;
+
+/// The plugins that matter to a configuration.
+#[derive(Debug, Clone)]
+pub struct Relevant {
+    /// The task, if one is named.
+    pub task: Option<String>,
+    pub schemas: Vec<PluginSchema>,
+    pub warnings: Vec<String>,
+}
+
+/// The task (`plugin` is `--plugin`), the adapters that may serve the model, the loggers that are asked for. Where the task or the
+/// model's family can't be told yet, all of them.
+///
+/// # Errors
+/// `--plugin` against `model.task_type`; a task, adapter or logger that nobody provides.
+pub fn relevant(catalogue: &Catalogue, draft: &Draft, plugin: Option<&str>) -> Result<Relevant> {
+    let task_type = draft.text("model.task_type");
+    if let (Some(plugin), Some(task_type)) = (plugin, &task_type)
+        && plugin != task_type
+    {
+        let message =
+            format!("`model.task_type` is `{task_type}`, but the command line says --plugin {plugin}");
+        return Err(draft
+            .error_at("model.task_type", message)
+            .with_help("leave one of them out"));
+    }
+    let task = plugin.map(str::to_owned).or(task_type);
+    let mut notes: Vec<&Note> = Vec::new();
+    match &task {
+        Some(name) => {
+            let required = catalogue.require("task", name);
+            let (found, _) = required.map_err(|e| {
+                if plugin.is_some() {
+                    e
+                } else {
+                    at(draft, "model.task_type", e)
+                }
+            })?;
+            notes.extend(&found.note);
+        }
+        None => notes.extend(catalogue.components("task").filter_map(|(f, _)| f.note.as_ref())),
+    }
+    notes.extend(adapters(catalogue, draft)?);
+    let mut warnings = Vec::new();
+    for name in draft.logger_names() {
+        match catalogue.require("logger", &name) {
+            Ok((found, _)) => notes.extend(&found.note),
+            // Files for other installations may hold this section, so it alone is no reason to refuse one.
+            Err(_) if name == "mlflow" => {
+                warnings.push("`mlflow` has no effect: no plugin provides a logger of that name".to_owned());
+            }
+            Err(error) => return Err(at(draft, &format!("loggers.{name}"), error)),
+        }
+    }
+    notes.extend(
+        catalogue
+            .components("logger")
+            .filter(|(_, c)| c.default)
+            .filter_map(|(f, _)| f.note.as_ref()),
+    );
+    let mut schemas: Vec<PluginSchema> = Vec::new();
+    for note in notes {
+        if !schemas.iter().any(|s| s.plugin == note.name) {
+            schemas.push(PluginSchema {
+                plugin: note.name.clone(),
+                schema: note.config_schema.clone(),
+            });
+        }
+    }
+    Ok(Relevant {
+        task,
+        schemas,
+        warnings,
+    })
+}
+
+/// The adapter that is named; or those for the `model_type` of a model folder; or all, for a model that isn't here yet.
+fn adapters<'a>(catalogue: &'a Catalogue, draft: &Draft) -> Result<Vec<&'a Note>> {
+    if let Some(name) = draft.text("model.adapter") {
+        let (found, _) = catalogue
+            .require("adapter", &name)
+            .map_err(|e| at(draft, "model.adapter", e))?;
+        return Ok(found.note.iter().collect());
+    }
+    let folder = draft.text("model.model_name").map(|name| draft.find_path(&name));
+    let model_type = folder.and_then(|folder| model_type(&folder));
+    let serving = |wanted: Option<&str>| {
+        let all = catalogue.components("adapter");
+        let fitting = all.filter(|(_, c)| wanted.is_none_or(|w| c.serves.iter().any(|s| s.model_type == w)));
+        fitting.filter_map(|(f, _)| f.note.as_ref()).collect::<Vec<_>>()
+    };
+    let fitting = serving(model_type.as_deref());
+    Ok(if fitting.is_empty() {
+        serving(None)
+    } else {
+        fitting
+    })
+}
+
+/// The `model_type` of a checkpoint folder, if there is one to read. What is wrong with a checkpoint is told where it is loaded.
+fn model_type(folder: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(folder.join("config.json"))
+        .ok()?
+        .take(MAX_CONFIG_JSON)
+        .read_to_string(&mut text)
+        .ok()?;
+    let config: Value = serde_json::from_str(&text).ok()?;
+    config.get("model_type")?.as_str().map(str::to_owned)
+}
+
+/// `error` with the line of the key that asked for it.
+fn at(draft: &Draft, path: &str, error: Error) -> Error {
+    let located = draft.error_at(path, error.what.clone());
+    Error {
+        place: located.place,
+        ..error
+    }
+}

@@ -1,0 +1,287 @@
+//! Whether a plugin that is well-formed fits this host: interface, target, libtorch, panic strategy, system libraries.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use cvhost_plugin_api::note::{API_VERSION, LIBTORCH_VERSION, Note, TARGET};
+use semver::Version;
+
+use super::Rejection;
+use super::elf::{self, Facts};
+use crate::machine;
+
+/// What a plugin is compared with.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// The interface's version.
+    pub api: String,
+    pub libtorch: String,
+    pub target: String,
+    /// The running glibc; none leaves it unchecked.
+    pub glibc: Option<String>,
+    /// The versions that the system's libstdc++ defines; none leaves them unchecked.
+    pub libstdcxx: Option<Vec<String>>,
+}
+
+impl Host {
+    /// This host on this machine.
+    pub fn this() -> &'static Host {
+        static THIS: OnceLock<Host> = OnceLock::new();
+        THIS.get_or_init(|| Host {
+            api: API_VERSION.to_owned(),
+            libtorch: LIBTORCH_VERSION.to_owned(),
+            target: TARGET.to_owned(),
+            glibc: machine::glibc_version().map(str::to_owned),
+            libstdcxx: system_libstdcxx(),
+        })
+    }
+}
+
+/// The versions of the libstdc++ where a 64-bit x86 system keeps it.
+fn system_libstdcxx() -> Option<Vec<String>> {
+    let folders = [
+        "/lib/x86_64-linux-gnu",
+        "/usr/lib/x86_64-linux-gnu",
+        "/lib64",
+        "/usr/lib64",
+        "/usr/lib",
+    ];
+    let files = folders
+        .iter()
+        .map(|folder| Path::new(folder).join("libstdc++.so.6"));
+    files
+        .filter(|file| file.exists())
+        .find_map(|file| elf::defined_versions(&file))
+}
+
+/// Checks a note and a file's facts against `host`.
+///
+/// # Errors
+/// The first thing that doesn't fit, with what was found and what was expected.
+pub fn verify(note: &Note, facts: &Facts, host: &Host) -> Result<(), Rejection> {
+    interface(&note.api, &host.api)?;
+    if let Err(error) = Version::parse(&note.version) {
+        return Err(
+            Rejection::new(format!("its version is not a semantic version: {error}"))
+                .found(&*note.version)
+                .expected("MAJOR.MINOR.PATCH"),
+        );
+    }
+    if note.target != host.target {
+        return Err(Rejection::new("built for another target")
+            .found(&*note.target)
+            .expected(&*host.target)
+            .help("build the plugin for this target"));
+    }
+    if note.panic != "unwind" {
+        return Err(Rejection::new("built so that a panic ends the whole program")
+            .found(format!("panic={}", note.panic))
+            .expected("panic=unwind")
+            .help("remove `panic = \"abort\"` from the plugin's build profile"));
+    }
+    if let Some(libtorch) = note.libtorch.as_deref().filter(|v| *v != host.libtorch) {
+        return Err(Rejection::new("built for another libtorch")
+            .found(libtorch)
+            .expected(&*host.libtorch)
+            .help(format!("build the plugin with libtorch {}", host.libtorch)));
+    }
+    if note.components.is_empty() {
+        return Err(Rejection::new("its note names no component").expected("a task, an adapter or a logger"));
+    }
+    system_libraries(facts, host)
+}
+
+/// An old plugin runs on a newer host of the same major version; the reverse doesn't.
+fn interface(plugin: &str, host: &str) -> Result<(), Rejection> {
+    let expected = || format!("{host}, or an older one of the same major version");
+    let parse = |text: &str| {
+        Version::parse(text).map_err(|e| {
+            let reason = format!("its interface version is not a semantic version: {e}");
+            Rejection::new(reason).found(text).expected(expected())
+        })
+    };
+    let (plugin, own) = (parse(plugin)?, parse(host)?);
+    if plugin.major != own.major {
+        let help = if plugin.major > own.major {
+            "install a newer cvhost"
+        } else {
+            "build it with the current cvhost-plugin-api"
+        };
+        return Err(Rejection::new("built for another plugin interface")
+            .found(format!("cvhost-plugin-api {plugin}"))
+            .expected(expected())
+            .help(help));
+    }
+    if plugin.minor > own.minor {
+        return Err(
+            Rejection::new("built for a newer plugin interface than this host has")
+                .found(format!("cvhost-plugin-api {plugin}"))
+                .expected(expected())
+                .help("install a newer cvhost, or an older version of the plugin"),
+        );
+    }
+    Ok(())
+}
+
+/// The dynamic loader would refuse these too, but with a message that helps nobody.
+fn system_libraries(facts: &Facts, host: &Host) -> Result<(), Rejection> {
+    let too_new = |library: &str, needed: &str, has: &str| {
+        Rejection::new(format!("needs a newer {library} than this machine has"))
+            .found(format!("needs {needed}"))
+            .expected(has)
+            .help("build the plugin on a system that is not newer than this one")
+    };
+    let needed = |prefix: &str| {
+        let versions = facts.versions.iter().filter_map(|(_, v)| v.strip_prefix(prefix));
+        versions.filter_map(numbers).max()
+    };
+    if let (Some(needed), Some(own)) = (needed("GLIBC_"), host.glibc.as_deref())
+        && numbers(own).is_some_and(|own| needed > own)
+    {
+        return Err(too_new(
+            "glibc",
+            &format!("GLIBC_{}", dotted(&needed)),
+            &format!("at most {own}"),
+        ));
+    }
+    let Some(defined) = &host.libstdcxx else {
+        return Ok(());
+    };
+    for prefix in ["GLIBCXX_", "CXXABI_"] {
+        let own = defined
+            .iter()
+            .filter_map(|v| numbers(v.strip_prefix(prefix)?))
+            .max();
+        if let (Some(needed), Some(own)) = (needed(prefix), own)
+            && needed > own
+        {
+            let has = format!("at most {prefix}{}", dotted(&own));
+            return Err(too_new(
+                "libstdc++",
+                &format!("{prefix}{}", dotted(&needed)),
+                &has,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `2.34` as [2, 34]; none for names such as `PRIVATE`.
+fn numbers(version: &str) -> Option<Vec<u32>> {
+    version.split('.').map(|part| part.parse().ok()).collect()
+}
+
+fn dotted(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use cvhost_plugin_api::note::SCHEMA;
+
+    use super::*;
+
+    fn note() -> Note {
+        Note {
+            schema: SCHEMA,
+            name: "p".into(),
+            version: "0.1.0".into(),
+            api: "1.2.0".into(),
+            libtorch: Some("2.11.0".into()),
+            target: "x86_64-unknown-linux-gnu".into(),
+            rustc: "rustc".into(),
+            panic: "unwind".into(),
+            license: "MIT".into(),
+            description: String::new(),
+            components: serde_json::from_value(serde_json::json!([{"kind": "task", "name": "t"}])).unwrap(),
+            config_schema: serde_json::Value::Null,
+        }
+    }
+
+    fn host() -> Host {
+        Host {
+            api: "1.2.3".into(),
+            libtorch: "2.11.0".into(),
+            target: "x86_64-unknown-linux-gnu".into(),
+            glibc: Some("2.36".into()),
+            libstdcxx: Some(vec![
+                "GLIBCXX_3.4.30".into(),
+                "CXXABI_1.3.13".into(),
+                "GLIBCXX_TUNABLES".into(),
+            ]),
+        }
+    }
+
+    fn verdict(change: impl Fn(&mut Note)) -> Result<(), String> {
+        let mut note = note();
+        change(&mut note);
+        verify(&note, &Facts::default(), &host()).map_err(|r| r.to_string())
+    }
+
+    #[test]
+    fn older_plugins_pass_and_newer_ones_do_not() {
+        for (api, passes) in [
+            ("1.2.0", true),
+            ("1.2.9", true),
+            ("1.0.0", true),
+            ("1.3.0", false),
+            ("2.0.0", false),
+            ("0.9.0", false),
+            ("x", false),
+        ] {
+            assert_eq!(verdict(|n| n.api = api.into()).is_ok(), passes, "{api}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        type Change = fn(&mut Note);
+        let cases: [(&str, Change); 5] = [
+            ("another libtorch (found 2.4.0; expected 2.11.0)", |n| {
+                n.libtorch = Some("2.4.0".into())
+            }),
+            ("another target (found aarch64", |n| {
+                n.target = "aarch64-unknown-linux-gnu".into()
+            }),
+            ("panic=abort", |n| n.panic = "abort".into()),
+            ("names no component", |n| n.components.clear()),
+            ("not a semantic version", |n| n.version = "new".into()),
+        ];
+        for (message, change) in cases {
+            let verdict = verdict(change).unwrap_err();
+            assert!(verdict.contains(message), "{verdict}");
+        }
+        assert_eq!(verdict(|n| n.libtorch = None), Ok(()));
+    }
+
+    #[test]
+    fn symbol_versions_newer_than_the_machine_are_refused() {
+        for (version, passes) in [
+            ("GLIBC_2.36", true),
+            ("GLIBC_2.4", true),
+            ("GLIBC_2.100", false),
+            ("GLIBC_PRIVATE", true),
+            ("GLIBCXX_3.4.30", true),
+            ("GLIBCXX_3.4.31", false),
+            ("GLIBCXX_3.4.9", true),
+            ("CXXABI_1.3.14", false),
+        ] {
+            let versions = vec![("lib".to_owned(), version.to_owned())];
+            let facts = Facts {
+                versions,
+                ..Facts::default()
+            };
+            assert_eq!(verify(&note(), &facts, &host()).is_ok(), passes, "{version}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_a_libstdcxx_that_can_be_read() {
+        if let Some(versions) = &Host::this().libstdcxx {
+            assert!(
+                versions.iter().any(|v| v.starts_with("GLIBCXX_3.4")),
+                "{versions:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Named arrays with roles.
+
+use super::array::Array;
+use crate::error::{PluginError, Result};
+use abi_stable::StableAbi;
+use abi_stable::std_types::{RString, RVec};
+use std::fmt;
+
+/// What an array means geometrically. The host transforms by role alone.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, PartialEq, Eq)]
+pub struct Role(pub u32);
+
+impl Role {
+    /// `[N, 4]` floats, xyxy in pixels of the picture.
+    pub const BOXES: Self = Self(1);
+    /// `[M, 4]` floats: rows of (instance, ring, x, y) in pixels, rings closed by themselves.
+    pub const POLYGONS: Self = Self(2);
+    /// `[N, H, W]` u8, 0 or 1, in the picture's size.
+    pub const MASKS: Self = Self(3);
+    /// `[N, K, 3]` floats: x, y in pixels, visibility.
+    pub const KEYPOINTS: Self = Self(4);
+    /// `[H, W]` integers, a class or a segment a pixel.
+    pub const LABEL_MAP: Self = Self(5);
+    /// `[H, W]` floats, a measurement a pixel.
+    pub const DENSE_MAP: Self = Self(6);
+    /// `[N, …]`, a value an instance; follows the instances when some are dropped.
+    pub const COLUMN: Self = Self(7);
+    /// `[C]` floats, a distribution over classes for the whole picture; two pictures mix by mixing it.
+    pub const DISTRIBUTION: Self = Self(8);
+    /// UTF-8 bytes.
+    pub const TEXT: Self = Self(9);
+    /// Not touched by the host.
+    pub const OPAQUE: Self = Self(10);
+
+    /// Whether dimension 0 counts instances.
+    pub fn per_instance(self) -> bool {
+        matches!(self, Self::BOXES | Self::MASKS | Self::KEYPOINTS | Self::COLUMN)
+    }
+}
+
+impl fmt::Debug for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match *self {
+            Self::BOXES => "boxes",
+            Self::POLYGONS => "polygons",
+            Self::MASKS => "masks",
+            Self::KEYPOINTS => "keypoints",
+            Self::LABEL_MAP => "label map",
+            Self::DENSE_MAP => "dense map",
+            Self::COLUMN => "column",
+            Self::DISTRIBUTION => "distribution",
+            Self::TEXT => "text",
+            Self::OPAQUE => "opaque",
+            Self(other) => return write!(f, "role {other}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// One named array.
+#[repr(C)]
+#[derive(StableAbi, Debug, Clone, PartialEq)]
+pub struct Field {
+    pub name: RString,
+    pub role: Role,
+    pub array: Array,
+}
+
+/// Targets, predictions or prepared labels of one sample. Task and adapter meet on the names and roles that a versioned
+/// form fixes, such as `detection/1`: `boxes` (boxes), `class_labels` (column of i64), of predictions also `scores` (column
+/// of f32).
+#[repr(C)]
+#[derive(StableAbi, Debug, Clone, Default, PartialEq)]
+pub struct Fields {
+    pub items: RVec<Field>,
+}
+
+impl Fields {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a field, and gives the list back.
+    #[must_use]
+    pub fn with(mut self, name: &str, role: Role, array: Array) -> Self {
+        self.items.push(Field { name: name.into(), role, array });
+        self
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Array> {
+        self.items.iter().find(|f| f.name == name).map(|f| &f.array)
+    }
+
+    /// The array of that name. The error names what is there.
+    pub fn require(&self, name: &str) -> Result<&Array> {
+        self.get(name).ok_or_else(|| {
+            let there: Vec<&str> = self.items.iter().map(|f| f.name.as_str()).collect();
+            PluginError::failed(format!("field `{name}` is missing; there are {there:?}"))
+        })
+    }
+
+    /// These fields with another list's instances behind their own: fields per instance are put together row by row, others
+    /// are kept from the first.
+    pub fn joined(&self, more: &Fields) -> Result<Fields> {
+        let mut all = self.clone();
+        for field in all.items.iter_mut().filter(|f| f.role.per_instance()) {
+            field.array = field.array.joined(more.require(&field.name)?)?;
+        }
+        Ok(all)
+    }
+
+    /// Replaces or adds a field.
+    pub fn set(&mut self, name: &str, role: Role, array: Array) {
+        match self.items.iter_mut().find(|f| f.name == name) {
+            Some(field) => (field.role, field.array) = (role, array),
+            None => self.items.push(Field { name: name.into(), role, array }),
+        }
+    }
+}

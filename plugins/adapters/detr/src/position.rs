@@ -1,0 +1,37 @@
+//! Where a feature is in its picture: sine embeddings (Vaswani et al. 2017), a half of the channels for each direction.
+
+use std::f64::consts::TAU;
+use tch::{Device, Kind, Tensor, no_grad};
+
+const TEMPERATURE: f64 = 10_000.0;
+const EPSILON: f64 = 1e-6;
+
+/// `mask` `[N, H, W]` bool, true on the picture, to embeddings `[N, H · W, channels]` f32. A position counts the features
+/// up to it, relative to the picture's extent at that place, so a picture's positions are the same however it is padded.
+pub fn sine_embedding(mask: &Tensor, channels: i64) -> Tensor {
+    no_grad(|| {
+        let present = mask.to_kind(Kind::Float);
+        let position = |dim: i64| {
+            let count = present.cumsum(dim, Kind::Float);
+            let extent = count.narrow(dim, count.size().get(dim as usize).copied().unwrap_or(1) - 1, 1);
+            (count / (extent + EPSILON) * TAU).unsqueeze(-1)
+        };
+        let wavelengths = wavelengths(channels / 2, mask.device());
+        let waves = |dim: i64| {
+            let angles = position(dim) / &wavelengths;
+            Tensor::stack(&[angles.sin(), angles.cos()], -1).flatten(-2, -1)
+        };
+        Tensor::cat(&[waves(1), waves(2)], -1).flatten(1, 2)
+    })
+}
+
+/// The embeddings `[1, H · W, channels]` of pictures without padding.
+pub fn sine_embedding_unpadded(height: i64, width: i64, channels: i64, device: Device) -> Tensor {
+    sine_embedding(&Tensor::ones([1, height, width], (Kind::Bool, device)), channels)
+}
+
+/// `[channels / 2]`: a wavelength for each pair of sine and cosine.
+fn wavelengths(channels: i64, device: Device) -> Tensor {
+    let exponents = Tensor::arange_start_step(0, channels, 2, (Kind::Float, device)) / channels as f64;
+    (exponents * TEMPERATURE.ln()).exp()
+}

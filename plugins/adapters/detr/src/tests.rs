@@ -1,0 +1,451 @@
+//! What holds for a DETR of any weights. Agreement with the reference implementation is tested through the built plugin, in
+//! the workspace's `tests`.
+
+use crate::config::{DetrConfig, Naming};
+use crate::input::PIXEL_MASK;
+use crate::model::Detr;
+use cvhost_image_processor::PIXEL_VALUES;
+use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, Output, StepContext, Tags};
+use cvhost_plugin_api::error::ErrorKind;
+use cvhost_plugin_api::sdk::{Checkpoint, Model};
+use cvhost_plugin_api::torch::batch_item;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// Widths and heights of pictures in the input: whole features, so that the mask's nearest pixel is never in doubt.
+const SIZES: [(i64, i64); 2] = [(128, 96), (64, 128)];
+
+fn tiny() -> Value {
+    json!({
+        "model_type": "detr", "num_queries": 7, "d_model": 16, "encoder_layers": 1, "decoder_layers": 2,
+        "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+        "dropout": 0.0, "init_std": 0.2,
+        "backbone_config": {
+            "model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16, 24, 32], "depths": [1, 2, 1, 1],
+            "layer_type": "bottleneck", "out_features": ["stage4"],
+        },
+    })
+}
+
+/// A ResNet-18 in the naming that `backbone` says, and a small transformer.
+fn resnet18(backbone: Value) -> Value {
+    let mut json = tiny();
+    json["backbone_config"] = backbone;
+    json
+}
+
+fn timm18() -> Value {
+    resnet18(json!({"model_type": "timm_backbone", "backbone": "resnet18", "out_indices": [1, 2, 3, 4]}))
+}
+
+fn spec(classes: usize) -> LabelSpec {
+    let names = (0..classes).map(|c| format!("class {c}").into()).collect();
+    LabelSpec {
+        form: "detection/1".into(),
+        names,
+        ids: (0..classes as i64).collect(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn build(json: &Value, config: &Value, spec: &LabelSpec) -> Detr {
+    let checkpoint = Checkpoint {
+        config: json.clone(),
+        preprocessor: Value::Null,
+    };
+    Detr::new(&checkpoint, config, spec).unwrap()
+}
+
+/// With weights from its own rules, which are the same each time.
+fn initialised(json: &Value, config: &Value) -> Detr {
+    let mut model = build(json, config, &spec(3));
+    tch::manual_seed(5);
+    let names: Vec<String> = model.parameters().iter().map(|p| p.name.to_string()).collect();
+    model
+        .initialise(&names.iter().map(String::as_str).collect::<Vec<_>>())
+        .unwrap();
+    model
+}
+
+/// Pictures of noise, at the top left of a batch that is as large as the largest, and `boxes` of each.
+fn batch(sizes: &[(i64, i64)], boxes: &[&[[f32; 4]]]) -> Batch {
+    let width = sizes.iter().map(|s| s.0).max().unwrap();
+    let height = sizes.iter().map(|s| s.1).max().unwrap();
+    let pixels = Tensor::zeros([sizes.len() as i64, 3, height, width], (Kind::Float, Device::Cpu));
+    let mask = Tensor::zeros([sizes.len() as i64, height, width], (Kind::Int64, Device::Cpu));
+    let mut metas = Vec::new();
+    for (index, &(w, h)) in sizes.iter().enumerate() {
+        // The same noise for a size wherever it stands.
+        tch::manual_seed(w * 1000 + h);
+        let noise = Tensor::randn([3, h, w], (Kind::Float, Device::Cpu));
+        pixels
+            .get(index as i64)
+            .narrow(1, 0, h)
+            .narrow(2, 0, w)
+            .copy_(&noise);
+        let _ = mask.get(index as i64).narrow(0, 0, h).narrow(1, 0, w).fill_(1);
+        metas.push(Meta {
+            width: 2 * w as u32,
+            height: 2 * h as u32,
+            input_width: w as u32,
+            input_height: h as u32,
+            ..Default::default()
+        });
+    }
+    let flat: Vec<f32> = boxes.iter().flat_map(|b| b.iter().flatten().copied()).collect();
+    let count = flat.len() as i64 / 4;
+    let mut offsets = vec![0u64];
+    offsets.extend(boxes.iter().scan(0, |end, b| {
+        *end += b.len() as u64;
+        Some(*end)
+    }));
+    let labels: Vec<i64> = (0..count).map(|k| k % 3).collect();
+    Batch {
+        items: vec![
+            batch_item(PIXEL_VALUES, pixels, vec![]),
+            batch_item(PIXEL_MASK, mask, vec![]),
+            batch_item(
+                "boxes",
+                Tensor::from_slice(&flat).reshape([count, 4]),
+                offsets.clone(),
+            ),
+            batch_item("class_labels", Tensor::from_slice(&labels), offsets),
+        ]
+        .into(),
+        metas: metas.into(),
+    }
+}
+
+pub(crate) fn context(mode: Mode) -> StepContext {
+    StepContext {
+        mode,
+        step: 0,
+        epoch: 0,
+        normalisers: vec![],
+    }
+}
+
+pub(crate) fn output(output: &Output, name: &str) -> Tensor {
+    output
+        .outputs
+        .iter()
+        .find(|o| o.name == name)
+        .unwrap()
+        .tensor
+        .tensor()
+}
+
+pub(crate) fn difference(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+const ONE: &[[f32; 4]] = &[[0.5, 0.5, 0.3, 0.4]];
+const TWO: &[[f32; 4]] = &[[0.3, 0.6, 0.2, 0.2], [0.7, 0.2, 0.1, 0.3]];
+
+#[test]
+fn a_picture_gives_the_same_boxes_alone_and_padded_in_a_batch() {
+    let mut model = initialised(&tiny(), &Value::Null);
+    let mut boxes = |batch: &Batch| {
+        let out = model.forward(batch, &context(Mode::PREDICT)).unwrap();
+        let outputs: Vec<_> = out.outputs.into();
+        model.finish(&outputs, &batch.metas, &json!({})).unwrap()
+    };
+    let together = boxes(&batch(&SIZES, &[ONE, TWO]));
+    for (index, size) in SIZES.iter().enumerate() {
+        let alone = boxes(&batch(&[*size], &[ONE]));
+        let alone = alone[0]
+            .require("boxes")
+            .unwrap()
+            .values::<f32>()
+            .unwrap()
+            .to_vec();
+        let padded = together[index].require("boxes").unwrap().values::<f32>().unwrap();
+        let worst = alone
+            .iter()
+            .zip(padded)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        assert!(worst < 1.0, "picture {index}: {worst} px");
+        assert_ne!(alone[..4], alone[4..8], "queries see nothing of the picture");
+    }
+}
+
+#[test]
+fn the_mask_keeps_what_lies_in_the_padding_out() {
+    let mut model = initialised(&tiny(), &Value::Null);
+    let clean = batch(&SIZES, &[ONE, TWO]);
+    let dirty = batch(&SIZES, &[ONE, TWO]);
+    // Far enough from the picture for no feature on it to see it.
+    let _ = dirty
+        .tensor(PIXEL_MASK)
+        .unwrap()
+        .get(1)
+        .narrow(1, 32, 32)
+        .fill_(0);
+    let _ = clean
+        .tensor(PIXEL_MASK)
+        .unwrap()
+        .get(1)
+        .narrow(1, 32, 32)
+        .fill_(0);
+    let before = model.forward(&clean, &context(Mode::PREDICT)).unwrap();
+    let _ = dirty
+        .tensor(PIXEL_VALUES)
+        .unwrap()
+        .get(1)
+        .narrow(2, 120, 8)
+        .fill_(50.0);
+    let after = model.forward(&dirty, &context(Mode::PREDICT)).unwrap();
+    let _ = dirty.tensor(PIXEL_MASK).unwrap().fill_(1);
+    let unmasked = model.forward(&dirty, &context(Mode::PREDICT)).unwrap();
+    let logits = output(&before, "logits");
+    let hidden = difference(&logits, &output(&after, "logits"));
+    let seen = difference(&logits, &output(&unmasked, "logits"));
+    assert!(hidden < seen, "hidden {hidden}, seen {seen}");
+}
+
+#[test]
+fn pictures_without_objects_give_a_finite_loss_and_gradients() {
+    for boxes in [[&[] as &[[f32; 4]], &[]], [ONE, &[]], [&[], TWO]] {
+        let mut model = initialised(&tiny(), &json!({"model": {"aux_loss_weight": 1.0}}));
+        let batch = batch(&SIZES, &boxes);
+        let out = model.forward(&batch, &context(Mode::TRAIN)).unwrap();
+        let loss = out.loss.into_option().unwrap().tensor();
+        assert!(loss.double_value(&[]).is_finite());
+        loss.backward();
+        for parameter in model.parameters() {
+            let gradient = parameter.tensor.tensor().grad();
+            if gradient.defined() {
+                assert!(
+                    gradient.isfinite().all().int64_value(&[]) == 1,
+                    "{}",
+                    parameter.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn both_namings_of_a_backbone_are_one_network() {
+    let hugging_face = json!({
+        "model_type": "resnet", "embedding_size": 64, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2],
+        "layer_type": "basic", "out_features": ["stage4"],
+    });
+    let mut timm = initialised(&timm18(), &Value::Null);
+    let mut other = build(&resnet18(hugging_face), &Value::Null, &spec(3));
+
+    // As the host loads a file: by name, then by alias.
+    let file: BTreeMap<String, Tensor> = timm
+        .parameters()
+        .iter()
+        .map(|p| (p.name.to_string(), p.tensor.tensor()))
+        .collect();
+    for parameter in other.parameters() {
+        let names = std::iter::once(parameter.name.to_string())
+            .chain(parameter.aliases.iter().map(|a| a.to_string()));
+        let found = names
+            .filter_map(|n| file.get(&n))
+            .next()
+            .unwrap_or_else(|| panic!("{}", parameter.name));
+        no_grad(|| parameter.tensor.tensor().copy_(found));
+    }
+    let batch = batch(&SIZES, &[ONE, TWO]);
+    let a = timm.forward(&batch, &context(Mode::PREDICT)).unwrap();
+    let b = other.forward(&batch, &context(Mode::PREDICT)).unwrap();
+    assert!(difference(&output(&a, "logits"), &output(&b, "logits")) == 0.0);
+
+    let names = |model: &Detr| {
+        model
+            .parameters()
+            .iter()
+            .map(|p| p.name.to_string())
+            .collect::<BTreeSet<_>>()
+    };
+    let prefix = "model.backbone.conv_encoder.model.";
+    for tail in [
+        "conv1.weight",
+        "bn1.running_var",
+        "layer1.1.conv2.weight",
+        "layer2.0.downsample.1.bias",
+    ] {
+        assert!(names(&timm).contains(&format!("{prefix}{tail}")), "{tail}");
+    }
+    for tail in [
+        "embedder.embedder.convolution.weight",
+        "embedder.embedder.normalization.running_var",
+        "encoder.stages.0.layers.1.layer.1.convolution.weight",
+        "encoder.stages.1.layers.0.shortcut.normalization.bias",
+    ] {
+        assert!(names(&other).contains(&format!("{prefix}{tail}")), "{tail}");
+    }
+}
+
+#[test]
+fn dilation_doubles_the_last_feature_map_with_the_same_weights() {
+    let old_layout = |dilation: bool| {
+        let mut json = tiny();
+        json["backbone_config"] = Value::Null;
+        json["backbone"] = json!("resnet50");
+        json["use_timm_backbone"] = json!(true);
+        json["dilation"] = json!(dilation);
+        json
+    };
+    let read = |json: &Value| DetrConfig::new(json, &Value::Null).unwrap().backbone;
+    let (plain, dilated) = (read(&old_layout(false)), read(&old_layout(true)));
+    assert_eq!((plain.naming, plain.output_stride), (Naming::Timm, 32));
+    assert_eq!(dilated.output_stride, 16);
+
+    let parameters = cvhost_plugin_api::torch::ParameterSet::new();
+    let map = |config| {
+        let net = crate::backbone::Backbone::new(&parameters.root(), config, &mut Default::default());
+        net.forward(&Tensor::zeros([1, 3, 96, 130], (Kind::Float, Device::Cpu)), false)
+            .size()
+    };
+    assert_eq!(map(&plain), [1, 2048, 3, 5]);
+    assert_eq!(map(&dilated), [1, 2048, 6, 9]);
+}
+
+#[test]
+fn buffers_are_those_of_the_frozen_norms_and_tags_say_what_a_parameter_is() {
+    let model = build(&tiny(), &Value::Null, &spec(3));
+    for parameter in model.parameters() {
+        let name = parameter.name.as_str();
+        let frozen = name.contains(".normalization.");
+        assert_eq!(parameter.tags.has(Tags::BUFFER), frozen, "{name}");
+        assert_eq!(parameter.tensor.tensor().requires_grad(), !frozen, "{name}");
+        assert_eq!(
+            parameter.tags.has(Tags::BACKBONE),
+            name.contains("backbone"),
+            "{name}"
+        );
+        assert_eq!(
+            parameter.tags.has(Tags::CLASS_HEAD),
+            name.starts_with("class_labels_classifier"),
+            "{name}"
+        );
+        if !frozen {
+            let plain = name.ends_with("bias") || name.contains("norm.");
+            assert_eq!(parameter.tags.has(Tags::NO_DECAY), plain, "{name}");
+        }
+    }
+}
+
+#[test]
+fn dropout_is_the_configurations_and_acts_in_training_only() {
+    let mut json = tiny();
+    json["dropout"] = json!(0.3);
+    let mut model = initialised(&json, &json!({"model": {"dropout": 0.0}}));
+    let batch = batch(&SIZES, &[ONE, TWO]);
+    let logits = |model: &mut Detr, mode| output(&model.forward(&batch, &context(mode)).unwrap(), "logits");
+    let (train, eval) = (logits(&mut model, Mode::TRAIN), logits(&mut model, Mode::EVAL));
+    assert!(difference(&train, &eval) < 1e-6);
+    assert_eq!(model.config_json().unwrap()["dropout"], json!(0.0));
+
+    let mut model = initialised(&json, &Value::Null);
+    let (train, eval) = (logits(&mut model, Mode::TRAIN), logits(&mut model, Mode::EVAL));
+    assert!(difference(&train, &eval) > 1e-3);
+}
+
+#[test]
+fn auxiliary_losses_add_the_earlier_layers_with_their_factor() {
+    let parts = |json: &Value, config: Value| {
+        let mut model = initialised(json, &config);
+        let out = model
+            .forward(&batch(&SIZES, &[ONE, TWO]), &context(Mode::TRAIN))
+            .unwrap();
+        let value = |t: &Tensor| t.double_value(&[]);
+        let parts: BTreeMap<String, f64> = out
+            .parts
+            .iter()
+            .map(|p| (p.name.to_string(), value(&p.tensor.tensor())))
+            .collect();
+        (value(&out.loss.into_option().unwrap().tensor()), parts)
+    };
+    let layer = |p: &BTreeMap<String, f64>, s: &str| {
+        p[&format!("loss_ce{s}")] + 5.0 * p[&format!("loss_bbox{s}")] + 2.0 * p[&format!("loss_giou{s}")]
+    };
+    let mut trained_with = tiny();
+    trained_with["auxiliary_loss"] = json!(true);
+
+    let (loss, off) = parts(&tiny(), Value::Null);
+    assert!((loss - layer(&off, "")).abs() < 1e-4 && !off.contains_key("loss_ce_0"));
+    let (loss, on) = parts(&tiny(), json!({"model": {"aux_loss_weight": 0.5}}));
+    assert!((loss - layer(&on, "") - 0.5 * layer(&on, "_0")).abs() < 1e-4);
+    assert!(on.contains_key("cardinality_error_0"));
+    // The factor changes training, not what the network computes.
+    assert!((layer(&off, "") - layer(&on, "")).abs() < 1e-5);
+    let (loss, own) = parts(&trained_with, Value::Null);
+    assert!((loss - layer(&own, "") - layer(&own, "_0")).abs() < 1e-4);
+    let (loss, zero) = parts(&trained_with, json!({"model": {"aux_loss_weight": 0}}));
+    assert!((loss - layer(&zero, "")).abs() < 1e-4 && !zero.contains_key("loss_ce_0"));
+}
+
+#[test]
+fn the_saved_config_has_the_data_sets_classes_and_keeps_the_rest() {
+    let mut json = tiny();
+    json["id2label"] = json!({"0": "old"});
+    json["something_new"] = json!({"a": 1});
+    let saved = build(&json, &Value::Null, &spec(2)).config_json().unwrap();
+    assert_eq!(saved["id2label"], json!({"0": "class 0", "1": "class 1"}));
+    assert_eq!(saved["label2id"], json!({"class 0": 0, "class 1": 1}));
+    assert_eq!(saved["something_new"], json!({"a": 1}));
+    assert_eq!(saved["backbone_config"], json["backbone_config"]);
+}
+
+#[test]
+fn what_can_not_be_built_is_an_error_that_names_the_key() {
+    let broken = |key: &str, value: Value| {
+        let mut json = tiny();
+        *json.pointer_mut(key).unwrap_or(&mut Value::Null) = value.clone();
+        if json.pointer(key).is_none() {
+            json[&key[1..]] = value;
+        }
+        let checkpoint = Checkpoint {
+            config: json,
+            preprocessor: Value::Null,
+        };
+        Detr::new(&checkpoint, &Value::Null, &spec(2))
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    for (key, value) in [
+        ("/d_model", json!("large")),
+        ("/d_model", json!(18)),
+        ("/num_queries", json!(0)),
+        ("/encoder_attention_heads", json!(3)),
+        ("/decoder_layers", json!(0)),
+        ("/dropout", json!(1.5)),
+        ("/activation_function", json!("mish")),
+        ("/position_embedding_type", json!("learned")),
+        ("/dilation", json!(true)),
+        ("/bbox_cost", json!(-1)),
+        ("/backbone_config/depths", json!([1, 1])),
+        ("/backbone_config/hidden_sizes", json!([8, -16, 24, 32])),
+        ("/backbone_config/out_features", json!(["stage9"])),
+        ("/backbone_config/layer_type", json!("mobile")),
+        ("/backbone_config/model_type", json!("swin")),
+    ] {
+        let name = key
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .replace("hidden_sizes", "backbone_config")
+            .replace("depths", "backbone_config");
+        let message = broken(key, value);
+        assert!(message.contains(&name), "{key}: {message}");
+    }
+    let checkpoint = Checkpoint {
+        config: tiny(),
+        preprocessor: Value::Null,
+    };
+    let error = Detr::new(&checkpoint, &json!({"model": {"dropout": 2}}), &spec(2))
+        .err()
+        .unwrap();
+    assert_eq!(
+        (error.kind, error.key.as_str()),
+        (ErrorKind::CONFIG, "model.dropout")
+    );
+}

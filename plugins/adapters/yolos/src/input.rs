@@ -1,0 +1,43 @@
+//! The input side: pictures and labels as YOLOS takes them.
+
+use cvhost_image_processor::{Defaults, Processor};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Sample, Shape};
+use cvhost_plugin_api::error::Result;
+use cvhost_plugin_api::sdk::{Checkpoint, Input};
+use serde_json::Value;
+
+pub struct YolosInput {
+    processor: Processor,
+}
+
+impl YolosInput {
+    pub fn new(checkpoint: &Checkpoint, config: &Value) -> Result<Self> {
+        // Sides are whole numbers of patches.
+        let defaults = Defaults {
+            multiple: 16,
+            ..Defaults::shortest_edge("YolosImageProcessor")
+        };
+        Ok(YolosInput {
+            processor: Processor::from_checkpoint(&checkpoint.preprocessor, config, &defaults)?,
+        })
+    }
+}
+
+impl Input for YolosInput {
+    fn shape(&self, width: u32, height: u32, _train: bool) -> Result<Shape> {
+        self.processor.shape(width, height)
+    }
+
+    fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
+        self.processor.prepare_detection(sample, out)
+    }
+
+    fn collate(&self) -> Vec<CollateRule> {
+        // No mask: the model cuts padding off, see `padding`.
+        self.processor.detection_collate("")
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        Ok(self.processor.config_json())
+    }
+}

@@ -1,0 +1,26 @@
+//! Object detection as direct set prediction (Carion et al. 2020, "End-to-End Object Detection with Transformers"): each
+//! target box is matched to one query at the least cost, and the loss is taken over the matched pairs.
+//!
+//! What an adapter of this kind does with it:
+//!
+//! ```ignore
+//! let criterion = SetCriterion::from_config(&config_json)?;                // once
+//! let targets = Targets::from_batch(batch)?;                               // items `boxes` and `class_labels`
+//! let normalisers = criterion.normalisers(&targets, num_queries);          // Model::normalisers
+//! let loss = criterion.loss(&layers, &targets, &context.normalisers)?;     // Model::forward
+//! let fields = detections(&logits, &pred_boxes, metas, &options)?;         // Model::finish
+//! ```
+
+mod boxes;
+mod criterion;
+mod detections;
+mod matcher;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+pub use boxes::{cxcywh_to_xyxy, generalized_iou};
+pub use criterion::{AuxiliaryLoss, SetCriterion, SetLoss};
+pub use detections::{DetectionOptions, detections};
+pub use matcher::{MatchCosts, Matching};
+pub use targets::{Predictions, Targets};

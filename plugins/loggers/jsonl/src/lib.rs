@@ -1,0 +1,59 @@
+//! Logger `jsonl`: everything about a run as plain files in the run folder.
+//!
+//! | file | content |
+//! |---|---|
+//! | `params.json` | the resolved configuration, and parameters that were logged later |
+//! | `tags.json` | text tags, if there are any |
+//! | `metrics.jsonl` | a line each time: `{"step": …, "time_ms": …, "val_map": …}` |
+//! | `pictures/<name>-<step>.png` | logged pictures |
+//! | `artifacts.jsonl` | a line a file: name, path from the run folder, step, time |
+//! | `artifacts/` | copies of files that lie outside the run folder |
+//! | `status.json` | `{"status": "running"}`, in the end `ok`, `failed` or `interrupted` |
+//!
+//! A resumed run goes on in the same files: lines that were written after the checkpoint are cut off, so nothing is there
+//! twice. There is nothing to configure.
+
+mod artifacts;
+mod files;
+mod lines;
+mod logger;
+
+use schemars::JsonSchema;
+
+/// Section `loggers.jsonl`: it has no keys.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // it stands for its schema
+#[schemars(deny_unknown_fields)]
+struct JsonlConfig {}
+
+cvhost_plugin_api::export_plugin! {
+    torch: false,
+    schema: "../config.schema.json",
+    tasks: {},
+    adapters: {},
+    loggers: { "jsonl" => logger::JsonlLogger::default() },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::JsonlConfig;
+    use schemars::generate::SchemaSettings;
+    use serde_json::json;
+    use std::path::Path;
+
+    #[test]
+    fn the_schema_file_is_what_the_type_says() {
+        let generator = SchemaSettings::draft2020_12()
+            .with(|s| s.inline_subschemas = true)
+            .into_generator();
+        let mut section = generator.into_root_schema_for::<JsonlConfig>().to_value();
+        if let Some(section) = section.as_object_mut() {
+            section.remove("$schema");
+            section.remove("title");
+            section.insert("properties".to_owned(), json!({}));
+        }
+        let schema = json!({"properties": {"loggers": {"properties": {"jsonl": section}}}});
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.schema.json");
+        cvhost_plugin_api::testing::schema_is_current(&file, &schema);
+    }
+}

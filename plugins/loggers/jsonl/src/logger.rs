@@ -1,0 +1,197 @@
+//! The logger itself.
+
+use crate::artifacts;
+use crate::files::{create_folder, io_error, safe_name, write_json};
+use crate::lines::LineFile;
+use cvhost_plugin_api::data::{LogItem, LogKind, Picture, RunInfo, Status};
+use cvhost_plugin_api::sdk::Logger;
+use cvhost_plugin_api::{PluginError, Result};
+use image::{ColorType, ImageFormat};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The logger; it has a run from [`Logger::start`] on.
+#[derive(Default)]
+pub struct JsonlLogger {
+    run: Option<Run>,
+}
+
+struct Run {
+    folder: PathBuf,
+    name: String,
+    started_ms: u64,
+    params: Map<String, Value>,
+    tags: Map<String, Value>,
+    metrics: LineFile,
+    artifacts: LineFile,
+}
+
+impl JsonlLogger {
+    fn run(&mut self) -> Result<&mut Run> {
+        self.run.as_mut().ok_or_else(not_started)
+    }
+}
+
+fn not_started() -> PluginError {
+    PluginError::failed("the logger has no run; `start` comes first")
+}
+
+impl Logger for JsonlLogger {
+    fn start(&mut self, info: &RunInfo, resume: &Value) -> Result<()> {
+        let folder = PathBuf::from(&info.folder);
+        create_folder(&folder)?;
+        let run = Run {
+            name: info.name.clone(),
+            started_ms: resume["started_ms"].as_u64().unwrap_or_else(now_ms),
+            params: object(&info.parameters),
+            tags: object(&resume["tags"]),
+            metrics: LineFile::open(&folder.join("metrics.jsonl"), resume["metrics_bytes"].as_u64())?,
+            artifacts: LineFile::open(
+                &folder.join("artifacts.jsonl"),
+                resume["artifacts_bytes"].as_u64(),
+            )?,
+            folder,
+        };
+        run.write_params()?;
+        run.write_status("running", None)?;
+        self.run = Some(run);
+        Ok(())
+    }
+
+    fn log(&mut self, items: &[LogItem]) -> Result<()> {
+        let run = self.run()?;
+        let mut metrics = Vec::new();
+        for item in items {
+            match item.kind {
+                LogKind::METRICS => metrics.push(metrics_line(item)?),
+                LogKind::PARAMETERS => {
+                    run.params.extend(parsed_object(item)?);
+                    run.write_params()?;
+                }
+                LogKind::TAGS => {
+                    run.tags.extend(parsed_object(item)?);
+                    write_json(&run.folder.join("tags.json"), &Value::Object(run.tags.clone()))?;
+                }
+                LogKind::PICTURE => {
+                    if let Some(picture) = item.picture.as_ref().into_option() {
+                        let file = format!("{}-{}.png", safe_name(&item.name), item.step);
+                        write_picture(&run.folder.join("pictures").join(file), picture)?;
+                    }
+                }
+                LogKind::ARTIFACT => {
+                    let path = artifacts::bring_in(&run.folder, Path::new(item.path.as_str()), &item.name)?;
+                    run.artifacts.append(&[json!({
+                        "name": item.name.as_str(),
+                        "path": path,
+                        "step": item.step,
+                        "time_ms": item.time_ms,
+                    })])?;
+                }
+                _ => {} // a kind that a newer host knows
+            }
+        }
+        run.metrics.append(&metrics)
+    }
+
+    /// How long the files are; what is written after this is not part of the checkpoint that the state goes into.
+    fn state(&self) -> Result<Value> {
+        let run = self.run.as_ref().ok_or_else(not_started)?;
+        run.metrics.sync()?;
+        run.artifacts.sync()?;
+        Ok(json!({
+            "metrics_bytes": run.metrics.bytes(),
+            "artifacts_bytes": run.artifacts.bytes(),
+            "started_ms": run.started_ms,
+            "tags": run.tags,
+        }))
+    }
+
+    fn shutdown(&mut self, _timeout: Duration, status: Status) -> Result<()> {
+        let Some(run) = self.run.take() else { return Ok(()) };
+        let status = match status {
+            Status::OK => "ok",
+            Status::INTERRUPTED => "interrupted",
+            _ => "failed",
+        };
+        run.write_status(status, Some(now_ms()))?;
+        run.metrics.sync()?;
+        run.artifacts.sync()
+    }
+}
+
+impl Run {
+    fn write_params(&self) -> Result<()> {
+        write_json(
+            &self.folder.join("params.json"),
+            &Value::Object(self.params.clone()),
+        )
+    }
+
+    fn write_status(&self, status: &str, ended_ms: Option<u64>) -> Result<()> {
+        let mut content = json!({"status": status, "name": self.name, "started_ms": self.started_ms});
+        if let Some(ended_ms) = ended_ms {
+            content["ended_ms"] = ended_ms.into();
+        }
+        write_json(&self.folder.join("status.json"), &content)
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
+}
+
+fn object(value: &Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+fn parsed_object(item: &LogItem) -> Result<Map<String, Value>> {
+    match serde_json::from_str(item.json.as_str()) {
+        Ok(Value::Object(map)) => Ok(map),
+        _ => Err(PluginError::failed(format!(
+            "a log item of kind {} has no JSON object: {}",
+            item.kind.0, item.json
+        ))),
+    }
+}
+
+/// `{"step", "time_ms", names and values}`. Step and time win over metrics of those names.
+fn metrics_line(item: &LogItem) -> Result<Value> {
+    let mut line = Map::new();
+    line.insert("step".to_owned(), item.step.into());
+    line.insert("time_ms".to_owned(), item.time_ms.into());
+    for (name, value) in parsed_object(item)? {
+        line.entry(name).or_insert(value);
+    }
+    Ok(Value::Object(line))
+}
+
+fn write_picture(path: &Path, picture: &Picture) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        create_folder(folder)?;
+    }
+    let expected = picture.width as usize * picture.height as usize * 3;
+    if picture.pixels.len() != expected || expected == 0 {
+        return Err(PluginError::failed(format!(
+            "{picture:?} has {} bytes, expected {expected}",
+            picture.pixels.len()
+        )));
+    }
+    let (width, height) = (picture.width, picture.height);
+    image::save_buffer_with_format(
+        path,
+        &picture.pixels,
+        width,
+        height,
+        ColorType::Rgb8,
+        ImageFormat::Png,
+    )
+    .map_err(|e| io_error("write the picture", path, &std::io::Error::other(e)))
+}
+
+#[cfg(test)]
+#[path = "logger_tests.rs"]
+mod tests;

@@ -1,0 +1,212 @@
+use super::*;
+
+fn item(kind: LogKind, step: u64) -> LogItem {
+    LogItem {
+        kind,
+        step,
+        time_ms: 1000 + step,
+        name: "".into(),
+        json: "".into(),
+        path: "".into(),
+        picture: None::<Picture>.into(),
+    }
+}
+
+fn metrics(step: u64) -> LogItem {
+    LogItem {
+        json: format!("{{\"loss\":{}.5}}", step).as_str().into(),
+        ..item(LogKind::METRICS, step)
+    }
+}
+
+fn info(folder: &Path) -> RunInfo {
+    RunInfo {
+        name: "run-1".to_owned(),
+        folder: folder.display().to_string(),
+        config: Value::Null,
+        parameters: json!({"model": {"model_name": "m"}}),
+    }
+}
+
+fn read(folder: &Path, file: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap()
+}
+
+fn lines(folder: &Path, file: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join(file)).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn steps(folder: &Path) -> Vec<u64> {
+    lines(folder, "metrics.jsonl")
+        .iter()
+        .map(|l| l["step"].as_u64().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_run_leaves_parameters_metrics_and_status() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("new");
+    let mut logger = JsonlLogger::default();
+    logger.start(&info(&folder), &Value::Null).unwrap();
+    assert_eq!(read(&folder, "status.json")["status"], "running");
+    let more = LogItem {
+        json: r#"{"extra": 1}"#.into(),
+        ..item(LogKind::PARAMETERS, 0)
+    };
+    let tags = LogItem {
+        json: r#"{"site": "lab"}"#.into(),
+        ..item(LogKind::TAGS, 0)
+    };
+    let clash = LogItem {
+        json: r#"{"step": 9, "val_map": null}"#.into(),
+        ..item(LogKind::METRICS, 2)
+    };
+    logger
+        .log(&[more, tags, metrics(1), clash, item(LogKind(77), 3)])
+        .unwrap();
+    logger.shutdown(Duration::from_secs(1), Status::OK).unwrap();
+
+    assert_eq!(
+        read(&folder, "params.json"),
+        json!({"model": {"model_name": "m"}, "extra": 1})
+    );
+    assert_eq!(read(&folder, "tags.json"), json!({"site": "lab"}));
+    let logged = lines(&folder, "metrics.jsonl");
+    assert_eq!(logged[0], json!({"step": 1, "time_ms": 1001, "loss": 1.5}));
+    assert_eq!(logged[1], json!({"step": 2, "time_ms": 1002, "val_map": null}));
+    let status = read(&folder, "status.json");
+    assert_eq!(
+        (&status["status"], &status["name"]),
+        (&json!("ok"), &json!("run-1"))
+    );
+    assert!(status["ended_ms"].as_u64() >= status["started_ms"].as_u64());
+}
+
+#[test]
+fn each_end_has_its_status() {
+    for (status, text) in [
+        (Status::FAILED, "failed"),
+        (Status::INTERRUPTED, "interrupted"),
+        (Status(9), "failed"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut logger = JsonlLogger::default();
+        logger.start(&info(folder.path()), &Value::Null).unwrap();
+        logger.shutdown(Duration::ZERO, status).unwrap();
+        assert_eq!(read(folder.path(), "status.json")["status"], text);
+    }
+}
+
+#[test]
+fn a_resumed_run_has_no_line_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut logger = JsonlLogger::default();
+    logger.start(&info(folder.path()), &Value::Null).unwrap();
+    logger.log(&[metrics(1), metrics(2)]).unwrap();
+    let state = logger.state().unwrap();
+    logger.log(&[metrics(3)]).unwrap(); // after the checkpoint; then the run is killed
+    drop(logger);
+
+    let mut logger = JsonlLogger::default();
+    logger.start(&info(folder.path()), &state).unwrap();
+    assert_eq!(steps(folder.path()), [1, 2]);
+    logger.log(&[metrics(3), metrics(4)]).unwrap();
+    assert_eq!(steps(folder.path()), [1, 2, 3, 4]);
+    assert_eq!(logger.state().unwrap()["started_ms"], state["started_ms"]);
+}
+
+#[test]
+fn pictures_become_png_files_inside_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut logger = JsonlLogger::default();
+    logger.start(&info(folder.path()), &Value::Null).unwrap();
+    let picture = Picture::filled(4, 3, [1, 2, 3]);
+    let logged = LogItem {
+        name: "../val/a.jpg".into(),
+        picture: Some(picture.clone()).into(),
+        ..item(LogKind::PICTURE, 7)
+    };
+    logger.log(&[logged]).unwrap();
+    let read = image::open(folder.path().join("pictures/val/a.jpg-7.png"))
+        .unwrap()
+        .to_rgb8();
+    assert_eq!(read.into_raw(), picture.pixels.to_vec());
+
+    let broken = Picture {
+        width: 9,
+        height: 9,
+        pixels: vec![0].into(),
+    };
+    let logged = LogItem {
+        name: "b".into(),
+        picture: Some(broken).into(),
+        ..item(LogKind::PICTURE, 7)
+    };
+    assert!(logger.log(&[logged]).is_err());
+}
+
+#[test]
+fn artifacts_from_outside_are_copied_and_those_inside_only_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let outside = folder.path().join("outside");
+    std::fs::create_dir_all(outside.join("deep")).unwrap();
+    std::fs::write(outside.join("a.txt"), "a").unwrap();
+    std::fs::write(outside.join("deep/b.txt"), "b").unwrap();
+    let mut logger = JsonlLogger::default();
+    logger.start(&info(&run), &Value::Null).unwrap();
+    std::fs::write(run.join("report.json"), "{}").unwrap();
+
+    let artifact = |path: PathBuf, name: &str| LogItem {
+        name: name.into(),
+        path: path.display().to_string().as_str().into(),
+        ..item(LogKind::ARTIFACT, 5)
+    };
+    let items = [
+        artifact(run.join("report.json"), "report"),
+        artifact(outside.join("a.txt"), ""),
+        artifact(outside.clone(), "../model"),
+    ];
+    logger.log(&items).unwrap();
+    let paths: Vec<Value> = lines(&run, "artifacts.jsonl")
+        .iter()
+        .map(|l| l["path"].clone())
+        .collect();
+    assert_eq!(paths, ["report.json", "artifacts/a.txt", "artifacts/model"]);
+    assert_eq!(std::fs::read_to_string(run.join("artifacts/a.txt")).unwrap(), "a");
+    assert_eq!(
+        std::fs::read_to_string(run.join("artifacts/model/deep/b.txt")).unwrap(),
+        "b"
+    );
+
+    let error = logger
+        .log(&[artifact(folder.path().join("gone"), "x")])
+        .unwrap_err();
+    assert!(error.message.contains("gone"), "{error}");
+    let error = logger
+        .log(&[artifact(folder.path().to_owned(), "all")])
+        .unwrap_err();
+    assert!(error.message.contains("contains the run folder"), "{error}");
+}
+
+#[test]
+fn wrong_calls_are_errors_with_the_path() {
+    let mut logger = JsonlLogger::default();
+    assert!(logger.log(&[metrics(1)]).is_err());
+    assert!(logger.state().is_err());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = logger.start(&info(&file), &Value::Null).unwrap_err();
+    assert!(error.message.contains("file"), "{error}");
+    logger.start(&info(folder.path()), &Value::Null).unwrap();
+    let bad = LogItem {
+        json: "[1]".into(),
+        ..item(LogKind::METRICS, 1)
+    };
+    assert!(logger.log(&[bad]).unwrap_err().message.contains("[1]"));
+}

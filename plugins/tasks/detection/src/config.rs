@@ -1,0 +1,95 @@
+//! The configuration keys that this task gives a meaning.
+
+use crate::boxes::BoxPolicy;
+use cvhost_plugin_api::{PluginError, Result};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The part of the configuration document that the schema describes. `num_classes` and `class_names` are declared by the
+/// host, for all tasks.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // it stands for its schema
+struct Document {
+    model: ModelKeys,
+    data: DataKeys,
+}
+
+#[derive(JsonSchema)]
+#[allow(dead_code)] // the host reads these and passes them to the model and to `draw`
+struct ModelKeys {
+    /// The most boxes that are kept in a picture, the best first.
+    #[schemars(range(min = 1, max = 300))]
+    #[serde(default = "default_max_detections")]
+    max_detections: u32,
+    /// Boxes with a lower score are not shown by `predict`; metrics are never touched by it.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    #[serde(default = "default_confidence_threshold")]
+    confidence_threshold: f64,
+}
+
+/// The keys in section `data`.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct DataKeys {
+    /// What happens to annotated boxes that aren't right. `error`: the data set is refused. `clip`: parts outside the
+    /// picture are cut off, and boxes without area are left out. `drop`: all of them are left out. They are counted and
+    /// told either way.
+    #[serde(default)]
+    pub box_policy: BoxPolicy,
+}
+
+fn default_max_detections() -> u32 {
+    100
+}
+
+fn default_confidence_threshold() -> f64 {
+    0.5
+}
+
+impl DataKeys {
+    /// The keys out of the whole configuration.
+    pub fn read(config: &Value) -> Result<Self> {
+        let policy = &config["data"]["box_policy"];
+        let box_policy = if policy.is_null() {
+            BoxPolicy::default()
+        } else {
+            BoxPolicy::deserialize(policy).map_err(|_| {
+                PluginError::config(
+                    "data.box_policy",
+                    format!("`data.box_policy` is {policy}; it can be `error`, `clip` or `drop`"),
+                )
+            })?
+        };
+        Ok(DataKeys { box_policy })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemars::generate::SchemaSettings;
+    use serde_json::json;
+    use std::path::Path;
+
+    #[test]
+    fn the_schema_file_is_what_the_types_say() {
+        let generator = SchemaSettings::draft2020_12()
+            .with(|s| s.inline_subschemas = true)
+            .into_generator();
+        let schema = generator.into_root_schema_for::<Document>().to_value();
+        let mut properties = schema["properties"].clone();
+        for section in ["model", "data"] {
+            properties[section] = json!({"properties": properties[section]["properties"]});
+        }
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.schema.json");
+        cvhost_plugin_api::testing::schema_is_current(&file, &json!({"properties": properties}));
+    }
+
+    #[test]
+    fn an_unknown_box_policy_names_the_choices() {
+        let error = DataKeys::read(&json!({"data": {"box_policy": "crop"}})).unwrap_err();
+        assert_eq!(error.key, "data.box_policy");
+        assert!(error.message.contains("`error`, `clip` or `drop`"), "{error}");
+        assert_eq!(DataKeys::read(&json!({})).unwrap().box_policy, BoxPolicy::Clip);
+    }
+}

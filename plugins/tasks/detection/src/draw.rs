@@ -1,0 +1,244 @@
+//! Draws predicted boxes with their class and score.
+
+use crate::palette;
+use crate::predictions::{self, Prediction};
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
+use cvhost_plugin_api::data::{Fields, LabelSpec, Picture};
+use cvhost_plugin_api::{PluginError, Result};
+use image::{Rgb, RgbImage};
+use imageproc::drawing::{draw_filled_rect_mut, draw_text_mut};
+use imageproc::rect::Rect;
+use serde_json::Value;
+
+/// DejaVu Sans Bold with Latin, Greek and Cyrillic letters; its licence lies beside it.
+const FONT: &[u8] = include_bytes!("../assets/DejaVuSans-Bold-subset.ttf");
+/// A longer class name is cut in a tag.
+const MOST_LETTERS: usize = 32;
+
+/// Draws the best predictions onto the picture. `options`: `confidence_threshold`, below which none is drawn, and
+/// `max_boxes`; a missing one doesn't limit.
+pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Picture, options: &Value) -> Result<()> {
+    let threshold = options["confidence_threshold"]
+        .as_f64()
+        .unwrap_or(f64::NEG_INFINITY);
+    let most = options["max_boxes"]
+        .as_u64()
+        .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let mut shown = predictions::best_first(prediction)?;
+    shown.retain(|p| f64::from(p.score) >= threshold);
+    shown.truncate(most);
+
+    let font =
+        FontRef::try_from_slice(FONT).map_err(|e| PluginError::failed(format!("the built-in font: {e}")))?;
+    let (width, height) = (canvas.width, canvas.height);
+    let expected = width as usize * height as usize * 3;
+    if canvas.pixels.len() != expected {
+        let found = canvas.pixels.len();
+        return Err(PluginError::failed(format!(
+            "a picture of {width}x{height} has {expected} bytes, got {found}"
+        )));
+    }
+    let pixels = std::mem::take(&mut canvas.pixels).into_vec();
+    let Some(mut picture) = RgbImage::from_raw(width, height, pixels) else {
+        return Err(PluginError::failed(format!(
+            "a picture of {width}x{height} does not fit into memory"
+        )));
+    };
+    let style = Style::for_picture(width, height);
+    // The best is drawn last, so that it lies on top; tags lie on top of all boxes.
+    for p in shown.iter().rev() {
+        draw_box(&mut picture, p, &style);
+    }
+    for p in shown.iter().rev() {
+        draw_tag(&mut picture, p, spec, &font, &style);
+    }
+    canvas.pixels = picture.into_raw().into();
+    Ok(())
+}
+
+/// Sizes in pixels that go with a picture's size.
+struct Style {
+    line: i32,
+    letter: f32,
+}
+
+impl Style {
+    fn for_picture(width: u32, height: u32) -> Self {
+        let side = f64::from(width.min(height)).max(1.0);
+        Style {
+            line: ((side / 240.0).round() as i32).clamp(1, 16),
+            letter: ((side / 32.0) as f32).clamp(10.0, 72.0),
+        }
+    }
+}
+
+/// The pixels that a box covers: first column and row, last column and row, cut to the picture. `None` where no part of it
+/// is inside.
+fn covered(p: &Prediction, picture: &RgbImage) -> Option<[i32; 4]> {
+    let [x1, y1, x2, y2] = p.xyxy;
+    let (right, bottom) = (f64::from(picture.width()), f64::from(picture.height()));
+    if x2 <= 0.0 || y2 <= 0.0 || x1 >= right || y1 >= bottom || x2 < x1 || y2 < y1 {
+        return None; // also whatever lies on a picture without pixels
+    }
+    let inside = |v: f64, side: f64| v.round().min(side - 1.0).max(0.0) as i32;
+    Some([
+        inside(x1, right),
+        inside(y1, bottom),
+        inside(x2 - 1.0, right),
+        inside(y2 - 1.0, bottom),
+    ])
+}
+
+fn draw_box(picture: &mut RgbImage, p: &Prediction, style: &Style) {
+    let Some([left, top, right, bottom]) = covered(p, picture) else {
+        return;
+    };
+    let (width, height, line) = (right - left + 1, bottom - top + 1, style.line);
+    let colour = Rgb(palette::colour(p.label));
+    let bars = [
+        (left, top, width, line),
+        (left, bottom - line + 1, width, line),
+        (left, top, line, height),
+        (right - line + 1, top, line, height),
+    ];
+    for (x, y, w, h) in bars {
+        fill(picture, x, y, w, h, colour);
+    }
+}
+
+/// A label above the box's upper left corner; inside the box where there is no room above.
+fn draw_tag(picture: &mut RgbImage, p: &Prediction, spec: &LabelSpec, font: &FontRef<'_>, style: &Style) {
+    let Some([left, top, ..]) = covered(p, picture) else {
+        return;
+    };
+    let background = palette::colour(p.label);
+    let scale = PxScale::from(style.letter);
+    let scaled = font.as_scaled(scale);
+    let text = tag_text(&spec.name(p.label), p.score, font);
+    let text_width: f32 = text.chars().map(|c| scaled.h_advance(font.glyph_id(c))).sum();
+    let padding = (style.letter / 4.0).round() as i32;
+    let (width, height) = (
+        text_width.ceil() as i32 + 2 * padding,
+        scaled.height().ceil() as i32 + padding / 2,
+    );
+    let x = left.min(picture.width() as i32 - width).max(0);
+    let y = if top >= height { top - height } else { top };
+    fill(picture, x, y, width, height, Rgb(background));
+    draw_text_mut(
+        picture,
+        Rgb(palette::text_on(background)),
+        x + padding,
+        y + padding / 4,
+        scale,
+        font,
+        &text,
+    );
+}
+
+/// `name 0.87`, with `?` for letters that the font lacks.
+fn tag_text(name: &str, score: f32, font: &FontRef<'_>) -> String {
+    let known = |c: char| if font.glyph_id(c).0 == 0 { '?' } else { c };
+    let mut text: String = name.chars().take(MOST_LETTERS).map(known).collect();
+    if name.chars().count() > MOST_LETTERS {
+        text.push('…');
+    }
+    format!("{text} {score:.2}")
+}
+
+fn fill(picture: &mut RgbImage, x: i32, y: i32, width: i32, height: i32, colour: Rgb<u8>) {
+    let (width, height) = (width.max(1) as u32, height.max(1) as u32);
+    draw_filled_rect_mut(picture, Rect::at(x, y).of_size(width, height), colour);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cvhost_plugin_api::data::{Array, Role};
+    use serde_json::json;
+
+    fn fields(boxes: &[[f64; 4]], scores: &[f32]) -> Fields {
+        let labels: Vec<i64> = (0..boxes.len() as i64).collect();
+        Fields::new()
+            .with("boxes", Role::BOXES, Array::rows(boxes))
+            .with("class_labels", Role::COLUMN, Array::vector(&labels))
+            .with("scores", Role::COLUMN, Array::vector(scores))
+    }
+
+    #[test]
+    fn a_box_and_its_tag_have_the_colour_of_the_class_and_the_inside_stays() {
+        let mut canvas = Picture::filled(640, 480, [90, 90, 90]);
+        let spec = LabelSpec {
+            names: vec!["cell".into()].into(),
+            ..Default::default()
+        };
+        draw(
+            &fields(&[[100.0, 200.0, 300.0, 400.0]], &[0.9]),
+            &spec,
+            &mut canvas,
+            &json!({}),
+        )
+        .unwrap();
+        let colour = palette::colour(0);
+        assert_eq!(canvas.pixel(100, 300), Some(colour));
+        assert_eq!(canvas.pixel(299, 300), Some(colour));
+        assert_eq!(canvas.pixel(300, 300), Some([90, 90, 90]));
+        assert_eq!(canvas.pixel(200, 399), Some(colour));
+        assert_eq!(canvas.pixel(200, 300), Some([90, 90, 90]));
+        assert_eq!(canvas.pixel(101, 195), Some(colour));
+        // The tag has letters in it.
+        let white = (100..200).flat_map(|x| (180..200).map(move |y| (x, y)));
+        assert!(
+            white
+                .filter(|&(x, y)| canvas.pixel(x, y) == Some([255, 255, 255]))
+                .count()
+                > 20
+        );
+    }
+
+    #[test]
+    fn threshold_and_max_boxes_limit_what_is_drawn() {
+        let spec = LabelSpec::default();
+        let boxes = [
+            [10.0, 50.0, 30.0, 90.0],
+            [110.0, 50.0, 130.0, 90.0],
+            [210.0, 50.0, 230.0, 90.0],
+        ];
+        let drawn = |options: &Value| {
+            let mut canvas = Picture::filled(300, 100, [0, 0, 0]);
+            draw(&fields(&boxes, &[0.2, 0.8, 0.5]), &spec, &mut canvas, options).unwrap();
+            [10, 110, 210].map(|x| canvas.pixel(x, 70) != Some([0, 0, 0]))
+        };
+        assert_eq!(drawn(&json!({})), [true; 3]);
+        assert_eq!(drawn(&json!({"confidence_threshold": 0.5})), [false, true, true]);
+        assert_eq!(drawn(&json!({"max_boxes": 1})), [false, true, false]);
+        assert_eq!(drawn(&json!({"max_boxes": 0})), [false; 3]);
+    }
+
+    #[test]
+    fn odd_boxes_pictures_and_names_do_not_panic() {
+        let boxes = [
+            [-1e30, -1e30, 1e30, 1e30],
+            [f64::NAN, 0.0, 1.0, 1.0],
+            [5.0, 5.0, 5.0, 5.0],
+            [9.0, 9.0, 1.0, 1.0],
+            [500.0, 0.0, 600.0, 10.0],
+            [f64::INFINITY, 0.0, 1.0, 1.0],
+        ];
+        let long = "細胞 ".repeat(50);
+        let spec = LabelSpec {
+            names: vec![long.as_str().into(); 6].into(),
+            ..Default::default()
+        };
+        for (width, height) in [(1, 1), (3, 200), (40, 20), (0, 0), (2000, 10)] {
+            let mut canvas = Picture::filled(width, height, [1, 2, 3]);
+            draw(&fields(&boxes, &[0.5; 6]), &spec, &mut canvas, &json!({})).unwrap();
+            assert_eq!(canvas.pixels.len(), width as usize * height as usize * 3);
+        }
+        let mut broken = Picture {
+            width: 5,
+            height: 5,
+            pixels: vec![0; 3].into(),
+        };
+        assert!(draw(&fields(&[], &[]), &spec, &mut broken, &json!({})).is_err());
+    }
+}

@@ -1,0 +1,313 @@
+//! From category ids, which may start anywhere and have gaps, to labels 0, 1, 2 …
+
+use crate::FORM;
+use crate::coco::Category;
+use cvhost_plugin_api::data::{LabelSpec, OpenArgs, Problem};
+use cvhost_plugin_api::{PluginError, Result};
+use std::collections::{HashMap, HashSet};
+
+/// The classes of a data set.
+#[derive(Debug, Default)]
+pub struct Labels {
+    pub spec: LabelSpec,
+    /// Category id to label.
+    pub by_id: HashMap<i64, i64>,
+    pub warnings: Vec<Problem>,
+}
+
+/// Numbers the categories. `used` holds the ids that annotations have.
+///
+/// `model.class_names` fixes the order if it is set; otherwise, where the checkpoint knows all the classes by name and the
+/// configuration doesn't ask for another count, its numbering is taken, so that its head fits; otherwise the order of ids.
+pub fn choose(categories: &[Category], used: &HashSet<i64>, args: &OpenArgs) -> Result<Labels> {
+    let mut categories: Vec<&Category> = categories.iter().collect();
+    categories.sort_by_key(|c| c.id);
+    let model = &args.config["model"];
+    let num_classes = model["num_classes"].as_u64();
+    let class_names: Option<Vec<&str>> = model["class_names"]
+        .as_array()
+        .map(|names| names.iter().filter_map(|n| n.as_str()).collect());
+
+    let mut warnings = Vec::new();
+    if let Some(index) = unused_supercategory(&categories, used) {
+        let wanted = match &class_names {
+            Some(names) => categories
+                .get(index)
+                .is_some_and(|c| names.contains(&c.name.as_str())),
+            None => num_classes == Some(categories.len() as u64),
+        };
+        if !wanted {
+            let dropped = categories.remove(index);
+            warnings.push(Problem::warning(format!(
+                "category {} `{}` has no annotations and is the supercategory of all others: it is not a class",
+                dropped.id, dropped.name
+            )));
+        }
+    }
+
+    if let Some(names) = class_names {
+        check_class_names(&names, &categories)?;
+        let position: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+        categories.sort_by_key(|c| position.get(c.name.as_str()).copied());
+    } else if num_classes.is_none_or(|n| n == args.checkpoint_classes.len() as u64)
+        && let Some(labels) = checkpoint_labels(&categories, &args.checkpoint_classes)
+    {
+        return Ok(Labels { warnings, ..labels });
+    }
+    check_num_classes(num_classes, &categories)?;
+
+    let spec = LabelSpec {
+        form: FORM.into(),
+        names: categories.iter().map(|c| c.name.as_str().into()).collect(),
+        ids: categories.iter().map(|c| c.id).collect(),
+        ..Default::default()
+    };
+    let by_id = categories
+        .iter()
+        .zip(0..)
+        .map(|(c, label)| (c.id, label))
+        .collect();
+    Ok(Labels {
+        spec,
+        by_id,
+        warnings,
+    })
+}
+
+/// The category that only groups the others: some exporters list it, with id 0, and never use it.
+fn unused_supercategory(categories: &[&Category], used: &HashSet<i64>) -> Option<usize> {
+    categories.iter().position(|candidate| {
+        let groups = |c: &&&Category| c.supercategory.as_deref() == Some(candidate.name.as_str());
+        let others = categories.iter().filter(|c| c.id != candidate.id);
+        !used.contains(&candidate.id)
+            && categories.len() > 1
+            && others.clone().count() == others.filter(groups).count()
+    })
+}
+
+fn check_class_names(names: &[&str], categories: &[&Category]) -> Result<()> {
+    let wanted: HashSet<&str> = names.iter().copied().collect();
+    let found: HashSet<&str> = categories.iter().map(|c| c.name.as_str()).collect();
+    if wanted == found && names.len() == wanted.len() {
+        return Ok(());
+    }
+    let list = |names: &HashSet<&str>, others: &HashSet<&str>| {
+        let mut only: Vec<String> = names.difference(others).map(|n| format!("`{n}`")).collect();
+        only.sort();
+        only.join(", ")
+    };
+    let mut details = Vec::new();
+    if !wanted.is_subset(&found) {
+        details.push(format!("not in the annotations: {}", list(&wanted, &found)));
+    }
+    if !found.is_subset(&wanted) {
+        details.push(format!("not in `model.class_names`: {}", list(&found, &wanted)));
+    }
+    if names.len() != wanted.len() {
+        details.push("a name stands twice in `model.class_names`".to_owned());
+    }
+    let message = "`model.class_names` and the annotations' categories are not the same";
+    Err(PluginError::config("model.class_names", message)
+        .with_details(details)
+        .with_help(format!(
+            "`model.class_names` fixes the order of the classes and must name each once: {}",
+            quoted(categories)
+        )))
+}
+
+fn check_num_classes(num_classes: Option<u64>, categories: &[&Category]) -> Result<()> {
+    let count = categories.len();
+    match num_classes {
+        Some(n) if n != count as u64 => {
+            let message = format!(
+                "`model.num_classes` is {n}, but the annotations have {count}: {}",
+                quoted(categories)
+            );
+            let help = format!(
+                "set `model.num_classes: {count}`, or leave it out (there is no class for the background)"
+            );
+            Err(PluginError::config("model.num_classes", message).with_help(help))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn quoted(categories: &[&Category]) -> String {
+    const MOST: usize = 30;
+    let mut text = categories
+        .iter()
+        .take(MOST)
+        .map(|c| format!("`{}`", c.name))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if categories.len() > MOST {
+        text += &format!(" and {} more", categories.len() - MOST);
+    }
+    text
+}
+
+/// The checkpoint's numbering, if every category is one of its classes.
+fn checkpoint_labels(categories: &[&Category], classes: &[String]) -> Option<Labels> {
+    let mut by_name = HashMap::new();
+    for (label, name) in classes.iter().enumerate() {
+        by_name.entry(name.to_lowercase()).or_insert(label);
+    }
+    let mut ids = vec![-1; classes.len()];
+    let mut by_id = HashMap::new();
+    for category in categories {
+        let label = *by_name.get(&category.name.to_lowercase())?;
+        let slot = ids.get_mut(label)?;
+        if *slot != -1 {
+            return None; // two categories would become one class
+        }
+        *slot = category.id;
+        by_id.insert(category.id, label as i64);
+    }
+    let names = classes.iter().map(|name| name.as_str().into()).collect();
+    let spec = LabelSpec {
+        form: FORM.into(),
+        names,
+        ids: ids.into(),
+        ..Default::default()
+    };
+    Some(Labels {
+        spec,
+        by_id,
+        warnings: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn category(id: i64, name: &str, supercategory: &str) -> Category {
+        Category {
+            id,
+            name: name.to_owned(),
+            supercategory: Some(supercategory.to_owned()),
+        }
+    }
+
+    fn args(model: Value, checkpoint: &[&str]) -> OpenArgs {
+        OpenArgs {
+            config: json!({"model": model}),
+            checkpoint_classes: checkpoint.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn names(labels: &Labels) -> Vec<&str> {
+        labels.spec.names.iter().map(|n| n.as_str()).collect()
+    }
+
+    fn animals() -> Vec<Category> {
+        vec![category(90, "dog", "animal"), category(7, "cat", "animal")]
+    }
+
+    #[test]
+    fn ids_with_gaps_are_numbered_in_their_order() {
+        let labels = choose(&animals(), &HashSet::new(), &args(json!({}), &[])).unwrap();
+        assert_eq!(names(&labels), ["cat", "dog"]);
+        assert_eq!(labels.spec.ids.as_slice(), [7, 90]);
+        assert_eq!((labels.by_id[&7], labels.by_id[&90]), (0, 1));
+    }
+
+    #[test]
+    fn only_an_unused_supercategory_of_all_is_left_out() {
+        let mut categories = animals();
+        categories.push(category(0, "animal", "none"));
+        let labels = choose(&categories, &HashSet::from([7]), &args(json!({}), &[])).unwrap();
+        assert_eq!(names(&labels), ["cat", "dog"]);
+        assert_eq!(labels.warnings.len(), 1);
+        // In use, or asked for: it stays.
+        let used = HashSet::from([0]);
+        assert_eq!(
+            choose(&categories, &used, &args(json!({}), &[]))
+                .unwrap()
+                .spec
+                .names
+                .len(),
+            3
+        );
+        let asked = args(json!({"num_classes": 3}), &[]);
+        assert_eq!(
+            choose(&categories, &HashSet::new(), &asked)
+                .unwrap()
+                .spec
+                .names
+                .len(),
+            3
+        );
+        // An unused class that doesn't group the others is a class.
+        assert_eq!(
+            choose(&animals(), &HashSet::from([7]), &args(json!({}), &[]))
+                .unwrap()
+                .spec
+                .names
+                .len(),
+            2
+        );
+    }
+
+    #[test]
+    fn class_names_fix_the_order_and_must_be_the_same() {
+        let labels = choose(
+            &animals(),
+            &HashSet::new(),
+            &args(json!({"class_names": ["dog", "cat"]}), &[]),
+        )
+        .unwrap();
+        assert_eq!(names(&labels), ["dog", "cat"]);
+        assert_eq!(labels.by_id[&90], 0);
+        let error = choose(
+            &animals(),
+            &HashSet::new(),
+            &args(json!({"class_names": ["Dog", "cat"]}), &[]),
+        )
+        .unwrap_err();
+        assert_eq!(error.key, "model.class_names");
+        assert!(
+            error.to_string().contains("not in the annotations: `Dog`"),
+            "{error}"
+        );
+        assert!(
+            error.to_string().contains("not in `model.class_names`: `dog`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_class_count_names_the_key_and_the_classes() {
+        let error = choose(&animals(), &HashSet::new(), &args(json!({"num_classes": 3}), &[])).unwrap_err();
+        assert_eq!(error.key, "model.num_classes");
+        assert!(
+            error
+                .message
+                .contains("is 3, but the annotations have 2: `cat`, `dog`"),
+            "{error}"
+        );
+        assert!(error.help.contains("model.num_classes: 2"));
+    }
+
+    #[test]
+    fn a_checkpoint_that_knows_all_classes_keeps_its_numbering() {
+        let checkpoint = ["N/A", "Dog", "N/A", "bird", "Cat"];
+        let labels = choose(&animals(), &HashSet::new(), &args(json!({}), &checkpoint)).unwrap();
+        assert_eq!(names(&labels), checkpoint);
+        assert_eq!(labels.spec.ids.as_slice(), [-1, 90, -1, -1, 7]);
+        assert_eq!((labels.by_id[&7], labels.by_id[&90]), (4, 1));
+        // Generic names, or another count asked for: the data's own.
+        let generic = args(json!({}), &["LABEL_0", "LABEL_1"]);
+        assert_eq!(
+            names(&choose(&animals(), &HashSet::new(), &generic).unwrap()),
+            ["cat", "dog"]
+        );
+        let two = args(json!({"num_classes": 2}), &checkpoint);
+        assert_eq!(
+            names(&choose(&animals(), &HashSet::new(), &two).unwrap()),
+            ["cat", "dog"]
+        );
+    }
+}

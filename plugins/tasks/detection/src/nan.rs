@@ -1,0 +1,141 @@
+//! Python writes NaN and infinities into JSON as bare words. Here they become `null`, so that a file with one broken box
+//! can be read and the box named.
+
+use std::io::{self, Read};
+
+const CHUNK: usize = 64 * 1024;
+
+/// Passes JSON through, with `NaN`, `Infinity` and `-Infinity` outside of strings replaced by `null`.
+pub struct NanAsNull<R> {
+    inner: R,
+    chunk: Vec<u8>,
+    out: Vec<u8>,
+    taken: usize,
+    in_string: bool,
+    escaped: bool,
+    /// Inside a word that has been replaced.
+    swallowing: bool,
+    /// A minus sign whose number hasn't begun.
+    minus: bool,
+    ended: bool,
+}
+
+impl<R: Read> NanAsNull<R> {
+    pub fn new(inner: R) -> Self {
+        NanAsNull {
+            inner,
+            chunk: vec![0; CHUNK],
+            out: Vec::with_capacity(CHUNK + 8),
+            taken: 0,
+            in_string: false,
+            escaped: false,
+            swallowing: false,
+            minus: false,
+            ended: false,
+        }
+    }
+
+    fn refill(&mut self) -> io::Result<()> {
+        self.out.clear();
+        self.taken = 0;
+        let mut chunk = std::mem::take(&mut self.chunk);
+        let count = self.inner.read(&mut chunk);
+        if let Ok(count) = count {
+            for &byte in chunk.iter().take(count) {
+                self.push(byte);
+            }
+            if count == 0 {
+                self.ended = true;
+                if std::mem::take(&mut self.minus) {
+                    self.out.push(b'-');
+                }
+            }
+        }
+        self.chunk = chunk;
+        count.map(|_| ())
+    }
+
+    fn push(&mut self, byte: u8) {
+        if self.in_string {
+            self.out.push(byte);
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_string = false,
+                _ => {}
+            }
+            return;
+        }
+        if self.swallowing && byte.is_ascii_alphabetic() {
+            return;
+        }
+        self.swallowing = false;
+        let minus = std::mem::take(&mut self.minus);
+        if matches!(byte, b'N' | b'I') {
+            self.out.extend_from_slice(b"null");
+            self.swallowing = true;
+            return;
+        }
+        if minus {
+            self.out.push(b'-');
+        }
+        if byte == b'-' {
+            self.minus = true;
+            return;
+        }
+        self.in_string = byte == b'"';
+        self.out.push(byte);
+    }
+}
+
+impl<R: Read> Read for NanAsNull<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.out.len() && !self.ended {
+            self.refill()?;
+        }
+        let rest = self.out.get(self.taken..).unwrap_or(&[]);
+        let count = rest.len().min(buffer.len());
+        for (to, from) in buffer.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        self.taken += count;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads through chunks of one byte, where every token is cut.
+    fn through(text: &str) -> String {
+        struct Bytewise<'a>(&'a [u8]);
+        impl Read for Bytewise<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.read(&mut buffer[..1])
+            }
+        }
+        let mut out = String::new();
+        NanAsNull::new(Bytewise(text.as_bytes()))
+            .read_to_string(&mut out)
+            .unwrap();
+        let mut whole = String::new();
+        NanAsNull::new(text.as_bytes())
+            .read_to_string(&mut whole)
+            .unwrap();
+        assert_eq!(out, whole);
+        out
+    }
+
+    #[test]
+    fn words_for_nan_become_null_and_nothing_else_changes() {
+        assert_eq!(
+            through("[NaN, -Infinity,Infinity, -1e-5]"),
+            "[null, null,null, -1e-5]"
+        );
+        let same = r#"{"a NaN \" Infinity": "\\", "b": [-1, null, true], "-I": "N"}"#;
+        assert_eq!(through(same), same);
+        assert_eq!(through("-"), "-");
+        assert_eq!(through(""), "");
+    }
+}

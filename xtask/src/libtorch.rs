@@ -1,0 +1,270 @@
+//! Which libtorch the builds link: the kept one, the user's, an installed Python torch's, or a downloaded one.
+
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub const VERSION: &str = "2.11.0";
+/// Where `.cargo/config.toml` lets every build look, in the root folder.
+pub const FOLDER: &str = ".libtorch";
+
+/// A header that every proper `include` folder has.
+const HEADER: &str = "torch/csrc/api/include/torch/torch.h";
+
+/// What has to be done to have a libtorch.
+#[derive(Debug)]
+pub enum Plan {
+    /// The folder is there and valid.
+    Keep,
+    /// Lay out links to the `lib/` and `include/` of `root`.
+    Link {
+        root: PathBuf,
+        why: String,
+    },
+    Download {
+        why: String,
+    },
+}
+
+/// Decides, in this order: the user's LIBTORCH, the folder as it is, a Python torch that is installed, a download.
+///
+/// # Errors
+/// When LIBTORCH is set to something that can't be used; the user's wish is never passed over silently.
+pub fn plan(into: &Path, download: bool) -> Result<Plan> {
+    if download {
+        let kept = valid(into).is_ok() && !is_linked(into);
+        return Ok(if kept {
+            Plan::Keep
+        } else {
+            Plan::Download {
+                why: "as asked for".to_owned(),
+            }
+        });
+    }
+    if let Some(root) = chosen_by_user(into) {
+        usable(&root).with_context(|| format!("LIBTORCH={} can't be used", root.display()))?;
+        let kept = valid(into).is_ok()
+            && same_file(
+                &into.join("lib/libtorch_cpu.so"),
+                &root.join("lib/libtorch_cpu.so"),
+            );
+        return Ok(if kept {
+            Plan::Keep
+        } else {
+            Plan::Link {
+                root,
+                why: "LIBTORCH".to_owned(),
+            }
+        });
+    }
+    let why = match valid(into) {
+        Ok(()) => return Ok(Plan::Keep),
+        Err(_) if into.symlink_metadata().is_err() => format!("{} does not exist yet", into.display()),
+        Err(error) => format!("{} is not valid: {error:#}", into.display()),
+    };
+    let Some(root) = python_torch() else {
+        return Ok(Plan::Download {
+            why: format!("{why}; python3 has no torch"),
+        });
+    };
+    Ok(match usable(&root) {
+        Ok(()) => Plan::Link {
+            root,
+            why: "installed for python3".to_owned(),
+        },
+        Err(error) => Plan::Download {
+            why: format!("{why}; python3's torch does not do: {error:#}"),
+        },
+    })
+}
+
+/// The user's own LIBTORCH. cargo sets the variable to `.libtorch` where the user didn't.
+fn chosen_by_user(into: &Path) -> Option<PathBuf> {
+    let root = PathBuf::from(std::env::var_os("LIBTORCH").filter(|value| !value.is_empty())?);
+    let default = crate::sh::root().join(FOLDER);
+    (root != default && !same_file(&root, &default) && !same_file(&root, into)).then_some(root)
+}
+
+/// The folder of the torch package that `python3` would import. It isn't imported: that takes seconds.
+fn python_torch() -> Option<PathBuf> {
+    let script = "import importlib.util\n\
+                  spec = importlib.util.find_spec('torch')\n\
+                  print(*(spec.submodule_search_locations or [] if spec else []), sep='\\n')";
+    // From the root of the file system: python looks for modules in the folder it is started in.
+    let out = Command::new("python3")
+        .args(["-c", script])
+        .current_dir("/")
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let folder = String::from_utf8(out.stdout)
+        .ok()?
+        .lines()
+        .next()?
+        .trim()
+        .to_owned();
+    (!folder.is_empty()).then(|| PathBuf::from(folder))
+}
+
+/// Whether builds can link the torch in `root`.
+///
+/// # Errors
+/// Says what is missing or which version was found.
+pub fn usable(root: &Path) -> Result<()> {
+    for file in ["lib/libtorch_cpu.so", "lib/libc10.so"] {
+        if !root.join(file).is_file() {
+            bail!("there is no {file} in {}", root.display());
+        }
+    }
+    if !root.join("include").join(HEADER).is_file() {
+        bail!("there are no C++ headers in {}/include", root.display());
+    }
+    match version(root) {
+        Some(found) if found == VERSION => Ok(()),
+        Some(found) => bail!("{} is version {found}, needed is {VERSION}", root.display()),
+        None => bail!(
+            "{} has neither build-version nor version.py, needed is {VERSION}",
+            root.display()
+        ),
+    }
+}
+
+/// The version of the torch in `root`, without the `+cu130` part: from libtorch's own file or the Python package's.
+fn version(root: &Path) -> Option<String> {
+    let text = match fs::read_to_string(root.join("build-version")) {
+        Ok(text) => text,
+        Err(_) => python_version(&fs::read_to_string(root.join("version.py")).ok()?)?.to_owned(),
+    };
+    Some(text.trim().split('+').next()?.to_owned())
+}
+
+fn python_version(source: &str) -> Option<&str> {
+    let line = source.lines().find(|line| line.starts_with("__version__"))?;
+    line.split(['\'', '"']).nth(1)
+}
+
+/// Whether `folder` is a libtorch that setup laid out and that is still whole.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn valid(folder: &Path) -> Result<()> {
+    usable(folder)?;
+    let lib = folder.join("lib");
+    if lib.join("libtorch_cuda.so").symlink_metadata().is_ok() {
+        bail!("it has a libtorch_cuda.so, which every binary would then link");
+    }
+    if !same_file(&lib.join("libtorch.so"), &lib.join("libtorch_cpu.so")) {
+        bail!("its libtorch.so is not libtorch_cpu.so");
+    }
+    // The file changes when the folder is moved, or was laid out before the file existed.
+    let origin = origin_of(folder)?;
+    if read_origin(folder) != Some(origin.clone()) {
+        write_origin(folder, &origin)?;
+    }
+    Ok(())
+}
+
+/// True for a folder of links to another torch, false for one that holds the libraries itself.
+pub fn is_linked(folder: &Path) -> bool {
+    folder.join("lib/libtorch_cpu.so").is_symlink()
+}
+
+/// The folder that libtorch is loaded from at run time: the real one behind the links, where a GPU build has its
+/// libtorch_cuda.so.
+///
+/// # Errors
+/// When the links lead nowhere.
+pub fn origin_of(folder: &Path) -> Result<PathBuf> {
+    let library = folder.join("lib/libtorch_cpu.so");
+    let real = library
+        .canonicalize()
+        .with_context(|| format!("cannot follow {}", library.display()))?;
+    real.parent()
+        .map(Path::to_path_buf)
+        .context("libtorch_cpu.so has no parent folder")
+}
+
+/// What stands in the `origin` file.
+pub fn read_origin(folder: &Path) -> Option<PathBuf> {
+    Some(PathBuf::from(
+        fs::read_to_string(folder.join("origin")).ok()?.trim_end(),
+    ))
+}
+
+/// # Errors
+/// When the file can't be written.
+pub fn write_origin(folder: &Path, origin: &Path) -> Result<()> {
+    let file = folder.join("origin");
+    fs::write(&file, format!("{}\n", origin.display()))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A folder that looks like the torch package of Python.
+    fn fake_torch(folder: &Path, version: &str) {
+        fs::create_dir_all(folder.join("lib")).unwrap();
+        fs::create_dir_all(folder.join("include/torch/csrc/api/include/torch")).unwrap();
+        for file in [
+            "lib/libtorch_cpu.so",
+            "lib/libc10.so",
+            "include/torch/csrc/api/include/torch/torch.h",
+        ] {
+            fs::write(folder.join(file), "").unwrap();
+        }
+        fs::write(
+            folder.join("version.py"),
+            format!("from x import y\n__version__ = '{version}'\n"),
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn only_the_pinned_version_is_usable() {
+        let dir = tempfile::tempdir().unwrap();
+        fake_torch(dir.path(), "2.11.0+cu130");
+        usable(dir.path()).unwrap();
+        fake_torch(dir.path(), "2.9.1");
+        let error = usable(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("2.9.1") && error.contains("2.11.0"), "{error}");
+    }
+
+    #[test]
+    fn a_torch_without_headers_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fake_torch(dir.path(), "2.11.0");
+        fs::remove_dir_all(dir.path().join("include")).unwrap();
+        assert!(usable(dir.path()).unwrap_err().to_string().contains("headers"));
+    }
+
+    #[test]
+    fn a_folder_that_would_link_cuda_is_not_valid() {
+        let dir = tempfile::tempdir().unwrap();
+        fake_torch(dir.path(), "2.11.0");
+        symlink("libtorch_cpu.so", dir.path().join("lib/libtorch.so")).unwrap();
+        valid(dir.path()).unwrap();
+        symlink("/nowhere", dir.path().join("lib/libtorch_cuda.so")).unwrap();
+        assert!(valid(dir.path()).is_err());
+    }
+
+    #[test]
+    fn a_moved_folder_gets_a_new_origin() {
+        let dir = tempfile::tempdir().unwrap();
+        fake_torch(dir.path(), "2.11.0");
+        symlink("libtorch_cpu.so", dir.path().join("lib/libtorch.so")).unwrap();
+        write_origin(dir.path(), Path::new("/somewhere/else")).unwrap();
+        valid(dir.path()).unwrap();
+        assert_eq!(
+            read_origin(dir.path()),
+            Some(dir.path().canonicalize().unwrap().join("lib"))
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! The jobs of this repository: `cargo xtask <job>`. This file only dispatches; each job has a file of its own.
+
+mod build;
+mod demo;
+mod dist;
+mod doctor;
+mod elf;
+mod layout;
+mod libtorch;
+mod licences;
+mod notices;
+mod setup;
+mod sh;
+mod test;
+mod tools;
+mod wheels;
+mod workspace;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask <job>
+
+  setup [--into DIR] [--download]   check the tools and lay out libtorch in .libtorch (or DIR);
+                                    --download: fetch it even where LIBTORCH or a Python torch exists
+  doctor                            what is installed, what is missing, which libtorch is used
+  build                             setup, then build the workspace and check what its binaries link
+  demo [--short]                    build, then fine-tune, evaluate and draw on the example pictures
+  test                              every check that CI runs
+  dist                              build, then lay out relocatable dist/bin and dist/plugins
+
+LIBTORCH=FOLDER (with lib/ and include/) chooses the libtorch to use.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[&str]) -> Result<()> {
+    match args {
+        ["setup", options @ ..] => setup::run(&setup::Options::parse(options)?),
+        ["doctor"] => doctor::run(),
+        ["build"] => build::run(),
+        ["demo"] => demo::run(demo::Length::Full),
+        ["demo", "--short"] => demo::run(demo::Length::Short),
+        ["test"] => test::run(),
+        ["dist"] => dist::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("unknown job or option: {}\n\n{USAGE}", args.join(" ")),
+    }
+}

@@ -1,0 +1,81 @@
+//! Fetches libtorch with pip: three wheels, of which only the libraries and headers are kept.
+//!
+//! They are what a machine without a GPU needs. libtorch_cpu.so of this build links libcudart and libcupti even there;
+//! a GPU needs the whole torch, by LIBTORCH or installed for python3.
+
+use crate::layout::Part;
+use crate::{libtorch, sh};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const WHEELS: [&str; 3] = [
+    "torch==2.11.0",
+    "nvidia-cuda-runtime==13.0.96",
+    "nvidia-cuda-cupti==13.0.85",
+];
+/// Any Python's wheel has the same libraries: asking for one makes the result the same under every python3.
+const WHEEL_TAGS: [&str; 10] = [
+    "--implementation=cp",
+    "--python-version=3.11",
+    "--abi=cp311",
+    "--platform=manylinux_2_28_x86_64",
+    "--platform=manylinux_2_27_x86_64",
+    "--platform=manylinux_2_26_x86_64",
+    "--platform=manylinux_2_25_x86_64",
+    "--platform=manylinux_2_24_x86_64",
+    "--platform=manylinux_2_17_x86_64",
+    "--platform=manylinux2014_x86_64",
+];
+/// The wheels and what is unpacked of them lie on the disk together for a moment.
+const BYTES_NEEDED: u64 = 1_600_000_000;
+
+const UNPACK: &str = include_str!("unpack_wheels.py");
+
+/// # Errors
+/// When the disk is too full, pip fails (its own message stands above), or a wheel lacks an expected file.
+pub fn download(into: &Path) -> Result<()> {
+    let part = Part::new(into)?;
+    check_space(&part.folder)?;
+    let wheels = part.folder.join("wheels");
+    fs::create_dir(&wheels)?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--no-deps", "--only-binary=:all:"])
+        .args(WHEEL_TAGS)
+        .arg("--dest")
+        .arg(&wheels);
+    // /tmp may be small; pip collects files there before it moves them.
+    pip.args(WHEELS).env("TMPDIR", &part.folder);
+    sh::run(&mut pip).context(
+        "pip could not fetch libtorch (its message is above). Without a network: LIBTORCH=FOLDER with a libtorch 2.11.0, \
+         or a python3 that has torch 2.11.0",
+    )?;
+    eprintln!("unpacking libtorch {}", libtorch::VERSION);
+    sh::run(
+        Command::new("python3")
+            .args(["-c", UNPACK])
+            .arg(&wheels)
+            .arg(&part.folder),
+    )
+    .context("could not unpack the wheels; is the disk full?")?;
+    fs::remove_dir_all(&wheels)?;
+    part.finish()
+}
+
+fn check_space(folder: &Path) -> Result<()> {
+    let script = "import shutil, sys\nprint(shutil.disk_usage(sys.argv[1]).free)";
+    let text = sh::output(Command::new("python3").args(["-c", script]).arg(folder))?;
+    let free: u64 = text
+        .trim()
+        .parse()
+        .with_context(|| format!("python3 printed `{}` for the free space", text.trim()))?;
+    if free < BYTES_NEEDED {
+        let (free, needed) = (free / 1_000_000, BYTES_NEEDED / 1_000_000);
+        bail!(
+            "{free} MB are free for {}, but libtorch needs {needed} MB for a moment",
+            folder.display()
+        );
+    }
+    Ok(())
+}
