@@ -5,7 +5,7 @@
 //! their end; configuration crosses as JSON text.
 
 // sabi_trait's generated code trips over these.
-#![allow(missing_docs, non_local_definitions, clippy::undocumented_unsafe_blocks)]
+#![allow(missing_docs, non_local_definitions, clippy::len_without_is_empty, clippy::undocumented_unsafe_blocks)]
 
 use crate::data::{
     ArrayMut, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, Mode, NamedTensor, Output,

@@ -25,3 +25,5 @@ pub mod torch;
 #[doc(hidden)]
 pub use abi_stable;
 pub use error::{PluginError, Result};
+/// The JSON of configurations and checkpoints.
+pub use serde_json;

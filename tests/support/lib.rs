@@ -1,1 +1,27 @@
+//! What the end-to-end tests share: built programs and plugins, folders of their own, skipping with a reason.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that can't go on has failed
 
+pub mod golden;
+pub mod programs;
+pub mod python;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The checkout.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+pub fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}
+
+/// Says that a test did not run, and why: on stderr, and in the file that `cargo xtask test` reads.
+pub fn skip(test: &str, reason: &str) {
+    eprintln!("SKIPPED {test}: {reason}");
+    if let Some(log) = std::env::var_os("CVHOST_SKIP_LOG") {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        writeln!(file, "{test}: {reason}").unwrap();
+    }
+}

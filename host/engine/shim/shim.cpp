@@ -4,10 +4,12 @@
 // - cvhost_fused_adamw: one kernel over all parameters of a group (at::_fused_adamw_); tch's own optimizer wants its VarStore.
 // - cvhost_clip_gradients: the norm over all gradients as a tensor, and their scaling, without waiting for the device.
 // - cvhost_clear_gradients: gradients become undefined, as torch's zero_grad(set_to_none) has it; tch can only zero them.
+// - cvhost_set_deterministic: `training.deterministic`.
 // - cvhost_rng_state, cvhost_set_rng_state: the CPU generator's state, for exact resume.
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
 #include <c10/core/GradMode.h>
 
 #include <cstdint>
@@ -77,6 +79,13 @@ int cvhost_clip_gradients(at::Tensor **gradients, size_t count, double max_norm,
 int cvhost_clear_gradients(at::Tensor **parameters, size_t count, char *error, size_t size) {
     return guarded(error, size, [&] {
         for (size_t i = 0; i < count; ++i) parameters[i]->mutable_grad() = at::Tensor();
+    });
+}
+
+// Only algorithms that give the same bits each time; one that has no such form throws.
+int cvhost_set_deterministic(int on, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
     });
 }
 

@@ -7,7 +7,20 @@ use cvhost_plugin_api::abi::TaskBox;
 use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{Fields, LabelSpec, Picture, PictureSource};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::Path;
+
+/// File names for drawn pictures: `name.jpg`, or `name-2.jpg` when another folder's picture has that name.
+#[derive(Default)]
+pub struct FileNames(HashSet<String>);
+
+impl FileNames {
+    pub fn unused(&mut self, path: &Path) -> String {
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let candidates = std::iter::once(format!("{stem}.jpg")).chain((2..).map(|n| format!("{stem}-{n}.jpg")));
+        candidates.filter(|name| self.0.insert(name.clone())).take(1).collect()
+    }
+}
 
 /// JPEG quality of drawn pictures.
 const QUALITY: u8 = 92;

@@ -7,7 +7,7 @@ use crate::error::{checked, checked_with};
 use crate::network::{Network, device_name};
 use crate::plugins::Registry;
 use cvhost::cli::{self, Global, Split};
-use cvhost::config::{Draft, Loaded};
+use cvhost::config::{DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig};
 use cvhost::error::{Error, Result};
 use cvhost::plugins::{Catalogue, Host, Search, relevant};
 use cvhost_plugin_api::abi::{AdapterBox, DataSetBox, InputBox, TaskBox};
@@ -48,6 +48,9 @@ impl Session {
         let (task, provided) = registry.task(&task_name)?;
         tracing::debug!("task `{task_name}` from {}", provided.file.display());
         let device = choose_device(global.device, &loaded)?;
+        if let Some(threads) = loaded.config.training.resources_per_worker.cpu {
+            tch::set_num_threads(threads as i32);
+        }
         Ok(Session { loaded, registry, task, task_name, device })
     }
 
@@ -92,19 +95,25 @@ impl Session {
         Ok(data_set)
     }
 
+    /// The folder that a training starts from: `model.model_name`, resolved and downloaded when need be, with the user's
+    /// `model_kwargs` merged in and the preprocessing of `data.model_name`, if that is given.
+    pub fn starting_folder(&self) -> Result<ModelFolder> {
+        let config = &self.loaded.config;
+        let mut folder = self.model_folder(&config.model.model_name, config.model.pretrained)?;
+        merge(&mut folder.config, &Value::Object(config.model.model_kwargs.clone()));
+        if let Some(other) = &config.data.model_name {
+            folder.preprocessor = self.model_folder(other, false)?.preprocessor;
+        }
+        Ok(folder)
+    }
+
     /// Resolves `name` (a folder or a hub id), downloading it when need be, and reads its JSON files.
-    pub fn model_folder(&self, name: &str) -> Result<ModelFolder> {
+    pub fn model_folder(&self, name: &str, with_weights: bool) -> Result<ModelFolder> {
         let resolved = hub::resolve(name, &HubOptions::from_env(), &crate::progress::download)?;
         if let Some(note) = &resolved.note {
             tracing::warn!("{note}");
         }
-        let mut folder = ModelFolder::open(&resolved.path)?;
-        merge(&mut folder.config, &Value::Object(self.loaded.config.model.model_kwargs.clone()));
-        if let Some(other) = &self.loaded.config.data.model_name {
-            let resolved = hub::resolve(other, &HubOptions::from_env(), &crate::progress::download)?;
-            folder.preprocessor = ModelFolder::open(&resolved.path)?.preprocessor;
-        }
-        Ok(folder)
+        if with_weights { ModelFolder::open(&resolved.path) } else { ModelFolder::open_without_weights(&resolved.path) }
     }
 
     /// The adapter for the folder's model family.
@@ -124,7 +133,8 @@ impl Session {
     }
 
     /// The adapter's input side and network for these labels, with the folder's weights.
-    pub fn model(&mut self, folder: &ModelFolder, spec: &LabelSpec) -> Result<Model> {
+    /// `from_scratch` leaves the weights aside.
+    pub fn model(&mut self, folder: &ModelFolder, spec: &LabelSpec, from_scratch: bool) -> Result<Model> {
         let adapter = self.adapter(folder)?;
         let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
         let config = self.loaded.document.to_string();
@@ -132,23 +142,9 @@ impl Session {
         let input = checked_with(&self.loaded, adapter.input(files, config, spec))?;
         let model = checked_with(&self.loaded, adapter.model(files, config, spec))?;
         let mut network = Network::new(model)?;
-        let report = self.fill(&mut network, folder)?;
+        let report = fill(&mut network, folder, from_scratch)?;
         network.to_device(self.device)?;
         Ok(Model { input: Arc::new(input), network, report })
-    }
-
-    fn fill(&self, network: &mut Network, folder: &ModelFolder) -> Result<LoadReport> {
-        if !self.loaded.config.model.pretrained {
-            network.initialise_all()?;
-            return Ok(LoadReport::from_scratch(network.parameters()));
-        }
-        let weights = folder.weights()?;
-        let report = load_into(network.parameters(), &weights, LoadPolicy::default())?;
-        network.initialise(&report.to_initialise)?;
-        if let Some(warning) = report.warning() {
-            tracing::warn!("{warning}");
-        }
-        Ok(report)
     }
 
     /// What `finish` is asked for in an evaluation: everything, up to the configured number.
@@ -207,6 +203,20 @@ impl Model {
     }
 }
 
+/// Fills a network from a folder's weights; what it lacks, and everything in a training from scratch, by its own rules.
+fn fill(network: &mut Network, folder: &ModelFolder, from_scratch: bool) -> Result<LoadReport> {
+    if from_scratch {
+        network.initialise_all()?;
+        return Ok(LoadReport::from_scratch(network.parameters()));
+    }
+    let report = load_into(network.parameters(), &folder.weights()?, LoadPolicy::default())?;
+    network.initialise(&report.to_initialise)?;
+    if let Some(warning) = report.warning() {
+        tracing::warn!("{warning}");
+    }
+    Ok(report)
+}
+
 /// The labels that a checkpoint names, for prediction without a data set.
 pub fn checkpoint_spec(form: &str, folder: &ModelFolder) -> Result<LabelSpec> {
     let generic = |count: usize| (0..count).map(|i| format!("LABEL_{i}")).collect::<Vec<_>>();
@@ -235,26 +245,46 @@ pub fn same_classes(expected: &LabelSpec, found: &LabelSpec, what: &str) -> Resu
 
 fn choose_device(asked: cli::Device, loaded: &Loaded) -> Result<Device> {
     let training = &loaded.config.training;
-    let available = tch::Cuda::is_available();
-    let device = match asked {
+    let count = tch::Cuda::device_count().max(0) as usize;
+    let wanted = match asked {
+        cli::Device::Auto => configured_device(training),
+        explicit => explicit,
+    };
+    let device = match wanted {
         cli::Device::Cpu => Device::Cpu,
-        cli::Device::Cuda(index) => {
-            let count = tch::Cuda::device_count().max(0) as usize;
-            if index >= count {
-                return Err(Error::environment(format!("--device cuda:{index}: libtorch sees {count} GPUs"))
-                    .with_help("`cvhost doctor` says which libtorch is used; one without CUDA sees no GPU"));
-            }
-            Device::Cuda(index)
-        }
-        cli::Device::Auto if training.use_gpu == Some(true) && !available => {
-            tracing::warn!("`training.use_gpu` is true, but libtorch sees no GPU; going on with the CPU");
+        cli::Device::Cuda(index) if index < count => Device::Cuda(index),
+        cli::Device::Cuda(index) if asked == cli::Device::Auto => {
+            tracing::warn!("the configuration asks for GPU {index}, but libtorch sees {count}; going on with the CPU");
             Device::Cpu
         }
-        cli::Device::Auto if training.use_gpu == Some(false) || !available => Device::Cpu,
-        cli::Device::Auto => Device::Cuda(0),
+        cli::Device::Cuda(index) => {
+            return Err(Error::environment(format!("--device cuda:{index}: libtorch sees {count} GPUs"))
+                .with_help("`cvhost doctor` says which libtorch is used; one without CUDA sees no GPU"));
+        }
+        cli::Device::Auto if count > 0 => Device::Cuda(0),
+        cli::Device::Auto => Device::Cpu,
     };
     tracing::debug!("device {}", device_name(device));
     Ok(device)
+}
+
+/// What `use_gpu`, `preferred_devices` and `resources_per_worker.GPU` say together.
+fn configured_device(training: &TrainingConfig) -> cli::Device {
+    let no_gpu = training.use_gpu == Some(false) || training.resources_per_worker.gpu == Some(0);
+    let preferred = match &training.preferred_devices {
+        Some(PreferredDevices::Name(DeviceName::Cpu)) => Some(cli::Device::Cpu),
+        Some(PreferredDevices::Name(DeviceName::Gpu | DeviceName::Cuda) | PreferredDevices::Count(_)) => {
+            Some(cli::Device::Cuda(0))
+        }
+        Some(PreferredDevices::Indices(indices)) => indices.first().map(|i| cli::Device::Cuda(*i as usize)),
+        Some(PreferredDevices::Name(DeviceName::Auto)) | None => None,
+    };
+    match preferred {
+        _ if no_gpu => cli::Device::Cpu,
+        Some(device) => device,
+        None if training.use_gpu == Some(true) => cli::Device::Cuda(0),
+        None => cli::Device::Auto,
+    }
 }
 
 fn default_threads() -> usize {

@@ -35,6 +35,7 @@ unsafe extern "C" {
         error: *mut c_char,
         size: usize,
     ) -> c_int;
+    fn cvhost_set_deterministic(on: c_int, error: *mut c_char, size: usize) -> c_int;
     fn cvhost_rng_state(state: *mut *mut C_tensor, error: *mut c_char, size: usize) -> c_int;
     fn cvhost_set_rng_state(state: *mut C_tensor, error: *mut c_char, size: usize) -> c_int;
 }
@@ -121,6 +122,12 @@ pub fn clear_gradients<'a>(parameters: impl Iterator<Item = &'a mut Tensor>) -> 
     let pointers: Vec<*mut C_tensor> = parameters.map(Tensor::as_mut_ptr).collect();
     // SAFETY: the tensors are alive and mutably borrowed during the call.
     call(|error, size| unsafe { cvhost_clear_gradients(pointers.as_ptr(), pointers.len(), error, size) })
+}
+
+/// Allows only algorithms that give the same bits each time.
+pub fn set_deterministic(on: bool) -> Result<()> {
+    // SAFETY: it sets a flag of libtorch's context.
+    call(|error, size| unsafe { cvhost_set_deterministic(c_int::from(on), error, size) })
 }
 
 /// The state of libtorch's CPU generator.

@@ -21,6 +21,7 @@ pub struct Gallery<'a> {
     options: Value,
     left: u32,
     drawn: u32,
+    names: pictures::FileNames,
 }
 
 impl<'a> Gallery<'a> {
@@ -34,6 +35,7 @@ impl<'a> Gallery<'a> {
             options: draw_options(session),
             left: visual.max_images,
             drawn: 0,
+            names: pictures::FileNames::default(),
         }
     }
 
@@ -47,9 +49,9 @@ impl<'a> Gallery<'a> {
         let Some(source) = record.pictures.first() else {
             return Ok(());
         };
-        let stem = std::path::Path::new(source.path.as_str()).file_stem();
-        let stem = stem.map_or_else(|| format!("record-{index}"), |s| s.to_string_lossy().into_owned());
-        let path = folder.join(format!("{stem}.jpg"));
+        let unnamed = format!("record-{index}");
+        let original = if source.path.is_empty() { unnamed.as_str() } else { source.path.as_str() };
+        let path = folder.join(self.names.unused(std::path::Path::new(original)));
         match pictures::draw(&self.session.task, prediction, self.spec, source, &self.options, &path) {
             Ok(()) => self.drawn += 1,
             Err(e) => tracing::warn!("{}: {e}", record.name),

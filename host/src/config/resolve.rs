@@ -247,6 +247,14 @@ pub fn rules(root: &Node) -> Vec<Problem> {
             "set it to false",
         );
     }
+    let precision = root.at("training.precision").map(Node::to_json);
+    if precision.is_some_and(|p| p != "fp32" && !p.is_null()) {
+        refuse(
+            "training.precision",
+            "training in half precision does not exist yet",
+            "set it to fp32",
+        );
+    }
     if is_true("training.ema") {
         refuse(
             "training.ema",

@@ -32,6 +32,7 @@ extern "C" fn init<C: Components>(host: abi::HostRef) -> AbiResult<()> {
     let who = format!("plugin `{}`", C::PLUGIN);
     abi_result(super::guard::catch(&who, "init", || {
         super::telemetry::install(host);
+        super::host::install(host);
         Ok(())
     }))
 }
@@ -84,7 +85,7 @@ fn abi_result<T>(result: Result<T>) -> AbiResult<T> {
 ///
 /// `torch` says whether the plugin links libtorch; `schema` names a file relative to the source file, with the JSON Schema of
 /// the configuration keys that the plugin reads. Components are expressions that make one. A logger with `default` before its
-/// name is on in every run, unless the configuration has `loggers.<name>.enabled: false`.
+/// name is on in every run, unless the configuration has `loggers.<name>: false`.
 #[macro_export]
 macro_rules! export_plugin {
     (

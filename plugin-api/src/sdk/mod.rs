@@ -5,9 +5,11 @@
 
 pub mod export;
 mod guard;
+mod host;
 mod shims;
 mod telemetry;
 mod traits;
 
 pub use export::Components;
+pub use host::cancelled;
 pub use traits::{Adapter, Checkpoint, DataSet, Evaluator, Event, Input, Logger, Model, Task};

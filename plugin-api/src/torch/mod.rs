@@ -8,3 +8,5 @@ mod parameters;
 
 pub use handle::{batch_item, named};
 pub use parameters::{Init, ParameterSet, Scope};
+/// The version of tch that this interface's tensors are of.
+pub use tch;

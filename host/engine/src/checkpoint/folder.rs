@@ -40,10 +40,16 @@ impl ModelFolder {
     /// No folder, no `config.json`, JSON that can't be read, no weights, a shard that is missing; weights that only pickle
     /// files hold are refused.
     pub fn open(path: &Path) -> Result<ModelFolder> {
+        let mut folder = Self::open_without_weights(path)?;
+        (folder.weight_files, folder.shards) = find_weights(path)?;
+        Ok(folder)
+    }
+
+    /// Opens a folder for its JSON files alone: training from scratch needs no weights.
+    pub fn open_without_weights(path: &Path) -> Result<ModelFolder> {
         if !path.is_dir() {
             return Err(not_a_folder(path));
         }
-        let (weight_files, shards) = find_weights(path)?;
         if !path.join(CONFIG).is_file() {
             return Err(Error::input(format!("{} has no {CONFIG}", path.display()))
                 .with_expected(EXPECTED)
@@ -63,8 +69,8 @@ impl ModelFolder {
             path: path.to_owned(),
             config,
             preprocessor,
-            weight_files,
-            shards,
+            weight_files: Vec::new(),
+            shards: Default::default(),
         })
     }
 

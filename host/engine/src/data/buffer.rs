@@ -31,13 +31,19 @@ impl Buffer {
     }
 
     fn zeros(dtype: DType, count: u64) -> Result<Self> {
-        let size = dtype.size().ok_or_else(|| Error::failed(format!("a batch of unknown element type {dtype:?}")))?;
+        let size = dtype
+            .size()
+            .ok_or_else(|| Error::failed(format!("a batch of unknown element type {dtype:?}")))?;
         let length = usize::try_from(count)
             .ok()
             .and_then(|count| count.checked_mul(size))
             .filter(|&length| isize::try_from(length).is_ok())
             .ok_or_else(|| Error::failed(format!("{count} elements of {dtype:?} don't fit memory")))?;
-        Ok(Buffer { dtype, words: vec![0; length.div_ceil(8)], length })
+        Ok(Buffer {
+            dtype,
+            words: vec![0; length.div_ceil(8)],
+            length,
+        })
     }
 
     pub fn dtype(&self) -> DType {
@@ -46,21 +52,33 @@ impl Buffer {
 
     /// Native endianness.
     pub fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice::<u64, u8>(&self.words).get(..self.length).unwrap_or_default()
+        bytemuck::cast_slice::<u64, u8>(&self.words)
+            .get(..self.length)
+            .unwrap_or_default()
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut::<u64, u8>(&mut self.words).get_mut(..self.length).unwrap_or_default()
+        bytemuck::cast_slice_mut::<u64, u8>(&mut self.words)
+            .get_mut(..self.length)
+            .unwrap_or_default()
     }
 
     /// The elements, whose type must be the buffer's own: of another type there are none.
     pub fn elements<T: Element>(&self) -> &[T] {
-        if T::DTYPE == self.dtype { bytemuck::cast_slice(self.bytes()) } else { &[] }
+        if T::DTYPE == self.dtype {
+            bytemuck::cast_slice(self.bytes())
+        } else {
+            &[]
+        }
     }
 
     /// As [`Buffer::elements`], to write.
     pub fn elements_mut<T: Element>(&mut self) -> &mut [T] {
-        if T::DTYPE == self.dtype { bytemuck::cast_slice_mut(self.bytes_mut()) } else { &mut [] }
+        if T::DTYPE == self.dtype {
+            bytemuck::cast_slice_mut(self.bytes_mut())
+        } else {
+            &mut []
+        }
     }
 
     /// The slot of shape `dims` at the top left of block `index`, of blocks of shape `block` one after the other: a
@@ -82,13 +100,18 @@ impl std::fmt::Debug for Buffer {
     }
 }
 
-fn slot_of<'a, T: Element>(elements: &'a mut [T], index: u64, block: &[u64], dims: &[u64]) -> Result<ArrayMut<'a>> {
+fn slot_of<'a, T: Element>(
+    elements: &'a mut [T],
+    index: u64,
+    block: &[u64],
+    dims: &[u64],
+) -> Result<ArrayMut<'a>> {
     let size = block.iter().product::<u64>();
     let start = (index * size) as usize;
     let part = elements
         .get_mut(start..start + size as usize)
         .ok_or_else(|| Error::failed(format!("a batch has no block {index} of shape {block:?}")))?;
-    ArrayMut::new(part, dims, &strides(block)).map_err(super::from_plugin)
+    ArrayMut::new(part, dims, &strides(block)).map_err(crate::error::from_plugin)
 }
 
 /// Row-major strides, in elements.

@@ -1,7 +1,7 @@
 //! Samples to one batch, by the rules of the adapter's input side.
 
 use super::buffer::{Buffer, strides};
-use super::from_plugin;
+use crate::error::from_plugin;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::data::{
@@ -51,12 +51,20 @@ impl HostBatch {
 
     /// The batch as tensors on `device`. Fails as libtorch does: out of memory.
     pub fn to_batch(&self, device: Device) -> Result<Batch> {
-        let mut batch = Batch { items: Default::default(), metas: self.metas.clone().into() };
+        let mut batch = Batch {
+            items: Default::default(),
+            metas: self.metas.clone().into(),
+        };
         for item in &self.items {
-            let tensor = item
-                .to_tensor(device)
-                .map_err(|e| Error::failed(format!("cannot put `{}` of a batch on {device:?}: {e}", item.name)))?;
-            batch.items.push(batch_item(&item.name, tensor, item.offsets.clone()));
+            let tensor = item.to_tensor(device).map_err(|e| {
+                Error::failed(format!(
+                    "cannot put `{}` of a batch on {device:?}: {e}",
+                    item.name
+                ))
+            })?;
+            batch
+                .items
+                .push(batch_item(&item.name, tensor, item.offsets.clone()));
         }
         Ok(batch)
     }
@@ -85,16 +93,25 @@ impl HostItem {
 pub fn collate(input: &InputBox, samples: &[Sample], targets: Vec<Fields>) -> Result<HostBatch> {
     let rules = input.collate();
     let Some((main, further)) = rules.split_first() else {
-        return Err(Error::failed("the adapter's input has no collate rule for its main input"));
+        return Err(Error::failed(
+            "the adapter's input has no collate rule for its main input",
+        ));
     };
     let shapes = main_shapes(input, main, samples)?;
-    let block = common_dims(main, &shapes.iter().map(|s| s.dims.as_slice()).collect::<Vec<_>>(), samples)?;
+    let block = common_dims(
+        main,
+        &shapes.iter().map(|s| s.dims.as_slice()).collect::<Vec<_>>(),
+        samples,
+    )?;
     let dtype = shapes.first().map_or(DType::F32, |s| s.dtype);
     let mut data = Buffer::filled(dtype, batch_count(samples, &block)?, main.fill)?;
     let mut prepared = Vec::with_capacity(samples.len());
     for (i, (sample, shape)) in samples.iter().zip(&shapes).enumerate() {
         let slot = data.slot(i as u64, &block, &shape.dims)?;
-        let mut one = input.prepare(sample, slot).into_result().map_err(|e| from_plugin(e).within(sample.name.as_str()))?;
+        let mut one = input
+            .prepare(sample, slot)
+            .into_result()
+            .map_err(|e| from_plugin(e).within(sample.name.as_str()))?;
         one.meta.index = sample.index;
         prepared.push(one);
     }
@@ -106,7 +123,11 @@ pub fn collate(input: &InputBox, samples: &[Sample], targets: Vec<Fields>) -> Re
         offsets: Vec::new(),
     }];
     if !main.mask.is_empty() {
-        items.push(mask_of(main, &shapes.iter().map(|s| s.dims.as_slice()).collect::<Vec<_>>(), &block)?);
+        items.push(mask_of(
+            main,
+            &shapes.iter().map(|s| s.dims.as_slice()).collect::<Vec<_>>(),
+            &block,
+        )?);
     }
     let predicting = targets.iter().all(|t| t.items.is_empty());
     for rule in further {
@@ -170,7 +191,12 @@ fn arrays_of<'a>(
             .within(sample.name.as_str()));
         };
         if let Some(first) = arrays.first().filter(|f| f.dtype() != array.dtype()) {
-            return Err(types_differ(&rule.name, first.dtype(), array.dtype(), &sample.name));
+            return Err(types_differ(
+                &rule.name,
+                first.dtype(),
+                array.dtype(),
+                &sample.name,
+            ));
         }
         arrays.push(array);
     }
@@ -187,11 +213,19 @@ fn combine(rule: &CollateRule, arrays: &[&Array], samples: &[Sample]) -> Result<
     let dtype = arrays.first().map_or(DType::F32, |a| a.dtype());
     let mut data = Buffer::filled(dtype, batch_count(samples, &block)?, rule.fill)?;
     let size = dtype.size().unwrap_or(1);
-    for (block_bytes, array) in data.bytes_mut().chunks_mut((block.iter().product::<u64>() as usize * size).max(1)).zip(arrays) {
+    for (block_bytes, array) in data
+        .bytes_mut()
+        .chunks_mut((block.iter().product::<u64>() as usize * size).max(1))
+        .zip(arrays)
+    {
         copy_into(block_bytes, &block, array.bytes(), array.dims(), size);
     }
-    let mut items =
-        vec![HostItem { name: rule.name.to_string(), dims: with_count(samples, &block), data, offsets: Vec::new() }];
+    let mut items = vec![HostItem {
+        name: rule.name.to_string(),
+        dims: with_count(samples, &block),
+        data,
+        offsets: Vec::new(),
+    }];
     if !rule.mask.is_empty() {
         items.push(mask_of(rule, &shapes, &block)?);
     }
@@ -223,7 +257,10 @@ fn copy_into(block: &mut [u8], block_dims: &[u64], array: &[u8], dims: &[u64], s
 fn end_to_end(rule: &CollateRule, arrays: &[&Array], samples: &[Sample]) -> Result<HostItem> {
     let inner = |a: &Array| a.dims().get(1..).map(<[u64]>::to_vec);
     let Some(row) = arrays.first().and_then(|a| inner(a)) else {
-        return Err(Error::failed(format!("`{}` is a single value and can't be laid end to end", rule.name)));
+        return Err(Error::failed(format!(
+            "`{}` is a single value and can't be laid end to end",
+            rule.name
+        )));
     };
     let mut offsets = vec![0u64];
     for array in arrays {
@@ -245,7 +282,12 @@ fn end_to_end(rule: &CollateRule, arrays: &[&Array], samples: &[Sample]) -> Resu
     }
     let mut dims = vec![total];
     dims.extend(row);
-    Ok(HostItem { name: rule.name.to_string(), dims, data, offsets })
+    Ok(HostItem {
+        name: rule.name.to_string(),
+        dims,
+        data,
+        offsets,
+    })
 }
 
 /// What one sample of the batch takes: the shape that all have (STACK), or the largest in every dimension (PAD), height and
@@ -254,26 +296,39 @@ fn common_dims(rule: &CollateRule, shapes: &[&[u64]], samples: &[Sample]) -> Res
     let first = shapes.first().copied().unwrap_or_default();
     match rule.collate {
         Collate::STACK if shapes.iter().all(|s| *s == first) => Ok(first.to_vec()),
-        Collate::STACK => Err(shapes_differ(rule, shapes, samples, "one shape, since the rule stacks them")),
+        Collate::STACK => Err(shapes_differ(
+            rule,
+            shapes,
+            samples,
+            "one shape, since the rule stacks them",
+        )),
         Collate::PAD if shapes.iter().all(|s| s.len() == first.len()) => {
             let mut dims = first.to_vec();
             for (i, dim) in dims.iter_mut().enumerate() {
                 *dim = shapes.iter().filter_map(|s| s.get(i)).max().copied().unwrap_or(0);
                 if i + 2 >= first.len() {
-                    *dim = dim.div_ceil(rule.multiple.max(1)).saturating_mul(rule.multiple.max(1));
+                    *dim = dim
+                        .div_ceil(rule.multiple.max(1))
+                        .saturating_mul(rule.multiple.max(1));
                 }
             }
             Ok(dims)
         }
         Collate::PAD => Err(shapes_differ(rule, shapes, samples, "equally many dimensions")),
-        other => Err(Error::failed(format!("`{}` can't be put together by {other:?}", rule.name))
-            .with_expected("STACK or PAD; further fields also RAGGED")),
+        other => Err(
+            Error::failed(format!("`{}` can't be put together by {other:?}", rule.name))
+                .with_expected("STACK or PAD; further fields also RAGGED"),
+        ),
     }
 }
 
 /// The mask `[N, H, W]` of a padded item: 1 on the sample, 0 on padding. H and W are the last two dimensions.
 fn mask_of(rule: &CollateRule, shapes: &[&[u64]], block: &[u64]) -> Result<HostItem> {
-    let plane = |dims: &[u64]| dims.get(dims.len().saturating_sub(2)..).unwrap_or_default().to_vec();
+    let plane = |dims: &[u64]| {
+        dims.get(dims.len().saturating_sub(2)..)
+            .unwrap_or_default()
+            .to_vec()
+    };
     let sides = plane(block);
     let size = sides.iter().product::<u64>() as usize;
     let mut data = Buffer::filled(DType::I64, (size * shapes.len()) as u64, 0.0)?;
@@ -281,14 +336,23 @@ fn mask_of(rule: &CollateRule, shapes: &[&[u64]], block: &[u64]) -> Result<HostI
     for (mask, dims) in data.elements_mut::<i64>().chunks_mut(size.max(1)).zip(shapes) {
         let inside = plane(dims);
         let columns = inside.last().copied().unwrap_or(1) as usize;
-        let rows = if inside.len() > 1 { inside.first().copied().unwrap_or(1) as usize } else { 1 };
+        let rows = if inside.len() > 1 {
+            inside.first().copied().unwrap_or(1) as usize
+        } else {
+            1
+        };
         for row in mask.chunks_mut(width).take(rows) {
             row.get_mut(..columns).unwrap_or_default().fill(1);
         }
     }
     let mut dims = vec![shapes.len() as u64];
     dims.extend(sides);
-    Ok(HostItem { name: rule.mask.to_string(), dims, data, offsets: Vec::new() })
+    Ok(HostItem {
+        name: rule.mask.to_string(),
+        dims,
+        data,
+        offsets: Vec::new(),
+    })
 }
 
 fn with_count(samples: &[Sample], block: &[u64]) -> Vec<u64> {
@@ -306,14 +370,24 @@ fn batch_count(samples: &[Sample], block: &[u64]) -> Result<u64> {
 }
 
 fn types_differ(name: &str, first: DType, here: DType, sample: &str) -> Error {
-    Error::failed(format!("`{name}` is of {first:?} in the batch's first sample, and of {here:?} in this")).within(sample)
+    Error::failed(format!(
+        "`{name}` is of {first:?} in the batch's first sample, and of {here:?} in this"
+    ))
+    .within(sample)
 }
 
 fn shapes_differ(rule: &CollateRule, shapes: &[&[u64]], samples: &[Sample], expected: &str) -> Error {
-    let details = shapes.iter().zip(samples).map(|(shape, sample)| format!("{shape:?}: {}", sample.name)).collect();
-    Error::failed(format!("`{}` has shapes that don't go together in a batch", rule.name))
-        .with_details(details)
-        .with_expected(expected)
+    let details = shapes
+        .iter()
+        .zip(samples)
+        .map(|(shape, sample)| format!("{shape:?}: {}", sample.name))
+        .collect();
+    Error::failed(format!(
+        "`{}` has shapes that don't go together in a batch",
+        rule.name
+    ))
+    .with_details(details)
+    .with_expected(expected)
 }
 
 #[cfg(test)]

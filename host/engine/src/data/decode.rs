@@ -4,12 +4,13 @@
 //! libjpeg-turbo with the accurate DCT and smooth upsampling, alpha is dropped, CMYK is taken as Adobe's inverted one. One
 //! difference is meant: 16-bit greyscale keeps its high byte, as 16-bit colour does, where Pillow clips it to white.
 
+mod header;
+
 use super::orientation;
 use cvhost::error::{Error, Kind, Result};
 use cvhost_plugin_api::data::{Picture, PictureSource};
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageError, ImageFormat};
 use std::fs;
-use std::io::Cursor;
 use std::path::Path;
 use turbojpeg::{Colorspace, Decompressor, PixelFormat};
 
@@ -19,8 +20,6 @@ const MAX_SIDE: u64 = 32_768;
 const MAX_PIXELS: u64 = 178_956_970;
 /// The largest file that is read at all, in bytes.
 const MAX_FILE: u64 = 1 << 30;
-/// What decoders other than JPEG's may allocate: 8 bytes a pixel of the largest picture, and working space.
-const MAX_ALLOCATION: u64 = MAX_PIXELS * 8 + (1 << 28);
 
 /// The picture of a source, upright, as 8-bit RGB. The content decides the format, never the file's name. Errors are of kind
 /// `Input` and name the file: not there, not a picture, too large (told from the header, before memory is taken), truncated or
@@ -33,7 +32,9 @@ pub fn decode(source: &PictureSource) -> Result<Picture> {
         return decode_bytes(&source.bytes).map_err(|e| e.within("picture in memory"));
     }
     if source.path.is_empty() {
-        return Err(Error::input("a record's picture has neither a file nor bytes nor pixels"));
+        return Err(Error::input(
+            "a record's picture has neither a file nor bytes nor pixels",
+        ));
     }
     let path = Path::new(source.path.as_str());
     let bytes = read(path)?;
@@ -62,8 +63,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         return Err(Error::input(format!("{} is not a file", path.display())).with_expected("a picture file"));
     }
     if about.len() > MAX_FILE {
-        return Err(Error::input(format!("{} has {} MB", path.display(), about.len() >> 20))
-            .with_expected(format!("a picture file of at most {} MB", MAX_FILE >> 20)));
+        return Err(
+            Error::input(format!("{} has {} MB", path.display(), about.len() >> 20))
+                .with_expected(format!("a picture file of at most {} MB", MAX_FILE >> 20)),
+        );
     }
     fs::read(path).map_err(io)
 }
@@ -93,8 +96,11 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
     } else if starts(b"BM") && bytes.get(6..10) == Some(&[0; 4]) {
         Ok(ImageFormat::Bmp)
     } else {
-        Err(Error::input(format!("not a picture: {}", what_else(bytes)))
-            .with_expected("the content of a JPEG, PNG, BMP, GIF, TIFF or WebP file; its name doesn't matter"))
+        Err(
+            Error::input(format!("not a picture: {}", what_else(bytes))).with_expected(
+                "the content of a JPEG, PNG, BMP, GIF, TIFF or WebP file; its name doesn't matter",
+            ),
+        )
     }
 }
 
@@ -112,22 +118,32 @@ fn what_else(bytes: &[u8]) -> String {
         "an HTML page, perhaps what a server answered instead of the picture".to_owned()
     } else if text.starts_with("<svg") || text.starts_with("<?xml") {
         "XML or SVG text".to_owned()
-    } else if head.iter().all(|&b| b >= 0x20 && b != 0x7f || b"\t\r\n".contains(&b)) {
+    } else if head
+        .iter()
+        .all(|&b| b >= 0x20 && b != 0x7f || b"\t\r\n".contains(&b))
+    {
         "a text file".to_owned()
     } else {
-        format!("it starts with bytes {:02x?}", head.get(..head.len().min(8)).unwrap_or_default())
+        format!(
+            "it starts with bytes {:02x?}",
+            head.get(..head.len().min(8)).unwrap_or_default()
+        )
     }
 }
 
 /// Refuses a picture by what its header says, before memory is taken for it.
 fn check_size(width: u64, height: u64) -> Result<()> {
     if width == 0 || height == 0 {
-        return Err(Error::input(format!("a picture of {width}x{height} pixels has no content")));
+        return Err(Error::input(format!(
+            "a picture of {width}x{height} pixels has no content"
+        )));
     }
     if width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS {
-        return Err(Error::input(format!("a picture of {width}x{height} pixels is too large"))
-            .with_expected(format!("at most {MAX_SIDE} on a side and {MAX_PIXELS} in all"))
-            .with_help("cut it into tiles or make it smaller first"));
+        return Err(
+            Error::input(format!("a picture of {width}x{height} pixels is too large"))
+                .with_expected(format!("at most {MAX_SIDE} on a side and {MAX_PIXELS} in all"))
+                .with_help("cut it into tiles or make it smaller first"),
+        );
     }
     Ok(())
 }
@@ -139,7 +155,11 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Picture> {
     check_size(header.width as u64, header.height as u64)?;
 
     let inked = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
-    let format = if inked { PixelFormat::CMYK } else { PixelFormat::RGB };
+    let format = if inked {
+        PixelFormat::CMYK
+    } else {
+        PixelFormat::RGB
+    };
     let pitch = header.width * format.size();
     let mut image = turbojpeg::Image {
         pixels: vec![0u8; pitch * header.height],
@@ -155,8 +175,16 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Picture> {
             return Err(damaged("JPEG", &message));
         }
     }
-    let pixels = if inked { rgb_of_cmyk(&image.pixels) } else { image.pixels };
-    Ok(Picture { width: header.width as u32, height: header.height as u32, pixels: pixels.into() })
+    let pixels = if inked {
+        rgb_of_cmyk(&image.pixels)
+    } else {
+        image.pixels
+    };
+    Ok(Picture {
+        width: header.width as u32,
+        height: header.height as u32,
+        pixels: pixels.into(),
+    })
 }
 
 fn jpeg_message(error: &turbojpeg::Error) -> String {
@@ -168,7 +196,12 @@ fn jpeg_message(error: &turbojpeg::Error) -> String {
 
 /// Whether libjpeg's warning leaves every pixel as its writer meant it; old cameras and editors cause some of these.
 fn is_harmless(message: &str) -> bool {
-    let harmless = ["extraneous bytes before marker", "Invalid SOS parameters", "unknown JFIF revision", "Adobe color transform"];
+    let harmless = [
+        "extraneous bytes before marker",
+        "Invalid SOS parameters",
+        "unknown JFIF revision",
+        "Adobe color transform",
+    ];
     harmless.iter().any(|h| message.contains(h))
 }
 
@@ -197,20 +230,27 @@ fn rgb_of_cmyk(inks: &[u8]) -> Vec<u8> {
 
 fn decode_other(bytes: &[u8], format: ImageFormat) -> Result<Picture> {
     let name = format!("{format:?}").to_uppercase();
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_ALLOCATION);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(|e| image_error(&name, &e))?;
-    let (width, height) = decoder.dimensions();
+    // A header without a readable size is the decoder's to refuse; it takes 512 MiB at most.
+    if let Some((width, height)) = header::size(bytes, format) {
+        check_size(width, height)?;
+    }
+    // This function, and no generic one: `image` instantiates its decoders for it, which in this crate takes minutes.
+    let image = image::load_from_memory_with_format(bytes, format).map_err(|e| image_error(&name, &e))?;
+    let (width, height) = (image.width(), image.height());
     check_size(u64::from(width), u64::from(height))?;
-    if matches!(decoder.color_type(), ColorType::Rgb32F | ColorType::Rgba32F) {
+    if matches!(
+        image,
+        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)
+    ) {
         return Err(Error::input(format!("this {name} holds floating-point pixels"))
             .with_expected("8 or 16 bits a channel")
             .with_help("convert it to 8 bits with the scale that you mean"));
     }
-    let image = DynamicImage::from_decoder(decoder).map_err(|e| image_error(&name, &e))?;
-    Ok(Picture { width, height, pixels: rgb_of(image).into() })
+    Ok(Picture {
+        width,
+        height,
+        pixels: rgb_of(image).into(),
+    })
 }
 
 /// Drops alpha, repeats grey, and keeps the high byte of 16 bits.
@@ -223,8 +263,14 @@ fn rgb_of(image: DynamicImage) -> Vec<u8> {
         DynamicImage::ImageLumaA8(i) => i.pixels().flat_map(|p| [p[0]; 3]).collect(),
         DynamicImage::ImageLuma16(i) => i.pixels().flat_map(|p| [high(p[0]); 3]).collect(),
         DynamicImage::ImageLumaA16(i) => i.pixels().flat_map(|p| [high(p[0]); 3]).collect(),
-        DynamicImage::ImageRgb16(i) => i.pixels().flat_map(|p| [high(p[0]), high(p[1]), high(p[2])]).collect(),
-        DynamicImage::ImageRgba16(i) => i.pixels().flat_map(|p| [high(p[0]), high(p[1]), high(p[2])]).collect(),
+        DynamicImage::ImageRgb16(i) => i
+            .pixels()
+            .flat_map(|p| [high(p[0]), high(p[1]), high(p[2])])
+            .collect(),
+        DynamicImage::ImageRgba16(i) => i
+            .pixels()
+            .flat_map(|p| [high(p[0]), high(p[1]), high(p[2])])
+            .collect(),
         other => other.into_rgb8().into_raw(),
     }
 }
@@ -233,8 +279,9 @@ fn image_error(format: &str, error: &ImageError) -> Error {
     match error {
         ImageError::Unsupported(e) => Error::input(format!("this kind of {format} is not supported: {e}"))
             .with_help("save it again as a plain 8-bit PNG or JPEG"),
-        ImageError::Limits(e) => Error::input(format!("this {format} is too large: {e}"))
-            .with_expected(format!("at most {MAX_SIDE} pixels on a side and {MAX_PIXELS} in all")),
+        ImageError::Limits(e) => Error::input(format!("this {format} is too large: {e}")).with_expected(
+            format!("at most {MAX_SIDE} pixels on a side and {MAX_PIXELS} in all"),
+        ),
         other => damaged(format, &other.to_string()),
     }
 }

@@ -2,7 +2,8 @@
 
 use super::augment::{self, Augmentations};
 use super::random::Random;
-use super::{HostBatch, Source, collate, decode, from_plugin};
+use super::{HostBatch, Source, collate, decode};
+use crate::error::from_plugin;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::abi::InputBox;
@@ -65,13 +66,23 @@ impl Loader {
     pub fn new(source: Arc<dyn Source>, input: Arc<InputBox>, mut options: LoaderOptions) -> Self {
         options.batch_size = options.batch_size.max(1);
         options.prefetch = options.prefetch.max(1);
-        Loader { shared: Arc::new(Shared { source, input, options }) }
+        Loader {
+            shared: Arc::new(Shared {
+                source,
+                input,
+                options,
+            }),
+        }
     }
 
     /// Batches an epoch.
     pub fn batches(&self) -> usize {
         let (samples, size) = (self.shared.source.len(), self.shared.options.batch_size);
-        if self.shared.options.drop_last { samples / size } else { samples.div_ceil(size) }
+        if self.shared.options.drop_last {
+            samples / size
+        } else {
+            samples.div_ceil(size)
+        }
     }
 
     /// The batches of an epoch, from batch `skip` on: a resumed epoch goes on where it stopped, with the same batches.
@@ -79,10 +90,23 @@ impl Loader {
     /// After an error, which names record and file, the iterator ends. Dropping it stops the threads after the sample in
     /// work, without waiting for them.
     pub fn epoch(&self, epoch: u64, skip: usize) -> Batches {
-        let plan = Plan { shared: Arc::clone(&self.shared), order: self.shared.order(epoch).into(), epoch };
+        let plan = Plan {
+            shared: Arc::clone(&self.shared),
+            order: self.shared.order(epoch).into(),
+            epoch,
+        };
         let end = self.batches();
-        let maker = if self.shared.options.threads == 0 { Maker::Inline(plan) } else { Maker::start(plan) };
-        let mut batches = Batches { maker, next: skip.min(end), asked: skip.min(end), end };
+        let maker = if self.shared.options.threads == 0 {
+            Maker::Inline(plan)
+        } else {
+            Maker::start(plan)
+        };
+        let mut batches = Batches {
+            maker,
+            next: skip.min(end),
+            asked: skip.min(end),
+            end,
+        };
         batches.ask_ahead();
         batches
     }
@@ -111,15 +135,21 @@ impl Plan {
     /// Makes batch `number`, or nothing where `stop` is set meanwhile. A panic on the way becomes an error.
     fn make(&self, number: usize, stop: &AtomicBool) -> Result<Option<HostBatch>> {
         catch_unwind(AssertUnwindSafe(|| self.make_unguarded(number, stop))).unwrap_or_else(|payload| {
-            Err(Error::failed(format!("making batch {number} panicked: {}", message_of(payload.as_ref())))
-                .with_help("this is a mistake in cvhost or in a plugin; please report it"))
+            Err(Error::failed(format!(
+                "making batch {number} panicked: {}",
+                message_of(payload.as_ref())
+            ))
+            .with_help("this is a mistake in cvhost or in a plugin; please report it"))
         })
     }
 
     fn make_unguarded(&self, number: usize, stop: &AtomicBool) -> Result<Option<HostBatch>> {
         let size = self.shared.options.batch_size;
         let start = number * size;
-        let indices = self.order.get(start..(start + size).min(self.order.len())).unwrap_or_default();
+        let indices = self
+            .order
+            .get(start..(start + size).min(self.order.len()))
+            .unwrap_or_default();
         let mut samples = Vec::with_capacity(indices.len());
         let mut targets = Vec::with_capacity(indices.len());
         for &index in indices {
@@ -135,9 +165,19 @@ impl Plan {
 
     /// The sample of a record, and the record's own fields as they were.
     fn sample(&self, index: usize) -> Result<(Sample, Fields)> {
-        let Shared { source, input, options } = self.shared.as_ref();
-        let record = source.record(index).map_err(|e| e.within(format!("record {index}")))?;
-        let name = if record.name.is_empty() { format!("record {index}").into() } else { record.name };
+        let Shared {
+            source,
+            input,
+            options,
+        } = self.shared.as_ref();
+        let record = source
+            .record(index)
+            .map_err(|e| e.within(format!("record {index}")))?;
+        let name = if record.name.is_empty() {
+            format!("record {index}").into()
+        } else {
+            record.name
+        };
         let pictures = record.pictures.iter().map(decode).collect::<Result<Vec<_>>>();
         let mut sample = Sample {
             index: index as u64,
@@ -150,7 +190,10 @@ impl Plan {
         if let Some(augmentations) = &options.augment {
             let mut random = Random::new(options.shuffle_seed.unwrap_or(0), self.epoch, index as u64);
             let input_size = |width, height| {
-                let shape = input.shape(width, height, options.train).into_result().map_err(from_plugin)?;
+                let shape = input
+                    .shape(width, height, options.train)
+                    .into_result()
+                    .map_err(from_plugin)?;
                 Ok(shape.dims.iter().rev().take(2).min().copied().unwrap_or(0))
             };
             augment::apply(&mut sample, augmentations, &mut random, &input_size)
@@ -197,20 +240,30 @@ impl Maker {
         let prefetch = options.prefetch;
         for number in 0..options.threads.min(prefetch) {
             let (plan, todo, done, stop) = (plan.clone(), todo.clone(), done.clone(), Arc::clone(&stop));
-            let started = thread::Builder::new().name(format!("loader-{number}")).spawn(move || {
-                for batch in todo {
-                    let result = plan.make(batch, &stop);
-                    if stop.load(Ordering::Relaxed) || done.send((batch, result)).is_err() {
-                        return;
+            let started = thread::Builder::new()
+                .name(format!("loader-{number}"))
+                .spawn(move || {
+                    for batch in todo {
+                        let result = plan.make(batch, &stop);
+                        if stop.load(Ordering::Relaxed) || done.send((batch, result)).is_err() {
+                            return;
+                        }
                     }
-                }
-            });
+                });
             if let Err(error) = started {
                 let message = format!("cannot start loader thread {number}: {error}");
-                return Maker::Failed(Some(Error::environment(message).with_help("lower data.num_workers")));
+                return Maker::Failed(Some(
+                    Error::environment(message).with_help("lower data.num_workers"),
+                ));
             }
         }
-        Maker::Threads { jobs: Some(jobs), made, early: BTreeMap::new(), prefetch, stop }
+        Maker::Threads {
+            jobs: Some(jobs),
+            made,
+            early: BTreeMap::new(),
+            prefetch,
+            stop,
+        }
     }
 }
 
@@ -227,8 +280,14 @@ pub struct Batches {
 impl Batches {
     /// Gives out jobs until `prefetch` batches are in the making or wait.
     fn ask_ahead(&mut self) {
-        if let Maker::Threads { jobs: Some(jobs), prefetch, .. } = &self.maker {
-            while self.asked < self.end && self.asked < self.next + *prefetch && jobs.send(self.asked).is_ok() {
+        if let Maker::Threads {
+            jobs: Some(jobs),
+            prefetch,
+            ..
+        } = &self.maker
+        {
+            while self.asked < self.end && self.asked < self.next + *prefetch && jobs.send(self.asked).is_ok()
+            {
                 self.asked += 1;
             }
         }
@@ -274,7 +333,10 @@ impl Batches {
     /// Ends the iterator and its threads; batches in the making are thrown away.
     fn stop(&mut self) {
         self.end = self.next;
-        if let Maker::Threads { jobs, stop, early, .. } = &mut self.maker {
+        if let Maker::Threads {
+            jobs, stop, early, ..
+        } = &mut self.maker
+        {
             stop.store(true, Ordering::Relaxed);
             *jobs = None;
             early.clear();

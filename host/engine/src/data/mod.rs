@@ -21,4 +21,4 @@ mod testing;
 pub use collate::{HostBatch, HostItem, collate};
 pub use decode::decode;
 pub use loader::{Batches, Loader, LoaderOptions};
-pub use source::{Source, from_plugin};
+pub use source::Source;

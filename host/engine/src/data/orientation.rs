@@ -6,10 +6,14 @@ use std::io::Cursor;
 /// The orientation, 1 to 8, that a JPEG, PNG (`eXIf`), WebP or TIFF file notes; 1 (as it stands) where it notes none, or
 /// nothing readable.
 pub fn noted(bytes: &[u8]) -> u32 {
-    let Ok(exif) = exif::Reader::new().continue_on_error(true).read_from_container(&mut Cursor::new(bytes)).or_else(
-        // A broken tag elsewhere doesn't take the orientation away.
-        |error| error.distill_partial_result(|_| {}),
-    ) else {
+    let Ok(exif) = exif::Reader::new()
+        .continue_on_error(true)
+        .read_from_container(&mut Cursor::new(bytes))
+        .or_else(
+            // A broken tag elsewhere doesn't take the orientation away.
+            |error| error.distill_partial_result(|_| {}),
+        )
+    else {
         return 1;
     };
     exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)
@@ -44,7 +48,11 @@ pub fn upright(picture: Picture, orientation: u32) -> Picture {
             pixels.extend_from_slice(source.get(from_y * width + from_x).unwrap_or(&[0; 3]));
         }
     }
-    Picture { width: new_width as u32, height: new_height as u32, pixels: pixels.into() }
+    Picture {
+        width: new_width as u32,
+        height: new_height as u32,
+        pixels: pixels.into(),
+    }
 }
 
 #[cfg(test)]
@@ -60,7 +68,11 @@ mod tests {
     #[test]
     fn each_orientation_is_undone() {
         let values: Vec<u8> = [1, 2, 3, 4, 5, 6].iter().flat_map(|&v| [v, 0, 0]).collect();
-        let stored = Picture { width: 3, height: 2, pixels: values.into() };
+        let stored = Picture {
+            width: 3,
+            height: 2,
+            pixels: values.into(),
+        };
         let expected: [(u32, &[&[u8]]); 8] = [
             (1, &[&[1, 2, 3], &[4, 5, 6]]),
             (2, &[&[3, 2, 1], &[6, 5, 4]]),
@@ -72,7 +84,11 @@ mod tests {
             (8, &[&[3, 6], &[2, 5], &[1, 4]]),
         ];
         for (orientation, rows) in expected {
-            assert_eq!(reds(&upright(stored.clone(), orientation)), rows, "orientation {orientation}");
+            assert_eq!(
+                reds(&upright(stored.clone(), orientation)),
+                rows,
+                "orientation {orientation}"
+            );
         }
     }
 }

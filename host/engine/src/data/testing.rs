@@ -3,7 +3,9 @@
 use cvhost_plugin_api::abi::{Input, Input_TO, InputBox};
 use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
 use cvhost_plugin_api::abi_stable::std_types::{RResult, RString, RVec};
-use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, Fields, Meta, Picture, Prepared, Role, Sample, Shape};
+use cvhost_plugin_api::data::{
+    ArrayMut, CollateRule, DType, Fields, Meta, Picture, Prepared, Role, Sample, Shape,
+};
 use cvhost_plugin_api::error::{AbiResult, PluginError};
 
 /// Gives pixels as f32 `[3, H, W]` in the picture's own size, and hands all fields on.
@@ -33,7 +35,11 @@ impl Input for Plain {
             return RResult::RErr(PluginError::data("thirteen wide"));
         }
         let dims = vec![3, u64::from(height), u64::from(width)];
-        RResult::ROk(Shape { name: "pixel_values".into(), dtype: DType::F32, dims: dims.into() })
+        RResult::ROk(Shape {
+            name: "pixel_values".into(),
+            dtype: DType::F32,
+            dims: dims.into(),
+        })
     }
 
     fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> AbiResult<Prepared> {
@@ -49,7 +55,13 @@ impl Input for Plain {
         let (width, height) = (picture.width, picture.height);
         RResult::ROk(Prepared {
             fields: sample.fields.clone(),
-            meta: Meta { width, height, input_width: width, input_height: height, ..Default::default() },
+            meta: Meta {
+                width,
+                height,
+                input_width: width,
+                input_height: height,
+                ..Default::default()
+            },
         })
     }
 
@@ -67,7 +79,15 @@ pub fn pattern(width: u32, height: u32) -> Picture {
     let mut picture = Picture::filled(width, height, [0; 3]);
     for y in 0..height {
         for x in 0..width {
-            picture.set_pixel(x, y, [(x * 7 % 256) as u8, (y * 5 % 256) as u8, ((x + y * 3) % 256) as u8]);
+            picture.set_pixel(
+                x,
+                y,
+                [
+                    (x * 7 % 256) as u8,
+                    (y * 5 % 256) as u8,
+                    ((x + y * 3) % 256) as u8,
+                ],
+            );
         }
     }
     picture
@@ -76,5 +96,9 @@ pub fn pattern(width: u32, height: u32) -> Picture {
 /// Boxes xyxy and their labels.
 pub fn detections(boxes: &[[f64; 4]], labels: &[i64]) -> Fields {
     use cvhost_plugin_api::data::Array;
-    Fields::new().with("boxes", Role::BOXES, Array::rows(boxes)).with("class_labels", Role::COLUMN, Array::vector(labels))
+    Fields::new().with("boxes", Role::BOXES, Array::rows(boxes)).with(
+        "class_labels",
+        Role::COLUMN,
+        Array::vector(labels),
+    )
 }

@@ -108,18 +108,23 @@ impl Trainer<'_> {
                 self.save(&optimizer, at, None)?;
                 break;
             }
-            (at.epoch, at.batch) = (at.epoch + 1, 0);
             let trained_for = started.elapsed();
             let validation = match self.validate(at) {
                 Err(e) if e.kind == Kind::Interrupted => {
+                    // All steps of the epoch are done, its validation isn't: a resumed run begins with that.
                     ended = Ended::Interrupted;
                     self.save(&optimizer, at, None)?;
                     break;
                 }
                 other => other?,
             };
+            if matches!(end, EpochEnd::Complete) || at.batch >= self.train.batches() {
+                (at.epoch, at.batch) = (at.epoch + 1, 0);
+            }
             metrics = validation.map(|v| v.named("val")).unwrap_or_default();
-            metrics.insert("train_loss".to_owned(), json!(mean_loss));
+            if mean_loss.is_finite() {
+                metrics.insert("train_loss".to_owned(), json!(mean_loss));
+            }
             let verdict = match self.val {
                 Some(_) => Some(self.monitor.value(&metrics)?),
                 None => None,
@@ -214,7 +219,8 @@ impl Trainer<'_> {
             output::event("epoch", fields);
         }
         let value = |name: &str| metrics.get(name).and_then(Value::as_f64);
-        let mut line = format!("epoch {}/{epochs}", at.epoch);
+        let part = if at.batch > 0 { format!(" + {} batches", at.batch) } else { String::new() };
+        let mut line = format!("epoch {}/{epochs}{part}", at.epoch);
         let monitored = self.monitor.metric.as_str();
         let mut names = vec!["train_loss", "val_loss"];
         if !names.contains(&monitored) {

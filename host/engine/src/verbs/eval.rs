@@ -15,7 +15,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     let draft = Draft::read(&args.config, &args.overrides)?;
     let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
     let checkpoint = args.checkpoint.display().to_string();
-    let folder = session.model_folder(&checkpoint)?;
+    let folder = session.model_folder(&checkpoint, true)?;
     let classes = folder.label_names()?;
     let data_set = Arc::new(session.data_set(args.split, classes.as_deref().unwrap_or_default())?);
     let spec: LabelSpec = data_set.spec();
@@ -24,10 +24,10 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
             LabelSpec { names: classes.into_iter().map(Into::into).collect(), ..LabelSpec::default() };
         same_classes(&expected, &spec, &format!("{} data and the checkpoint", args.split))?;
     }
-    let mut model = session.model(&folder, &spec)?;
+    let mut model = session.model(&folder, &spec, false)?;
     let output_config = session.loaded.config.output.clone();
     let run = (output_config.save_predictions || output_config.visualization.save_images)
-        .then(|| crate::run_folder::RunFolder::create(&output_config.results_dir, &format!("{}-eval", session.task_name)))
+        .then(|| crate::run_folder::RunFolder::create(&output_config.results_dir, &format!("eval-{}", session.task_name)))
         .transpose()?;
     let loader = session.loader(data_set.clone(), &model.input, false);
     let config = session.evaluator_config(output_config.save_predictions);

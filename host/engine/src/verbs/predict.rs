@@ -15,7 +15,6 @@ use cvhost_plugin_api::data::{
     Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext,
 };
 use serde_json::{Value, json};
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::no_grad;
@@ -30,9 +29,9 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
     let mut draft = Draft::empty();
     draft.set_value("model.model_name", &json!(args.model))?;
     let mut session = Session::open(global, draft, Some(&args.plugin), &args.plugin_file)?;
-    let folder = session.model_folder(&args.model)?;
+    let folder = session.model_folder(&args.model, true)?;
     let spec = checkpoint_spec(&session.task.form(), &folder)?;
-    let mut model = session.model(&folder, &spec)?;
+    let mut model = session.model(&folder, &spec, false)?;
     let mut printer = Printer::new(args, global.json, &session, &spec);
     let pass = Pass::new("predict", images.len() as u64, 0);
     let mut failures = Vec::new();
@@ -156,7 +155,7 @@ struct Printer<'a> {
     spec: &'a LabelSpec,
     out: Option<&'a Path>,
     options: Value,
-    names: HashSet<String>,
+    names: pictures::FileNames,
 }
 
 impl<'a> Printer<'a> {
@@ -167,7 +166,7 @@ impl<'a> Printer<'a> {
             spec,
             out: args.out.as_deref(),
             options: json!({"confidence_threshold": args.threshold}),
-            names: HashSet::new(),
+            names: pictures::FileNames::default(),
         }
     }
 
@@ -177,7 +176,7 @@ impl<'a> Printer<'a> {
             fields.extend(more);
         }
         if let Some(out) = self.out {
-            let target = out.join(self.unused_name(path));
+            let target = out.join(self.names.unused(path));
             let source = PictureSource::decoded(picture.clone());
             pictures::draw(&self.session.task, prediction, self.spec, &source, &self.options, &target)?;
             fields["drawn"] = json!(target);
@@ -194,13 +193,6 @@ impl<'a> Printer<'a> {
         if self.json {
             output::event("picture_failed", json!({"image": path, "message": error.to_string()}));
         }
-    }
-
-    /// `name.jpg`, or `name-2.jpg` when another folder's picture has that name.
-    fn unused_name(&mut self, path: &Path) -> String {
-        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        let candidates = std::iter::once(format!("{stem}.jpg")).chain((2..).map(|n| format!("{stem}-{n}.jpg")));
-        candidates.filter(|name| self.names.insert(name.clone())).take(1).collect()
     }
 }
 

@@ -67,15 +67,17 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     let draft = Draft::read(&args.config, &args.overrides)?;
     let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
     tch::manual_seed(session.loaded.config.training.seed as i64);
+    crate::shim::set_deterministic(session.loaded.config.training.deterministic)?;
     let resumed = args.resume.as_ref().map(|from| find_resumed(from, &session)).transpose()?;
     let start = resumed.as_ref().and_then(|(_, checkpoint)| checkpoint.clone());
     let folder = match &start {
         Some(checkpoint) => ModelFolder::open(checkpoint)?,
-        None => session.model_folder(&session.loaded.config.model.model_name.clone())?,
+        None => session.starting_folder()?,
     };
     let data = open_data(&session, &folder)?;
     let monitor = Monitor::new(&session.loaded, &session.metrics(), &data.spec)?;
-    let mut model = session.model(&folder, &data.spec)?;
+    let from_scratch = start.is_none() && !session.loaded.config.model.pretrained;
+    let mut model = session.model(&folder, &data.spec, from_scratch)?;
     if !model.report.rows.is_empty() {
         progress::note(&model.report.to_string());
     }
@@ -142,8 +144,8 @@ fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<(RunFolder, Opti
         ResumeFrom::Folder(path) => RunFolder::existing(path)?,
     };
     let root = checkpoint_root(&session.loaded, &run);
-    let roots: Vec<&std::path::Path> =
-        std::iter::once(root.as_path()).chain(config.training.volume_checkpoint_dir.as_deref()).collect();
+    let mirror = config.training.volume_checkpoint_dir.as_ref().map(|folder| folder.join(run.name()));
+    let roots: Vec<&std::path::Path> = std::iter::once(root.as_path()).chain(mirror.as_deref()).collect();
     let (found, warnings) = crate::checkpoint::latest_valid(&roots)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -167,7 +169,7 @@ fn start_loggers(session: &mut Session, run: &RunFolder, state: Option<&Training
     names.extend(sections.keys().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
     for name in names {
         let section = sections.get(&name).cloned().unwrap_or_else(|| json!({}));
-        if section.get("enabled").and_then(Value::as_bool) == Some(false) {
+        if section == Value::Bool(false) {
             continue;
         }
         let info = RunInfo {

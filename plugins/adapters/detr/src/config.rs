@@ -162,10 +162,9 @@ impl DetrConfig {
             }
         }
         // `dilation: true` beside a timm backbone_config: only the latter's stride says so to transformers.
-        if let (true, Some(backbone)) = (self.backbone.output_stride < 32, json.get_mut("backbone_config")) {
-            if let Some(backbone) = backbone.as_object_mut() {
-                backbone.insert("output_stride".into(), json!(self.backbone.output_stride));
-            }
+        let backbone = json.get_mut("backbone_config").and_then(Value::as_object_mut);
+        if let Some(backbone) = backbone.filter(|_| self.backbone.output_stride < 32) {
+            backbone.insert("output_stride".into(), json!(self.backbone.output_stride));
         }
         Value::Object(json)
     }

@@ -1,13 +1,10 @@
 //! Adapter for DETR (Carion et al. 2020, "End-to-End Object Detection with Transformers"): a ResNet, a transformer that turns
 //! object queries into boxes, and a loss over the best one-to-one matching of queries and targets.
 //!
-//! Read in the paper's order: [`backbone`], [`position`], [`transformer`], then [`model`], which puts them together.
+//! Read in the paper's order: `backbone`, `position`, `transformer`, then `model`, which puts them together.
 
 mod backbone;
 mod config;
-#[cfg(test)]
-#[path = "/tmp/golden_dev.rs"]
-mod golden_dev;
 mod input;
 mod layers;
 mod model;

@@ -15,7 +15,7 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{Checkpoint, Model};
 use cvhost_plugin_api::torch::{Init, ParameterSet, named};
 use cvhost_set_prediction::{
-    AuxiliaryLoss, DetectionOptions, Predictions, SetCriterion, Targets, detections,
+    AuxiliaryLoss, DetectionOptions, Predictions, SetCriterion, Targets, detections, same_size,
 };
 use serde_json::Value;
 use std::collections::HashMap;
@@ -99,8 +99,12 @@ impl Detr {
         })
     }
 
-    /// What each decoder layer predicts, the last one last; earlier ones only where `every_layer` asks for them.
-    fn predict(&self, batch: &Batch, train: bool, every_layer: bool) -> Result<Vec<Predictions>> {
+    /// What each decoder layer predicts, the last one last; earlier ones only where `every_layer` asks for them. With the last
+    /// layer's states `[N, Q, d]`.
+    ///
+    /// In training a batch runs as it is, with its padding masked, as the reference does. Otherwise each picture gives what
+    /// it gives alone: pictures of equal size run together, without padding.
+    fn predict(&self, batch: &Batch, train: bool, every_layer: bool) -> Result<(Vec<Predictions>, Option<Tensor>)> {
         let pixel_values = batch.tensor(PIXEL_VALUES)?;
         if !matches!(pixel_values.size().as_slice(), [n, 3, _, _] if *n == batch.len() as i64) {
             return Err(PluginError::failed(format!(
@@ -109,9 +113,30 @@ impl Detr {
                 pixel_values.size()
             )));
         }
-        let (_, _, height, width) = pixel_values.size4()?;
+        let mut layers = if train {
+            let (_, _, height, width) = pixel_values.size4()?;
+            let padded = is_padded(&batch.metas, width, height);
+            let mask = padded.then(|| batch.tensor(PIXEL_MASK)).transpose()?;
+            self.decode(&pixel_values, mask.as_ref(), train, every_layer)?
+        } else {
+            let groups = same_size::groups(&pixel_values, &batch.metas, 1)?;
+            let states = groups.iter().map(|g| self.decode(&g.pixel_values, None, train, every_layer));
+            same_size::by_layer(&groups, states.collect::<Result<_>>()?)
+        };
+        let predictions = layers.iter().map(|x| self.heads(x)).collect();
+        Ok((predictions, layers.pop()))
+    }
 
-        let feature_map = self.backbone.forward(&pixel_values, train);
+    /// Pictures `[N, 3, H, W]` to what each decoder layer makes of the queries, `[N, Q, d]` each. `pixel_mask` `[N, H, W]` is
+    /// 1 on the picture; none means that there is no padding.
+    fn decode(
+        &self,
+        pixel_values: &Tensor,
+        pixel_mask: Option<&Tensor>,
+        train: bool,
+        every_layer: bool,
+    ) -> Result<Vec<Tensor>> {
+        let feature_map = self.backbone.forward(pixel_values, train);
         let (_, _, rows, columns) = feature_map.size4()?;
         let (weight, bias) = &self.input_projection;
         let features = feature_map
@@ -119,10 +144,7 @@ impl Detr {
             .flatten(2, 3)
             .transpose(1, 2);
 
-        let mask = match is_padded(&batch.metas, width, height) {
-            true => Some(downsample(&batch.tensor(PIXEL_MASK)?, rows, columns)?),
-            false => None,
-        };
+        let mask = pixel_mask.map(|mask| downsample(mask, rows, columns)).transpose()?;
         let positions = match &mask {
             Some(mask) => sine_embedding(mask, self.config.d_model),
             None => sine_embedding_unpadded(rows, columns, self.config.d_model, pixel_values.device()),
@@ -135,13 +157,8 @@ impl Detr {
         };
 
         let features = self.encoder.forward(&features, &memory);
-        let decoded = self.decoder.forward(
-            &self.query_embeddings.unsqueeze(0),
-            &features,
-            &memory,
-            every_layer,
-        );
-        Ok(decoded.iter().map(|x| self.heads(x)).collect())
+        let queries = self.query_embeddings.unsqueeze(0);
+        Ok(self.decoder.forward(&queries, &features, &memory, every_layer))
     }
 
     /// A decoder layer's output `[N, Q, d]` to class logits and boxes.
@@ -175,7 +192,7 @@ impl Model for Detr {
     fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
         let scored = context.mode != Mode::PREDICT;
         let every_layer = scored && self.criterion.auxiliary != AuxiliaryLoss::Off;
-        let layers = self.predict(batch, context.mode == Mode::TRAIN, every_layer)?;
+        let (layers, last_hidden_state) = self.predict(batch, context.mode == Mode::TRAIN, every_layer)?;
 
         let mut output = Output::default();
         if scored {
@@ -189,6 +206,7 @@ impl Model for Detr {
             output.outputs.push(named("logits", last.logits.detach()));
             output.outputs.push(named("pred_boxes", last.pred_boxes.detach()));
         }
+        output.outputs.extend(last_hidden_state.map(|x| named("last_hidden_state", x.detach())));
         Ok(output)
     }
 

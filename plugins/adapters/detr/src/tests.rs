@@ -49,7 +49,7 @@ fn spec(classes: usize) -> LabelSpec {
     }
 }
 
-pub(crate) fn build(json: &Value, config: &Value, spec: &LabelSpec) -> Detr {
+fn build(json: &Value, config: &Value, spec: &LabelSpec) -> Detr {
     let checkpoint = Checkpoint {
         config: json.clone(),
         preprocessor: Value::Null,
@@ -117,7 +117,7 @@ fn batch(sizes: &[(i64, i64)], boxes: &[&[[f32; 4]]]) -> Batch {
     }
 }
 
-pub(crate) fn context(mode: Mode) -> StepContext {
+fn context(mode: Mode) -> StepContext {
     StepContext {
         mode,
         step: 0,
@@ -126,7 +126,7 @@ pub(crate) fn context(mode: Mode) -> StepContext {
     }
 }
 
-pub(crate) fn output(output: &Output, name: &str) -> Tensor {
+fn output(output: &Output, name: &str) -> Tensor {
     output
         .outputs
         .iter()
@@ -136,7 +136,7 @@ pub(crate) fn output(output: &Output, name: &str) -> Tensor {
         .tensor()
 }
 
-pub(crate) fn difference(a: &Tensor, b: &Tensor) -> f64 {
+fn difference(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
 }
 
@@ -392,6 +392,11 @@ fn the_saved_config_has_the_data_sets_classes_and_keeps_the_rest() {
     assert_eq!(saved["label2id"], json!({"class 0": 0, "class 1": 1}));
     assert_eq!(saved["something_new"], json!({"a": 1}));
     assert_eq!(saved["backbone_config"], json["backbone_config"]);
+
+    let mut dilated = timm18();
+    dilated["dilation"] = json!(true);
+    let saved = build(&dilated, &Value::Null, &spec(2)).config_json().unwrap();
+    assert_eq!(saved["backbone_config"]["output_stride"], json!(16));
 }
 
 #[test]
@@ -447,5 +452,30 @@ fn what_can_not_be_built_is_an_error_that_names_the_key() {
     assert_eq!(
         (error.kind, error.key.as_str()),
         (ErrorKind::CONFIG, "model.dropout")
+    );
+}
+
+#[test]
+fn a_config_of_nothing_but_its_type_is_detr_resnet_50_with_530_tensors() {
+    let model = build(&json!({"model_type": "detr"}), &Value::Null, &spec(91));
+    let parameters = model.parameters();
+    assert_eq!(parameters.len(), 530);
+    let shape = |name: &str| {
+        let found = parameters.iter().find(|p| p.name == name);
+        found.unwrap_or_else(|| panic!("{name}")).tensor.tensor().size()
+    };
+    assert_eq!(shape("class_labels_classifier.weight"), [92, 256]);
+    assert_eq!(shape("bbox_predictor.layers.2.bias"), [4]);
+    assert_eq!(shape("model.query_position_embeddings.weight"), [100, 256]);
+    assert_eq!(shape("model.input_projection.weight"), [256, 2048, 1, 1]);
+    assert_eq!(shape("model.encoder.layers.5.fc1.weight"), [2048, 256]);
+    assert_eq!(
+        shape("model.decoder.layers.5.encoder_attn.out_proj.weight"),
+        [256, 256]
+    );
+    assert_eq!(shape("model.decoder.layernorm.bias"), [256]);
+    assert_eq!(
+        shape("model.backbone.conv_encoder.model.layer4.0.downsample.0.weight"),
+        [2048, 1024, 1, 1]
     );
 }

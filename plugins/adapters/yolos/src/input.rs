@@ -33,7 +33,7 @@ impl Input for YolosInput {
     }
 
     fn collate(&self) -> Vec<CollateRule> {
-        // No mask: the model cuts padding off, see `padding`.
+        // No mask: the model cuts padding off, see `same_size`.
         self.processor.detection_collate("")
     }
 

@@ -7,7 +7,6 @@
 mod config;
 mod input;
 mod model;
-mod padding;
 #[cfg(test)]
 mod tests;
 mod vit;

@@ -1,7 +1,6 @@
 //! YOLOS put together: patches and detection tokens → encoder → classes and boxes of each detection token → loss.
 
 use crate::config::YolosConfig;
-use crate::padding::{self, Group};
 use crate::vit::{Linear, VisionTransformer};
 use cvhost_image_processor::PIXEL_VALUES;
 use cvhost_plugin_api::abi_stable::std_types::ROption;
@@ -12,7 +11,7 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{Checkpoint, Model};
 use cvhost_plugin_api::torch::{ParameterSet, Scope, named};
 use cvhost_set_prediction::{
-    AuxiliaryLoss, DetectionOptions, Predictions, SetCriterion, Targets, detections,
+    AuxiliaryLoss, DetectionOptions, Predictions, SetCriterion, Targets, detections, same_size,
 };
 use serde_json::Value;
 use tch::{Kind, Tensor};
@@ -58,13 +57,16 @@ impl Yolos {
     }
 
     /// What each layer predicts for the whole batch, the last one last; earlier ones only where `every_layer` asks for them.
-    fn predict(&self, batch: &Batch, train: bool, every_layer: bool) -> Result<Vec<Predictions>> {
-        let groups = padding::groups(&batch.tensor(PIXEL_VALUES)?, &batch.metas, self.config.patch_size)?;
+    /// With the last layer's states `[N, Q, d]`.
+    fn predict(&self, batch: &Batch, train: bool, every_layer: bool) -> Result<(Vec<Predictions>, Option<Tensor>)> {
+        let groups = same_size::groups(&batch.tensor(PIXEL_VALUES)?, &batch.metas, self.config.patch_size)?;
         let states: Vec<Vec<Tensor>> = groups
             .iter()
             .map(|g| self.vit.forward(&g.pixel_values, train, every_layer))
             .collect();
-        Ok(by_layer(&groups, states).iter().map(|x| self.heads(x)).collect())
+        let mut layers = same_size::by_layer(&groups, states);
+        let predictions = layers.iter().map(|x| self.heads(x)).collect();
+        Ok((predictions, layers.pop()))
     }
 
     /// The detection tokens' states `[N, Q, d]` to class logits and boxes.
@@ -75,18 +77,6 @@ impl Yolos {
             pred_boxes: self.box_head.forward(x).to_kind(Kind::Float).sigmoid(),
         }
     }
-}
-
-/// From states of each group's layers to states of each layer, all pictures in the batch's order.
-fn by_layer(groups: &[Group], states: Vec<Vec<Tensor>>) -> Vec<Tensor> {
-    let layers = states.first().map_or(0, Vec::len);
-    let mut states: Vec<_> = states.into_iter().map(Vec::into_iter).collect();
-    (0..layers)
-        .map(|_| {
-            let parts: Vec<Tensor> = states.iter_mut().filter_map(Iterator::next).collect();
-            padding::in_batch_order(groups, &parts)
-        })
-        .collect()
 }
 
 /// Three linear layers with ReLU between them.
@@ -128,7 +118,7 @@ impl Model for Yolos {
     fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
         let scored = context.mode != Mode::PREDICT;
         let every_layer = scored && self.criterion.auxiliary != AuxiliaryLoss::Off;
-        let layers = self.predict(batch, context.mode == Mode::TRAIN, every_layer)?;
+        let (layers, last_hidden_state) = self.predict(batch, context.mode == Mode::TRAIN, every_layer)?;
 
         let mut output = Output::default();
         if scored {
@@ -142,6 +132,7 @@ impl Model for Yolos {
             output.outputs.push(named("logits", last.logits.detach()));
             output.outputs.push(named("pred_boxes", last.pred_boxes.detach()));
         }
+        output.outputs.extend(last_hidden_state.map(|x| named("last_hidden_state", x.detach())));
         Ok(output)
     }
 

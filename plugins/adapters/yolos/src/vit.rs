@@ -41,11 +41,12 @@ impl VisionTransformer {
         let mut states = Vec::new();
         let mut x = self.embeddings.forward(pixel_values, grid, train);
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, train);
             let last = i + 1 == self.layers.len();
-            if let (Some(mid), false) = (&mid, last) {
-                x = x + mid.get(i as i64);
-            }
+            let out = layer.forward(&x, train);
+            x = match &mid {
+                Some(mid) if !last => out + mid.get(i as i64),
+                _ => out,
+            };
             if last || every_layer {
                 let tokens = self.config.detection_tokens;
                 states.push(self.layernorm.forward(&x.narrow(1, x.size()[1] - tokens, tokens)));

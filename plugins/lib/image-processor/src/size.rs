@@ -83,9 +83,11 @@ fn int(value: f64) -> u64 {
 mod tests {
     use super::*;
 
+    type Case = (u32, u32, u32, u32, (u32, u32), (u32, u32));
+
     /// Width, height, shortest and longest edge, and the (width, height) that the reference gives for DETR and for YOLOS.
     #[rustfmt::skip]
-    const REFERENCE: [(u32, u32, u32, u32, (u32, u32), (u32, u32)); 23] = [
+    const REFERENCE: [Case; 23] = [
         (640, 480, 800, 1333, (1066, 800), (1056, 800)),
         (480, 640, 800, 1333, (800, 1066), (800, 1056)),
         (800, 1334, 800, 1333, (799, 1333), (784, 1328)),

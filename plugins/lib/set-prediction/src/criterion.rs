@@ -119,10 +119,12 @@ impl SetCriterion {
 
         let total = &ce + &l1 * self.bbox_loss_coefficient + &giou * self.giou_loss_coefficient;
         let last = layers.len() as i64 - 1;
-        let mut loss = total.get(last);
-        if let (AuxiliaryLoss::Weighted(factor), true) = (self.auxiliary, last > 0) {
-            loss = loss + total.narrow(0, 0, last).sum(Kind::Float) * factor;
-        }
+        let loss = match self.auxiliary {
+            AuxiliaryLoss::Weighted(factor) if last > 0 => {
+                total.get(last) + total.narrow(0, 0, last).sum(Kind::Float) * factor
+            }
+            _ => total.get(last),
+        };
         let parts = (0..=last)
             .rev()
             .flat_map(|layer| {

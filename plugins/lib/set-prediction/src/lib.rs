@@ -3,7 +3,7 @@
 //!
 //! What an adapter of this kind does with it:
 //!
-//! ```ignore
+//! ```text
 //! let criterion = SetCriterion::from_config(&config_json)?;                // once
 //! let targets = Targets::from_batch(batch)?;                               // items `boxes` and `class_labels`
 //! let normalisers = criterion.normalisers(&targets, num_queries);          // Model::normalisers
@@ -15,6 +15,7 @@ mod boxes;
 mod criterion;
 mod detections;
 mod matcher;
+pub mod same_size;
 mod targets;
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,7 @@ cvhost_plugin_api::export_plugin! {
     schema: "../config.schema.json",
     tasks: {},
     adapters: {},
-    loggers: { "jsonl" => logger::JsonlLogger::default() },
+    loggers: { default "jsonl" => logger::JsonlLogger::default() },
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 //! Its form is `detection/1`. Targets: `boxes` (`[N, 4]` f64, xyxy in pixels of the picture), `class_labels` (`[N]` i64),
 //! `area` (`[N]` f64, square pixels) and `iscrowd` (`[N]` u8). Predictions: `boxes` (`[Q, 4]` f32 or f64, xyxy in original
 //! pixels), `class_labels` (`[Q]` i64) and `scores` (`[Q]` f32). Two more fields of a target go past the model, straight to
-//! the evaluator: `image_id` (`[1]` i64) and `ground_truth`, described in [`dataset`].
+//! the evaluator: `image_id` (`[1]` i64) and `ground_truth`, described in `dataset.rs`.
 
 mod boxes;
+mod checks;
 mod coco;
 mod config;
 mod dataset;

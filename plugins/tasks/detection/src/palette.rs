@@ -24,7 +24,7 @@ pub fn colour(label: i64) -> [u8; 3] {
         // Steps of the golden angle never come close to an earlier hue for long; lightness alternates.
         None => from_hue(
             (index as f64 * 137.507_764).rem_euclid(360.0),
-            if index % 2 == 0 { 0.85 } else { 1.0 },
+            if index.is_multiple_of(2) { 0.85 } else { 1.0 },
         ),
     }
 }

@@ -26,7 +26,10 @@ pub enum Step {
 
 impl Step {
     pub fn random_tone(random: &mut Random) -> Self {
-        Step::Tone { gain: 1.0 + random.uniform(-TONE, TONE), offset: 255.0 * random.uniform(-TONE, TONE) }
+        Step::Tone {
+            gain: 1.0 + random.uniform(-TONE, TONE),
+            offset: 255.0 * random.uniform(-TONE, TONE),
+        }
     }
 
     pub fn random_hsv(random: &mut Random) -> Self {
@@ -40,10 +43,17 @@ impl Step {
     /// The steps of torchvision's `ColorJitter`, in random order; strengths of 0 give none.
     pub fn random_jitter(jitter: &ColorJitter, random: &mut Random) -> Vec<Self> {
         let mut factor = |strength: f64| random.uniform((1.0 - strength).max(0.0), 1.0 + strength);
-        let brightness = Step::Tone { gain: factor(jitter.brightness), offset: 0.0 };
+        let brightness = Step::Tone {
+            gain: factor(jitter.brightness),
+            offset: 0.0,
+        };
         let contrast = Step::Contrast(factor(jitter.contrast));
         let saturation = Step::Saturation(factor(jitter.saturation));
-        let hue = Step::Hsv { hue: 360.0 * random.uniform(-jitter.hue, jitter.hue), saturation: 0.0, value: 0.0 };
+        let hue = Step::Hsv {
+            hue: 360.0 * random.uniform(-jitter.hue, jitter.hue),
+            saturation: 0.0,
+            value: 0.0,
+        };
         let mut steps: Vec<Step> = [
             (jitter.brightness, brightness),
             (jitter.contrast, contrast),
@@ -71,7 +81,11 @@ impl Step {
                     *pixel = pixel.map(|v| byte(f64::from(v) * factor + (1.0 - factor) * grey));
                 }
             }
-            Step::Hsv { hue, saturation, value } => {
+            Step::Hsv {
+                hue,
+                saturation,
+                value,
+            } => {
                 for pixel in pixels.as_chunks_mut::<3>().0 {
                     *pixel = shifted(*pixel, hue as f32, saturation as f32, value as f32);
                 }
@@ -141,7 +155,10 @@ mod tests {
                     let rgb = [r as u8, g as u8, b as u8];
                     assert_eq!(shifted(rgb, 0.0, 0.0, 0.0), rgb);
                     let turned = shifted(rgb, 360.0, 0.0, 0.0);
-                    assert!(turned.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) <= 1), "{rgb:?} {turned:?}");
+                    assert!(
+                        turned.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) <= 1),
+                        "{rgb:?} {turned:?}"
+                    );
                 }
             }
         }
@@ -169,7 +186,11 @@ mod tests {
     fn jitter_of_strength_zero_is_off_and_others_stay_in_their_range() {
         let mut random = Random::new(0, 0, 0);
         assert!(Step::random_jitter(&ColorJitter::default(), &mut random).is_empty());
-        let jitter = ColorJitter { brightness: 0.5, contrast: 2.0, ..Default::default() };
+        let jitter = ColorJitter {
+            brightness: 0.5,
+            contrast: 2.0,
+            ..Default::default()
+        };
         for _ in 0..200 {
             let steps = Step::random_jitter(&jitter, &mut random);
             assert_eq!(steps.len(), 2);

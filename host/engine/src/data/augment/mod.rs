@@ -51,15 +51,30 @@ pub fn apply(
     if random.chance(augmentations.random_crop.value()) {
         let (width, height) = size_of(sample)?;
         let mut part = |side: u32| {
-            let length = (f64::from(side) * random.uniform(LEAST_CROP, 1.0)).ceil().clamp(1.0, f64::from(side)) as u32;
+            let length = (f64::from(side) * random.uniform(LEAST_CROP, 1.0))
+                .ceil()
+                .clamp(1.0, f64::from(side)) as u32;
             (random.below((side - length) as usize + 1) as u32, length)
         };
         let ((left, crop_width), (top, crop_height)) = (part(width), part(height));
-        change(sample, Change::Crop { left, top, width: crop_width, height: crop_height })?;
+        change(
+            sample,
+            Change::Crop {
+                left,
+                top,
+                width: crop_width,
+                height: crop_height,
+            },
+        )?;
     }
     if augmentations.rotation > 0.0 {
         let degrees = random.uniform(-augmentations.rotation, augmentations.rotation);
-        change(sample, Change::Rotate { radians: degrees.to_radians() })?;
+        change(
+            sample,
+            Change::Rotate {
+                radians: degrees.to_radians(),
+            },
+        )?;
     }
     if random.chance(augmentations.horizontal_flip.value()) {
         change(sample, Change::MirrorX)?;
@@ -81,7 +96,9 @@ fn size_of(sample: &Sample) -> Result<(u32, u32)> {
             "the record's pictures differ in size: {}x{} and {}x{}",
             first.0, first.1, other.0, other.1
         ))
-        .with_help("turn off the augmentations that move pixels: flips, rotation, random_crop, random_resize")),
+        .with_help(
+            "turn off the augmentations that move pixels: flips, rotation, random_crop, random_resize",
+        )),
     }
 }
 
@@ -100,7 +117,9 @@ fn change(sample: &mut Sample, change: Change) -> Result<()> {
 
 /// A region follows its centre and turns with the picture; what of it lies outside afterwards stays, since the adapter cuts.
 fn moved_region(region: Region, map: &Map) -> Region {
-    let centre = map.forward.point([region.x + region.width / 2.0, region.y + region.height / 2.0]);
+    let centre = map
+        .forward
+        .point([region.x + region.width / 2.0, region.y + region.height / 2.0]);
     let [scale_x, scale_y] = map.forward.scales();
     let (width, height) = (region.width * scale_x, region.height * scale_y);
     Region {

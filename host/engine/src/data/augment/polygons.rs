@@ -5,7 +5,9 @@
 pub fn clip(rows: &[[f64; 4]], width: f64, height: f64) -> Vec<[f64; 4]> {
     let mut clipped = Vec::with_capacity(rows.len());
     for ring in rings(rows) {
-        let Some(&[instance, number, ..]) = ring.first() else { continue };
+        let Some(&[instance, number, ..]) = ring.first() else {
+            continue;
+        };
         let mut points: Vec<[f64; 2]> = ring.iter().map(|&[_, _, x, y]| [x, y]).collect();
         // Each side: which coordinate, its bound, and on which side of it the picture lies.
         for (axis, bound, sign) in [(0, 0.0, 1.0), (0, width, -1.0), (1, 0.0, 1.0), (1, height, -1.0)] {
@@ -22,12 +24,17 @@ pub fn clip(rows: &[[f64; 4]], width: f64, height: f64) -> Vec<[f64; 4]> {
 fn clip_side(points: &[[f64; 2]], axis: usize, bound: f64, sign: f64) -> Vec<[f64; 2]> {
     let depth = |p: &[f64; 2]| sign * (p.get(axis).copied().unwrap_or(0.0) - bound);
     let mut kept = Vec::with_capacity(points.len() + 2);
-    let Some(mut previous) = points.last() else { return kept };
+    let Some(mut previous) = points.last() else {
+        return kept;
+    };
     for point in points {
         let (before, here) = (depth(previous), depth(point));
         if (before < 0.0) != (here < 0.0) {
             let part = before / (before - here);
-            kept.push([previous[0] + (point[0] - previous[0]) * part, previous[1] + (point[1] - previous[1]) * part]);
+            kept.push([
+                previous[0] + (point[0] - previous[0]) * part,
+                previous[1] + (point[1] - previous[1]) * part,
+            ]);
         }
         if here >= 0.0 {
             kept.push(*point);
@@ -47,7 +54,11 @@ pub fn areas(rows: &[[f64; 4]], count: usize) -> Vec<f64> {
     let mut areas = vec![0.0; count];
     for ring in rings(rows) {
         let next = ring.iter().cycle().skip(1);
-        let twice: f64 = ring.iter().zip(next).map(|(a, b)| a[2] * b[3] - b[2] * a[3]).sum();
+        let twice: f64 = ring
+            .iter()
+            .zip(next)
+            .map(|(a, b)| a[2] * b[3] - b[2] * a[3])
+            .sum();
         if let Some(area) = ring.first().and_then(|row| areas.get_mut(row[0] as usize)) {
             *area += twice.abs() / 2.0;
         }
@@ -73,7 +84,12 @@ mod tests {
 
     #[test]
     fn a_square_over_the_corner_is_cut_to_the_part_inside() {
-        let square = [[0., 0., -5., -5.], [0., 0., 5., -5.], [0., 0., 5., 5.], [0., 0., -5., 5.]];
+        let square = [
+            [0., 0., -5., -5.],
+            [0., 0., 5., -5.],
+            [0., 0., 5., 5.],
+            [0., 0., -5., 5.],
+        ];
         assert_eq!(areas(&square, 1), [100.0]);
         let clipped = clip(&square, 20.0, 20.0);
         assert_eq!(areas(&clipped, 1), [25.0]);

@@ -2,7 +2,7 @@
 
 use super::geometry::{Map, nearest};
 use super::polygons;
-use crate::data::from_plugin;
+use crate::error::from_plugin;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::PluginError;
 use cvhost_plugin_api::data::{Array, DType, Element, Field, Fields, Role};
@@ -29,12 +29,20 @@ pub fn transform(fields: &Fields, map: &Map) -> Result<Fields> {
     if map.cuts {
         tighten(&mut moved, map, count);
     }
-    let keep = if map.cuts { staying(fields, &moved, map, count)? } else { vec![true; count] };
+    let keep = if map.cuts {
+        staying(fields, &moved, map, count)?
+    } else {
+        vec![true; count]
+    };
 
     let mut result = Fields::new();
     for (field, moved) in fields.items.iter().zip(moved) {
         let array = rebuilt(field, moved, map, &keep).map_err(|e| about(field, e))?;
-        result.items.push(Field { name: field.name.clone(), role: field.role, array });
+        result.items.push(Field {
+            name: field.name.clone(),
+            role: field.role,
+            array,
+        });
     }
     Ok(result)
 }
@@ -42,8 +50,14 @@ pub fn transform(fields: &Fields, map: &Map) -> Result<Fields> {
 /// A field after the change, before instances leave.
 enum Moved {
     /// Not clipped yet as `whole`, clipped as `visible`, each xyxy.
-    Boxes { whole: Vec<[f64; 4]>, visible: Vec<[f64; 4]> },
-    Polygons { whole: Vec<[f64; 4]>, visible: Vec<[f64; 4]> },
+    Boxes {
+        whole: Vec<[f64; 4]>,
+        visible: Vec<[f64; 4]>,
+    },
+    Polygons {
+        whole: Vec<[f64; 4]>,
+        visible: Vec<[f64; 4]>,
+    },
     /// `[N, H', W']`, plane by plane.
     Masks(Vec<Vec<u8>>),
     /// `[N, K, 3]`, flat, and K.
@@ -92,8 +106,16 @@ fn moved_field(field: &Field, map: &Map, count: usize) -> Result<Moved, PluginEr
     let array = &field.array;
     Ok(match field.role {
         Role::BOXES => {
-            let whole: Vec<[f64; 4]> = array.to_rows::<4>()?.into_iter().map(|b| moved_box(b, map)).collect();
-            let visible = if map.cuts { whole.iter().map(|b| clipped(*b, width, height)).collect() } else { whole.clone() };
+            let whole: Vec<[f64; 4]> = array
+                .to_rows::<4>()?
+                .into_iter()
+                .map(|b| moved_box(b, map))
+                .collect();
+            let visible = if map.cuts {
+                whole.iter().map(|b| clipped(*b, width, height)).collect()
+            } else {
+                whole.clone()
+            };
             Moved::Boxes { whole, visible }
         }
         Role::POLYGONS => {
@@ -102,7 +124,11 @@ fn moved_field(field: &Field, map: &Map, count: usize) -> Result<Moved, PluginEr
                 [instance, ring, x, y]
             };
             let whole: Vec<[f64; 4]> = array.to_rows::<4>()?.into_iter().map(to).collect();
-            let visible = if map.cuts { polygons::clip(&whole, width, height) } else { whole.clone() };
+            let visible = if map.cuts {
+                polygons::clip(&whole, width, height)
+            } else {
+                whole.clone()
+            };
             Moved::Polygons { whole, visible }
         }
         Role::MASKS => {
@@ -113,7 +139,10 @@ fn moved_field(field: &Field, map: &Map, count: usize) -> Result<Moved, PluginEr
         }
         Role::KEYPOINTS => {
             let &[_, points, 3] = array.dims() else {
-                return Err(PluginError::failed(format!("expected [N, K, 3], got {:?}", array.dims())));
+                return Err(PluginError::failed(format!(
+                    "expected [N, K, 3], got {:?}",
+                    array.dims()
+                )));
             };
             let flat = array.to_f64()?;
             let to = |p: &[f64; 3]| moved_keypoint(*p, map);
@@ -128,13 +157,19 @@ fn moved_field(field: &Field, map: &Map, count: usize) -> Result<Moved, PluginEr
 /// The box around a box's corners after the change.
 fn moved_box([x1, y1, x2, y2]: [f64; 4], map: &Map) -> [f64; 4] {
     let corners = [[x1, y1], [x2, y1], [x1, y2], [x2, y2]].map(|corner| map.forward.point(corner));
-    corners.iter().fold([f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY], |b, [x, y]| {
-        [b[0].min(*x), b[1].min(*y), b[2].max(*x), b[3].max(*y)]
-    })
+    corners.iter().fold(
+        [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY],
+        |b, [x, y]| [b[0].min(*x), b[1].min(*y), b[2].max(*x), b[3].max(*y)],
+    )
 }
 
 fn clipped([x1, y1, x2, y2]: [f64; 4], width: f64, height: f64) -> [f64; 4] {
-    [x1.clamp(0.0, width), y1.clamp(0.0, height), x2.clamp(0.0, width), y2.clamp(0.0, height)]
+    [
+        x1.clamp(0.0, width),
+        y1.clamp(0.0, height),
+        x2.clamp(0.0, width),
+        y2.clamp(0.0, height),
+    ]
 }
 
 fn area([x1, y1, x2, y2]: [f64; 4]) -> f64 {
@@ -149,7 +184,11 @@ fn moved_keypoint([x, y, visibility]: [f64; 3], map: &Map) -> [f64; 3] {
     let [x, y] = map.forward.point([x, y]);
     let [width, height] = map.to.map(f64::from);
     let inside = (0.0..=width).contains(&x) && (0.0..=height).contains(&y);
-    if inside || !map.cuts { [x, y, visibility] } else { [0.0; 3] }
+    if inside || !map.cuts {
+        [x, y, visibility]
+    } else {
+        [0.0; 3]
+    }
 }
 
 /// Checks that the dimensions after the first `skip` are the picture's height and width; gives their product.
@@ -174,7 +213,9 @@ fn moved_plane(array: &Array, map: &Map, fill: f64) -> Result<Array, PluginError
         DType::I64 => Array::new(&dims, &nearest(array.values::<i64>()?, map, fill as i64)),
         DType::F32 => Array::new(&dims, &nearest(array.values::<f32>()?, map, fill as f32)),
         DType::F64 => Array::new(&dims, &nearest(array.values::<f64>()?, map, fill)),
-        other => Err(PluginError::failed(format!("an array of unknown element type {other:?}"))),
+        other => Err(PluginError::failed(format!(
+            "an array of unknown element type {other:?}"
+        ))),
     }
 }
 
@@ -182,7 +223,12 @@ fn moved_plane(array: &Array, map: &Map, fill: f64) -> Result<Array, PluginError
 fn tighten(moved: &mut [Moved], map: &Map, count: usize) {
     let width = map.to[0] as usize;
     let outlines = moved.iter().find_map(|m| match m {
-        Moved::Masks(planes) => Some(planes.iter().map(|plane| mask_bounds(plane, width)).collect::<Vec<_>>()),
+        Moved::Masks(planes) => Some(
+            planes
+                .iter()
+                .map(|plane| mask_bounds(plane, width))
+                .collect::<Vec<_>>(),
+        ),
         _ => None,
     });
     let outlines = outlines.or_else(|| {
@@ -207,7 +253,10 @@ fn tighten(moved: &mut [Moved], map: &Map, count: usize) {
 fn mask_bounds(plane: &[u8], width: usize) -> Option<[f64; 4]> {
     let mut bounds: Option<[usize; 4]> = None;
     for (y, row) in plane.chunks_exact(width.max(1)).enumerate() {
-        if let (Some(first), Some(last)) = (row.iter().position(|&v| v != 0), row.iter().rposition(|&v| v != 0)) {
+        if let (Some(first), Some(last)) = (
+            row.iter().position(|&v| v != 0),
+            row.iter().rposition(|&v| v != 0),
+        ) {
             let [x1, y1, x2, _] = bounds.unwrap_or([first, y, last + 1, y]);
             bounds = Some([x1.min(first), y1, x2.max(last + 1), y + 1]);
         }
@@ -232,7 +281,10 @@ fn staying(fields: &Fields, moved: &[Moved], map: &Map, count: usize) -> Result<
                 for (i, ((before, whole), visible)) in before.iter().zip(whole).zip(visible).enumerate() {
                     // A turned box is looser than before: what is left of it counts against the box around it.
                     let inside = clipped(*whole, f64::from(map.to[0]), f64::from(map.to[1]));
-                    judge(i, enough(area(*before), area(*whole), area(inside)) && area(*visible) > 0.0);
+                    judge(
+                        i,
+                        enough(area(*before), area(*whole), area(inside)) && area(*visible) > 0.0,
+                    );
                 }
             }
             Moved::Polygons { whole, visible } => {
@@ -242,10 +294,16 @@ fn staying(fields: &Fields, moved: &[Moved], map: &Map, count: usize) -> Result<
                 }
             }
             Moved::Masks(planes) => {
-                let plane = map.from.map(|side| side as usize).iter().product::<usize>().max(1);
+                let plane = map
+                    .from
+                    .map(|side| side as usize)
+                    .iter()
+                    .product::<usize>()
+                    .max(1);
                 let before = field.array.values::<u8>().map_err(|e| about(field, e))?;
                 for (i, (before, after)) in before.chunks_exact(plane).zip(planes).enumerate() {
-                    let [before, after] = [before, after.as_slice()].map(|p| p.iter().filter(|&&v| v != 0).count() as f64);
+                    let [before, after] =
+                        [before, after.as_slice()].map(|p| p.iter().filter(|&&v| v != 0).count() as f64);
                     judge(i, before == 0.0 || enough(before, before * factor, after));
                 }
             }
@@ -253,7 +311,13 @@ fn staying(fields: &Fields, moved: &[Moved], map: &Map, count: usize) -> Result<
                 let before = field.array.to_f64().map_err(|e| about(field, e))?;
                 let visible = |points: &[[f64; 3]]| points.iter().any(|p| p[2] > 0.0);
                 let each = (*each).max(1);
-                for (i, (before, after)) in before.as_chunks::<3>().0.chunks(each).zip(points.chunks(each)).enumerate() {
+                for (i, (before, after)) in before
+                    .as_chunks::<3>()
+                    .0
+                    .chunks(each)
+                    .zip(points.chunks(each))
+                    .enumerate()
+                {
                     judge(i, visible(after) || !visible(before));
                 }
             }
@@ -299,7 +363,10 @@ fn rebuilt(field: &Field, moved: Moved, map: &Map, keep: &[bool]) -> Result<Arra
         }
         Moved::Keypoints(points, each) => {
             let chunks: Vec<&[[f64; 3]]> = points.chunks(each.max(1)).collect();
-            let values: Vec<f64> = kept(&chunks, keep).flat_map(|c| c.as_flattened()).copied().collect();
+            let values: Vec<f64> = kept(&chunks, keep)
+                .flat_map(|c| c.as_flattened())
+                .copied()
+                .collect();
             with_dtype(dtype, &[left, each as u64, 3], &values)
         }
         Moved::Plane(array) => Ok(array),
@@ -309,16 +376,26 @@ fn rebuilt(field: &Field, moved: Moved, map: &Map, keep: &[bool]) -> Result<Arra
 }
 
 fn kept<'a, T>(list: &'a [T], keep: &'a [bool]) -> impl Iterator<Item = &'a T> {
-    list.iter().zip(keep).filter_map(|(value, keep)| keep.then_some(value))
+    list.iter()
+        .zip(keep)
+        .filter_map(|(value, keep)| keep.then_some(value))
 }
 
 fn with_dtype(dtype: DType, dims: &[u64], values: &[f64]) -> Result<Array, PluginError> {
     match dtype {
         DType::F64 => Array::new(dims, values),
         DType::F32 => Array::new(dims, &values.iter().map(|&v| v as f32).collect::<Vec<_>>()),
-        DType::I64 => Array::new(dims, &values.iter().map(|&v| v.round() as i64).collect::<Vec<_>>()),
-        DType::I32 => Array::new(dims, &values.iter().map(|&v| v.round() as i32).collect::<Vec<_>>()),
-        other => Err(PluginError::failed(format!("coordinates of type {other:?}; f64 or f32 is expected"))),
+        DType::I64 => Array::new(
+            dims,
+            &values.iter().map(|&v| v.round() as i64).collect::<Vec<_>>(),
+        ),
+        DType::I32 => Array::new(
+            dims,
+            &values.iter().map(|&v| v.round() as i32).collect::<Vec<_>>(),
+        ),
+        other => Err(PluginError::failed(format!(
+            "coordinates of type {other:?}; f64 or f32 is expected"
+        ))),
     }
 }
 
@@ -339,6 +416,8 @@ fn column(array: &Array, keep: &[bool]) -> Result<Array, PluginError> {
         DType::I64 => rows::<i64>(array, keep),
         DType::F32 => rows::<f32>(array, keep),
         DType::F64 => rows::<f64>(array, keep),
-        other => Err(PluginError::failed(format!("an array of unknown element type {other:?}"))),
+        other => Err(PluginError::failed(format!(
+            "an array of unknown element type {other:?}"
+        ))),
     }
 }

@@ -9,7 +9,9 @@ const HEIGHT: u32 = 40;
 
 fn rectangle_mask([x1, y1, x2, y2]: [u32; 4]) -> Vec<u8> {
     let inside = |x, y| (x1..x2).contains(&x) && (y1..y2).contains(&y);
-    (0..HEIGHT).flat_map(|y| (0..WIDTH).map(move |x| u8::from(inside(x, y)))).collect()
+    (0..HEIGHT)
+        .flat_map(|y| (0..WIDTH).map(move |x| u8::from(inside(x, y))))
+        .collect()
 }
 
 /// Rectangles as boxes, masks, polygons, keypoints at their centres, and numbers; and fields that aren't per instance.
@@ -20,18 +22,37 @@ fn all_roles(rectangles: &[[u32; 4]]) -> Fields {
         [[x1, y1], [x2, y1], [x2, y2], [x1, y2]].map(|[x, y]| [i as f64, 0.0, x, y])
     };
     let polygons: Vec<[f64; 4]> = boxes.iter().enumerate().flat_map(polygon).collect();
-    let keypoints: Vec<f64> = boxes.iter().flat_map(|b| [(b[0] + b[2]) / 2.0, (b[1] + b[3]) / 2.0, 2.0]).collect();
+    let keypoints: Vec<f64> = boxes
+        .iter()
+        .flat_map(|b| [(b[0] + b[2]) / 2.0, (b[1] + b[3]) / 2.0, 2.0])
+        .collect();
     let count = rectangles.len() as u64;
     let plane = [u64::from(HEIGHT), u64::from(WIDTH)];
     let labels: Vec<i64> = (0..i64::from(WIDTH * HEIGHT)).collect();
     Fields::new()
         .with("boxes", Role::BOXES, Array::rows(&boxes))
-        .with("masks", Role::MASKS, Array::new(&[count, plane[0], plane[1]], &masks).unwrap())
+        .with(
+            "masks",
+            Role::MASKS,
+            Array::new(&[count, plane[0], plane[1]], &masks).unwrap(),
+        )
         .with("polygons", Role::POLYGONS, Array::rows(&polygons))
-        .with("keypoints", Role::KEYPOINTS, Array::new(&[count, 1, 3], &keypoints).unwrap())
-        .with("numbers", Role::COLUMN, Array::vector(&(0..count as i64).collect::<Vec<_>>()))
+        .with(
+            "keypoints",
+            Role::KEYPOINTS,
+            Array::new(&[count, 1, 3], &keypoints).unwrap(),
+        )
+        .with(
+            "numbers",
+            Role::COLUMN,
+            Array::vector(&(0..count as i64).collect::<Vec<_>>()),
+        )
         .with("labels", Role::LABEL_MAP, Array::new(&plane, &labels).unwrap())
-        .with("depth", Role::DENSE_MAP, Array::new(&plane, &vec![1.5f32; (WIDTH * HEIGHT) as usize]).unwrap())
+        .with(
+            "depth",
+            Role::DENSE_MAP,
+            Array::new(&plane, &vec![1.5f32; (WIDTH * HEIGHT) as usize]).unwrap(),
+        )
         .with("caption", Role::TEXT, Array::text("two cells"))
         .with("later", Role(4711), Array::rows(&[[1.0f64, 2.0]]))
 }
@@ -39,13 +60,24 @@ fn all_roles(rectangles: &[[u32; 4]]) -> Fields {
 fn random_rectangles(random: &mut Random) -> Vec<[u32; 4]> {
     let rectangle = |random: &mut Random| {
         let (x, y) = (random.below(40) as u32, random.below(25) as u32);
-        [x, y, x + 6 + random.below(14) as u32, y + 6 + random.below(9) as u32]
+        [
+            x,
+            y,
+            x + 6 + random.below(14) as u32,
+            y + 6 + random.below(9) as u32,
+        ]
     };
     (0..1 + random.below(5)).map(|_| rectangle(random)).collect()
 }
 
 fn sample(rectangles: &[[u32; 4]]) -> Sample {
-    let region = Region { x: 5.0, y: 6.0, width: 20.0, height: 10.0, angle: 0.3 };
+    let region = Region {
+        x: 5.0,
+        y: 6.0,
+        width: 20.0,
+        height: 10.0,
+        angle: 0.3,
+    };
     Sample {
         pictures: vec![pattern(WIDTH, HEIGHT)].into(),
         fields: all_roles(rectangles),
@@ -64,12 +96,27 @@ fn mask_boxes(fields: &Fields) -> Vec<[f64; 4]> {
     let array = fields.get("masks").unwrap();
     let (height, width) = (array.dims()[1] as usize, array.dims()[2] as usize);
     let plane_box = |plane: &[u8]| {
-        let points = || (0..height * width).filter(|&i| plane[i] != 0).map(|i| (i % width, i / width));
+        let points = || {
+            (0..height * width)
+                .filter(|&i| plane[i] != 0)
+                .map(|i| (i % width, i / width))
+        };
         let x = || points().map(|p| p.0);
         let y = || points().map(|p| p.1);
-        [x().min().unwrap(), y().min().unwrap(), x().max().unwrap() + 1, y().max().unwrap() + 1].map(|v| v as f64)
+        [
+            x().min().unwrap(),
+            y().min().unwrap(),
+            x().max().unwrap() + 1,
+            y().max().unwrap() + 1,
+        ]
+        .map(|v| v as f64)
     };
-    array.values::<u8>().unwrap().chunks(height * width).map(plane_box).collect()
+    array
+        .values::<u8>()
+        .unwrap()
+        .chunks(height * width)
+        .map(plane_box)
+        .collect()
 }
 
 fn some_changes(random: &mut Random) -> Vec<Change> {
@@ -78,9 +125,16 @@ fn some_changes(random: &mut Random) -> Vec<Change> {
     vec![
         Change::MirrorX,
         Change::MirrorY,
-        Change::Crop { left: random.below(20) as u32, top: random.below(15) as u32, width: 31, height: 22 },
+        Change::Crop {
+            left: random.below(20) as u32,
+            top: random.below(15) as u32,
+            width: 31,
+            height: 22,
+        },
         Change::zoom(WIDTH, HEIGHT, factor, places),
-        Change::Rotate { radians: random.uniform(-1.0, 1.0) },
+        Change::Rotate {
+            radians: random.uniform(-1.0, 1.0),
+        },
     ]
 }
 
@@ -117,19 +171,32 @@ fn boxes_masks_polygons_and_keypoints_agree_after_every_change() {
             let count = boxes.len() as u64;
             let [scale_x, scale_y] = map.forward.scales();
             for name in ["masks", "keypoints", "numbers"] {
-                assert_eq!(moved.get(name).unwrap().dims()[0], count, "{name} after {change:?}");
+                assert_eq!(
+                    moved.get(name).unwrap().dims()[0],
+                    count,
+                    "{name} after {change:?}"
+                );
             }
             let polygons = polygons::bounds(&rows(&moved, "polygons"), boxes.len());
             for ((b, mask), polygon) in boxes.iter().zip(mask_boxes(&moved)).zip(polygons) {
                 for (i, value) in b.iter().enumerate() {
-                    assert!((value - mask[i]).abs() <= scale_x.max(scale_y), "{change:?}: box {b:?}, mask {mask:?}");
-                    assert!((value - polygon.unwrap()[i]).abs() <= 1.5, "{change:?}: box {b:?}, polygon {polygon:?}");
+                    assert!(
+                        (value - mask[i]).abs() <= scale_x.max(scale_y),
+                        "{change:?}: box {b:?}, mask {mask:?}"
+                    );
+                    assert!(
+                        (value - polygon.unwrap()[i]).abs() <= 1.5,
+                        "{change:?}: box {b:?}, polygon {polygon:?}"
+                    );
                 }
                 seen += 1;
             }
             let points = moved.get("keypoints").unwrap().to_f64().unwrap();
             for (point, b) in points.as_chunks::<3>().0.iter().zip(&boxes) {
-                let inside = point[0] >= b[0] - 1.5 && point[0] <= b[2] + 1.5 && point[1] >= b[1] - 1.5 && point[1] <= b[3] + 1.5;
+                let inside = point[0] >= b[0] - 1.5
+                    && point[0] <= b[2] + 1.5
+                    && point[1] >= b[1] - 1.5
+                    && point[1] <= b[3] + 1.5;
                 assert!(inside || point[2] == 0.0, "{change:?}: {point:?} {b:?}");
             }
         }
@@ -148,8 +215,16 @@ fn pictures_and_label_maps_move_alike() {
             change(&mut moved, change_).unwrap();
             let labels = moved.fields.get("labels").unwrap();
             let picture = &moved.pictures[0];
-            assert_eq!(labels.dims(), [u64::from(picture.height), u64::from(picture.width)]);
-            for (label, pixel) in labels.values::<i64>().unwrap().iter().zip(picture.pixels.as_chunks::<3>().0) {
+            assert_eq!(
+                labels.dims(),
+                [u64::from(picture.height), u64::from(picture.width)]
+            );
+            for (label, pixel) in labels
+                .values::<i64>()
+                .unwrap()
+                .iter()
+                .zip(picture.pixels.as_chunks::<3>().0)
+            {
                 let from = original.pictures[0].pixel((*label % 60) as u32, (*label / 60) as u32);
                 assert_eq!(from, Some(*pixel), "{change_:?}");
             }
@@ -165,7 +240,12 @@ fn unknown_roles_and_texts_are_untouched() {
         let moved = transform(&fields, &change.map(WIDTH, HEIGHT)).unwrap();
         assert_eq!(moved.get("later"), fields.get("later"));
         assert_eq!(moved.get("caption"), fields.get("caption"));
-        let names = |f: &Fields| f.items.iter().map(|i| (i.name.to_string(), i.role)).collect::<Vec<_>>();
+        let names = |f: &Fields| {
+            f.items
+                .iter()
+                .map(|i| (i.name.to_string(), i.role))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(&moved), names(&fields));
     }
 }
@@ -173,8 +253,20 @@ fn unknown_roles_and_texts_are_untouched() {
 #[test]
 fn instances_leave_with_all_their_columns() {
     // Kept whole; outside; a sliver of less than a tenth; a small corner of less than 25 square pixels; cut in half.
-    let fields = all_roles(&[[22, 22, 32, 32], [0, 0, 10, 10], [2, 22, 21, 30], [12, 12, 24, 24], [30, 15, 40, 25]]);
-    let map = Change::Crop { left: 20, top: 20, width: 30, height: 20 }.map(WIDTH, HEIGHT);
+    let fields = all_roles(&[
+        [22, 22, 32, 32],
+        [0, 0, 10, 10],
+        [2, 22, 21, 30],
+        [12, 12, 24, 24],
+        [30, 15, 40, 25],
+    ]);
+    let map = Change::Crop {
+        left: 20,
+        top: 20,
+        width: 30,
+        height: 20,
+    }
+    .map(WIDTH, HEIGHT);
     let moved = transform(&fields, &map).unwrap();
     assert_eq!(moved.get("numbers").unwrap().values::<i64>().unwrap(), [0, 4]);
     assert_eq!(rows(&moved, "boxes"), [[2., 2., 12., 12.], [10., 0., 20., 5.]]);
@@ -187,14 +279,29 @@ fn instances_leave_with_all_their_columns() {
 fn boxes_alone_are_clipped_and_keep_their_type_and_small_ones_that_were_not_cut_stay() {
     let boxes = [[1f32, 1., 4., 4.], [0., 0., 60., 40.]];
     let fields = Fields::new().with("boxes", Role::BOXES, Array::rows(&boxes));
-    let map = Change::Crop { left: 0, top: 0, width: 30, height: 20 }.map(WIDTH, HEIGHT);
+    let map = Change::Crop {
+        left: 0,
+        top: 0,
+        width: 30,
+        height: 20,
+    }
+    .map(WIDTH, HEIGHT);
     let moved = transform(&fields, &map).unwrap();
-    assert_eq!(moved.get("boxes").unwrap().values::<f32>().unwrap(), [1., 1., 4., 4., 0., 0., 30., 20.]);
+    assert_eq!(
+        moved.get("boxes").unwrap().values::<f32>().unwrap(),
+        [1., 1., 4., 4., 0., 0., 30., 20.]
+    );
 }
 
 #[test]
 fn a_picture_may_lose_all_its_instances() {
-    let map = Change::Crop { left: 30, top: 20, width: 30, height: 20 }.map(WIDTH, HEIGHT);
+    let map = Change::Crop {
+        left: 30,
+        top: 20,
+        width: 30,
+        height: 20,
+    }
+    .map(WIDTH, HEIGHT);
     let moved = transform(&all_roles(&[[0, 0, 10, 10]]), &map).unwrap();
     assert_eq!(moved.get("boxes").unwrap().dims(), [0, 4]);
     assert_eq!(moved.get("numbers").unwrap().dims(), [0]);
@@ -208,19 +315,42 @@ fn a_quarter_turn_counter_clockwise_takes_right_to_top() {
     let mut sample = Sample {
         pictures: vec![square].into(),
         fields: Fields::new().with("boxes", Role::BOXES, Array::rows(&[[10.0, 0.0, 20.0, 8.0]])),
-        region: Some(Region { x: 14.0, y: 8.0, width: 4.0, height: 4.0, angle: 0.0 }).into(),
+        region: Some(Region {
+            x: 14.0,
+            y: 8.0,
+            width: 4.0,
+            height: 4.0,
+            angle: 0.0,
+        })
+        .into(),
         ..Default::default()
     };
-    change(&mut sample, Change::Rotate { radians: std::f64::consts::FRAC_PI_2 }).unwrap();
+    change(
+        &mut sample,
+        Change::Rotate {
+            radians: std::f64::consts::FRAC_PI_2,
+        },
+    )
+    .unwrap();
     assert_eq!(sample.pictures[0].pixel(10, 0), Some([255, 0, 0]));
     assert_eq!(sample.pictures[0].pixel(10, 19), Some([0, 0, 0]));
     let [x1, y1, x2, y2] = rows(&sample.fields, "boxes")[0];
     for (value, expected) in [(x1, 0.0), (y1, 0.0), (x2, 8.0), (y2, 10.0)] {
-        assert!((value - expected).abs() < 1e-9, "{:?}", rows(&sample.fields, "boxes"));
+        assert!(
+            (value - expected).abs() < 1e-9,
+            "{:?}",
+            rows(&sample.fields, "boxes")
+        );
     }
     let region = sample.region.unwrap();
-    assert!((region.x - 8.0).abs() < 1e-9 && (region.y - 2.0).abs() < 1e-9, "{region:?}");
-    assert!((region.angle - std::f64::consts::FRAC_PI_2).abs() < 1e-9, "{region:?}");
+    assert!(
+        (region.x - 8.0).abs() < 1e-9 && (region.y - 2.0).abs() < 1e-9,
+        "{region:?}"
+    );
+    assert!(
+        (region.angle - std::f64::consts::FRAC_PI_2).abs() < 1e-9,
+        "{region:?}"
+    );
 }
 
 #[test]
@@ -230,15 +360,21 @@ fn zooming_keeps_the_canvas_and_places_boxes_where_the_pixels_go() {
     let boxes = Fields::new().with("boxes", Role::BOXES, Array::rows(&[[20.0, 10.0, 40.0, 30.0]]));
     for factor in [0.5, 0.8, 1.5, 2.0] {
         for place in [0.0, 0.5, 1.0] {
-            let mut sample =
-                Sample { pictures: vec![picture.clone()].into(), fields: boxes.clone(), ..Default::default() };
+            let mut sample = Sample {
+                pictures: vec![picture.clone()].into(),
+                fields: boxes.clone(),
+                ..Default::default()
+            };
             change(&mut sample, Change::zoom(WIDTH, HEIGHT, factor, [place; 2])).unwrap();
             let moved = &sample.pictures[0];
             assert_eq!((moved.width, moved.height), (WIDTH, HEIGHT));
             let bright = |x: u32, y: u32| moved.pixel(x, y).is_some_and(|p| p == [255; 3]);
-            let lit = (0..HEIGHT).flat_map(|y| (0..WIDTH).map(move |x| (x, y))).filter(|&(x, y)| bright(x, y));
+            let lit = (0..HEIGHT)
+                .flat_map(|y| (0..WIDTH).map(move |x| (x, y)))
+                .filter(|&(x, y)| bright(x, y));
             let (xs, ys): (Vec<u32>, Vec<u32>) = lit.unzip();
-            let seen = [xs.iter().min(), ys.iter().min(), xs.iter().max(), ys.iter().max()].map(|v| f64::from(*v.unwrap()));
+            let seen = [xs.iter().min(), ys.iter().min(), xs.iter().max(), ys.iter().max()]
+                .map(|v| f64::from(*v.unwrap()));
             let b = rows(&sample.fields, "boxes")[0];
             for (i, seen) in seen.into_iter().enumerate() {
                 let edge = if i < 2 { seen } else { seen + 1.0 };
@@ -255,7 +391,12 @@ fn everything() -> Augmentations {
         rotation: 20.0,
         brightness_contrast: Probability::Chance(0.5),
         hue_saturation: Probability::Chance(0.5),
-        color_jitter: Some(ColorJitter { brightness: 0.2, contrast: 0.2, saturation: 0.2, hue: 0.1 }),
+        color_jitter: Some(ColorJitter {
+            brightness: 0.2,
+            contrast: 0.2,
+            saturation: 0.2,
+            hue: 0.1,
+        }),
         random_crop: Probability::Chance(0.5),
         random_resize: Some([0.5, 1.5]),
     }
@@ -263,7 +404,13 @@ fn everything() -> Augmentations {
 
 fn applied(augmentations: &Augmentations, seed: u64, epoch: u64) -> Sample {
     let mut sample = sample(&[[5, 5, 20, 20], [30, 10, 50, 30]]);
-    apply(&mut sample, augmentations, &mut Random::new(seed, epoch, 0), &|_, _| Ok(80)).unwrap();
+    apply(
+        &mut sample,
+        augmentations,
+        &mut Random::new(seed, epoch, 0),
+        &|_, _| Ok(80),
+    )
+    .unwrap();
     sample
 }
 
@@ -272,7 +419,10 @@ fn seed_and_epoch_decide_everything() {
     assert_eq!(applied(&everything(), 1, 1), applied(&everything(), 1, 1));
     assert_ne!(applied(&everything(), 1, 1), applied(&everything(), 1, 2));
     assert_ne!(applied(&everything(), 1, 1), applied(&everything(), 2, 1));
-    assert_eq!(applied(&Augmentations::default(), 1, 1), sample(&[[5, 5, 20, 20], [30, 10, 50, 30]]));
+    assert_eq!(
+        applied(&Augmentations::default(), 1, 1),
+        sample(&[[5, 5, 20, 20], [30, 10, 50, 30]])
+    );
 }
 
 #[test]
@@ -287,7 +437,10 @@ fn all_at_once_keeps_targets_whole_and_inside() {
             [count, u64::from(picture.height), u64::from(picture.width)]
         );
         for b in rows(&sample.fields, "boxes") {
-            let inside = b[0] >= 0.0 && b[1] >= 0.0 && b[2] <= f64::from(picture.width) && b[3] <= f64::from(picture.height);
+            let inside = b[0] >= 0.0
+                && b[1] >= 0.0
+                && b[2] <= f64::from(picture.width)
+                && b[3] <= f64::from(picture.height);
             assert!(inside && b[2] > b[0] && b[3] > b[1], "{b:?}");
         }
     }
@@ -300,22 +453,72 @@ fn each_key_does_what_it_says() {
     let off = Augmentations::default();
     let only = |augmentations: Augmentations| applied(&augmentations, 3, 3);
 
-    assert_eq!(rows(&only(Augmentations { horizontal_flip: always, ..off }).fields, "boxes")[0], [40., 5., 55., 20.]);
-    assert_eq!(rows(&only(Augmentations { vertical_flip: always, ..off }).fields, "boxes")[0], [5., 20., 20., 35.]);
-    let cropped = only(Augmentations { random_crop: always, ..off });
+    assert_eq!(
+        rows(
+            &only(Augmentations {
+                horizontal_flip: always,
+                ..off
+            })
+            .fields,
+            "boxes"
+        )[0],
+        [40., 5., 55., 20.]
+    );
+    assert_eq!(
+        rows(
+            &only(Augmentations {
+                vertical_flip: always,
+                ..off
+            })
+            .fields,
+            "boxes"
+        )[0],
+        [5., 20., 20., 35.]
+    );
+    let cropped = only(Augmentations {
+        random_crop: always,
+        ..off
+    });
     assert!((30..60).contains(&cropped.pictures[0].width) && (20..40).contains(&cropped.pictures[0].height));
     // In pixels: 40 of an input edge of 80 makes everything half as large.
-    let resized = only(Augmentations { random_resize: Some([40.0, 40.0]), ..off });
-    assert_eq!((resized.pictures[0].width, rows(&resized.fields, "boxes")[1][2] - rows(&resized.fields, "boxes")[1][0]), (60, 10.0));
-    let turned = only(Augmentations { rotation: 10.0, ..off });
+    let resized = only(Augmentations {
+        random_resize: Some([40.0, 40.0]),
+        ..off
+    });
+    assert_eq!(
+        (
+            resized.pictures[0].width,
+            rows(&resized.fields, "boxes")[1][2] - rows(&resized.fields, "boxes")[1][0]
+        ),
+        (60, 10.0)
+    );
+    let turned = only(Augmentations {
+        rotation: 10.0,
+        ..off
+    });
     assert!(turned.fields != original.fields && turned.pictures != original.pictures);
     for colours in [
-        Augmentations { brightness_contrast: always, ..off },
-        Augmentations { hue_saturation: always, ..off },
-        Augmentations { color_jitter: Some(ColorJitter { brightness: 0.5, ..Default::default() }), ..off },
+        Augmentations {
+            brightness_contrast: always,
+            ..off
+        },
+        Augmentations {
+            hue_saturation: always,
+            ..off
+        },
+        Augmentations {
+            color_jitter: Some(ColorJitter {
+                brightness: 0.5,
+                ..Default::default()
+            }),
+            ..off
+        },
     ] {
         let coloured = only(colours);
-        assert!(coloured.pictures != original.pictures && coloured.fields == original.fields, "{colours:?}");
+        assert!(
+            coloured.pictures != original.pictures && coloured.fields == original.fields,
+            "{colours:?}"
+        );
     }
 }
 
@@ -323,7 +526,9 @@ fn each_key_does_what_it_says() {
 fn wrong_shapes_are_named_by_field() {
     let map = Change::MirrorX.map(WIDTH, HEIGHT);
     let wrong = |name: &str, role: Role, array: Array| {
-        let error = transform(&Fields::new().with(name, role, array), &map).unwrap_err().to_string();
+        let error = transform(&Fields::new().with(name, role, array), &map)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(name), "{error}");
     };
     wrong("boxes", Role::BOXES, Array::vector(&[1.0]));
@@ -338,15 +543,34 @@ fn wrong_shapes_are_named_by_field() {
     let stray = Fields::new()
         .with("boxes", Role::BOXES, Array::rows(&[[0.0; 4]]))
         .with("outline", Role::POLYGONS, Array::rows(&[[3.0, 0.0, 1.0, 1.0]]));
-    assert!(transform(&stray, &map).unwrap_err().to_string().contains("outline"));
+    assert!(
+        transform(&stray, &map)
+            .unwrap_err()
+            .to_string()
+            .contains("outline")
+    );
 }
 
 #[test]
 fn pictures_of_different_sizes_only_change_their_colours() {
-    let mut sample = Sample { pictures: vec![pattern(8, 8), pattern(4, 4)].into(), ..Default::default() };
-    let colours = Augmentations { brightness_contrast: Probability::Chance(1.0), ..Default::default() };
-    let flips = Augmentations { horizontal_flip: Probability::Chance(1.0), ..Default::default() };
+    let mut sample = Sample {
+        pictures: vec![pattern(8, 8), pattern(4, 4)].into(),
+        ..Default::default()
+    };
+    let colours = Augmentations {
+        brightness_contrast: Probability::Chance(1.0),
+        ..Default::default()
+    };
+    let flips = Augmentations {
+        horizontal_flip: Probability::Chance(1.0),
+        ..Default::default()
+    };
     let mut random = Random::new(0, 0, 0);
     apply(&mut sample, &colours, &mut random, &|_, _| Ok(1)).unwrap();
-    assert!(apply(&mut sample, &flips, &mut random, &|_, _| Ok(1)).unwrap_err().to_string().contains("8x8 and 4x4"));
+    assert!(
+        apply(&mut sample, &flips, &mut random, &|_, _| Ok(1))
+            .unwrap_err()
+            .to_string()
+            .contains("8x8 and 4x4")
+    );
 }

@@ -24,7 +24,12 @@ fn collated(rules: Vec<CollateRule>, samples: &[Sample]) -> Result<HostBatch> {
 
 fn two_pictures() -> Vec<Sample> {
     vec![
-        sample(7, 4, 2, detections(&[[0., 0., 1., 1.], [1., 1., 2., 2.]], &[3, 4])),
+        sample(
+            7,
+            4,
+            2,
+            detections(&[[0., 0., 1., 1.], [1., 1., 2., 2.]], &[3, 4]),
+        ),
         sample(5, 2, 3, detections(&[], &[])),
     ]
 }
@@ -40,7 +45,12 @@ fn pictures_are_padded_at_the_bottom_and_right_with_a_mask() {
     let values = pixels.data.elements::<f32>();
     let mask = item(&batch, "pixel_mask");
     assert_eq!(mask.dims, [2, 3, 4]);
-    assert_eq!(mask.data.elements::<i64>(), [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0]);
+    assert_eq!(
+        mask.data.elements::<i64>(),
+        [
+            1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0
+        ]
+    );
     for (n, sample) in samples.iter().enumerate() {
         for c in 0..3 {
             for y in 0..3 {
@@ -59,23 +69,42 @@ fn ragged_fields_lie_end_to_end_and_metas_targets_and_names_go_along() {
     let samples = two_pictures();
     let batch = collated(Plain::padded().rules, &samples).unwrap();
     let boxes = item(&batch, "boxes");
-    assert_eq!((boxes.dims.as_slice(), boxes.offsets.as_slice()), (&[2u64, 4][..], &[0u64, 2, 2][..]));
+    assert_eq!(
+        (boxes.dims.as_slice(), boxes.offsets.as_slice()),
+        (&[2u64, 4][..], &[0u64, 2, 2][..])
+    );
     assert_eq!(boxes.data.elements::<f64>(), [0., 0., 1., 1., 1., 1., 2., 2.]);
     assert_eq!(item(&batch, "class_labels").data.elements::<i64>(), [3, 4]);
     assert_eq!(batch.indices(), [7, 5]);
     assert_eq!(batch.names, ["image 7", "image 5"]);
-    assert_eq!(batch.targets, [samples[0].fields.clone(), samples[1].fields.clone()]);
+    assert_eq!(
+        batch.targets,
+        [samples[0].fields.clone(), samples[1].fields.clone()]
+    );
 }
 
 #[test]
 fn tensors_have_the_types_shapes_and_values_of_the_items() {
-    let batch = collated(Plain::padded().rules, &two_pictures()).unwrap().to_batch(Device::Cpu).unwrap();
+    let batch = collated(Plain::padded().rules, &two_pictures())
+        .unwrap()
+        .to_batch(Device::Cpu)
+        .unwrap();
     let pixels = batch.tensor("pixel_values").unwrap();
     assert_eq!((pixels.size(), pixels.kind()), (vec![2, 3, 3, 4], Kind::Float));
     assert_eq!(pixels.double_value(&[0, 0, 0, 2]), 14.0);
-    assert_eq!(batch.tensor("pixel_mask").unwrap().sum(Kind::Int64).int64_value(&[]), 14);
+    assert_eq!(
+        batch
+            .tensor("pixel_mask")
+            .unwrap()
+            .sum(Kind::Int64)
+            .int64_value(&[]),
+        14
+    );
     let (labels, counts) = batch.ragged("class_labels").unwrap();
-    assert_eq!((Vec::<i64>::try_from(labels).unwrap(), counts), (vec![3, 4], vec![2, 0]));
+    assert_eq!(
+        (Vec::<i64>::try_from(labels).unwrap(), counts),
+        (vec![3, 4], vec![2, 0])
+    );
     assert_eq!(batch.ragged("boxes").unwrap().0.size(), [2, 4]);
 }
 
@@ -102,13 +131,30 @@ fn fields_are_padded_and_stacked_too() {
             .with("points", Role::OPAQUE, Array::rows(rows))
             .with("code", Role::OPAQUE, Array::new(&[], &[code]).unwrap())
     };
-    let samples = [sample(0, 2, 2, with(&[[1., 2.]], 5)), sample(1, 2, 2, with(&[[3., 4.], [5., 6.]], 6))];
+    let samples = [
+        sample(0, 2, 2, with(&[[1., 2.]], 5)),
+        sample(1, 2, 2, with(&[[3., 4.], [5., 6.]], 6)),
+    ];
     let mut pad = CollateRule::pad("points", "points_mask");
     pad.fill = 9.0;
-    let batch = collated(vec![CollateRule::stack("pixel_values"), pad, CollateRule::stack("code")], &samples).unwrap();
+    let batch = collated(
+        vec![
+            CollateRule::stack("pixel_values"),
+            pad,
+            CollateRule::stack("code"),
+        ],
+        &samples,
+    )
+    .unwrap();
     assert_eq!(item(&batch, "points").dims, [2, 2, 2]);
-    assert_eq!(item(&batch, "points").data.elements::<f32>(), [1., 2., 9., 9., 3., 4., 5., 6.]);
-    assert_eq!(item(&batch, "points_mask").data.elements::<i64>(), [1, 1, 0, 0, 1, 1, 1, 1]);
+    assert_eq!(
+        item(&batch, "points").data.elements::<f32>(),
+        [1., 2., 9., 9., 3., 4., 5., 6.]
+    );
+    assert_eq!(
+        item(&batch, "points_mask").data.elements::<i64>(),
+        [1, 1, 0, 0, 1, 1, 1, 1]
+    );
     assert_eq!(item(&batch, "code").dims, [2]);
     assert_eq!(item(&batch, "code").data.elements::<i32>(), [5, 6]);
 }
@@ -118,7 +164,12 @@ fn shapes_that_do_not_stack_are_an_error_with_field_shapes_and_samples() {
     let mut rules = Plain::padded().rules;
     rules[0] = CollateRule::stack("pixel_values");
     let message = collated(rules, &two_pictures()).unwrap_err().to_string();
-    for part in ["pixel_values", "[3, 2, 4]: image 7", "[3, 3, 2]: image 5", "stack"] {
+    for part in [
+        "pixel_values",
+        "[3, 2, 4]: image 7",
+        "[3, 3, 2]: image 5",
+        "stack",
+    ] {
         assert!(message.contains(part), "{message}");
     }
 }
@@ -128,7 +179,10 @@ fn a_missing_field_is_an_error_unless_nothing_has_targets() {
     let mut rules = Plain::padded().rules;
     rules.push(CollateRule::ragged("masks"));
     let message = collated(rules, &two_pictures()).unwrap_err().to_string();
-    assert!(message.contains("`masks`") && message.contains("image 7") && message.contains("class_labels"), "{message}");
+    assert!(
+        message.contains("`masks`") && message.contains("image 7") && message.contains("class_labels"),
+        "{message}"
+    );
 
     let batch = collated(Plain::padded().rules, &[sample(0, 3, 3, Fields::new())]).unwrap();
     let names: Vec<&str> = batch.items.iter().map(|i| i.name.as_str()).collect();
@@ -140,21 +194,37 @@ fn types_rows_and_names_that_differ_are_told() {
     let odd = Fields::new()
         .with("boxes", Role::BOXES, Array::rows(&[[0f32; 4]]))
         .with("class_labels", Role::COLUMN, Array::vector(&[1i64]));
-    let samples = [sample(0, 2, 2, detections(&[[0.; 4]], &[1])), sample(1, 2, 2, odd)];
+    let samples = [
+        sample(0, 2, 2, detections(&[[0.; 4]], &[1])),
+        sample(1, 2, 2, odd),
+    ];
     let message = collated(Plain::padded().rules, &samples).unwrap_err().to_string();
-    assert!(message.contains("image 1") && message.contains("f64") && message.contains("f32"), "{message}");
+    assert!(
+        message.contains("image 1") && message.contains("f64") && message.contains("f32"),
+        "{message}"
+    );
 
     let mut rules = Plain::padded().rules;
     rules[0].name = "pixels".into();
     let message = collated(rules, &two_pictures()).unwrap_err().to_string();
-    assert!(message.contains("`pixels`") && message.contains("`pixel_values`"), "{message}");
+    assert!(
+        message.contains("`pixels`") && message.contains("`pixel_values`"),
+        "{message}"
+    );
 }
 
 #[test]
 fn an_error_of_the_adapter_names_the_sample() {
-    let message = collated(Plain::padded().rules, &[sample(4, 13, 2, Fields::new())]).unwrap_err().to_string();
+    let message = collated(Plain::padded().rules, &[sample(4, 13, 2, Fields::new())])
+        .unwrap_err()
+        .to_string();
     assert_eq!(message, "image 4: thirteen wide");
     let mut empty = sample(4, 2, 2, Fields::new());
     empty.pictures.clear();
-    assert!(collated(Plain::padded().rules, &[empty]).unwrap_err().to_string().contains("image 4"));
+    assert!(
+        collated(Plain::padded().rules, &[empty])
+            .unwrap_err()
+            .to_string()
+            .contains("image 4")
+    );
 }

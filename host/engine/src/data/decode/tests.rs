@@ -1,6 +1,6 @@
 use super::*;
 use crate::data::testing::pattern;
-use image::{ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, Rgba};
+use image::{ImageBuffer, Luma, LumaA, Rgb, Rgba};
 
 fn rgb_image(picture: &Picture) -> DynamicImage {
     let pixels = picture.pixels.to_vec();
@@ -8,19 +8,37 @@ fn rgb_image(picture: &Picture) -> DynamicImage {
 }
 
 fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    image.write_to(&mut bytes, format).unwrap();
-    bytes.into_inner()
+    let file = tempfile::NamedTempFile::new().unwrap();
+    image.save_with_format(file.path(), format).unwrap();
+    fs::read(file.path()).unwrap()
 }
 
-fn jpeg(pixels: &[u8], width: usize, height: usize, format: PixelFormat, subsamp: turbojpeg::Subsamp) -> Vec<u8> {
-    let image = turbojpeg::Image { pixels, width, pitch: width * format.size(), height, format };
+fn jpeg(
+    pixels: &[u8],
+    width: usize,
+    height: usize,
+    format: PixelFormat,
+    subsamp: turbojpeg::Subsamp,
+) -> Vec<u8> {
+    let image = turbojpeg::Image {
+        pixels,
+        width,
+        pitch: width * format.size(),
+        height,
+        format,
+    };
     turbojpeg::compress(image, 90, subsamp).unwrap().to_vec()
 }
 
 fn colour_jpeg(width: u32, height: u32) -> Vec<u8> {
     let picture = pattern(width, height);
-    jpeg(&picture.pixels, width as usize, height as usize, PixelFormat::RGB, turbojpeg::Subsamp::Sub2x2)
+    jpeg(
+        &picture.pixels,
+        width as usize,
+        height as usize,
+        PixelFormat::RGB,
+        turbojpeg::Subsamp::Sub2x2,
+    )
 }
 
 fn decoded(bytes: &[u8]) -> Picture {
@@ -43,8 +61,17 @@ fn exif_block(orientation: u8) -> Vec<u8> {
 #[test]
 fn lossless_formats_give_their_pixels_back() {
     let picture = pattern(13, 9);
-    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
-        assert_eq!(decoded(&encoded(&rgb_image(&picture), format)), picture, "{format:?}");
+    for format in [
+        ImageFormat::Png,
+        ImageFormat::Bmp,
+        ImageFormat::Tiff,
+        ImageFormat::WebP,
+    ] {
+        assert_eq!(
+            decoded(&encoded(&rgb_image(&picture), format)),
+            picture,
+            "{format:?}"
+        );
     }
 }
 
@@ -54,7 +81,10 @@ fn the_content_decides_not_the_extension() {
     let path = folder.path().join("cell.jpg");
     let picture = pattern(5, 4);
     fs::write(&path, encoded(&rgb_image(&picture), ImageFormat::Png)).unwrap();
-    assert_eq!(decode(&PictureSource::file(path.to_str().unwrap())).unwrap(), picture);
+    assert_eq!(
+        decode(&PictureSource::file(path.to_str().unwrap())).unwrap(),
+        picture
+    );
 }
 
 #[test]
@@ -63,7 +93,10 @@ fn a_decoded_picture_is_taken_as_it_is_and_checked() {
     assert_eq!(decode(&PictureSource::decoded(picture.clone())).unwrap(), picture);
     let broken = Picture { height: 5, ..picture };
     let message = decode(&PictureSource::decoded(broken)).unwrap_err().to_string();
-    assert!(message.contains("5x5") && message.contains("60 bytes"), "{message}");
+    assert!(
+        message.contains("5x5") && message.contains("60 bytes"),
+        "{message}"
+    );
     assert!(decode(&PictureSource::default()).is_err());
 }
 
@@ -73,7 +106,10 @@ fn grey_jpeg_becomes_equal_channels() {
     let picture = decoded(&jpeg(&grey, 64, 48, PixelFormat::GRAY, turbojpeg::Subsamp::Gray));
     assert_eq!((picture.width, picture.height), (64, 48));
     for (pixel, grey) in picture.pixels.as_chunks::<3>().0.iter().zip(&grey) {
-        assert!(pixel[0] == pixel[1] && pixel[1] == pixel[2] && pixel[0].abs_diff(*grey) <= 4, "{pixel:?} {grey}");
+        assert!(
+            pixel[0] == pixel[1] && pixel[1] == pixel[2] && pixel[0].abs_diff(*grey) <= 4,
+            "{pixel:?} {grey}"
+        );
     }
 }
 
@@ -88,29 +124,53 @@ fn cmyk_jpeg_is_read_as_adobes_inverted_one() {
         ([255, 128, 255, 128], [128, 64, 128]),
     ] {
         let pixels = inks.repeat(16 * 16);
-        let picture = decoded(&jpeg(&pixels, 16, 16, PixelFormat::CMYK, turbojpeg::Subsamp::None));
+        let picture = decoded(&jpeg(
+            &pixels,
+            16,
+            16,
+            PixelFormat::CMYK,
+            turbojpeg::Subsamp::None,
+        ));
         let pixel = picture.pixel(8, 8).unwrap();
-        assert!(pixel.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) <= 2), "{inks:?} gives {pixel:?}, not {rgb:?}");
+        assert!(
+            pixel.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) <= 2),
+            "{inks:?} gives {pixel:?}, not {rgb:?}"
+        );
     }
 }
 
 #[test]
 fn alpha_is_dropped_and_16_bits_keep_the_high_byte() {
     let rgba = DynamicImage::ImageRgba8(ImageBuffer::from_pixel(2, 2, Rgba([10, 20, 30, 0])));
-    assert_eq!(decoded(&encoded(&rgba, ImageFormat::Png)).pixel(1, 1), Some([10, 20, 30]));
+    assert_eq!(
+        decoded(&encoded(&rgba, ImageFormat::Png)).pixel(1, 1),
+        Some([10, 20, 30])
+    );
     let grey_alpha = DynamicImage::ImageLumaA8(ImageBuffer::from_pixel(2, 2, LumaA([9, 7])));
-    assert_eq!(decoded(&encoded(&grey_alpha, ImageFormat::Png)).pixel(0, 0), Some([9, 9, 9]));
+    assert_eq!(
+        decoded(&encoded(&grey_alpha, ImageFormat::Png)).pixel(0, 0),
+        Some([9, 9, 9])
+    );
     let grey = DynamicImage::ImageLuma16(ImageBuffer::from_pixel(2, 2, Luma([0x1280])));
-    assert_eq!(decoded(&encoded(&grey, ImageFormat::Png)).pixel(0, 0), Some([0x12; 3]));
+    assert_eq!(
+        decoded(&encoded(&grey, ImageFormat::Png)).pixel(0, 0),
+        Some([0x12; 3])
+    );
     let colour = DynamicImage::ImageRgb16(ImageBuffer::from_pixel(2, 2, Rgb([0x12ff, 0x8000, 0xffff])));
-    assert_eq!(decoded(&encoded(&colour, ImageFormat::Png)).pixel(0, 0), Some([0x12, 0x80, 0xff]));
+    assert_eq!(
+        decoded(&encoded(&colour, ImageFormat::Png)).pixel(0, 0),
+        Some([0x12, 0x80, 0xff])
+    );
 }
 
 #[test]
 fn a_palette_gives_its_colours() {
     let picture = Picture::filled(6, 5, [255, 128, 0]);
     let rgba = DynamicImage::ImageRgba8(rgb_image(&picture).into_rgba8());
-    assert_eq!(decoded(&encoded(&rgba, ImageFormat::Gif)).pixel(3, 3), Some([255, 128, 0]));
+    assert_eq!(
+        decoded(&encoded(&rgba, ImageFormat::Gif)).pixel(3, 3),
+        Some([255, 128, 0])
+    );
 }
 
 #[test]
@@ -133,20 +193,41 @@ fn the_noted_orientation_is_applied_in_every_format_that_has_one() {
     in_jpeg.extend(&block);
     in_jpeg.extend(&plain[2..]);
 
-    let mut in_png = Vec::new();
-    let mut encoder = image::codecs::png::PngEncoder::new(&mut in_png);
-    encoder.set_exif_metadata(block.clone()).unwrap();
-    encoder.write_image(&stored.pixels, 24, 16, image::ExtendedColorType::Rgb8).unwrap();
+    // In a PNG, a chunk behind the header chunk.
+    let plain = encoded(&rgb_image(&stored), ImageFormat::Png);
+    let chunk = [b"eXIf".as_slice(), &block].concat();
+    let length = (block.len() as u32).to_be_bytes();
+    let in_png = [
+        &plain[..33],
+        &length,
+        &chunk,
+        &crc32(&chunk).to_be_bytes(),
+        &plain[33..],
+    ]
+    .concat();
 
-    let mut in_webp = Vec::new();
-    let mut encoder = image::codecs::webp::WebPEncoder::new_lossless(&mut in_webp);
-    encoder.set_exif_metadata(block).unwrap();
-    encoder.write_image(&stored.pixels, 24, 16, image::ExtendedColorType::Rgb8).unwrap();
+    // In a WebP, a chunk at the end, told by a flag in a `VP8X` chunk at the start.
+    let plain = encoded(&rgb_image(&stored), ImageFormat::WebP);
+    let extended = b"VP8X\x0a\0\0\0\x08\0\0\0\x17\0\0\x0f\0\0";
+    let length = (block.len() as u32).to_le_bytes();
+    let body = [
+        b"WEBP".as_slice(),
+        extended,
+        &plain[12..],
+        b"EXIF",
+        &length,
+        &block,
+    ]
+    .concat();
+    let in_webp = [b"RIFF".as_slice(), &(body.len() as u32).to_le_bytes(), &body].concat();
 
     for (name, bytes) in [("JPEG", in_jpeg), ("PNG", in_png), ("WebP", in_webp)] {
         let picture = decoded(&bytes);
         assert_eq!((picture.width, picture.height), (16, 24), "{name}");
-        assert!(picture.pixel(8, 1).unwrap()[0] > 250 && picture.pixel(8, 22).unwrap()[2] > 250, "{name}");
+        assert!(
+            picture.pixel(8, 1).unwrap()[0] > 250 && picture.pixel(8, 22).unwrap()[2] > 250,
+            "{name}"
+        );
     }
 }
 
@@ -162,11 +243,21 @@ fn a_tiffs_own_orientation_is_applied() {
     };
     let mut tiff = b"II*\0\x0a\0\0\0\x0a\xc8".to_vec();
     let entries = [
-        (256, 3, 2), (257, 3, 1), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (274, 3, 2), (277, 3, 1),
-        (278, 3, 1), (279, 4, 2),
+        (256, 3, 2),
+        (257, 3, 1),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8),
+        (274, 3, 2),
+        (277, 3, 1),
+        (278, 3, 1),
+        (279, 4, 2),
     ];
     tiff.extend((entries.len() as u16).to_le_bytes());
-    entries.iter().for_each(|&(tag, kind, value)| tiff.extend(entry(tag, kind, value)));
+    entries
+        .iter()
+        .for_each(|&(tag, kind, value)| tiff.extend(entry(tag, kind, value)));
     tiff.extend([0; 4]);
     let picture = decoded(&tiff);
     assert_eq!(picture.pixels.as_slice(), [200, 200, 200, 10, 10, 10]);
@@ -193,14 +284,24 @@ fn what_is_no_picture_is_told_as_what_it_is() {
     ] {
         let path = tempfile::NamedTempFile::new().unwrap();
         fs::write(path.path(), bytes).unwrap();
-        let message = decode(&PictureSource::file(path.path().to_str().unwrap())).unwrap_err().to_string();
-        assert!(message.contains("not a picture") && message.contains(path.path().to_str().unwrap()), "{message}");
+        let message = decode(&PictureSource::file(path.path().to_str().unwrap()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("not a picture") && message.contains(path.path().to_str().unwrap()),
+            "{message}"
+        );
         let told = if bytes.is_empty() { "empty" } else { told };
         assert!(message.contains(told), "{message}");
     }
     let missing = decode(&PictureSource::file("/nowhere/cell.png")).unwrap_err();
     assert!(missing.kind == Kind::Input && missing.to_string().contains("/nowhere/cell.png"));
-    assert!(decode(&PictureSource::file("/dev/zero")).unwrap_err().to_string().contains("not a file"));
+    assert!(
+        decode(&PictureSource::file("/dev/zero"))
+            .unwrap_err()
+            .to_string()
+            .contains("not a file")
+    );
 }
 
 #[test]
@@ -223,7 +324,13 @@ fn a_huge_header_in_a_tiny_file_is_refused_before_allocation() {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |c, _| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 })
+        (0..8).fold(crc ^ u32::from(byte), |c, _| {
+            if c & 1 == 1 {
+                0xedb8_8320 ^ (c >> 1)
+            } else {
+                c >> 1
+            }
+        })
     })
 }
 
@@ -231,15 +338,23 @@ fn crc32(bytes: &[u8]) -> u32 {
 fn every_truncation_is_an_error_that_says_so() {
     let picture = pattern(64, 64);
     let image = rgb_image(&picture);
-    let mut files: Vec<(String, Vec<u8>)> = [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP]
-        .map(|format| (format!("{format:?}"), encoded(&image, format)))
-        .to_vec();
+    let mut files: Vec<(String, Vec<u8>)> = [
+        ImageFormat::Png,
+        ImageFormat::Bmp,
+        ImageFormat::Tiff,
+        ImageFormat::WebP,
+    ]
+    .map(|format| (format!("{format:?}"), encoded(&image, format)))
+    .to_vec();
     files.push(("Jpeg".to_owned(), colour_jpeg(64, 64)));
     for (name, bytes) in files {
         for part in [0.2, 0.5, 0.8] {
             let cut = &bytes[..(bytes.len() as f64 * part) as usize];
             let message = refused(cut);
-            assert!(message.contains("truncated or corrupt"), "{name} {part}: {message}");
+            assert!(
+                message.contains("truncated or corrupt"),
+                "{name} {part}: {message}"
+            );
         }
     }
 }
@@ -250,7 +365,9 @@ fn stray_bytes_between_markers_do_not_matter() {
     let mut stray = bytes[..bytes.len() - 2].to_vec();
     stray.extend([0x12, 0x34, 0xff, 0xd9]);
     assert_eq!(decoded(&stray), decoded(&bytes));
-    assert!(is_harmless("Corrupt JPEG data: 2 extraneous bytes before marker 0xd9"));
+    assert!(is_harmless(
+        "Corrupt JPEG data: 2 extraneous bytes before marker 0xd9"
+    ));
     assert!(!is_harmless("Premature end of JPEG file"));
 }
 

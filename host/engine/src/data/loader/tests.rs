@@ -39,7 +39,10 @@ impl Source for Fake {
 
 fn loader(source: Fake, options: LoaderOptions) -> (Loader, Arc<Fake>) {
     let source = Arc::new(source);
-    (Loader::new(source.clone(), Arc::new(Plain::padded().boxed()), options), source)
+    (
+        Loader::new(source.clone(), Arc::new(Plain::padded().boxed()), options),
+        source,
+    )
 }
 
 fn training(threads: usize) -> LoaderOptions {
@@ -70,18 +73,36 @@ fn indices(batches: &[HostBatch]) -> Vec<u64> {
 
 #[test]
 fn batches_are_the_same_whatever_the_number_of_threads() {
-    let (inline, _) = loader(Fake { count: 30, ..Default::default() }, training(0));
+    let (inline, _) = loader(
+        Fake {
+            count: 30,
+            ..Default::default()
+        },
+        training(0),
+    );
     let expected = batches(&inline, 5, 0);
     assert_eq!(expected.len(), 8);
     for threads in [1, 2, 5] {
-        let (threaded, _) = loader(Fake { count: 30, ..Default::default() }, training(threads));
+        let (threaded, _) = loader(
+            Fake {
+                count: 30,
+                ..Default::default()
+            },
+            training(threads),
+        );
         assert_eq!(batches(&threaded, 5, 0), expected, "{threads} threads");
     }
 }
 
 #[test]
 fn an_epoch_has_every_record_once_and_the_next_another_order() {
-    let (loader, _) = loader(Fake { count: 30, ..Default::default() }, training(2));
+    let (loader, _) = loader(
+        Fake {
+            count: 30,
+            ..Default::default()
+        },
+        training(2),
+    );
     let (first, second) = (indices(&batches(&loader, 0, 0)), indices(&batches(&loader, 1, 0)));
     assert_ne!(first, second);
     for mut order in [first, second] {
@@ -92,15 +113,32 @@ fn an_epoch_has_every_record_once_and_the_next_another_order() {
 
 #[test]
 fn skipping_gives_the_rest_of_the_same_epoch() {
-    let (loader, _) = loader(Fake { count: 30, ..Default::default() }, training(2));
+    let (loader, _) = loader(
+        Fake {
+            count: 30,
+            ..Default::default()
+        },
+        training(2),
+    );
     assert_eq!(batches(&loader, 3, 5), batches(&loader, 3, 0)[5..]);
     assert!(batches(&loader, 3, 99).is_empty());
 }
 
 #[test]
 fn without_a_seed_records_come_in_order_and_targets_untouched() {
-    let options = LoaderOptions { batch_size: 4, threads: 2, prefetch: 2, ..Default::default() };
-    let (loader, source) = loader(Fake { count: 6, ..Default::default() }, options);
+    let options = LoaderOptions {
+        batch_size: 4,
+        threads: 2,
+        prefetch: 2,
+        ..Default::default()
+    };
+    let (loader, source) = loader(
+        Fake {
+            count: 6,
+            ..Default::default()
+        },
+        options,
+    );
     let all = batches(&loader, 9, 0);
     assert_eq!(indices(&all), (0..6).collect::<Vec<u64>>());
     assert_eq!(all[1].targets[1], source.record(5).unwrap().fields);
@@ -109,14 +147,26 @@ fn without_a_seed_records_come_in_order_and_targets_untouched() {
 
 #[test]
 fn augmentation_leaves_the_records_targets_alone() {
-    let (loader, source) = loader(Fake { count: 8, ..Default::default() }, training(1));
+    let (loader, source) = loader(
+        Fake {
+            count: 8,
+            ..Default::default()
+        },
+        training(1),
+    );
     let all = batches(&loader, 0, 0);
     let mut changed = 0;
     for batch in &all {
         for (i, index) in batch.indices().into_iter().enumerate() {
             assert_eq!(batch.targets[i], source.record(index as usize).unwrap().fields);
         }
-        let boxes = batch.items.iter().find(|i| i.name == "boxes").unwrap().data.elements::<f64>();
+        let boxes = batch
+            .items
+            .iter()
+            .find(|i| i.name == "boxes")
+            .unwrap()
+            .data
+            .elements::<f64>();
         changed += boxes.chunks(4).filter(|b| *b != [4., 4., 20., 24.]).count();
     }
     assert!(changed >= 6, "{changed} of 8 boxes moved");
@@ -124,25 +174,62 @@ fn augmentation_leaves_the_records_targets_alone() {
 
 #[test]
 fn the_last_batch_is_dropped_on_request() {
-    let options = LoaderOptions { batch_size: 4, drop_last: true, ..Default::default() };
-    let (dropping, _) = loader(Fake { count: 11, ..Default::default() }, options.clone());
+    let options = LoaderOptions {
+        batch_size: 4,
+        drop_last: true,
+        ..Default::default()
+    };
+    let (dropping, _) = loader(
+        Fake {
+            count: 11,
+            ..Default::default()
+        },
+        options.clone(),
+    );
     assert_eq!((dropping.batches(), batches(&dropping, 0, 0).len()), (2, 2));
-    let (keeping, _) = loader(Fake { count: 11, ..Default::default() }, LoaderOptions { drop_last: false, ..options });
+    let (keeping, _) = loader(
+        Fake {
+            count: 11,
+            ..Default::default()
+        },
+        LoaderOptions {
+            drop_last: false,
+            ..options
+        },
+    );
     assert_eq!((keeping.batches(), batches(&keeping, 0, 0)[2].len()), (3, 3));
-    let (empty, _) = loader(Fake::default(), LoaderOptions { threads: 2, ..Default::default() });
+    let (empty, _) = loader(
+        Fake::default(),
+        LoaderOptions {
+            threads: 2,
+            ..Default::default()
+        },
+    );
     assert_eq!((empty.batches(), batches(&empty, 0, 0).len()), (0, 0));
 }
 
 #[test]
 fn a_failing_record_is_named_after_the_good_batches_and_ends_the_epoch() {
     for threads in [0, 3] {
-        let source = Fake { count: 20, fails_at: Some(9), ..Default::default() };
-        let options = LoaderOptions { batch_size: 2, threads, prefetch: 4, ..Default::default() };
+        let source = Fake {
+            count: 20,
+            fails_at: Some(9),
+            ..Default::default()
+        };
+        let options = LoaderOptions {
+            batch_size: 2,
+            threads,
+            prefetch: 4,
+            ..Default::default()
+        };
         let (loader, _) = loader(source, options);
         let all: Vec<_> = loader.epoch(0, 0).collect();
         assert_eq!(all.len(), 5, "{threads} threads");
         assert!(all[..4].iter().all(Result::is_ok));
-        assert_eq!(all[4].as_ref().unwrap_err().to_string(), "record 9: no annotation");
+        assert_eq!(
+            all[4].as_ref().unwrap_err().to_string(),
+            "record 9: no annotation"
+        );
     }
 }
 
@@ -151,29 +238,62 @@ fn a_broken_file_is_named_with_its_record() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "hello").unwrap();
     let path = file.path().to_str().unwrap();
-    let record =
-        Record { name: "image 3".into(), pictures: vec![PictureSource::file(path)].into(), ..Default::default() };
-    let loader = Loader::new(Arc::new(vec![record]), Arc::new(Plain::padded().boxed()), LoaderOptions::default());
+    let record = Record {
+        name: "image 3".into(),
+        pictures: vec![PictureSource::file(path)].into(),
+        ..Default::default()
+    };
+    let loader = Loader::new(
+        Arc::new(vec![record]),
+        Arc::new(Plain::padded().boxed()),
+        LoaderOptions::default(),
+    );
     let message = loader.epoch(0, 0).next().unwrap().unwrap_err().to_string();
-    assert!(message.starts_with(&format!("image 3: {path}: not a picture")), "{message}");
+    assert!(
+        message.starts_with(&format!("image 3: {path}: not a picture")),
+        "{message}"
+    );
 }
 
 #[test]
 fn a_panic_becomes_an_error() {
     for threads in [0, 1, 3] {
-        let source = Fake { count: 20, panics_at: Some(4), ..Default::default() };
-        let options = LoaderOptions { batch_size: 2, threads, prefetch: 4, ..Default::default() };
+        let source = Fake {
+            count: 20,
+            panics_at: Some(4),
+            ..Default::default()
+        };
+        let options = LoaderOptions {
+            batch_size: 2,
+            threads,
+            prefetch: 4,
+            ..Default::default()
+        };
         let (loader, _) = loader(source, options);
         let all: Vec<_> = loader.epoch(0, 0).collect();
         let message = all.last().unwrap().as_ref().unwrap_err().to_string();
-        assert!(all.len() == 3 && message.contains("batch 2") && message.contains("out of cheese"), "{message}");
+        assert!(
+            all.len() == 3 && message.contains("batch 2") && message.contains("out of cheese"),
+            "{message}"
+        );
     }
 }
 
 #[test]
 fn no_more_is_read_ahead_than_prefetch_says() {
-    let options = LoaderOptions { batch_size: 2, threads: 8, prefetch: 3, ..Default::default() };
-    let (loader, source) = loader(Fake { count: 100, ..Default::default() }, options);
+    let options = LoaderOptions {
+        batch_size: 2,
+        threads: 8,
+        prefetch: 3,
+        ..Default::default()
+    };
+    let (loader, source) = loader(
+        Fake {
+            count: 100,
+            ..Default::default()
+        },
+        options,
+    );
     let mut epoch = loader.epoch(0, 0);
     thread::sleep(Duration::from_millis(150));
     assert_eq!(source.reads.load(Ordering::SeqCst), 3 * 2);
@@ -184,15 +304,29 @@ fn no_more_is_read_ahead_than_prefetch_says() {
 
 #[test]
 fn dropping_an_epoch_ends_its_threads() {
-    let options = LoaderOptions { batch_size: 2, threads: 4, prefetch: 4, ..Default::default() };
-    let (loader, source) = loader(Fake { count: 1000, ..Default::default() }, options);
+    let options = LoaderOptions {
+        batch_size: 2,
+        threads: 4,
+        prefetch: 4,
+        ..Default::default()
+    };
+    let (loader, source) = loader(
+        Fake {
+            count: 1000,
+            ..Default::default()
+        },
+        options,
+    );
     let mut epoch = loader.epoch(0, 0);
     epoch.next().unwrap().unwrap();
     drop(epoch);
     drop(loader);
     let start = Instant::now();
     while Arc::strong_count(&source) > 1 {
-        assert!(start.elapsed() < Duration::from_secs(5), "threads still hold the source");
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "threads still hold the source"
+        );
         thread::sleep(Duration::from_millis(5));
     }
     assert!(source.reads.load(Ordering::SeqCst) < 40);

@@ -1,7 +1,8 @@
 //! Which pictures of a batch run together.
 //!
-//! YOLOS has no attention mask: a picture that is padded to its batch's size gives other boxes than alone, by up to several
-//! pixels. So padding is cut off again, and pictures of equal size run together.
+//! A picture that is padded to its batch's size gives other boxes than alone, by several pixels: through attention where a
+//! family has no mask, and through the backbone's border and a mask in whole features where it has one. So padding is cut off
+//! again, and pictures of equal size run together.
 
 use cvhost_plugin_api::data::Meta;
 use cvhost_plugin_api::error::{PluginError, Result};
@@ -18,8 +19,8 @@ pub struct Group {
 /// Splits `pixel_values` `[N, 3, H, W]` by the pictures' sizes in the input, in order of first appearance.
 ///
 /// # Errors
-/// Where a meta's size doesn't fit the batch, or is less than a patch.
-pub fn groups(pixel_values: &Tensor, metas: &[Meta], patch_size: i64) -> Result<Vec<Group>> {
+/// Where a meta's size doesn't fit the batch, or is less than `least`.
+pub fn groups(pixel_values: &Tensor, metas: &[Meta], least: i64) -> Result<Vec<Group>> {
     let (height, width) = match pixel_values.size().as_slice() {
         &[n, 3, height, width] if n == metas.len() as i64 && n > 0 => (height, width),
         other => {
@@ -39,9 +40,9 @@ pub fn groups(pixel_values: &Tensor, metas: &[Meta], patch_size: i64) -> Result<
                 size.1, size.0
             )));
         }
-        if size.0 < patch_size || size.1 < patch_size {
+        if size.0 < least || size.1 < least {
             return Err(PluginError::data(format!(
-                "an input of {}x{} pixels is less than one patch of {patch_size}x{patch_size}",
+                "an input of {}x{} pixels is less than the {least}x{least} that the model needs",
                 size.1, size.0
             ))
             .with_help("give a larger `data.image_size`"));
@@ -68,7 +69,7 @@ pub fn groups(pixel_values: &Tensor, metas: &[Meta], patch_size: i64) -> Result<
 }
 
 /// Puts what each group gave, `[samples, …]`, back into the batch's order, `[N, …]`.
-pub fn in_batch_order(groups: &[Group], parts: &[Tensor]) -> Tensor {
+fn in_batch_order(groups: &[Group], parts: &[Tensor]) -> Tensor {
     let samples: Vec<i64> = groups.iter().flat_map(|g| g.samples.iter().copied()).collect();
     let joined = Tensor::cat(parts, 0);
     if samples.is_sorted() {
@@ -81,4 +82,16 @@ pub fn in_batch_order(groups: &[Group], parts: &[Tensor]) -> Tensor {
 
 fn index(values: &[i64], like: &Tensor) -> Tensor {
     Tensor::from_slice(values).to_device(like.device())
+}
+
+/// From states of each group's layers to states of each layer, all pictures in the batch's order.
+pub fn by_layer(groups: &[Group], states: Vec<Vec<Tensor>>) -> Vec<Tensor> {
+    let layers = states.first().map_or(0, Vec::len);
+    let mut states: Vec<_> = states.into_iter().map(Vec::into_iter).collect();
+    (0..layers)
+        .map(|_| {
+            let parts: Vec<Tensor> = states.iter_mut().filter_map(Iterator::next).collect();
+            in_batch_order(groups, &parts)
+        })
+        .collect()
 }

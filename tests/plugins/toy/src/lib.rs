@@ -1,0 +1,13 @@
+//! The smallest complete third-party plugin: a task on synthetic pictures, a model for it, and a logger.
+
+mod adapter;
+mod logger;
+mod task;
+
+cvhost_plugin_api::export_plugin! {
+    torch: true,
+    schema: "../config.schema.json",
+    tasks: { "halves" => task::Halves },
+    adapters: { "columns" => adapter::Columns, serves [("halves/1", "toy-columns")] },
+    loggers: { "counter" => logger::Counter::default() },
+}

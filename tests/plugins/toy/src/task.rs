@@ -1,0 +1,133 @@
+//! Task `halves`: is the left or the right half of the picture bright? Data, metric and pictures.
+
+use cvhost_plugin_api::data::{
+    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record, RecordMeta, Report, Role,
+};
+use cvhost_plugin_api::error::{PluginError, Result};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::serde_json::{Value, json};
+
+pub struct Halves;
+
+/// Form `halves/1`: `side` (column of one i64: 0 left, 1 right), of predictions also `score` (column of one f32).
+impl Task for Halves {
+    fn form(&self) -> &str {
+        "halves/1"
+    }
+
+    fn metrics(&self) -> Vec<MetricInfo> {
+        vec![MetricInfo::new("accuracy", true, "the part of the pictures whose half was right")]
+    }
+
+    fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
+        let data = &args.config["data"];
+        let count = data["pictures"].as_u64().unwrap_or(32) as usize;
+        let panics = data["panic_in"] == "record";
+        Ok(Box::new(Pictures { count, seed: args.split.len() as u64, panics }))
+    }
+
+    fn evaluator(&self, _: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
+        Ok(Box::new(Accuracy::default()))
+    }
+
+    fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> Result<Value> {
+        let side = first(prediction, "side")?;
+        let score = first(prediction, "score")?;
+        Ok(json!({"predictions": [{"label": spec.name(side as i64), "label_id": side as i64, "score": score}]}))
+    }
+
+    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Picture, _: &Value) -> Result<()> {
+        let side = first(prediction, "side")? as u32;
+        for y in 0..canvas.height {
+            canvas.set_pixel(side * (canvas.width - 1), y, [255, 0, 0]);
+        }
+        Ok(())
+    }
+}
+
+fn first(fields: &Fields, name: &str) -> Result<f64> {
+    let values = fields.require(name)?.to_f64()?;
+    values.first().copied().ok_or_else(|| PluginError::failed(format!("`{name}` is empty")))
+}
+
+struct Pictures {
+    count: usize,
+    seed: u64,
+    panics: bool,
+}
+
+impl DataSet for Pictures {
+    fn spec(&self) -> LabelSpec {
+        LabelSpec {
+            form: "halves/1".into(),
+            names: vec!["left".into(), "right".into()].into(),
+            ids: vec![0, 1].into(),
+            ..LabelSpec::default()
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    fn meta(&self, _: usize) -> Result<RecordMeta> {
+        Ok(RecordMeta { width: 16, height: 12, ..RecordMeta::default() })
+    }
+
+    fn record(&self, index: usize) -> Result<Record> {
+        assert!(!self.panics, "the toy was told to panic");
+        let noise = (index as u64 + 1).wrapping_mul(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 32;
+        let side = (noise & 1) as u32;
+        let mut picture = Picture::filled(16, 12, [40, 40, 60]);
+        for y in 0..12 {
+            for x in side * 8..side * 8 + 8 {
+                picture.set_pixel(x, y, [150 + (noise % 64) as u8, 180, 120]);
+            }
+        }
+        Ok(Record {
+            name: format!("picture {index}").into(),
+            pictures: vec![PictureSource::decoded(picture)].into(),
+            fields: Fields::new().with("side", Role::COLUMN, Array::vector(&[i64::from(side)])),
+            ..Record::default()
+        })
+    }
+}
+
+#[derive(Default)]
+struct Accuracy {
+    right: u64,
+    all: u64,
+}
+
+impl Evaluator for Accuracy {
+    fn update(&mut self, _: &[u64], predictions: &[Fields], targets: &[Fields]) -> Result<()> {
+        for (prediction, target) in predictions.iter().zip(targets) {
+            self.all += 1;
+            self.right += u64::from(first(prediction, "side")? == first(target, "side")?);
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Vec<u8>> {
+        Ok([self.right.to_le_bytes(), self.all.to_le_bytes()].concat())
+    }
+
+    fn merge(&mut self, state: &[u8]) -> Result<()> {
+        let number = |range| state.get(range).and_then(|b: &[u8]| b.try_into().ok()).map(u64::from_le_bytes);
+        let (Some(right), Some(all)) = (number(0..8), number(8..16)) else {
+            return Err(PluginError::failed("a state of 16 bytes was expected"));
+        };
+        (self.right, self.all) = (self.right + right, self.all + all);
+        Ok(())
+    }
+
+    fn compute(&mut self) -> Result<Report> {
+        let mut report = Report::default();
+        report.push("accuracy", self.right as f64 / self.all as f64);
+        Ok(report)
+    }
+}

@@ -1,0 +1,113 @@
+//! The built programs and plugins.
+
+use crate::root;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The folder with the programs and the plugins of the workspace. `cargo test` alone builds no cdylib, so the first call
+/// builds what is missing.
+pub fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--workspace", "--quiet"])
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success(), "cargo build --workspace failed");
+        target().join("debug")
+    })
+}
+
+/// Cargo's target folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A plugin of the workspace, such as `task_detection`.
+pub fn plugin(name: &str) -> PathBuf {
+    built().join(format!("libcvhost_{name}.so"))
+}
+
+/// A folder with copies of some plugins, and no others.
+pub fn plugins_in(folder: &Path, names: &[&str]) -> PathBuf {
+    let plugins = folder.join("plugins");
+    std::fs::create_dir_all(&plugins).unwrap();
+    for name in names {
+        let file = plugin(name);
+        std::fs::copy(&file, plugins.join(file.file_name().unwrap())).unwrap();
+    }
+    plugins
+}
+
+/// `cvhost` as a user has it: it finds libtorch by itself. `programs` is the folder that it stands in.
+pub fn cvhost_in(programs: &Path) -> Command {
+    let mut command = Command::new(programs.join("cvhost"));
+    command
+        .env_remove("LD_LIBRARY_PATH")
+        .env_remove("CVHOST_PLUGIN_PATH")
+        .env("LIBTORCH", root().join(".libtorch"))
+        .env("XDG_DATA_HOME", programs.join("no-user-data"))
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+/// `cvhost` from the build's folder, which holds the plugins too.
+pub fn cvhost() -> Command {
+    cvhost_in(built())
+}
+
+/// A folder with the two programs and no plugin beside them.
+pub fn bare_programs(folder: &Path) -> PathBuf {
+    let bin = folder.join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    for name in ["cvhost", "cvhost-engine"] {
+        // A hard link where that works: the engine is large.
+        let (from, to) = (built().join(name), bin.join(name));
+        std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(|_| ())).unwrap();
+    }
+    bin
+}
+
+/// What a finished command printed.
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn of(command: &mut Command) -> Run {
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        Run {
+            code: status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        }
+    }
+
+    /// Fails the test, with all output, unless the command succeeded.
+    pub fn success(self) -> Run {
+        assert_eq!(self.code, 0, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Every line of stdout as JSON: with `--json` there is nothing else, and each has schema and event.
+    pub fn events(&self) -> Vec<Value> {
+        let lines = self.stdout.lines().map(|line| {
+            let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"));
+            assert_eq!(value["schema"], 1, "{line}");
+            assert!(value["event"].is_string(), "{line}");
+            value
+        });
+        lines.collect()
+    }
+
+    pub fn last_event(&self) -> Value {
+        self.events().pop().unwrap_or_else(|| panic!("no event; stderr:\n{}", self.stderr))
+    }
+}
