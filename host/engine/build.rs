@@ -19,7 +19,10 @@ fn main() {
         .include(libtorch.join("include/torch/csrc/api/include"))
         .file("shim/shim.cpp")
         .compile("cvhost_shim");
-    println!("cargo:rustc-link-search=native={}", libtorch.join("lib").display());
+    println!(
+        "cargo:rustc-link-search=native={}",
+        libtorch.join("lib").display()
+    );
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
 }

@@ -5,7 +5,12 @@
 //! their end; configuration crosses as JSON text.
 
 // sabi_trait's generated code trips over these.
-#![allow(missing_docs, non_local_definitions, clippy::len_without_is_empty, clippy::undocumented_unsafe_blocks)]
+#![allow(
+    missing_docs,
+    non_local_definitions,
+    clippy::len_without_is_empty,
+    clippy::undocumented_unsafe_blocks
+)]
 
 use crate::data::{
     ArrayMut, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, Mode, NamedTensor, Output,
@@ -69,7 +74,13 @@ pub trait Task: Send + Sync {
     fn evaluator(&self, spec: &LabelSpec, config: RStr<'_>) -> AbiResult<EvaluatorBox>;
     fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> AbiResult<Json>;
     #[sabi(last_prefix_field)]
-    fn draw(&self, prediction: &Fields, spec: &LabelSpec, canvas: &mut Picture, options: RStr<'_>) -> AbiResult<()>;
+    fn draw(
+        &self,
+        prediction: &Fields,
+        spec: &LabelSpec,
+        canvas: &mut Picture,
+        options: RStr<'_>,
+    ) -> AbiResult<()>;
     // Later methods of Task go here, each with a default body.
 }
 pub type TaskBox = Task_TO<'static, RBox<()>>;
@@ -87,8 +98,12 @@ pub type DataSetBox = DataSet_TO<'static, RBox<()>>;
 
 #[sabi_trait]
 pub trait Evaluator: Send {
-    fn update(&mut self, ids: RSlice<'_, u64>, predictions: RSlice<'_, Fields>, targets: RSlice<'_, Fields>)
-    -> AbiResult<()>;
+    fn update(
+        &mut self,
+        ids: RSlice<'_, u64>,
+        predictions: RSlice<'_, Fields>,
+        targets: RSlice<'_, Fields>,
+    ) -> AbiResult<()>;
     fn state(&self) -> AbiResult<RVec<u8>>;
     fn merge(&mut self, state: RSlice<'_, u8>) -> AbiResult<()>;
     #[sabi(last_prefix_field)]
@@ -120,8 +135,12 @@ pub trait Model: Send {
     fn initialise(&mut self, names: RSlice<'_, RString>) -> AbiResult<()>;
     fn normalisers(&self, batch: &Batch) -> AbiResult<RVec<f64>>;
     fn forward(&mut self, batch: &Batch, context: StepContextRef) -> AbiResult<Output>;
-    fn finish(&mut self, outputs: RSlice<'_, NamedTensor>, metas: RSlice<'_, Meta>, options: RStr<'_>)
-    -> AbiResult<RVec<Fields>>;
+    fn finish(
+        &mut self,
+        outputs: RSlice<'_, NamedTensor>,
+        metas: RSlice<'_, Meta>,
+        options: RStr<'_>,
+    ) -> AbiResult<RVec<Fields>>;
     fn on_event(&mut self, event: RStr<'_>) -> AbiResult<()>;
     #[sabi(last_prefix_field)]
     fn config_json(&self) -> AbiResult<Json>;

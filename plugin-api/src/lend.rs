@@ -32,7 +32,11 @@ impl OpenArgs {
     /// Calls `f` with the arguments as they cross.
     pub fn lend<R>(&self, f: impl FnOnce(abi::OpenArgsRef) -> R) -> R {
         let config = self.config.to_string();
-        let classes: RVec<RString> = self.checkpoint_classes.iter().map(|c| c.as_str().into()).collect();
+        let classes: RVec<RString> = self
+            .checkpoint_classes
+            .iter()
+            .map(|c| c.as_str().into())
+            .collect();
         let fields = WithMetadata::new(abi::OpenArgs {
             split: lend_str(&self.split),
             pictures: lend_str(&self.pictures),
@@ -49,7 +53,11 @@ impl OpenArgs {
             pictures: args.pictures().to_string(),
             annotations: args.annotations().to_string(),
             config: serde_json::from_str(args.config().as_str())?,
-            checkpoint_classes: args.checkpoint_classes().iter().map(ToString::to_string).collect(),
+            checkpoint_classes: args
+                .checkpoint_classes()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         })
     }
 }

@@ -40,7 +40,9 @@ pub fn load(file: &Path) -> Result<PluginRef, LoadError> {
     open_for_good(file)?;
     // The library is open already, so this finds it by its file and adds nothing but the symbol's look-up.
     let header = lib_header_from_path(file).map_err(|e| LoadError::Header(e.to_string()))?;
-    let layout = header.layout().ok_or_else(|| LoadError::Header("the layout is missing".into()))?;
+    let layout = header
+        .layout()
+        .ok_or_else(|| LoadError::Header("the layout is missing".into()))?;
     check_layout_compatibility(layout, <PluginRef as StableAbi>::LAYOUT)
         .map_err(|e| LoadError::Layout(first_differences(&e.to_string())))?;
     // SAFETY: the layouts have just been compared, with the plugin's as the interface and the host's as the implementation.
@@ -51,13 +53,19 @@ pub fn load(file: &Path) -> Result<PluginRef, LoadError> {
 fn open_for_good(file: &Path) -> Result<(), LoadError> {
     use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
     // SAFETY: initialisers of the library run here; that its note has passed is all that can be known before.
-    let library =
-        unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }.map_err(|e| LoadError::Open(e.to_string()))?;
+    let library = unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }
+        .map_err(|e| LoadError::Open(e.to_string()))?;
     std::mem::forget(library);
     Ok(())
 }
 
 /// abi_stable reports every path to a difference; the first says enough for a message.
 fn first_differences(report: &str) -> String {
-    report.lines().map(str::trim).filter(|l| !l.is_empty()).take(12).collect::<Vec<_>>().join("\n  ")
+    report
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .take(12)
+        .collect::<Vec<_>>()
+        .join("\n  ")
 }

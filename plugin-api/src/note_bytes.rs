@@ -45,7 +45,11 @@ impl<const N: usize> NoteBytes<N> {
 
 /// Writes the pieces into `N` bytes; what doesn't fit is counted only.
 const fn write<const N: usize>(pieces: &[Piece]) -> ([u8; N], usize) {
-    let mut out = Out { bytes: [0; N], length: 0, last: 0 };
+    let mut out = Out {
+        bytes: [0; N],
+        length: 0,
+        last: 0,
+    };
     let mut i = 0;
     while i < pieces.len() {
         out = match pieces[i] {

@@ -19,5 +19,9 @@ pub fn schema_is_current(file: &Path, generated: &Value) {
     }
     let stored = std::fs::read_to_string(file).unwrap_or_default();
     let same = serde_json::from_str::<Value>(&stored).is_ok_and(|stored| stored == *generated);
-    assert!(same, "{} is out of date; run the test with CVHOST_UPDATE_SCHEMAS=1. It should be:\n{text}", file.display());
+    assert!(
+        same,
+        "{} is out of date; run the test with CVHOST_UPDATE_SCHEMAS=1. It should be:\n{text}",
+        file.display()
+    );
 }

@@ -1,9 +1,11 @@
 //! What the end-to-end tests share: built programs and plugins, folders of their own, skipping with a reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that can't go on has failed
 
+pub mod coco;
 pub mod golden;
 pub mod programs;
 pub mod python;
+pub mod toy;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

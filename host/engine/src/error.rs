@@ -18,7 +18,11 @@ pub fn from_plugin(error: PluginError) -> Error {
     };
     let details = error.details.into_iter().map(String::from).collect();
     let result = Error::new(kind, what).with_details(details);
-    if error.help.is_empty() { result } else { result.with_help(error.help.into_string()) }
+    if error.help.is_empty() {
+        result
+    } else {
+        result.with_help(error.help.into_string())
+    }
 }
 
 /// A call's result with the host's error.
@@ -34,6 +38,10 @@ pub fn checked_with<T>(config: &Loaded, result: AbiResult<T>) -> Result<T> {
         }
         let mut placed = config.error_at(&error.key, error.message.as_str());
         placed.details = error.details.iter().map(ToString::to_string).collect();
-        if error.help.is_empty() { placed } else { placed.with_help(error.help.as_str()) }
+        if error.help.is_empty() {
+            placed
+        } else {
+            placed.with_help(error.help.as_str())
+        }
     })
 }

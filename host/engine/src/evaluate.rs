@@ -10,7 +10,10 @@ use cvhost_plugin_api::abi::EvaluatorBox;
 use cvhost_plugin_api::abi_stable::std_types::RSlice;
 use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, Report, StepContext};
 use serde_json::Value;
-use tch::no_grad;
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// Called with a record's index, meta and predictions.
+pub type EachPicture<'a> = dyn FnMut(u64, &Meta, &Fields) -> Result<()> + 'a;
 
 /// How an evaluation is made.
 pub struct EvaluateOptions<'a> {
@@ -22,7 +25,7 @@ pub struct EvaluateOptions<'a> {
     /// For `finish`: never a score threshold, which ruins metrics.
     pub finish: Value,
     /// Called with each picture's index, meta and predictions: for pictures and files.
-    pub each: Option<&'a mut dyn FnMut(u64, &Meta, &Fields) -> Result<()>>,
+    pub each: Option<&'a mut EachPicture<'a>>,
 }
 
 /// What an evaluation found.
@@ -62,7 +65,12 @@ pub fn evaluate(
         pass.step(|| format!("loss {:.3}", means.loss()));
     }
     let report = checked(evaluator.compute())?;
-    Ok(Evaluation { report, loss: means.loss(), parts: means.parts(), pictures: means.pictures })
+    Ok(Evaluation {
+        report,
+        loss: means.loss(),
+        parts: means.parts(),
+        pictures: means.pictures,
+    })
 }
 
 fn forward(network: &mut Network, batch: &Batch, options: &EvaluateOptions<'_>) -> Result<Forward> {
@@ -93,13 +101,27 @@ pub struct Means {
 }
 
 impl Means {
-    /// Adds a batch's loss; this waits for the device.
+    /// Adds a batch's loss and parts, in one copy from the device.
     pub fn add(&mut self, forward: &Forward, pictures: usize) {
         let weight = pictures as f64;
         self.pictures += pictures;
-        self.loss += weight * forward.loss.as_ref().map_or(0.0, |l| l.double_value(&[]));
-        for (name, value) in &forward.parts {
-            let value = weight * value.double_value(&[]);
+        let scalars = forward
+            .loss
+            .iter()
+            .chain(forward.parts.iter().map(|(_, value)| value));
+        let scalars: Vec<Tensor> = scalars
+            .map(|t| t.detach().to_kind(Kind::Double).reshape([1]))
+            .collect();
+        if scalars.is_empty() {
+            return;
+        }
+        let values = Tensor::cat(&scalars, 0).to_device(Device::Cpu);
+        let skipped = i64::from(forward.loss.is_some());
+        if skipped == 1 {
+            self.loss += weight * values.double_value(&[0]);
+        }
+        for (i, (name, _)) in forward.parts.iter().enumerate() {
+            let value = weight * values.double_value(&[i as i64 + skipped]);
             match self.parts.iter_mut().find(|(n, _)| n == name) {
                 Some((_, sum)) => *sum += value,
                 None => self.parts.push((name.clone(), value)),
@@ -113,7 +135,10 @@ impl Means {
     }
 
     pub fn parts(&self) -> Vec<(String, f64)> {
-        self.parts.iter().map(|(name, sum)| (name.clone(), sum / self.pictures as f64)).collect()
+        self.parts
+            .iter()
+            .map(|(name, sum)| (name.clone(), sum / self.pictures as f64))
+            .collect()
     }
 }
 
@@ -138,8 +163,10 @@ impl Evaluation {
         for artifact in &self.report.artifacts {
             let name = artifact.file_name.as_str();
             if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-                return Err(Error::failed(format!("the task plugin asked to write a file named {name:?}"))
-                    .with_expected("a plain file name"));
+                return Err(
+                    Error::failed(format!("the task plugin asked to write a file named {name:?}"))
+                        .with_expected("a plain file name"),
+                );
             }
             let path = folder.join(name);
             std::fs::create_dir_all(folder).map_err(|e| Error::io(kind, "create the folder", folder, &e))?;

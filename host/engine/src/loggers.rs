@@ -1,12 +1,12 @@
 //! Logger plugins, each on a thread of its own. One that fails is switched off and named at the end; training goes on.
 
 use crate::error::checked;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use cvhost::error::Result;
 use cvhost_plugin_api::abi::LoggerBox;
-use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::abi_stable::std_types::ROption::RNone;
+use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{LogItem, LogKind, RunInfo, Status};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -42,13 +42,22 @@ impl Loggers {
     pub fn start(&mut self, name: &str, mut logger: LoggerBox, run: &RunInfo, resume: &Value) {
         let (orders, inbox) = bounded(QUEUE);
         let (run, resume) = (run.clone(), resume.to_string());
-        let spawned = std::thread::Builder::new().name(format!("logger {name}")).spawn(move || {
-            run.lend(|run| checked(logger.start(run, RStr::from_str(&resume))))?;
-            serve(&mut logger, &inbox)
-        });
+        let spawned = std::thread::Builder::new()
+            .name(format!("logger {name}"))
+            .spawn(move || {
+                run.lend(|run| checked(logger.start(run, RStr::from_str(&resume))))?;
+                serve(&mut logger, &inbox)
+            });
         match spawned {
-            Ok(thread) => self.running.push(Running { name: name.to_owned(), orders, thread, dropped: 0 }),
-            Err(e) => self.failures.push(format!("logger `{name}` could not start: {e}")),
+            Ok(thread) => self.running.push(Running {
+                name: name.to_owned(),
+                orders,
+                thread,
+                dropped: 0,
+            }),
+            Err(e) => self
+                .failures
+                .push(format!("logger `{name}` could not start: {e}")),
         }
     }
 
@@ -97,16 +106,25 @@ impl Loggers {
             }
             let name = &logger.name;
             if !logger.thread.is_finished() {
-                self.failures.push(format!("logger `{name}` did not finish in time and was left behind"));
+                self.failures.push(format!(
+                    "logger `{name}` did not finish in time and was left behind"
+                ));
                 continue;
             }
             match logger.thread.join() {
                 Ok(Ok(())) if logger.dropped > 0 => {
-                    self.failures.push(format!("logger `{name}` was too slow: {} items were lost", logger.dropped));
+                    self.failures.push(format!(
+                        "logger `{name}` was too slow: {} items were lost",
+                        logger.dropped
+                    ));
                 }
                 Ok(Ok(())) => {}
-                Ok(Err(e)) => self.failures.push(format!("logger `{name}` was switched off: {e}")),
-                Err(_) => self.failures.push(format!("logger `{name}` was switched off: its thread panicked")),
+                Ok(Err(e)) => self
+                    .failures
+                    .push(format!("logger `{name}` was switched off: {e}")),
+                Err(_) => self
+                    .failures
+                    .push(format!("logger `{name}` was switched off: its thread panicked")),
             }
         }
         self.failures
@@ -140,7 +158,9 @@ fn serve(logger: &mut LoggerBox, inbox: &Receiver<Order>) -> Result<()> {
 }
 
 fn item(kind: LogKind, step: u64, name: &str, value: Value) -> LogItem {
-    let time_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+    let time_ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64);
     LogItem {
         kind,
         step,

@@ -29,6 +29,9 @@ fn dispatch(command: &Command, cli: &Cli) -> Result<()> {
         Command::Eval(args) => verbs::eval::eval(args, &cli.global),
         Command::Predict(args) => verbs::predict::predict(args, &cli.global),
         Command::Plugin(PluginCommand::List { load: true }) => verbs::plugin_list::list(&cli.global),
-        _ => Err(Error::usage("this verb is the launcher's").with_help("run `cvhost` instead of `cvhost-engine`")),
+        _ => {
+            Err(Error::usage("this verb is the launcher's")
+                .with_help("run `cvhost` instead of `cvhost-engine`"))
+        }
     }
 }

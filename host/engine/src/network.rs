@@ -28,7 +28,11 @@ impl Network {
     /// Takes a new model; its parameters are not filled yet.
     pub fn new(model: ModelBox) -> Result<Self> {
         let parameters = checked(model.parameters())?.into_vec();
-        Ok(Network { model, parameters, device: Device::Cpu })
+        Ok(Network {
+            model,
+            parameters,
+            device: Device::Cpu,
+        })
     }
 
     pub fn parameters(&self) -> &[Parameter] {
@@ -76,23 +80,41 @@ impl Network {
         let output = context.lend(|c| checked(self.model.forward(batch, c)))?;
         let loss = output.loss.into_option().map(|handle| handle.tensor());
         if let Some(loss) = loss.as_ref().filter(|l| l.numel() != 1) {
-            return Err(Error::failed(format!("the model returned a loss of shape {:?}", loss.size()))
-                .with_expected("a scalar")
-                .with_help("this is a fault of the adapter plugin; tell its authors"));
+            return Err(
+                Error::failed(format!("the model returned a loss of shape {:?}", loss.size()))
+                    .with_expected("a scalar")
+                    .with_help("this is a fault of the adapter plugin; tell its authors"),
+            );
         }
         if loss.is_none() && context.mode != Mode::PREDICT {
             return Err(Error::failed("the model returned no loss")
                 .with_help("this is a fault of the adapter plugin; tell its authors"));
         }
-        let parts = output.parts.iter().map(|p| (p.name.to_string(), p.tensor.tensor())).collect();
-        Ok(Forward { loss, parts, outputs: output.outputs.into_vec() })
+        let parts = output
+            .parts
+            .iter()
+            .map(|p| (p.name.to_string(), p.tensor.tensor()))
+            .collect();
+        Ok(Forward {
+            loss,
+            parts,
+            outputs: output.outputs.into_vec(),
+        })
     }
 
     /// Raw outputs to predictions in original pixels, one a sample.
-    pub fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &Value) -> Result<Vec<Fields>> {
+    pub fn finish(
+        &mut self,
+        outputs: &[NamedTensor],
+        metas: &[Meta],
+        options: &Value,
+    ) -> Result<Vec<Fields>> {
         let options = options.to_string();
-        let result =
-            self.model.finish(RSlice::from_slice(outputs), RSlice::from_slice(metas), RStr::from_str(&options));
+        let result = self.model.finish(
+            RSlice::from_slice(outputs),
+            RSlice::from_slice(metas),
+            RStr::from_str(&options),
+        );
         let predictions = checked(result)?.into_vec();
         if predictions.len() != metas.len() {
             return Err(Error::failed(format!(
@@ -120,4 +142,3 @@ pub fn device_name(device: Device) -> String {
         _ => "cpu".to_owned(),
     }
 }
-

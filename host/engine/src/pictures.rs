@@ -16,9 +16,16 @@ pub struct FileNames(HashSet<String>);
 
 impl FileNames {
     pub fn unused(&mut self, path: &Path) -> String {
-        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        let candidates = std::iter::once(format!("{stem}.jpg")).chain((2..).map(|n| format!("{stem}-{n}.jpg")));
-        candidates.filter(|name| self.0.insert(name.clone())).take(1).collect()
+        let stem = path
+            .file_stem()
+            .map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let candidates =
+            std::iter::once(format!("{stem}.jpg")).chain((2..).map(|n| format!("{stem}-{n}.jpg")));
+        candidates
+            .filter(|name| self.0.insert(name.clone()))
+            .take(1)
+            .collect()
     }
 }
 
@@ -35,21 +42,31 @@ pub fn draw(
     path: &Path,
 ) -> Result<()> {
     let mut canvas = decode(source)?;
-    checked(task.draw(prediction, spec, &mut canvas, RStr::from_str(&options.to_string())))?;
+    checked(task.draw(
+        prediction,
+        spec,
+        &mut canvas,
+        RStr::from_str(&options.to_string()),
+    ))?;
     write(canvas, path)
 }
 
 fn write(picture: Picture, path: &Path) -> Result<()> {
     let (width, height) = (picture.width, picture.height);
     let buffer = image::RgbImage::from_raw(width, height, picture.pixels.into_vec()).ok_or_else(|| {
-        Error::failed(format!("a drawn picture of {width}x{height} has the wrong number of bytes"))
-            .with_help("this is a fault of the task plugin; tell its authors")
+        Error::failed(format!(
+            "a drawn picture of {width}x{height} has the wrong number of bytes"
+        ))
+        .with_help("this is a fault of the task plugin; tell its authors")
     })?;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io(Kind::Failed, "create the folder", folder, &e))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|e| Error::io(Kind::Failed, "create the folder", folder, &e))?;
     }
     let mut bytes = Vec::new();
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY);
-    buffer.write_with_encoder(encoder).map_err(|e| Error::failed(format!("cannot encode {}: {e}", path.display())))?;
+    buffer
+        .write_with_encoder(encoder)
+        .map_err(|e| Error::failed(format!("cannot encode {}: {e}", path.display())))?;
     std::fs::write(path, bytes).map_err(|e| Error::io(Kind::Failed, "write", path, &e))
 }

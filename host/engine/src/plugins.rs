@@ -27,7 +27,10 @@ pub struct Provided {
 
 impl Registry {
     pub fn new(catalogue: Catalogue) -> Self {
-        Registry { catalogue, loaded: HashMap::new() }
+        Registry {
+            catalogue,
+            loaded: HashMap::new(),
+        }
     }
 
     pub fn catalogue(&self) -> &Catalogue {
@@ -43,11 +46,19 @@ impl Registry {
     }
 
     /// The adapter for a form and a checkpoint's `model_type`; `choice` is `model.adapter`.
-    pub fn adapter(&mut self, form: &str, model_type: &str, choice: Option<&str>) -> Result<(AdapterBox, Provided)> {
+    pub fn adapter(
+        &mut self,
+        form: &str,
+        model_type: &str,
+        choice: Option<&str>,
+    ) -> Result<(AdapterBox, Provided)> {
         let (found, component) = self.catalogue.adapter(form, model_type, choice)?;
         let provided = provided(found, &component.name);
         let plugin = self.load(&provided.file)?;
-        Ok((checked(plugin.adapter()(RStr::from_str(&provided.name)))?, provided))
+        Ok((
+            checked(plugin.adapter()(RStr::from_str(&provided.name)))?,
+            provided,
+        ))
     }
 
     /// The logger of that name.
@@ -77,6 +88,15 @@ impl Registry {
 }
 
 fn provided(found: &Found, component: &str) -> Provided {
-    let (plugin, version) = found.note.as_ref().map(|n| (n.name.clone(), n.version.clone())).unwrap_or_default();
-    Provided { name: component.to_owned(), plugin, version, file: found.file.clone() }
+    let (plugin, version) = found
+        .note
+        .as_ref()
+        .map(|n| (n.name.clone(), n.version.clone()))
+        .unwrap_or_default();
+    Provided {
+        name: component.to_owned(),
+        plugin,
+        version,
+        file: found.file.clone(),
+    }
 }

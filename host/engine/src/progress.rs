@@ -58,7 +58,12 @@ impl Pass {
         }
         bar.set_prefix(label.to_owned());
         let plain = bars().is_hidden();
-        Pass { bar, label: label.to_owned(), every, plain }
+        Pass {
+            bar,
+            label: label.to_owned(),
+            every,
+            plain,
+        }
     }
 
     /// One step further; `message` stands behind the bar.
@@ -68,7 +73,12 @@ impl Pass {
         if !self.plain {
             self.bar.set_message(message());
         } else if self.every > 0 && at.is_multiple_of(self.every) {
-            note(&format!("{} {at}/{} {}", self.label, self.bar.length().unwrap_or(0), message()));
+            note(&format!(
+                "{} {at}/{} {}",
+                self.label,
+                self.bar.length().unwrap_or(0),
+                message()
+            ));
         }
     }
 }

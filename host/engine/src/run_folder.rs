@@ -20,10 +20,18 @@ impl RunFolder {
         std::fs::create_dir_all(results).map_err(|e| cannot_make(results, &e))?;
         let mut attempt = 1;
         loop {
-            let suffix = if attempt == 1 { String::new() } else { format!("-{attempt}") };
+            let suffix = if attempt == 1 {
+                String::new()
+            } else {
+                format!("-{attempt}")
+            };
             let path = results.join(format!("{task}-{stamp}{suffix}"));
             match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(RunFolder { path: absolute(&path) }),
+                Ok(()) => {
+                    return Ok(RunFolder {
+                        path: absolute(&path),
+                    });
+                }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
                 Err(e) => return Err(cannot_make(&path, &e)),
             }
@@ -33,8 +41,11 @@ impl RunFolder {
     /// A run's folder that is there already.
     pub fn existing(path: &Path) -> Result<Self> {
         if !path.join(CONFIG).is_file() {
-            return Err(Error::usage(format!("{} is not the folder of a run: it has no {CONFIG}", path.display()))
-                .with_help("give the folder that an earlier `cvhost run` printed"));
+            return Err(Error::usage(format!(
+                "{} is not the folder of a run: it has no {CONFIG}",
+                path.display()
+            ))
+            .with_help("give the folder that an earlier `cvhost run` printed"));
         }
         Ok(RunFolder { path: absolute(path) })
     }
@@ -44,17 +55,25 @@ impl RunFolder {
         let prefix = format!("{task}-");
         let entries = std::fs::read_dir(results).into_iter().flatten().flatten();
         let newest = entries
-            .filter(|e| e.file_name().to_string_lossy().starts_with(&prefix) && e.path().join(CONFIG).is_file())
+            .filter(|e| {
+                e.file_name().to_string_lossy().starts_with(&prefix) && e.path().join(CONFIG).is_file()
+            })
             .max_by_key(|e| e.metadata().and_then(|m| m.modified()).unwrap_or(UNIX_EPOCH));
         let newest = newest.ok_or_else(|| {
-            Error::usage(format!("--resume: there is no run of {task} in {}", results.display()))
-                .with_help("start without --resume, or name the run's folder: --resume=DIR")
+            Error::usage(format!(
+                "--resume: there is no run of {task} in {}",
+                results.display()
+            ))
+            .with_help("start without --resume, or name the run's folder: --resume=DIR")
         })?;
         Self::existing(&newest.path())
     }
 
     pub fn name(&self) -> String {
-        self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+        self.path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default()
     }
 
     /// Keeps the resolved configuration.
@@ -78,7 +97,12 @@ fn timestamp(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
-    format!("{year:04}{month:02}{day:02}-{:02}{:02}{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+    format!(
+        "{year:04}{month:02}{day:02}-{:02}{:02}{:02}",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 /// Year, month and day of a number of days since 1970 (the proleptic Gregorian calendar, counted in eras of 400 years).
@@ -88,7 +112,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     (year, month, day_of_year - (153 * shifted_month + 2) / 5 + 1)
 }

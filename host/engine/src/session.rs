@@ -29,7 +29,12 @@ pub struct Session {
 
 impl Session {
     /// Finds the plugins, checks the configuration against them, and loads the task.
-    pub fn open(global: &Global, draft: Draft, plugin: Option<&str>, plugin_files: &[PathBuf]) -> Result<Self> {
+    pub fn open(
+        global: &Global,
+        draft: Draft,
+        plugin: Option<&str>,
+        plugin_files: &[PathBuf],
+    ) -> Result<Self> {
         let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, plugin_files), Host::this())?;
         for warning in &catalogue.warnings {
             tracing::warn!("{warning}");
@@ -41,7 +46,11 @@ impl Session {
         }
         let mut registry = Registry::new(catalogue);
         let task_name = about.task.ok_or_else(|| {
-            let tasks: Vec<_> = registry.catalogue().components("task").map(|(_, c)| c.name.clone()).collect();
+            let tasks: Vec<_> = registry
+                .catalogue()
+                .components("task")
+                .map(|(_, c)| c.name.clone())
+                .collect();
             Error::usage("which task? Neither --plugin nor `model.task_type` says")
                 .with_expected(format!("one of: {}", tasks.join(", ")))
         })?;
@@ -51,7 +60,13 @@ impl Session {
         if let Some(threads) = loaded.config.training.resources_per_worker.cpu {
             tch::set_num_threads(threads as i32);
         }
-        Ok(Session { loaded, registry, task, task_name, device })
+        Ok(Session {
+            loaded,
+            registry,
+            task,
+            task_name,
+            device,
+        })
     }
 
     /// Opens a split's data set; all problems of its annotations are told, and errors among them end here.
@@ -71,8 +86,13 @@ impl Session {
         if args.pictures.is_empty() {
             return Err(self
                 .loaded
-                .error_at("data", format!("`data.{name}_data_path` is missing: where are the {name} pictures?"))
-                .with_help(format!("set data.{name}_data_path in the file or on the command line")));
+                .error_at(
+                    "data",
+                    format!("`data.{name}_data_path` is missing: where are the {name} pictures?"),
+                )
+                .with_help(format!(
+                    "set data.{name}_data_path in the file or on the command line"
+                )));
         }
         let opened = args.lend(|args| checked_with(&self.loaded, self.task.open(args)));
         let data_set = opened.map_err(|e| e.within(format!("{name} data")))?;
@@ -90,7 +110,9 @@ impl Session {
         if data_set.len() == 0 {
             return Err(Error::input(format!("the {name} data has no pictures"))
                 .with_expected(format!("at least one in {}", args.pictures))
-                .with_help(format!("check data.{name}_data_path and data.{name}_annotation_file")));
+                .with_help(format!(
+                    "check data.{name}_data_path and data.{name}_annotation_file"
+                )));
         }
         Ok(data_set)
     }
@@ -100,7 +122,10 @@ impl Session {
     pub fn starting_folder(&self) -> Result<ModelFolder> {
         let config = &self.loaded.config;
         let mut folder = self.model_folder(&config.model.model_name, config.model.pretrained)?;
-        merge(&mut folder.config, &Value::Object(config.model.model_kwargs.clone()));
+        merge(
+            &mut folder.config,
+            &Value::Object(config.model.model_kwargs.clone()),
+        );
         if let Some(other) = &config.data.model_name {
             folder.preprocessor = self.model_folder(other, false)?.preprocessor;
         }
@@ -113,22 +138,38 @@ impl Session {
         if let Some(note) = &resolved.note {
             tracing::warn!("{note}");
         }
-        if with_weights { ModelFolder::open(&resolved.path) } else { ModelFolder::open_without_weights(&resolved.path) }
+        if with_weights {
+            ModelFolder::open(&resolved.path)
+        } else {
+            ModelFolder::open_without_weights(&resolved.path)
+        }
     }
 
     /// The adapter for the folder's model family.
     pub fn adapter(&mut self, folder: &ModelFolder) -> Result<AdapterBox> {
-        let model_type = folder.config.get("model_type").and_then(Value::as_str).ok_or_else(|| {
-            Error::input(format!("{} has no `model_type`", folder.path.join("config.json").display()))
+        let model_type = folder
+            .config
+            .get("model_type")
+            .and_then(Value::as_str)
+            .ok_or_else(|| {
+                Error::input(format!(
+                    "{} has no `model_type`",
+                    folder.path.join("config.json").display()
+                ))
                 .with_expected("the config.json of a Hugging Face checkpoint, which names its model family")
-        })?;
+            })?;
         let form = self.task.form().into_string();
         let choice = self.loaded.config.model.adapter.clone();
         let (adapter, provided) = self
             .registry
             .adapter(&form, model_type, choice.as_deref())
             .map_err(|e| e.within(folder.path.display().to_string()))?;
-        tracing::info!("adapter `{}` of {} {}", provided.name, provided.plugin, provided.version);
+        tracing::info!(
+            "adapter `{}` of {} {}",
+            provided.name,
+            provided.plugin,
+            provided.version
+        );
         Ok(adapter)
     }
 
@@ -144,14 +185,23 @@ impl Session {
         let mut network = Network::new(model)?;
         let report = fill(&mut network, folder, from_scratch)?;
         network.to_device(self.device)?;
-        Ok(Model { input: Arc::new(input), network, report })
+        Ok(Model {
+            input: Arc::new(input),
+            network,
+            report,
+        })
     }
 
     /// What `finish` is asked for in an evaluation: everything, up to the configured number.
     pub fn finish_options(&self, threshold: f64) -> Value {
         let mut options = json!({"threshold": threshold});
         for key in ["max_detections", "iou_threshold", "mask_threshold"] {
-            if let Some(value) = self.loaded.document.pointer(&format!("/model/{key}")).filter(|v| !v.is_null()) {
+            if let Some(value) = self
+                .loaded
+                .document
+                .pointer(&format!("/model/{key}"))
+                .filter(|v| !v.is_null())
+            {
                 options[key] = value.clone();
             }
         }
@@ -179,7 +229,7 @@ impl Session {
             threads,
             prefetch: 2 * threads.max(1),
             shuffle_seed: train.then_some(self.loaded.config.training.seed),
-            augment: (train && data.augment).then(|| data.augmentations.clone().into()),
+            augment: (train && data.augment).then_some(data.augmentations),
             train,
             drop_last: false,
         };
@@ -198,8 +248,11 @@ impl Model {
     /// The `preprocessor_config.json` to save.
     pub fn preprocessor(&self) -> Result<Value> {
         let text = checked(self.input.config_json())?;
-        serde_json::from_str(&text)
-            .map_err(|e| Error::failed(format!("the adapter's preprocessor_config.json is not valid JSON: {e}")))
+        serde_json::from_str(&text).map_err(|e| {
+            Error::failed(format!(
+                "the adapter's preprocessor_config.json is not valid JSON: {e}"
+            ))
+        })
     }
 }
 
@@ -222,7 +275,13 @@ pub fn checkpoint_spec(form: &str, folder: &ModelFolder) -> Result<LabelSpec> {
     let generic = |count: usize| (0..count).map(|i| format!("LABEL_{i}")).collect::<Vec<_>>();
     let names = match folder.label_names()? {
         Some(names) => names,
-        None => generic(folder.config.get("num_labels").and_then(Value::as_u64).unwrap_or(2) as usize),
+        None => generic(
+            folder
+                .config
+                .get("num_labels")
+                .and_then(Value::as_u64)
+                .unwrap_or(2) as usize,
+        ),
     };
     Ok(LabelSpec {
         form: form.into(),
@@ -237,10 +296,20 @@ pub fn same_classes(expected: &LabelSpec, found: &LabelSpec, what: &str) -> Resu
     if expected.names == found.names {
         return Ok(());
     }
-    let list = |spec: &LabelSpec| spec.names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Err(Error::input(format!("the classes of the {what} differ: {}", list(found)))
-        .with_expected(list(expected))
-        .with_help("use annotations with the same categories, or set `model.class_names` to their common list"))
+    let list = |spec: &LabelSpec| {
+        spec.names
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    Err(
+        Error::input(format!("the classes of the {what} differ: {}", list(found)))
+            .with_expected(list(expected))
+            .with_help(
+                "use annotations with the same categories, or set `model.class_names` to their common list",
+            ),
+    )
 }
 
 fn choose_device(asked: cli::Device, loaded: &Loaded) -> Result<Device> {
@@ -254,12 +323,16 @@ fn choose_device(asked: cli::Device, loaded: &Loaded) -> Result<Device> {
         cli::Device::Cpu => Device::Cpu,
         cli::Device::Cuda(index) if index < count => Device::Cuda(index),
         cli::Device::Cuda(index) if asked == cli::Device::Auto => {
-            tracing::warn!("the configuration asks for GPU {index}, but libtorch sees {count}; going on with the CPU");
+            tracing::warn!(
+                "the configuration asks for GPU {index}, but libtorch sees {count}; going on with the CPU"
+            );
             Device::Cpu
         }
         cli::Device::Cuda(index) => {
-            return Err(Error::environment(format!("--device cuda:{index}: libtorch sees {count} GPUs"))
-                .with_help("`cvhost doctor` says which libtorch is used; one without CUDA sees no GPU"));
+            return Err(
+                Error::environment(format!("--device cuda:{index}: libtorch sees {count} GPUs"))
+                    .with_help("`cvhost doctor` says which libtorch is used; one without CUDA sees no GPU"),
+            );
         }
         cli::Device::Auto if count > 0 => Device::Cuda(0),
         cli::Device::Auto => Device::Cpu,

@@ -167,5 +167,8 @@ fn call(body: impl FnOnce(*mut c_char, usize) -> c_int) -> Result<()> {
     }
     // SAFETY: the shim ends the message with a NUL inside the buffer, which starts zeroed.
     let text = unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy();
-    Err(Error::failed(format!("libtorch: {}", text.lines().next().unwrap_or_default())))
+    Err(Error::failed(format!(
+        "libtorch: {}",
+        text.lines().next().unwrap_or_default()
+    )))
 }

@@ -21,7 +21,13 @@ pub fn table(table: &Table) -> String {
         .chain(table.rows.iter().map(|r| r.iter().map(|c| c.as_str()).collect()))
         .collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
+    let width = |c: usize| {
+        rows.iter()
+            .filter_map(|r| r.get(c))
+            .map(|t| t.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = format!("\n{}\n", table.name);
     for row in &rows {

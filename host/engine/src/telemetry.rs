@@ -16,15 +16,26 @@ static MAX_LEVEL: AtomicU32 = AtomicU32::new(3);
 /// Sends messages to stderr, above progress bars. `verbose` counts the -v flags.
 pub fn install(verbose: u8, quiet: bool) {
     cvhost::logging::init(verbose, quiet, AboveTheBars);
-    let level = tracing::level_filters::LevelFilter::current().into_level().unwrap_or(Level::ERROR);
-    let number = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG].iter().position(|l| *l == level);
+    let level = tracing::level_filters::LevelFilter::current()
+        .into_level()
+        .unwrap_or(Level::ERROR);
+    let number = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG]
+        .iter()
+        .position(|l| *l == level);
     MAX_LEVEL.store(number.map_or(5, |n| n as u32 + 1), Ordering::Relaxed);
 }
 
 /// What plugins get of the host.
 pub fn host() -> HostRef {
     static HOST: OnceLock<HostRef> = OnceLock::new();
-    *HOST.get_or_init(|| Host { log, max_level, cancelled }.leak_into_prefix())
+    *HOST.get_or_init(|| {
+        Host {
+            log,
+            max_level,
+            cancelled,
+        }
+        .leak_into_prefix()
+    })
 }
 
 extern "C" fn log(level: u32, target: RStr<'_>, message: RStr<'_>) {

@@ -25,7 +25,12 @@ pub struct Gallery<'a> {
 }
 
 impl<'a> Gallery<'a> {
-    pub fn new(session: &'a Session, spec: &'a LabelSpec, data_set: &'a DataSetBox, folder: Option<PathBuf>) -> Self {
+    pub fn new(
+        session: &'a Session,
+        spec: &'a LabelSpec,
+        data_set: &'a DataSetBox,
+        folder: Option<PathBuf>,
+    ) -> Self {
         let visual = session.loaded.config.output.visualization;
         Gallery {
             session,
@@ -50,9 +55,20 @@ impl<'a> Gallery<'a> {
             return Ok(());
         };
         let unnamed = format!("record-{index}");
-        let original = if source.path.is_empty() { unnamed.as_str() } else { source.path.as_str() };
+        let original = if source.path.is_empty() {
+            unnamed.as_str()
+        } else {
+            source.path.as_str()
+        };
         let path = folder.join(self.names.unused(std::path::Path::new(original)));
-        match pictures::draw(&self.session.task, prediction, self.spec, source, &self.options, &path) {
+        match pictures::draw(
+            &self.session.task,
+            prediction,
+            self.spec,
+            source,
+            &self.options,
+            &path,
+        ) {
             Ok(()) => self.drawn += 1,
             Err(e) => tracing::warn!("{}: {e}", record.name),
         }
@@ -69,7 +85,10 @@ impl<'a> Gallery<'a> {
 fn draw_options(session: &Session) -> Value {
     let loaded = &session.loaded;
     let visual = loaded.config.output.visualization;
-    let own = loaded.document.pointer("/model/confidence_threshold").and_then(Value::as_f64);
+    let own = loaded
+        .document
+        .pointer("/model/confidence_threshold")
+        .and_then(Value::as_f64);
     let threshold = match (loaded.origin("output.visualization.confidence_threshold"), own) {
         (None | Some(Origin::Default), Some(own)) => own,
         _ => visual.confidence_threshold,

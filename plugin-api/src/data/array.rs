@@ -80,7 +80,11 @@ impl Array {
         if let Some(target) = bytemuck::cast_slice_mut::<u64, u8>(&mut words).get_mut(..bytes.len()) {
             target.copy_from_slice(bytes);
         }
-        Ok(Array { dtype: T::DTYPE, dims: dims.to_vec().into(), words: words.into() })
+        Ok(Array {
+            dtype: T::DTYPE,
+            dims: dims.to_vec().into(),
+            words: words.into(),
+        })
     }
 
     /// A one-dimensional array.
@@ -90,7 +94,11 @@ impl Array {
         if let Some(target) = bytemuck::cast_slice_mut::<u64, u8>(&mut words).get_mut(..bytes.len()) {
             target.copy_from_slice(bytes);
         }
-        Array { dtype: T::DTYPE, dims: vec![values.len() as u64].into(), words: words.into() }
+        Array {
+            dtype: T::DTYPE,
+            dims: vec![values.len() as u64].into(),
+            words: words.into(),
+        }
     }
 
     /// A `[rows.len(), N]` array.
@@ -130,8 +138,9 @@ impl Array {
             )));
         }
         let all: &[T] = bytemuck::cast_slice(self.words.as_slice());
-        all.get(..self.count())
-            .ok_or_else(|| PluginError::failed(format!("an array of shape {:?} has too few values", self.dims())))
+        all.get(..self.count()).ok_or_else(|| {
+            PluginError::failed(format!("an array of shape {:?} has too few values", self.dims()))
+        })
     }
 
     /// The elements as `f64`, whatever numeric type they have.
@@ -142,28 +151,41 @@ impl Array {
             DType::I64 => self.values::<i64>()?.iter().map(|&v| v as f64).collect(),
             DType::F32 => self.values::<f32>()?.iter().map(|&v| f64::from(v)).collect(),
             DType::F64 => self.values::<f64>()?.to_vec(),
-            other => return Err(PluginError::failed(format!("an array of unknown element type {other:?}"))),
+            other => {
+                return Err(PluginError::failed(format!(
+                    "an array of unknown element type {other:?}"
+                )));
+            }
         })
     }
 
     /// The rows of an `[M, N]` array as `f64`. Fails where it has another shape.
     pub fn to_rows<const N: usize>(&self) -> Result<Vec<[f64; N]>> {
         if self.dims.len() != 2 || self.dims.last() != Some(&(N as u64)) {
-            return Err(PluginError::failed(format!("expected an array of shape [M, {N}], got {:?}", self.dims())));
+            return Err(PluginError::failed(format!(
+                "expected an array of shape [M, {N}], got {:?}",
+                self.dims()
+            )));
         }
         let flat = self.to_f64()?;
-        Ok(flat.chunks_exact(N).filter_map(|row| row.try_into().ok()).collect())
+        Ok(flat
+            .chunks_exact(N)
+            .filter_map(|row| row.try_into().ok())
+            .collect())
     }
 
     /// The content of a text array.
     pub fn as_text(&self) -> Result<&str> {
-        std::str::from_utf8(self.values::<u8>()?).map_err(|e| PluginError::failed(format!("text is not UTF-8: {e}")))
+        std::str::from_utf8(self.values::<u8>()?)
+            .map_err(|e| PluginError::failed(format!("text is not UTF-8: {e}")))
     }
 
     /// The rows of another array behind this one's. Fails where the types or the rows' shapes differ.
     pub fn joined(&self, more: &Array) -> Result<Array> {
         if self.dtype != more.dtype || self.dims.get(1..) != more.dims.get(1..) || self.dims.is_empty() {
-            return Err(PluginError::failed(format!("arrays {self:?} and {more:?} can't be put together")));
+            return Err(PluginError::failed(format!(
+                "arrays {self:?} and {more:?} can't be put together"
+            )));
         }
         let bytes = [self.bytes(), more.bytes()].concat();
         let mut joined = Array::vector(&bytes);
@@ -214,7 +236,9 @@ impl<'a> ArrayMut<'a> {
     /// the slot would reach over the buffer's end.
     pub fn new<T: Element>(buffer: &'a mut [T], dims: &[u64], strides: &[u64]) -> Result<Self> {
         let reach = dims.iter().zip(strides).try_fold(1u64, |sum, (&d, &s)| {
-            d.checked_sub(1).and_then(|last| last.checked_mul(s)).and_then(|v| v.checked_add(sum))
+            d.checked_sub(1)
+                .and_then(|last| last.checked_mul(s))
+                .and_then(|v| v.checked_add(sum))
         });
         let fits = dims.contains(&0) || reach.is_some_and(|r| r <= buffer.len() as u64);
         if dims.len() != strides.len() || strides.last() != Some(&1) || !fits {
@@ -243,7 +267,8 @@ impl<'a> ArrayMut<'a> {
     /// The contiguous row at `index`, which names every dimension but the last: of a `[C, H, W]` slot, `row_mut(&[c, y])`
     /// has `W` elements. Fails where the index or the type is wrong.
     pub fn row_mut<T: Element>(&mut self, index: &[u64]) -> Result<&mut [T]> {
-        let inside = index.len() + 1 == self.dims.len() && index.iter().zip(self.dims.iter()).all(|(i, d)| i < d);
+        let inside =
+            index.len() + 1 == self.dims.len() && index.iter().zip(self.dims.iter()).all(|(i, d)| i < d);
         if self.dtype != T::DTYPE || !inside {
             return Err(PluginError::failed(format!(
                 "row {index:?} of {:?} asked of a slot of {:?}{:?}",

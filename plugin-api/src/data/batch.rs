@@ -79,16 +79,29 @@ pub struct CollateRule {
 
 impl CollateRule {
     pub fn stack(name: &str) -> Self {
-        CollateRule { name: name.into(), collate: Collate::STACK, fill: 0.0, multiple: 1, mask: RString::new() }
+        CollateRule {
+            name: name.into(),
+            collate: Collate::STACK,
+            fill: 0.0,
+            multiple: 1,
+            mask: RString::new(),
+        }
     }
 
     pub fn ragged(name: &str) -> Self {
-        CollateRule { collate: Collate::RAGGED, ..Self::stack(name) }
+        CollateRule {
+            collate: Collate::RAGGED,
+            ..Self::stack(name)
+        }
     }
 
     /// Zero padding at the bottom and right, with a mask tensor of the given name (empty for none).
     pub fn pad(name: &str, mask: &str) -> Self {
-        CollateRule { collate: Collate::PAD, mask: mask.into(), ..Self::stack(name) }
+        CollateRule {
+            collate: Collate::PAD,
+            mask: mask.into(),
+            ..Self::stack(name)
+        }
     }
 }
 

@@ -84,7 +84,11 @@ impl Fields {
     /// Adds a field, and gives the list back.
     #[must_use]
     pub fn with(mut self, name: &str, role: Role, array: Array) -> Self {
-        self.items.push(Field { name: name.into(), role, array });
+        self.items.push(Field {
+            name: name.into(),
+            role,
+            array,
+        });
         self
     }
 
@@ -114,7 +118,11 @@ impl Fields {
     pub fn set(&mut self, name: &str, role: Role, array: Array) {
         match self.items.iter_mut().find(|f| f.name == name) {
             Some(field) => (field.role, field.array) = (role, array),
-            None => self.items.push(Field { name: name.into(), role, array }),
+            None => self.items.push(Field {
+                name: name.into(),
+                role,
+                array,
+            }),
         }
     }
 }

@@ -38,6 +38,10 @@ pub struct MetricInfo {
 
 impl MetricInfo {
     pub fn new(name: &str, higher_is_better: bool, description: &str) -> Self {
-        MetricInfo { name: name.into(), higher_is_better, description: description.into() }
+        MetricInfo {
+            name: name.into(),
+            higher_is_better,
+            description: description.into(),
+        }
     }
 }

@@ -12,7 +12,9 @@ mod report;
 mod run;
 
 pub use array::{Array, ArrayMut, DType, Element};
-pub use batch::{Batch, BatchItem, Collate, CollateRule, Mode, NamedTensor, Output, StepContext, TensorHandle};
+pub use batch::{
+    Batch, BatchItem, Collate, CollateRule, Mode, NamedTensor, Output, StepContext, TensorHandle,
+};
 pub use fields::{Field, Fields, Role};
 pub use label::{LabelSpec, MetricInfo};
 pub use parameter::{Parameter, Tags};

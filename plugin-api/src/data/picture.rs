@@ -17,7 +17,11 @@ impl Picture {
     /// A picture of one colour.
     pub fn filled(width: u32, height: u32, rgb: [u8; 3]) -> Self {
         let count = width as usize * height as usize;
-        Picture { width, height, pixels: rgb.repeat(count).into() }
+        Picture {
+            width,
+            height,
+            pixels: rgb.repeat(count).into(),
+        }
     }
 
     /// The pixel at column `x` and row `y`, or `None` outside.
@@ -61,14 +65,23 @@ pub struct PictureSource {
 
 impl PictureSource {
     pub fn file(path: impl Into<String>) -> Self {
-        PictureSource { path: path.into().into(), ..Default::default() }
+        PictureSource {
+            path: path.into().into(),
+            ..Default::default()
+        }
     }
 
     pub fn encoded(bytes: Vec<u8>) -> Self {
-        PictureSource { bytes: bytes.into(), ..Default::default() }
+        PictureSource {
+            bytes: bytes.into(),
+            ..Default::default()
+        }
     }
 
     pub fn decoded(picture: Picture) -> Self {
-        PictureSource { decoded: picture, ..Default::default() }
+        PictureSource {
+            decoded: picture,
+            ..Default::default()
+        }
     }
 }

@@ -80,11 +80,17 @@ pub struct Problem {
 
 impl Problem {
     pub fn warning(message: impl Into<String>) -> Self {
-        Problem { severity: Severity::WARNING, message: message.into().into() }
+        Problem {
+            severity: Severity::WARNING,
+            message: message.into().into(),
+        }
     }
 
     pub fn error(message: impl Into<String>) -> Self {
-        Problem { severity: Severity::ERROR, message: message.into().into() }
+        Problem {
+            severity: Severity::ERROR,
+            message: message.into().into(),
+        }
     }
 }
 

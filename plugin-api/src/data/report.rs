@@ -65,7 +65,10 @@ pub struct Report {
 
 impl Report {
     pub fn push(&mut self, name: impl Into<String>, value: f64) {
-        self.scalars.push(Scalar { name: name.into().into(), value });
+        self.scalars.push(Scalar {
+            name: name.into().into(),
+            value,
+        });
     }
 
     pub fn get(&self, name: &str) -> Option<f64> {

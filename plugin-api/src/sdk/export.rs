@@ -18,7 +18,13 @@ pub trait Components {
 /// The root module of a plugin.
 pub fn root_module<C: Components>() -> abi::PluginRef {
     use abi_stable::prefix_type::PrefixTypeTrait;
-    abi::Plugin { init: init::<C>, task: task::<C>, adapter: adapter::<C>, logger: logger::<C> }.leak_into_prefix()
+    abi::Plugin {
+        init: init::<C>,
+        task: task::<C>,
+        adapter: adapter::<C>,
+        logger: logger::<C>,
+    }
+    .leak_into_prefix()
 }
 
 /// The header of a plugin whose root module `constructor` gives.
@@ -174,6 +180,9 @@ mod tests {
     fn the_header_has_the_name_that_abi_stable_looks_for() {
         let source = include_str!("export.rs");
         let name = abi_stable::library::ROOT_MODULE_LOADER_NAME;
-        assert!(source.contains(&format!("export_name = \"{name}\"")), "abi_stable looks for {name}");
+        assert!(
+            source.contains(&format!("export_name = \"{name}\"")),
+            "abi_stable looks for {name}"
+        );
     }
 }

@@ -19,7 +19,11 @@ pub(crate) struct Guarded<T> {
 impl<T> Guarded<T> {
     /// `who` names plugin and component, such as ``plugin `toy`, task `squares` ``.
     pub(crate) fn new(inner: T, who: impl Into<String>) -> Self {
-        Guarded { inner: ManuallyDrop::new(inner), who: who.into(), poisoned: AtomicBool::new(false) }
+        Guarded {
+            inner: ManuallyDrop::new(inner),
+            who: who.into(),
+            poisoned: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn who(&self) -> &str {
@@ -43,7 +47,10 @@ impl<T> Guarded<T> {
     }
 
     fn refusal(&self, method: &str) -> PluginError {
-        let message = format!("{}: `{method}` was not called, since an earlier call panicked", self.who);
+        let message = format!(
+            "{}: `{method}` was not called, since an earlier call panicked",
+            self.who
+        );
         PluginError::new(ErrorKind::PANIC, message)
     }
 
@@ -86,7 +93,8 @@ pub(crate) fn catch<R>(who: &str, method: &str, f: impl FnOnce() -> Result<R>) -
             let message = format!("{who}: `{method}` panicked{place}: {}", message_of(&*payload));
             // Dropping a payload could panic again.
             std::mem::forget(payload);
-            Err(PluginError::new(ErrorKind::PANIC, message).with_help("this is a fault of the plugin; tell its authors"))
+            Err(PluginError::new(ErrorKind::PANIC, message)
+                .with_help("this is a fault of the plugin; tell its authors"))
         }
     }
 }

@@ -4,8 +4,9 @@ use super::guard::Guarded;
 use super::traits::{self, Checkpoint, Event};
 use crate::abi;
 use crate::data::{
-    ArrayMut, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor, OpenArgs, Output, Parameter,
-    Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample, Shape, Status, StepContext,
+    ArrayMut, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor, OpenArgs,
+    Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample, Shape,
+    Status, StepContext,
 };
 use crate::error::{AbiResult, PluginError, Result};
 use abi_stable::erased_types::TD_Opaque;
@@ -14,7 +15,11 @@ use serde_json::Value;
 use std::time::Duration;
 
 fn parse(json: RStr<'_>) -> Result<Value> {
-    if json.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(json.as_str())?) }
+    if json.is_empty() {
+        Ok(Value::Null)
+    } else {
+        Ok(serde_json::from_str(json.as_str())?)
+    }
 }
 
 /// Of a method that can't return an error over the interface: the value, or `T`'s default with the error logged.
@@ -51,7 +56,8 @@ impl abi::Task for TaskShim {
         })
     }
     fn expand(&self, picture: &Picture, side: RStr<'_>) -> AbiResult<RVec<Record>> {
-        self.0.call("expand", |t| Ok(t.expand(picture, &parse(side)?)?.into()))
+        self.0
+            .call("expand", |t| Ok(t.expand(picture, &parse(side)?)?.into()))
     }
     fn evaluator(&self, spec: &LabelSpec, config: RStr<'_>) -> AbiResult<abi::EvaluatorBox> {
         self.0.call("evaluator", |t| {
@@ -61,10 +67,18 @@ impl abi::Task for TaskShim {
         })
     }
     fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> AbiResult<RString> {
-        self.0.call("to_json", |t| Ok(t.to_json(prediction, spec)?.to_string().into()))
+        self.0
+            .call("to_json", |t| Ok(t.to_json(prediction, spec)?.to_string().into()))
     }
-    fn draw(&self, prediction: &Fields, spec: &LabelSpec, canvas: &mut Picture, options: RStr<'_>) -> AbiResult<()> {
-        self.0.call("draw", |t| t.draw(prediction, spec, canvas, &parse(options)?))
+    fn draw(
+        &self,
+        prediction: &Fields,
+        spec: &LabelSpec,
+        canvas: &mut Picture,
+        options: RStr<'_>,
+    ) -> AbiResult<()> {
+        self.0
+            .call("draw", |t| t.draw(prediction, spec, canvas, &parse(options)?))
     }
 }
 
@@ -97,7 +111,9 @@ impl abi::Evaluator for EvaluatorShim {
         predictions: RSlice<'_, Fields>,
         targets: RSlice<'_, Fields>,
     ) -> AbiResult<()> {
-        self.0.call_mut("update", |e| e.update(ids.as_slice(), predictions.as_slice(), targets.as_slice()))
+        self.0.call_mut("update", |e| {
+            e.update(ids.as_slice(), predictions.as_slice(), targets.as_slice())
+        })
     }
     fn state(&self) -> AbiResult<RVec<u8>> {
         self.0.call("state", |e| Ok(e.state()?.into()))
@@ -118,7 +134,10 @@ pub(crate) fn adapter(inner: Box<dyn traits::Adapter>, who: String) -> abi::Adap
 
 fn checkpoint(json: RStr<'_>) -> Result<Checkpoint> {
     let mut value = parse(json)?;
-    Ok(Checkpoint { config: value["config"].take(), preprocessor: value["preprocessor"].take() })
+    Ok(Checkpoint {
+        config: value["config"].take(),
+        preprocessor: value["preprocessor"].take(),
+    })
 }
 
 impl abi::Adapter for AdapterShim {
@@ -151,7 +170,8 @@ impl abi::Input for InputShim {
         or_default(self.0.call("collate", |i| Ok(i.collate().into())))
     }
     fn config_json(&self) -> AbiResult<RString> {
-        self.0.call("config_json", |i| Ok(i.config_json()?.to_string().into()))
+        self.0
+            .call("config_json", |i| Ok(i.config_json()?.to_string().into()))
     }
 }
 
@@ -171,7 +191,8 @@ impl abi::Model for ModelShim {
         self.0.call("normalisers", |m| Ok(m.normalisers(batch)?.into()))
     }
     fn forward(&mut self, batch: &Batch, context: abi::StepContextRef) -> AbiResult<Output> {
-        self.0.call_mut("forward", |m| m.forward(batch, &StepContext::from_abi(context)))
+        self.0
+            .call_mut("forward", |m| m.forward(batch, &StepContext::from_abi(context)))
     }
     fn finish(
         &mut self,
@@ -179,16 +200,21 @@ impl abi::Model for ModelShim {
         metas: RSlice<'_, Meta>,
         options: RStr<'_>,
     ) -> AbiResult<RVec<Fields>> {
-        self.0.call_mut("finish", |m| Ok(m.finish(outputs.as_slice(), metas.as_slice(), &parse(options)?)?.into()))
-    }
-    fn on_event(&mut self, event: RStr<'_>) -> AbiResult<()> {
-        self.0.call_mut("on_event", |m| match Event::from_json(&parse(event)?) {
-            Some(event) => m.on_event(&event),
-            None => Ok(()), // a newer host's event
+        self.0.call_mut("finish", |m| {
+            Ok(m.finish(outputs.as_slice(), metas.as_slice(), &parse(options)?)?
+                .into())
         })
     }
+    fn on_event(&mut self, event: RStr<'_>) -> AbiResult<()> {
+        self.0
+            .call_mut("on_event", |m| match Event::from_json(&parse(event)?) {
+                Some(event) => m.on_event(&event),
+                None => Ok(()), // a newer host's event
+            })
+    }
     fn config_json(&self) -> AbiResult<RString> {
-        self.0.call("config_json", |m| Ok(m.config_json()?.to_string().into()))
+        self.0
+            .call("config_json", |m| Ok(m.config_json()?.to_string().into()))
     }
 }
 
@@ -221,7 +247,8 @@ pub(crate) fn logger(inner: Box<dyn traits::Logger>, who: String) -> abi::Logger
 
 impl abi::Logger for LoggerShim {
     fn start(&mut self, run: abi::RunInfoRef, resume: RStr<'_>) -> AbiResult<()> {
-        self.0.call_mut("start", |l| l.start(&RunInfo::from_abi(run)?, &parse(resume)?))
+        self.0
+            .call_mut("start", |l| l.start(&RunInfo::from_abi(run)?, &parse(resume)?))
     }
     fn log(&mut self, items: RVec<LogItem>) -> AbiResult<()> {
         self.0.call_mut("log", |l| l.log(&items))
@@ -230,7 +257,9 @@ impl abi::Logger for LoggerShim {
         self.0.call("state", |l| Ok(l.state()?.to_string().into()))
     }
     fn shutdown(&mut self, milliseconds: u64, status: Status) -> AbiResult<()> {
-        self.0.call_mut("shutdown", |l| l.shutdown(Duration::from_millis(milliseconds), status))
+        self.0.call_mut("shutdown", |l| {
+            l.shutdown(Duration::from_millis(milliseconds), status)
+        })
     }
 }
 

@@ -43,7 +43,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Forward {
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut message = String::new();
-        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context
+            .event_scope(event)
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
             message.push_str(span.name());
             if let Some(SpanText(fields)) = span.extensions().get::<SpanText>().filter(|s| !s.0.is_empty()) {
                 let _ = write!(message, "{{{}}}", fields.trim_start());
@@ -60,7 +64,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Forward {
             Level::DEBUG => 4,
             Level::TRACE => 5,
         };
-        (self.host.log())(level, RStr::from_str(event.metadata().target()), RStr::from_str(&message));
+        (self.host.log())(
+            level,
+            RStr::from_str(event.metadata().target()),
+            RStr::from_str(&message),
+        );
     }
 }
 

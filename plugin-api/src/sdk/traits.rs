@@ -1,8 +1,9 @@
 //! The traits of an author.
 
 use crate::data::{
-    ArrayMut, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor, OpenArgs, Output, Parameter,
-    Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample, Shape, Status, StepContext,
+    ArrayMut, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor, OpenArgs,
+    Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample, Shape,
+    Status, StepContext,
 };
 use crate::error::Result;
 use serde_json::Value;
@@ -35,7 +36,13 @@ pub trait Task: Send + Sync {
     fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> Result<Value>;
 
     /// Draws one picture's predictions onto it. `options`: `confidence_threshold`, `max_boxes`.
-    fn draw(&self, prediction: &Fields, spec: &LabelSpec, canvas: &mut Picture, options: &Value) -> Result<()>;
+    fn draw(
+        &self,
+        prediction: &Fields,
+        spec: &LabelSpec,
+        canvas: &mut Picture,
+        options: &Value,
+    ) -> Result<()>;
 }
 
 /// The records of one split.

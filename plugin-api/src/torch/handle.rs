@@ -18,7 +18,10 @@ impl TensorHandle {
     pub fn new(mut tensor: Tensor) -> Self {
         let pointer = tensor.as_mut_ptr();
         std::mem::forget(tensor);
-        TensorHandle { tensor: pointer.cast(), free }
+        TensorHandle {
+            tensor: pointer.cast(),
+            free,
+        }
     }
 
     /// The tensor: another reference to the same storage and autograd node.
@@ -30,12 +33,19 @@ impl TensorHandle {
 
 /// A tensor with a name.
 pub fn named(name: &str, tensor: Tensor) -> NamedTensor {
-    NamedTensor { name: name.into(), tensor: TensorHandle::new(tensor) }
+    NamedTensor {
+        name: name.into(),
+        tensor: TensorHandle::new(tensor),
+    }
 }
 
 /// An item of a batch; `offsets` is empty unless the item is ragged.
 pub fn batch_item(name: &str, tensor: Tensor, offsets: Vec<u64>) -> BatchItem {
-    BatchItem { name: name.into(), tensor: TensorHandle::new(tensor), offsets: offsets.into() }
+    BatchItem {
+        name: name.into(),
+        tensor: TensorHandle::new(tensor),
+        offsets: offsets.into(),
+    }
 }
 
 impl Batch {
@@ -61,7 +71,11 @@ impl Batch {
     /// The ragged item of that name: all rows, and how many each sample has.
     pub fn ragged(&self, name: &str) -> Result<(Tensor, Vec<i64>)> {
         let item = self.item(name)?;
-        let counts: Vec<i64> = item.offsets.windows(2).map(|w| w[1] as i64 - w[0] as i64).collect();
+        let counts: Vec<i64> = item
+            .offsets
+            .windows(2)
+            .map(|w| w[1] as i64 - w[0] as i64)
+            .collect();
         if counts.len() != self.len() {
             return Err(PluginError::failed(format!(
                 "`{name}` has rows for {} samples in a batch of {}",

@@ -11,10 +11,17 @@ use tch::{Device, Kind, Tensor, no_grad};
 pub enum Init {
     Constant(f64),
     /// Normal with mean 0.
-    Normal { std: f64 },
-    Uniform { low: f64, high: f64 },
+    Normal {
+        std: f64,
+    },
+    Uniform {
+        low: f64,
+        high: f64,
+    },
     /// Glorot and Bengio 2010: uniform in ± gain · √(6 / (fan_in + fan_out)).
-    XavierUniform { gain: f64 },
+    XavierUniform {
+        gain: f64,
+    },
     /// He et al. 2015 for ReLU, over the outputs: normal with std √(2 / fan_out).
     KaimingNormalFanOut,
     /// torch's own default for linear and convolution weights: uniform in ± 1 / √fan_in.
@@ -102,35 +109,49 @@ impl Scope {
     /// The scope `name` below this one.
     #[must_use]
     pub fn sub(&self, name: impl Display) -> Scope {
-        Scope { prefix: self.full_name(&name.to_string()), ..self.clone() }
+        Scope {
+            prefix: self.full_name(&name.to_string()),
+            ..self.clone()
+        }
     }
 
     /// This scope, with `tags` added to all that is made in it.
     #[must_use]
     pub fn tagged(&self, tags: Tags) -> Scope {
-        Scope { tags: self.tags.and(tags), ..self.clone() }
+        Scope {
+            tags: self.tags.and(tags),
+            ..self.clone()
+        }
     }
 
     /// This scope at another depth of the network.
     #[must_use]
     pub fn at_depth(&self, depth: u32) -> Scope {
-        Scope { depth, ..self.clone() }
+        Scope {
+            depth,
+            ..self.clone()
+        }
     }
 
     /// This scope, with no gradient for what is made in it.
     #[must_use]
     pub fn frozen(&self) -> Scope {
-        Scope { frozen: true, ..self.clone() }
+        Scope {
+            frozen: true,
+            ..self.clone()
+        }
     }
 
     /// A trainable float32 parameter.
     pub fn parameter(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.add(name, shape, init, self.tags).set_requires_grad(!self.frozen)
+        self.add(name, shape, init, self.tags)
+            .set_requires_grad(!self.frozen)
     }
 
     /// A trainable float32 parameter without weight decay: a norm's weight, or a bias.
     pub fn no_decay(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.add(name, shape, init, self.tags.and(Tags::NO_DECAY)).set_requires_grad(!self.frozen)
+        self.add(name, shape, init, self.tags.and(Tags::NO_DECAY))
+            .set_requires_grad(!self.frozen)
     }
 
     /// A float32 buffer: saved, not trained.
@@ -151,7 +172,11 @@ impl Scope {
     }
 
     fn full_name(&self, name: &str) -> String {
-        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+        if self.prefix.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.prefix)
+        }
     }
 }
 

@@ -31,11 +31,14 @@ impl Monitor {
         let known = known_metrics(metrics, spec);
         let Some((_, higher)) = known.iter().find(|(name, _)| *name == metric) else {
             let names: Vec<&str> = known.iter().map(|(n, _)| n.as_str()).collect();
-            let nearest = names.iter().max_by(|a, b| {
-                strsim::jaro_winkler(a, &metric).total_cmp(&strsim::jaro_winkler(b, &metric))
-            });
+            let nearest = names
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(a, &metric).total_cmp(&strsim::jaro_winkler(b, &metric)));
             let mut error = loaded
-                .error_at("training.monitor_metric", format!("`{metric}` is not a metric that this run measures"))
+                .error_at(
+                    "training.monitor_metric",
+                    format!("`{metric}` is not a metric that this run measures"),
+                )
                 .with_expected(format!("one of: {}", names.join(", ")));
             if let Some(nearest) = nearest {
                 error = error.with_help(format!("did you mean `{nearest}`?"));
@@ -58,7 +61,11 @@ impl Monitor {
 
     /// The direction, for ranking checkpoints.
     pub fn mode(&self) -> MonitorMode {
-        if self.higher_is_better { MonitorMode::Max } else { MonitorMode::Min }
+        if self.higher_is_better {
+            MonitorMode::Max
+        } else {
+            MonitorMode::Min
+        }
     }
 
     pub fn best(&self) -> Option<f64> {
@@ -68,21 +75,33 @@ impl Monitor {
     /// The metric's value among an epoch's; an error where it has none (NaN), which would make every later choice wrong.
     pub fn value(&self, metrics: &Map<String, Value>) -> Result<f64> {
         metrics.get(&self.metric).and_then(Value::as_f64).ok_or_else(|| {
-            Error::failed(format!("the monitored metric `{}` has no value in this epoch", self.metric))
-                .with_help("monitor val_loss, or a metric whose class has examples in the validation data")
+            Error::failed(format!(
+                "the monitored metric `{}` has no value in this epoch",
+                self.metric
+            ))
+            .with_help("monitor val_loss, or a metric whose class has examples in the validation data")
         })
     }
 
     /// Judges an epoch.
     pub fn judge(&mut self, value: f64) -> Verdict {
-        let better = self.best.is_none_or(|best| if self.higher_is_better { value > best } else { value < best });
+        let better = self.best.is_none_or(|best| {
+            if self.higher_is_better {
+                value > best
+            } else {
+                value < best
+            }
+        });
         if better {
             self.best = Some(value);
             self.epochs_without = 0;
         } else {
             self.epochs_without += 1;
         }
-        Verdict { is_best: better, stop: self.patience.is_some_and(|p| self.epochs_without >= p) }
+        Verdict {
+            is_best: better,
+            stop: self.patience.is_some_and(|p| self.epochs_without >= p),
+        }
     }
 
     pub fn state(&self) -> Value {
@@ -103,7 +122,10 @@ fn known_metrics(metrics: &[MetricInfo], spec: &LabelSpec) -> Vec<(String, bool)
     let mut known = vec![("val_loss".to_owned(), false)];
     for metric in metrics {
         if metric.name.contains("<class>") {
-            let each = spec.names.iter().map(|class| metric.name.replace("<class>", class));
+            let each = spec
+                .names
+                .iter()
+                .map(|class| metric.name.replace("<class>", class));
             known.extend(each.map(|name| (format!("val_{name}"), metric.higher_is_better)));
         } else {
             known.push((format!("val_{}", metric.name), metric.higher_is_better));
@@ -117,7 +139,13 @@ mod tests {
     use super::*;
 
     fn monitor(higher_is_better: bool, patience: Option<u32>) -> Monitor {
-        Monitor { metric: "val_map".into(), higher_is_better, patience, best: None, epochs_without: 0 }
+        Monitor {
+            metric: "val_map".into(),
+            higher_is_better,
+            patience,
+            best: None,
+            epochs_without: 0,
+        }
     }
 
     #[test]
@@ -141,7 +169,10 @@ mod tests {
 
     #[test]
     fn class_patterns_become_names() {
-        let spec = LabelSpec { names: vec!["RBC".into(), "WBC".into()].into(), ..Default::default() };
+        let spec = LabelSpec {
+            names: vec!["RBC".into(), "WBC".into()].into(),
+            ..Default::default()
+        };
         let known = known_metrics(&[MetricInfo::new("map_<class>", true, "")], &spec);
         let names: Vec<&str> = known.iter().map(|(n, _)| n.as_str()).collect();
         assert_eq!(names, ["val_loss", "val_map_RBC", "val_map_WBC"]);

@@ -55,19 +55,38 @@ impl Optimizer {
                 let _ = tensor.set_requires_grad(false);
                 continue;
             }
-            let rate_factor = if parameter.tags.has(Tags::BACKBONE) { rules.backbone_lr_scale } else { 1.0 };
-            let decay = if parameter.tags.has(Tags::NO_DECAY) { 0.0 } else { rules.weight_decay };
+            let rate_factor = if parameter.tags.has(Tags::BACKBONE) {
+                rules.backbone_lr_scale
+            } else {
+                1.0
+            };
+            let decay = if parameter.tags.has(Tags::NO_DECAY) {
+                0.0
+            } else {
+                rules.weight_decay
+            };
             let slot = Slot::new(name, tensor);
-            match groups.iter_mut().find(|g| g.rate_factor == rate_factor && g.decay == decay) {
+            match groups
+                .iter_mut()
+                .find(|g| g.rate_factor == rate_factor && g.decay == decay)
+            {
                 Some(group) => group.slots.push(slot),
-                None => groups.push(Group { rate_factor, decay, slots: vec![slot] }),
+                None => groups.push(Group {
+                    rate_factor,
+                    decay,
+                    slots: vec![slot],
+                }),
             }
         }
         if groups.is_empty() {
-            return Err(Error::usage("no parameter is left to train")
-                .with_help("`training.freeze` matches every trainable parameter; make its patterns narrower"));
+            return Err(Error::usage("no parameter is left to train").with_help(
+                "`training.freeze` matches every trainable parameter; make its patterns narrower",
+            ));
         }
-        Ok(Optimizer { groups, unmatched_patterns: unmatched })
+        Ok(Optimizer {
+            groups,
+            unmatched_patterns: unmatched,
+        })
     }
 
     /// How many numbers are trained.
@@ -77,7 +96,11 @@ impl Optimizer {
 
     /// The 2-norm over all gradients, a scalar tensor; with `max_norm` they are scaled down to it. `None` without gradients.
     pub fn clip(&self, max_norm: Option<f64>) -> Result<Option<Tensor>> {
-        let mut gradients: Vec<Tensor> = self.slots().map(|s| s.parameter.grad()).filter(Tensor::defined).collect();
+        let mut gradients: Vec<Tensor> = self
+            .slots()
+            .map(|s| s.parameter.grad())
+            .filter(Tensor::defined)
+            .collect();
         if gradients.is_empty() {
             return Ok(None);
         }
@@ -102,15 +125,25 @@ impl Optimizer {
 
     /// Forgets the gradients: a parameter that the next loss doesn't reach has none, and is not stepped.
     pub fn clear_gradients(&mut self) -> Result<()> {
-        clear_gradients(self.groups.iter_mut().flat_map(|g| &mut g.slots).map(|s| &mut s.parameter))
+        clear_gradients(
+            self.groups
+                .iter_mut()
+                .flat_map(|g| &mut g.slots)
+                .map(|s| &mut s.parameter),
+        )
     }
 
     /// What a resumed run needs, under names that [`Optimizer::restore`] knows.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         self.slots()
             .flat_map(|s| {
-                let named = |part: &str, t: &Tensor| (format!("optimizer.{}.{part}", s.name), t.shallow_clone());
-                [named("average", &s.average), named("square", &s.square), named("step", &s.step)]
+                let named =
+                    |part: &str, t: &Tensor| (format!("optimizer.{}.{part}", s.name), t.shallow_clone());
+                [
+                    named("average", &s.average),
+                    named("square", &s.square),
+                    named("step", &s.step),
+                ]
             })
             .collect()
     }
@@ -179,7 +212,10 @@ fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((prefix, rest)) => name.strip_prefix(prefix).is_some_and(|tail| {
-            tail.char_indices().map(|(at, _)| at).chain([tail.len()]).any(|at| matches(rest, &tail[at..]))
+            tail.char_indices()
+                .map(|(at, _)| at)
+                .chain([tail.len()])
+                .any(|at| matches(rest, &tail[at..]))
         }),
     }
 }
@@ -204,7 +240,11 @@ mod tests {
 
     fn rules(freeze: &[&str]) -> GroupRules {
         let freeze = freeze.iter().map(ToString::to_string).collect();
-        GroupRules { weight_decay: 0.5, backbone_lr_scale: 0.0, freeze }
+        GroupRules {
+            weight_decay: 0.5,
+            backbone_lr_scale: 0.0,
+            freeze,
+        }
     }
 
     #[test]
@@ -220,7 +260,9 @@ mod tests {
     fn the_backbone_has_its_own_rate_and_norms_do_not_decay() {
         let set = ParameterSet::new();
         let root = set.root();
-        let body = root.tagged(Tags::BACKBONE).parameter("body", &[1], Init::Constant(1.0));
+        let body = root
+            .tagged(Tags::BACKBONE)
+            .parameter("body", &[1], Init::Constant(1.0));
         let weight = root.parameter("weight", &[1], Init::Constant(1.0));
         let bias = root.no_decay("bias", &[1], Init::Constant(1.0));
         let still = root.parameter("still", &[1], Init::Constant(1.0));

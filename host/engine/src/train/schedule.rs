@@ -30,9 +30,14 @@ impl Schedule {
             kind: training.scheduler,
             rate: training.learning_rate,
             warmup,
-            span: with.t_max.map_or(rest, |epochs| (u64::from(epochs) * per_epoch).max(1)),
+            span: with
+                .t_max
+                .map_or(rest, |epochs| (u64::from(epochs) * per_epoch).max(1)),
             eta_min: with.eta_min.unwrap_or(0.0),
-            step_size: with.step_size.map_or_else(|| (rest / 3).max(1), |epochs| (u64::from(epochs) * per_epoch).max(1)),
+            step_size: with.step_size.map_or_else(
+                || (rest / 3).max(1),
+                |epochs| (u64::from(epochs) * per_epoch).max(1),
+            ),
             gamma: with.gamma.unwrap_or(0.1),
         }
     }
@@ -45,7 +50,9 @@ impl Schedule {
         let done = step - self.warmup;
         let progress = (done as f64 / self.span as f64).min(1.0);
         match self.kind {
-            Scheduler::Cosine => self.eta_min + (self.rate - self.eta_min) * 0.5 * (1.0 + (PI * progress).cos()),
+            Scheduler::Cosine => {
+                self.eta_min + (self.rate - self.eta_min) * 0.5 * (1.0 + (PI * progress).cos())
+            }
             Scheduler::Linear => self.eta_min + (self.rate - self.eta_min) * (1.0 - progress),
             Scheduler::Step => self.rate * self.gamma.powf((done / self.step_size) as f64),
             Scheduler::Constant => self.rate,
@@ -58,8 +65,12 @@ mod tests {
     use super::*;
 
     fn schedule(kind: Scheduler, warmup: f64) -> Schedule {
-        let training =
-            TrainingConfig { scheduler: kind, warmup, learning_rate: 1.0, ..TrainingConfig::default() };
+        let training = TrainingConfig {
+            scheduler: kind,
+            warmup,
+            learning_rate: 1.0,
+            ..TrainingConfig::default()
+        };
         Schedule::new(&training, 100, 10)
     }
 

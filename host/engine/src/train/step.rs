@@ -26,18 +26,38 @@ pub struct StepResult {
     norm: Option<Tensor>,
 }
 
+/// A step's values on the CPU.
+pub struct StepValues {
+    pub loss: f64,
+    pub parts: Vec<(String, f64)>,
+    /// Of all gradients before clipping; NaN without gradients.
+    pub norm: f64,
+}
+
 impl StepResult {
     /// The window's mean loss, its parts, and the gradients' norm before clipping. This waits for the device.
-    pub fn read(&self) -> (f64, Vec<(String, f64)>, f64) {
+    pub fn read(&self) -> StepValues {
         let mut means = Means::default();
         // A normalised window's loss is the sum of its batches' losses; the mean is taken over equal weights and scaled back.
-        let scale = if self.averaged { 1.0 } else { self.forwards.len() as f64 };
+        let scale = if self.averaged {
+            1.0
+        } else {
+            self.forwards.len() as f64
+        };
         for (forward, _) in &self.forwards {
             means.add(forward, 1);
         }
         let norm = self.norm.as_ref().map_or(f64::NAN, |n| n.double_value(&[]));
-        let parts = means.parts().into_iter().map(|(name, value)| (name, value * scale)).collect();
-        (means.loss() * scale, parts, norm)
+        let parts = means
+            .parts()
+            .into_iter()
+            .map(|(name, value)| (name, value * scale))
+            .collect();
+        StepValues {
+            loss: means.loss() * scale,
+            parts,
+            norm,
+        }
     }
 }
 
@@ -49,15 +69,27 @@ pub fn step(
     settings: StepSettings,
 ) -> Result<StepResult> {
     let device = network.device();
-    let batches = window.iter().map(|b| b.to_batch(device)).collect::<Result<Vec<Batch>>>()?;
+    let batches = window
+        .iter()
+        .map(|b| b.to_batch(device))
+        .collect::<Result<Vec<Batch>>>()?;
     let normalisers = window_normalisers(network, &batches)?;
     let averaged = normalisers.is_empty();
-    let context = StepContext { mode: Mode::TRAIN, step: settings.step, epoch: settings.epoch, normalisers };
+    let context = StepContext {
+        mode: Mode::TRAIN,
+        step: settings.step,
+        epoch: settings.epoch,
+        normalisers,
+    };
     let mut forwards = Vec::with_capacity(batches.len());
     for (batch, host_batch) in batches.iter().zip(window) {
         let mut forward = network.forward(batch, &context)?;
         if let Some(loss) = forward.loss.take() {
-            let share = if averaged { &loss / batches.len() as f64 } else { loss.shallow_clone() };
+            let share = if averaged {
+                &loss / batches.len() as f64
+            } else {
+                loss.shallow_clone()
+            };
             share.f_backward().map_err(|e| torch_error("backward", &e))?;
             forward.loss = Some(loss.detach());
         }
@@ -67,7 +99,11 @@ pub fn step(
     let norm = optimizer.clip(settings.clip)?;
     optimizer.step(settings.rate)?;
     optimizer.clear_gradients()?;
-    Ok(StepResult { forwards, averaged, norm })
+    Ok(StepResult {
+        forwards,
+        averaged,
+        norm,
+    })
 }
 
 /// The sums of the batches' normalisers; empty where the model has none.
@@ -85,5 +121,8 @@ fn window_normalisers(network: &Network, batches: &[Batch]) -> Result<Vec<f64>> 
 
 fn torch_error(doing: &str, error: &tch::TchError) -> Error {
     let text = error.to_string();
-    Error::failed(format!("libtorch failed in the {doing} pass: {}", text.lines().next().unwrap_or_default()))
+    Error::failed(format!(
+        "libtorch failed in the {doing} pass: {}",
+        text.lines().next().unwrap_or_default()
+    ))
 }

@@ -3,7 +3,7 @@
 use super::monitor::Monitor;
 use super::optimizer::{GroupRules, Optimizer};
 use super::schedule::Schedule;
-use super::step::{StepResult, StepSettings, step};
+use super::step::{StepResult, StepSettings, StepValues, step};
 use crate::checkpoint::{Checkpoints, ModelParts, Stamp, TrainingState};
 use crate::data::{HostBatch, Loader};
 use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
@@ -80,13 +80,19 @@ impl Trainer<'_> {
             freeze: self.training.freeze.clone(),
         };
         let mut optimizer = Optimizer::new(self.network.parameters(), &rules)?;
-        for pattern in &optimizer.unmatched_patterns {
-            return Err(Error::usage(format!("`training.freeze`: `{pattern}` matches no trainable parameter"))
-                .with_help("patterns match names of model.safetensors, with `*` for anything"));
+        if let Some(pattern) = optimizer.unmatched_patterns.first() {
+            return Err(Error::usage(format!(
+                "`training.freeze`: `{pattern}` matches no trainable parameter"
+            ))
+            .with_help("patterns match names of model.safetensors, with `*` for anything"));
         }
         let per_epoch = self.train.batches().div_ceil(self.training.accumulate as usize) as u64;
         let epochs = u64::from(self.training.max_epochs);
-        let total = self.training.max_steps.unwrap_or(u64::MAX).min(epochs * per_epoch);
+        let total = self
+            .training
+            .max_steps
+            .unwrap_or(u64::MAX)
+            .min(epochs * per_epoch);
         let schedule = Schedule::new(self.training, total, per_epoch);
         progress::note(&format!(
             "training {} of {} numbers, {total} steps in {epochs} epochs",
@@ -131,7 +137,13 @@ impl Trainer<'_> {
             };
             let stop = verdict.is_some_and(|value| self.monitor.judge(value).stop);
             self.save(&optimizer, at, verdict)?;
-            self.tell_epoch(at, epochs, &metrics, schedule.rate(at.step.saturating_sub(1)), trained_for.as_secs_f64());
+            self.tell_epoch(
+                at,
+                epochs,
+                &metrics,
+                schedule.rate(at.step.saturating_sub(1)),
+                trained_for.as_secs_f64(),
+            );
             if stop {
                 ended = Ended::StoppedEarly;
                 break;
@@ -140,7 +152,13 @@ impl Trainer<'_> {
                 break;
             }
         }
-        Ok(Outcome { ended, steps: at.step, epochs: at.epoch, metrics, best: self.monitor.best() })
+        Ok(Outcome {
+            ended,
+            steps: at.step,
+            epochs: at.epoch,
+            metrics,
+            best: self.monitor.best(),
+        })
     }
 
     /// The rest of an epoch's steps; gives their mean loss.
@@ -159,18 +177,25 @@ impl Trainer<'_> {
         let (mut sum, mut count) = (0.0, 0u64);
         let mut batches = self.train.epoch(at.epoch, at.batch);
         loop {
-            let window = batches.by_ref().take(accumulate).collect::<Result<Vec<HostBatch>>>()?;
+            let window = batches
+                .by_ref()
+                .take(accumulate)
+                .collect::<Result<Vec<HostBatch>>>()?;
             if window.is_empty() {
                 return Ok((sum / count as f64, EpochEnd::Complete));
             }
             let rate = schedule.rate(at.step);
-            let settings =
-                StepSettings { step: at.step, epoch: at.epoch, rate, clip: self.training.gradient_clip.filter(|c| *c > 0.0) };
+            let settings = StepSettings {
+                step: at.step,
+                epoch: at.epoch,
+                rate,
+                clip: self.training.gradient_clip.filter(|c| *c > 0.0),
+            };
             let result = step(self.network, optimizer, &window, settings)?;
             at.step += 1;
             at.batch += window.len();
             self.network.tell(&Event::StepEnd(at.step))?;
-            let (loss, parts, norm) = read_finite(&result, *at, &window)?;
+            let StepValues { loss, parts, norm } = read_finite(&result, *at, &window)?;
             sum += loss;
             count += 1;
             pass.step(|| format!("loss {loss:.3}  lr {rate:.1e}"));
@@ -179,7 +204,11 @@ impl Trainer<'_> {
                 values.insert("train_loss_step".to_owned(), json!(loss));
                 values.insert("learning_rate".to_owned(), json!(rate));
                 values.insert("gradient_norm".to_owned(), json!(norm));
-                values.extend(parts.into_iter().map(|(name, value)| (format!("train_{name}"), json!(value))));
+                values.extend(
+                    parts
+                        .into_iter()
+                        .map(|(name, value)| (format!("train_{name}"), json!(value))),
+                );
                 self.loggers.metrics(at.step, &values);
             }
             if interrupt::requested() {
@@ -205,7 +234,14 @@ impl Trainer<'_> {
         evaluate(self.network, loader, (self.evaluator)()?, options).map(Some)
     }
 
-    fn tell_epoch(&mut self, at: Position, epochs: u64, metrics: &Map<String, Value>, rate: f64, seconds: f64) {
+    fn tell_epoch(
+        &mut self,
+        at: Position,
+        epochs: u64,
+        metrics: &Map<String, Value>,
+        rate: f64,
+        seconds: f64,
+    ) {
         self.loggers.metrics(at.step, metrics);
         if self.json {
             let fields = json!({
@@ -219,7 +255,11 @@ impl Trainer<'_> {
             output::event("epoch", fields);
         }
         let value = |name: &str| metrics.get(name).and_then(Value::as_f64);
-        let part = if at.batch > 0 { format!(" + {} batches", at.batch) } else { String::new() };
+        let part = if at.batch > 0 {
+            format!(" + {} batches", at.batch)
+        } else {
+            String::new()
+        };
         let mut line = format!("epoch {}/{epochs}{part}", at.epoch);
         let monitored = self.monitor.metric.as_str();
         let mut names = vec!["train_loss", "val_loss"];
@@ -252,7 +292,15 @@ impl Trainer<'_> {
             "loggers": self.loggers.state(),
         });
         let state = TrainingState { tensors, json };
-        let saved = self.checkpoints.save(Stamp { epoch: at.epoch, step: at.step, value }, &parts, Some(&state))?;
+        let saved = self.checkpoints.save(
+            Stamp {
+                epoch: at.epoch,
+                step: at.step,
+                value,
+            },
+            &parts,
+            Some(&state),
+        )?;
         for warning in &saved.warnings {
             tracing::warn!("{warning}");
         }
@@ -267,21 +315,40 @@ impl Trainer<'_> {
         }
         self.monitor.restore(&state.json["monitor"]);
         let number = |key: &str| state.json[key].as_u64().unwrap_or(0);
-        let at = Position { epoch: number("epoch"), batch: number("batch") as usize, step: number("step") };
-        progress::note(&format!("resuming after step {} in epoch {}", at.step, at.epoch + 1));
+        let at = Position {
+            epoch: number("epoch"),
+            batch: number("batch") as usize,
+            step: number("step"),
+        };
+        progress::note(&format!(
+            "resuming after step {} in epoch {}",
+            at.step,
+            at.epoch + 1
+        ));
         Ok(at)
     }
 }
 
 /// The step's values; a loss that is not a number ends the run with the pictures named, before it spoils a checkpoint.
-fn read_finite(result: &StepResult, at: Position, window: &[HostBatch]) -> Result<(f64, Vec<(String, f64)>, f64)> {
-    let (loss, parts, norm) = result.read();
-    if loss.is_finite() {
-        return Ok((loss, parts, norm));
+fn read_finite(result: &StepResult, at: Position, window: &[HostBatch]) -> Result<StepValues> {
+    let values = result.read();
+    if values.loss.is_finite() {
+        return Ok(values);
     }
+    let loss = values.loss;
     let pictures = window.iter().flat_map(|b| b.names.iter().cloned()).collect();
-    let parts: Vec<String> = parts.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    Err(Error::failed(format!("the loss is {loss} in step {}: {}", at.step, parts.join(", ")))
-        .with_details(pictures)
-        .with_help("lower training.learning_rate, set training.gradient_clip, or look at these pictures' annotations"))
+    let parts: Vec<String> = values
+        .parts
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    Err(Error::failed(format!(
+        "the loss is {loss} in step {}: {}",
+        at.step,
+        parts.join(", ")
+    ))
+    .with_details(pictures)
+    .with_help(
+        "lower training.learning_rate, set training.gradient_clip, or look at these pictures' annotations",
+    ))
 }

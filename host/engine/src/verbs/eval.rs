@@ -20,19 +20,35 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     let data_set = Arc::new(session.data_set(args.split, classes.as_deref().unwrap_or_default())?);
     let spec: LabelSpec = data_set.spec();
     if let Some(classes) = classes {
-        let expected =
-            LabelSpec { names: classes.into_iter().map(Into::into).collect(), ..LabelSpec::default() };
-        same_classes(&expected, &spec, &format!("{} data and the checkpoint", args.split))?;
+        let expected = LabelSpec {
+            names: classes.into_iter().map(Into::into).collect(),
+            ..LabelSpec::default()
+        };
+        same_classes(
+            &expected,
+            &spec,
+            &format!("{} data and the checkpoint", args.split),
+        )?;
     }
     let mut model = session.model(&folder, &spec, false)?;
     let output_config = session.loaded.config.output.clone();
     let run = (output_config.save_predictions || output_config.visualization.save_images)
-        .then(|| crate::run_folder::RunFolder::create(&output_config.results_dir, &format!("eval-{}", session.task_name)))
+        .then(|| {
+            crate::run_folder::RunFolder::create(
+                &output_config.results_dir,
+                &format!("eval-{}", session.task_name),
+            )
+        })
         .transpose()?;
     let loader = session.loader(data_set.clone(), &model.input, false);
     let config = session.evaluator_config(output_config.save_predictions);
     let evaluator = crate::error::checked(session.task.evaluator(&spec, config.as_str().into()))?;
-    let mut gallery = Gallery::new(&session, &spec, data_set.as_ref(), run.as_ref().map(|r| r.path.join("pictures")));
+    let mut gallery = Gallery::new(
+        &session,
+        &spec,
+        data_set.as_ref(),
+        run.as_ref().map(|r| r.path.join("pictures")),
+    );
     let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
     let options = EvaluateOptions {
         label: args.split.name(),
@@ -59,7 +75,10 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
         output::line(&crate::summary::table(table));
     }
     if let Some(run) = &run {
-        output::line(&format!("{drawn} drawn pictures and other files: {}", crate::session::shown(&run.path)));
+        output::line(&format!(
+            "{drawn} drawn pictures and other files: {}",
+            crate::session::shown(&run.path)
+        ));
     }
     Ok(())
 }

@@ -13,7 +13,11 @@ pub fn list(global: &Global) -> Result<()> {
     let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, &[]), Host::this())?;
     let discovery = started.elapsed();
     let mut registry = Registry::new(catalogue);
-    let files: Vec<_> = registry.catalogue().usable().map(|(f, n)| (f.file.clone(), n.name.clone())).collect();
+    let files: Vec<_> = registry
+        .catalogue()
+        .usable()
+        .map(|(f, n)| (f.file.clone(), n.name.clone()))
+        .collect();
     for (file, name) in files {
         let started = Instant::now();
         let result = registry.load(&file);

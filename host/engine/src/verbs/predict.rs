@@ -11,9 +11,7 @@ use cvhost::cli::{Global, PredictArgs};
 use cvhost::config::Draft;
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
-use cvhost_plugin_api::data::{
-    Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext,
-};
+use cvhost_plugin_api::data::{Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +39,9 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
         }
         for (path, picture) in chunk.iter().zip(decode_all(chunk)) {
             let result = picture
-                .and_then(|picture| predict_one(&session, &mut model, path, &picture, args.threshold).map(|p| (picture, p)))
+                .and_then(|picture| {
+                    predict_one(&session, &mut model, path, &picture, args.threshold).map(|p| (picture, p))
+                })
                 .and_then(|(picture, prediction)| printer.print(path, &picture, &prediction));
             if let Err(e) = result {
                 if !matches!(e.kind, Kind::Input) {
@@ -56,7 +56,12 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
-    Err(Error::input(format!("{} of {} pictures could not be read", failures.len(), images.len())).with_details(failures))
+    Err(Error::input(format!(
+        "{} of {} pictures could not be read",
+        failures.len(),
+        images.len()
+    ))
+    .with_details(failures))
 }
 
 /// The pictures of a command line: files as named, folders with all pictures below them, sorted.
@@ -105,7 +110,10 @@ fn decode_all(paths: &[PathBuf]) -> Vec<Result<Picture>> {
             .collect();
         threads
             .into_iter()
-            .map(|t| t.join().unwrap_or_else(|_| Err(Error::failed("the picture's decoder panicked"))))
+            .map(|t| {
+                t.join()
+                    .unwrap_or_else(|_| Err(Error::failed("the picture's decoder panicked")))
+            })
             .collect()
     })
 }
@@ -128,9 +136,19 @@ fn predict_one(
         }
     }
     let source: Arc<dyn Source> = Arc::new(records);
-    let options = LoaderOptions { batch_size: CHUNK, threads: 0, train: false, ..LoaderOptions::default() };
+    let options = LoaderOptions {
+        batch_size: CHUNK,
+        threads: 0,
+        train: false,
+        ..LoaderOptions::default()
+    };
     let loader = Loader::new(source, Arc::clone(&model.input), options);
-    let context = StepContext { mode: Mode::PREDICT, step: 0, epoch: 0, normalisers: Vec::new() };
+    let context = StepContext {
+        mode: Mode::PREDICT,
+        step: 0,
+        epoch: 0,
+        normalisers: Vec::new(),
+    };
     let finish = session.finish_options(threshold);
     let mut all: Option<Fields> = None;
     for batch in loader.epoch(0, 0) {
@@ -172,13 +190,22 @@ impl<'a> Printer<'a> {
 
     fn print(&mut self, path: &Path, picture: &Picture, prediction: &Fields) -> Result<()> {
         let mut fields = json!({"image": path, "width": picture.width, "height": picture.height});
-        if let (Value::Object(fields), Value::Object(more)) = (&mut fields, to_json(self.session, prediction, self.spec)?) {
+        if let (Value::Object(fields), Value::Object(more)) =
+            (&mut fields, to_json(self.session, prediction, self.spec)?)
+        {
             fields.extend(more);
         }
         if let Some(out) = self.out {
             let target = out.join(self.names.unused(path));
             let source = PictureSource::decoded(picture.clone());
-            pictures::draw(&self.session.task, prediction, self.spec, &source, &self.options, &target)?;
+            pictures::draw(
+                &self.session.task,
+                prediction,
+                self.spec,
+                &source,
+                &self.options,
+                &target,
+            )?;
             fields["drawn"] = json!(target);
         }
         if self.json {
@@ -191,7 +218,10 @@ impl<'a> Printer<'a> {
 
     fn failed(&self, path: &Path, error: &Error) {
         if self.json {
-            output::event("picture_failed", json!({"image": path, "message": error.to_string()}));
+            output::event(
+                "picture_failed",
+                json!({"image": path, "message": error.to_string()}),
+            );
         }
     }
 }
@@ -204,16 +234,22 @@ fn as_text(fields: &Value) -> String {
         text += &format!("  drawn {drawn}");
     }
     for prediction in fields["predictions"].as_array().into_iter().flatten() {
-        let values = prediction.as_object().into_iter().flatten().map(|(key, value)| match value {
-            Value::String(s) => s.clone(),
-            Value::Number(n) if n.is_f64() => format!("{key} {:.3}", n.as_f64().unwrap_or(f64::NAN)),
-            Value::Array(list) if list.iter().all(Value::is_number) => {
-                let numbers: Vec<String> =
-                    list.iter().map(|v| format!("{:.1}", v.as_f64().unwrap_or(f64::NAN))).collect();
-                format!("{key} [{}]", numbers.join(", "))
-            }
-            other => format!("{key} {other}"),
-        });
+        let values = prediction
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| match value {
+                Value::String(s) => s.clone(),
+                Value::Number(n) if n.is_f64() => format!("{key} {:.3}", n.as_f64().unwrap_or(f64::NAN)),
+                Value::Array(list) if list.iter().all(Value::is_number) => {
+                    let numbers: Vec<String> = list
+                        .iter()
+                        .map(|v| format!("{:.1}", v.as_f64().unwrap_or(f64::NAN)))
+                        .collect();
+                    format!("{key} [{}]", numbers.join(", "))
+                }
+                other => format!("{key} {other}"),
+            });
         text += &format!("\n  {}", values.collect::<Vec<_>>().join("  "));
     }
     text

@@ -31,12 +31,20 @@ pub fn run(args: &RunArgs, global: &Global) -> u8 {
             } else {
                 output::line(&finished.text());
             }
-            if interrupted { Kind::Interrupted.exit_code() } else { 0 }
+            if interrupted {
+                Kind::Interrupted.exit_code()
+            } else {
+                0
+            }
         }
         Err(error) => {
             let code = output::error(&error, global.json);
             if global.json {
-                let status = if error.kind == Kind::Interrupted { "interrupted" } else { "failed" };
+                let status = if error.kind == Kind::Interrupted {
+                    "interrupted"
+                } else {
+                    "failed"
+                };
                 let run_dir = folder.map(|f: RunFolder| f.path);
                 let fields = json!({
                     "status": status, "run_dir": run_dir, "steps": 0, "epochs": 0, "best": null, "metrics": {},
@@ -68,7 +76,11 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
     tch::manual_seed(session.loaded.config.training.seed as i64);
     crate::shim::set_deterministic(session.loaded.config.training.deterministic)?;
-    let resumed = args.resume.as_ref().map(|from| find_resumed(from, &session)).transpose()?;
+    let resumed = args
+        .resume
+        .as_ref()
+        .map(|from| find_resumed(from, &session))
+        .transpose()?;
     let start = resumed.as_ref().and_then(|(_, checkpoint)| checkpoint.clone());
     let folder = match &start {
         Some(checkpoint) => ModelFolder::open(checkpoint)?,
@@ -90,7 +102,16 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     run.write_config(&session.loaded.to_yaml())?;
     progress::note(&format!("run folder {}", shown(&run.path)));
     let mut loggers = start_loggers(&mut session, &run, state.as_ref());
-    let trained = fit(&session, &data, &mut model, monitor.clone(), &run, state.as_ref(), &mut loggers, global.json);
+    let trained = fit(
+        &session,
+        &data,
+        &mut model,
+        monitor.clone(),
+        &run,
+        state.as_ref(),
+        &mut loggers,
+        global.json,
+    );
     let written = trained.and_then(|outcome| {
         if outcome.ended != Ended::Interrupted {
             write_results(&session, &data, &mut model, &run)?;
@@ -106,7 +127,12 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         tracing::warn!("{failure}");
     }
     let checkpoints = checkpoint_root(&session.loaded, &run);
-    Ok(Finished { folder: run, checkpoints, monitored: monitor.metric, outcome: written? })
+    Ok(Finished {
+        folder: run,
+        checkpoints,
+        monitored: monitor.metric,
+        outcome: written?,
+    })
 }
 
 fn open_data(session: &Session, folder: &ModelFolder) -> Result<Data> {
@@ -123,17 +149,32 @@ fn open_data(session: &Session, folder: &ModelFolder) -> Result<Data> {
         None if config.training.early_stopping_patience.is_some() => {
             return Err(session
                 .loaded
-                .error_at("training.early_stopping_patience", "early stopping needs validation data")
+                .error_at(
+                    "training.early_stopping_patience",
+                    "early stopping needs validation data",
+                )
                 .with_help("set data.val_data_path, or leave early_stopping_patience out"));
         }
         None => {
-            tracing::warn!("no data.val_data_path: nothing is validated, and the last checkpoint counts as the best");
+            tracing::warn!(
+                "no data.val_data_path: nothing is validated, and the last checkpoint counts as the best"
+            );
             None
         }
     };
-    let counts = val.as_ref().map_or_else(String::new, |v| format!(", {} for validation", v.len()));
-    progress::note(&format!("{} training pictures{counts}, {} classes", train.len(), spec.names.len()));
-    Ok(Data { train: Arc::new(train), val, spec })
+    let counts = val
+        .as_ref()
+        .map_or_else(String::new, |v| format!(", {} for validation", v.len()));
+    progress::note(&format!(
+        "{} training pictures{counts}, {} classes",
+        train.len(),
+        spec.names.len()
+    ));
+    Ok(Data {
+        train: Arc::new(train),
+        val,
+        spec,
+    })
 }
 
 /// The run to go on with, and its newest valid checkpoint.
@@ -144,20 +185,32 @@ fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<(RunFolder, Opti
         ResumeFrom::Folder(path) => RunFolder::existing(path)?,
     };
     let root = checkpoint_root(&session.loaded, &run);
-    let mirror = config.training.volume_checkpoint_dir.as_ref().map(|folder| folder.join(run.name()));
+    let mirror = config
+        .training
+        .volume_checkpoint_dir
+        .as_ref()
+        .map(|folder| folder.join(run.name()));
     let roots: Vec<&std::path::Path> = std::iter::once(root.as_path()).chain(mirror.as_deref()).collect();
     let (found, warnings) = crate::checkpoint::latest_valid(&roots)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     if found.is_none() {
-        tracing::warn!("{} has no valid checkpoint; the run starts anew in it", shown(&run.path));
+        tracing::warn!(
+            "{} has no valid checkpoint; the run starts anew in it",
+            shown(&run.path)
+        );
     }
     Ok((run, found.map(|f| f.path)))
 }
 
 fn checkpoint_root(loaded: &Loaded, run: &RunFolder) -> std::path::PathBuf {
-    let configured = loaded.config.training.checkpoint_dir.as_ref().map(|root| root.join(run.name()));
+    let configured = loaded
+        .config
+        .training
+        .checkpoint_dir
+        .as_ref()
+        .map(|root| root.join(run.name()));
     configured.unwrap_or_else(|| run.path.join("checkpoints"))
 }
 
@@ -166,7 +219,13 @@ fn start_loggers(session: &mut Session, run: &RunFolder, state: Option<&Training
     let mut loggers = Loggers::default();
     let sections = session.loaded.config.loggers.clone();
     let mut names = default_loggers(&session.registry);
-    names.extend(sections.keys().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+    names.extend(
+        sections
+            .keys()
+            .filter(|name| !names.contains(name))
+            .cloned()
+            .collect::<Vec<_>>(),
+    );
     for name in names {
         let section = sections.get(&name).cloned().unwrap_or_else(|| json!({}));
         if section == Value::Bool(false) {
@@ -190,7 +249,10 @@ fn start_loggers(session: &mut Session, run: &RunFolder, state: Option<&Training
 
 fn default_loggers(registry: &Registry) -> Vec<String> {
     let loggers = registry.catalogue().components("logger");
-    loggers.filter(|(_, component)| component.default).map(|(_, component)| component.name.clone()).collect()
+    loggers
+        .filter(|(_, component)| component.default)
+        .map(|(_, component)| component.name.clone())
+        .collect()
 }
 
 #[allow(clippy::too_many_arguments)] // the parts of a run, each made on its own above
@@ -206,7 +268,10 @@ fn fit(
 ) -> Result<Outcome> {
     let training = &session.loaded.config.training;
     let keep = Keep::top_k(training.save_top_k, monitor.mode());
-    let mirror = training.volume_checkpoint_dir.as_ref().map(|root| root.join(run.name()));
+    let mirror = training
+        .volume_checkpoint_dir
+        .as_ref()
+        .map(|root| root.join(run.name()));
     let checkpoints = Checkpoints::new(checkpoint_root(&session.loaded, run), mirror, keep)?;
     for line in &checkpoints.cleaned {
         tracing::warn!("{line}");
@@ -214,7 +279,10 @@ fn fit(
     let config = session.evaluator_config(false);
     let trainer = Trainer {
         train: session.loader(data.train.clone(), &model.input, true),
-        val: data.val.as_ref().map(|val| session.loader(val.clone(), &model.input, false)),
+        val: data
+            .val
+            .as_ref()
+            .map(|val| session.loader(val.clone(), &model.input, false)),
         evaluator: Box::new(|| checked(session.task.evaluator(&data.spec, config.as_str().into()))),
         finish: session.finish_options(0.0),
         monitor,
@@ -231,12 +299,20 @@ fn fit(
 /// Predictions and pictures of the validation data with the final weights, where they are asked for.
 fn write_results(session: &Session, data: &Data, model: &mut Model, run: &RunFolder) -> Result<()> {
     let config = &session.loaded.config.output;
-    let Some(val) = data.val.as_ref().filter(|_| config.save_predictions || config.visualization.save_images) else {
+    let Some(val) = data
+        .val
+        .as_ref()
+        .filter(|_| config.save_predictions || config.visualization.save_images)
+    else {
         return Ok(());
     };
     let loader = session.loader(val.clone(), &model.input, false);
     let evaluator_config = session.evaluator_config(config.save_predictions);
-    let evaluator = checked(session.task.evaluator(&data.spec, evaluator_config.as_str().into()))?;
+    let evaluator = checked(
+        session
+            .task
+            .evaluator(&data.spec, evaluator_config.as_str().into()),
+    )?;
     let mut gallery = Gallery::new(session, &data.spec, val.as_ref(), Some(run.path.join("pictures")));
     let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
     let options = EvaluateOptions {
@@ -254,8 +330,15 @@ fn write_results(session: &Session, data: &Data, model: &mut Model, run: &RunFol
 
 impl Finished {
     fn event(&self) -> Value {
-        let status = if self.outcome.ended == Ended::Interrupted { "interrupted" } else { "ok" };
-        let best = self.outcome.best.map(|value| json!({"metric": self.monitored, "value": value}));
+        let status = if self.outcome.ended == Ended::Interrupted {
+            "interrupted"
+        } else {
+            "ok"
+        };
+        let best = self
+            .outcome
+            .best
+            .map(|value| json!({"metric": self.monitored, "value": value}));
         json!({
             "status": status,
             "run_dir": self.folder.path,
@@ -274,7 +357,10 @@ impl Finished {
             Ended::StoppedEarly => "stopped early: no better value for the configured number of epochs",
             Ended::Interrupted => "interrupted; go on with `cvhost run --resume …`",
         };
-        let mut text = format!("{how} after {} epochs, {} steps", self.outcome.epochs, self.outcome.steps);
+        let mut text = format!(
+            "{how} after {} epochs, {} steps",
+            self.outcome.epochs, self.outcome.steps
+        );
         if let Some(best) = self.outcome.best {
             text += &format!("\nbest {} {best:.4}", self.monitored);
         }

@@ -104,7 +104,12 @@ impl Detr {
     ///
     /// In training a batch runs as it is, with its padding masked, as the reference does. Otherwise each picture gives what
     /// it gives alone: pictures of equal size run together, without padding.
-    fn predict(&self, batch: &Batch, train: bool, every_layer: bool) -> Result<(Vec<Predictions>, Option<Tensor>)> {
+    fn predict(
+        &self,
+        batch: &Batch,
+        train: bool,
+        every_layer: bool,
+    ) -> Result<(Vec<Predictions>, Option<Tensor>)> {
         let pixel_values = batch.tensor(PIXEL_VALUES)?;
         if !matches!(pixel_values.size().as_slice(), [n, 3, _, _] if *n == batch.len() as i64) {
             return Err(PluginError::failed(format!(
@@ -120,7 +125,9 @@ impl Detr {
             self.decode(&pixel_values, mask.as_ref(), train, every_layer)?
         } else {
             let groups = same_size::groups(&pixel_values, &batch.metas, 1)?;
-            let states = groups.iter().map(|g| self.decode(&g.pixel_values, None, train, every_layer));
+            let states = groups
+                .iter()
+                .map(|g| self.decode(&g.pixel_values, None, train, every_layer));
             same_size::by_layer(&groups, states.collect::<Result<_>>()?)
         };
         let predictions = layers.iter().map(|x| self.heads(x)).collect();
@@ -144,7 +151,9 @@ impl Detr {
             .flatten(2, 3)
             .transpose(1, 2);
 
-        let mask = pixel_mask.map(|mask| downsample(mask, rows, columns)).transpose()?;
+        let mask = pixel_mask
+            .map(|mask| downsample(mask, rows, columns))
+            .transpose()?;
         let positions = match &mask {
             Some(mask) => sine_embedding(mask, self.config.d_model),
             None => sine_embedding_unpadded(rows, columns, self.config.d_model, pixel_values.device()),
@@ -206,7 +215,9 @@ impl Model for Detr {
             output.outputs.push(named("logits", last.logits.detach()));
             output.outputs.push(named("pred_boxes", last.pred_boxes.detach()));
         }
-        output.outputs.extend(last_hidden_state.map(|x| named("last_hidden_state", x.detach())));
+        output
+            .outputs
+            .extend(last_hidden_state.map(|x| named("last_hidden_state", x.detach())));
         Ok(output)
     }
 

@@ -58,7 +58,12 @@ impl Yolos {
 
     /// What each layer predicts for the whole batch, the last one last; earlier ones only where `every_layer` asks for them.
     /// With the last layer's states `[N, Q, d]`.
-    fn predict(&self, batch: &Batch, train: bool, every_layer: bool) -> Result<(Vec<Predictions>, Option<Tensor>)> {
+    fn predict(
+        &self,
+        batch: &Batch,
+        train: bool,
+        every_layer: bool,
+    ) -> Result<(Vec<Predictions>, Option<Tensor>)> {
         let groups = same_size::groups(&batch.tensor(PIXEL_VALUES)?, &batch.metas, self.config.patch_size)?;
         let states: Vec<Vec<Tensor>> = groups
             .iter()
@@ -132,7 +137,9 @@ impl Model for Yolos {
             output.outputs.push(named("logits", last.logits.detach()));
             output.outputs.push(named("pred_boxes", last.pred_boxes.detach()));
         }
-        output.outputs.extend(last_hidden_state.map(|x| named("last_hidden_state", x.detach())));
+        output
+            .outputs
+            .extend(last_hidden_state.map(|x| named("last_hidden_state", x.detach())));
         Ok(output)
     }
 

@@ -1,13 +1,13 @@
 //! Adapter `columns`: averages a picture into a few columns, and classifies those with one linear layer.
 
 use cvhost_plugin_api::data::{
-    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output, Parameter, Prepared, Role,
-    Sample, Shape, StepContext, TensorHandle,
+    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
+    Parameter, Prepared, Role, Sample, Shape, StepContext, TensorHandle,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
 use cvhost_plugin_api::serde_json::{Value, json};
-use cvhost_plugin_api::torch::tch::{Kind, Tensor};
+use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{Init, ParameterSet, named};
 
 pub struct Columns;
@@ -18,13 +18,22 @@ impl Adapter for Columns {
     }
 
     fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
-        let grid = config["model"]["grid"].as_i64().or(checkpoint.config["grid"].as_i64()).unwrap_or(4);
+        let grid = config["model"]["grid"]
+            .as_i64()
+            .or(checkpoint.config["grid"].as_i64())
+            .unwrap_or(4);
         let parameters = ParameterSet::new();
         let classes = spec.names.len() as i64;
         let scope = parameters.root().sub("classifier");
         let weight = scope.parameter("weight", &[classes, grid], Init::FanInUniform);
         let bias = scope.no_decay("bias", &[classes], Init::Constant(0.0));
-        Ok(Box::new(Network { parameters, weight, bias, grid, spec: spec.clone() }))
+        Ok(Box::new(Network {
+            parameters,
+            weight,
+            bias,
+            grid,
+            spec: spec.clone(),
+        }))
     }
 }
 
@@ -33,11 +42,18 @@ struct Pixels;
 impl Input for Pixels {
     fn shape(&self, width: u32, height: u32, _: bool) -> Result<Shape> {
         let dims = vec![1, u64::from(height), u64::from(width)];
-        Ok(Shape { name: "brightness".into(), dtype: DType::F32, dims: dims.into() })
+        Ok(Shape {
+            name: "brightness".into(),
+            dtype: DType::F32,
+            dims: dims.into(),
+        })
     }
 
     fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
-        let picture = sample.pictures.first().ok_or_else(|| PluginError::data("a sample without a picture"))?;
+        let picture = sample
+            .pictures
+            .first()
+            .ok_or_else(|| PluginError::data("a sample without a picture"))?;
         for y in 0..picture.height {
             let row = out.row_mut::<f32>(&[0, u64::from(y)])?;
             for (x, value) in row.iter_mut().enumerate() {
@@ -80,11 +96,15 @@ impl Model for Network {
     }
 
     fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
-        let columns = batch.tensor("brightness")?.f_adaptive_avg_pool2d([1, self.grid])?.flatten(1, -1);
+        let columns = batch
+            .tensor("brightness")?
+            .f_adaptive_avg_pool2d([1, self.grid])?
+            .flatten(1, -1);
         let logits = columns.f_linear(&self.weight, Some(&self.bias))?;
         let mut output = Output::default();
         if context.mode != Mode::PREDICT {
-            let loss = logits.f_cross_entropy_for_logits(&batch.tensor("side")?.flatten(0, -1))?;
+            let sides = batch.tensor("side")?.flatten(0, -1);
+            let loss = logits.f_cross_entropy_loss(&sides, None::<Tensor>, Reduction::Mean, -100, 0.0)?;
             output.loss = Some(TensorHandle::new(loss)).into();
         }
         output.outputs.push(named("logits", logits.detach()));
@@ -92,19 +112,32 @@ impl Model for Network {
     }
 
     fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], _: &Value) -> Result<Vec<Fields>> {
-        let logits = outputs.first().ok_or_else(|| PluginError::failed("no logits"))?.tensor.tensor();
+        let logits = outputs
+            .first()
+            .ok_or_else(|| PluginError::failed("no logits"))?
+            .tensor
+            .tensor();
         let (score, side) = logits.softmax(-1, Kind::Float).max_dim(-1, false);
         let one = |i: i64| {
             Fields::new()
                 .with("side", Role::COLUMN, Array::vector(&[side.int64_value(&[i])]))
-                .with("score", Role::COLUMN, Array::vector(&[score.double_value(&[i]) as f32]))
+                .with(
+                    "score",
+                    Role::COLUMN,
+                    Array::vector(&[score.double_value(&[i]) as f32]),
+                )
         };
         Ok((0..metas.len() as i64).map(one).collect())
     }
 
     fn config_json(&self) -> Result<Value> {
-        let labels: Vec<(String, Value)> =
-            self.spec.names.iter().enumerate().map(|(i, n)| (i.to_string(), json!(n.as_str()))).collect();
+        let labels: Vec<(String, Value)> = self
+            .spec
+            .names
+            .iter()
+            .enumerate()
+            .map(|(i, n)| (i.to_string(), json!(n.as_str())))
+            .collect();
         Ok(json!({
             "model_type": "toy-columns",
             "grid": self.grid,

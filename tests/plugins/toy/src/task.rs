@@ -1,7 +1,8 @@
 //! Task `halves`: is the left or the right half of the picture bright? Data, metric and pictures.
 
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record, RecordMeta, Report, Role,
+    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record, RecordMeta,
+    Report, Role,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
@@ -16,14 +17,22 @@ impl Task for Halves {
     }
 
     fn metrics(&self) -> Vec<MetricInfo> {
-        vec![MetricInfo::new("accuracy", true, "the part of the pictures whose half was right")]
+        vec![MetricInfo::new(
+            "accuracy",
+            true,
+            "the part of the pictures whose half was right",
+        )]
     }
 
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         let data = &args.config["data"];
         let count = data["pictures"].as_u64().unwrap_or(32) as usize;
         let panics = data["panic_in"] == "record";
-        Ok(Box::new(Pictures { count, seed: args.split.len() as u64, panics }))
+        Ok(Box::new(Pictures {
+            count,
+            seed: args.split.len() as u64,
+            panics,
+        }))
     }
 
     fn evaluator(&self, _: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
@@ -33,7 +42,9 @@ impl Task for Halves {
     fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> Result<Value> {
         let side = first(prediction, "side")?;
         let score = first(prediction, "score")?;
-        Ok(json!({"predictions": [{"label": spec.name(side as i64), "label_id": side as i64, "score": score}]}))
+        Ok(
+            json!({"predictions": [{"label": spec.name(side as i64), "label_id": side as i64, "score": score}]}),
+        )
     }
 
     fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Picture, _: &Value) -> Result<()> {
@@ -47,7 +58,10 @@ impl Task for Halves {
 
 fn first(fields: &Fields, name: &str) -> Result<f64> {
     let values = fields.require(name)?.to_f64()?;
-    values.first().copied().ok_or_else(|| PluginError::failed(format!("`{name}` is empty")))
+    values
+        .first()
+        .copied()
+        .ok_or_else(|| PluginError::failed(format!("`{name}` is empty")))
 }
 
 struct Pictures {
@@ -75,7 +89,11 @@ impl DataSet for Pictures {
     }
 
     fn meta(&self, _: usize) -> Result<RecordMeta> {
-        Ok(RecordMeta { width: 16, height: 12, ..RecordMeta::default() })
+        Ok(RecordMeta {
+            width: 16,
+            height: 12,
+            ..RecordMeta::default()
+        })
     }
 
     fn record(&self, index: usize) -> Result<Record> {
@@ -117,7 +135,12 @@ impl Evaluator for Accuracy {
     }
 
     fn merge(&mut self, state: &[u8]) -> Result<()> {
-        let number = |range| state.get(range).and_then(|b: &[u8]| b.try_into().ok()).map(u64::from_le_bytes);
+        let number = |range| {
+            state
+                .get(range)
+                .and_then(|b: &[u8]| b.try_into().ok())
+                .map(u64::from_le_bytes)
+        };
         let (Some(right), Some(all)) = (number(0..8), number(8..16)) else {
             return Err(PluginError::failed("a state of 16 bytes was expected"));
         };
