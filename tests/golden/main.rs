@@ -47,7 +47,10 @@ fn processed_pixels_and_labels_are_the_references(name: &str) {
     let off = difference(&pixels, reference);
     assert!(off <= OUTPUT, "pixel_values are {off} off");
     if batch.has("pixel_mask") {
-        assert_eq!(batch.tensor("pixel_mask").unwrap(), *case.tensor("input.pixel_mask"));
+        assert_eq!(
+            batch.tensor("pixel_mask").unwrap(),
+            *case.tensor("input.pixel_mask")
+        );
     }
     let (boxes, counts) = batch.ragged("boxes").unwrap();
     let (labels, _) = batch.ragged("class_labels").unwrap();
@@ -61,7 +64,10 @@ fn processed_pixels_and_labels_are_the_references(name: &str) {
         let ours = boxes.narrow(0, start, *count) * Tensor::from_slice(&[x, y, x, y]);
         let off = difference(&ours, case.tensor(&format!("labels.{i}.boxes")));
         assert!(off <= 1e-6, "boxes of picture {i} are {off} off");
-        assert_eq!(labels.narrow(0, start, *count), *case.tensor(&format!("labels.{i}.class_labels")));
+        assert_eq!(
+            labels.narrow(0, start, *count),
+            *case.tensor(&format!("labels.{i}.class_labels"))
+        );
         start += count;
     }
 }
@@ -77,25 +83,39 @@ fn outputs_and_losses_are_the_references(name: &str) {
         close(loss, &case.json[format!("{key}_loss")], "loss");
         let reference = case.json[format!("{key}_loss_dict")].as_object().unwrap();
         for (part, value) in reference {
-            let (_, ours) = forward.parts.iter().find(|(n, _)| n == part).unwrap_or_else(|| panic!("no {part}"));
+            let (_, ours) = forward
+                .parts
+                .iter()
+                .find(|(n, _)| n == part)
+                .unwrap_or_else(|| panic!("no {part}"));
             close(ours.double_value(&[]), value, part);
         }
         assert_eq!(forward.parts.len(), reference.len());
     }
     for (key, reference) in case.tensors.iter().filter(|(k, _)| k.starts_with("output.")) {
         let key = key.trim_start_matches("output.");
-        let ours = forward.outputs.iter().find(|o| o.name == key).unwrap_or_else(|| panic!("no {key}"));
+        let ours = forward
+            .outputs
+            .iter()
+            .find(|o| o.name == key)
+            .unwrap_or_else(|| panic!("no {key}"));
         let ours = ours.tensor.tensor();
         // A vision transformer's last state has patches before the detection tokens, which are what we keep.
         let queries = ours.size()[1];
-        let off = difference(&ours, &reference.narrow(1, reference.size()[1] - queries, queries));
+        let off = difference(
+            &ours,
+            &reference.narrow(1, reference.size()[1] - queries, queries),
+        );
         assert!(off <= OUTPUT, "{key} is {off} off");
     }
 }
 
 fn close(ours: f64, reference: &Value, what: &str) {
     let reference = reference.as_f64().unwrap();
-    assert!((ours - reference).abs() <= LOSS * reference.abs().max(1e-3), "{what}: {ours}, the reference has {reference}");
+    assert!(
+        (ours - reference).abs() <= LOSS * reference.abs().max(1e-3),
+        "{what}: {ours}, the reference has {reference}"
+    );
 }
 
 fn every_gradient_is_the_references(name: &str) {
@@ -103,15 +123,26 @@ fn every_gradient_is_the_references(name: &str) {
     let batch = case.reference_batch();
     case.forward(&batch, Mode::TRAIN).loss.unwrap().backward();
     let norm = |t: &Tensor| t.to_kind(Kind::Double).norm().double_value(&[]);
-    let references: Vec<(&str, &Tensor)> =
-        case.tensors.iter().filter_map(|(k, t)| Some((k.strip_prefix("grad.")?, t))).collect();
+    let references: Vec<(&str, &Tensor)> = case
+        .tensors
+        .iter()
+        .filter_map(|(k, t)| Some((k.strip_prefix("grad.")?, t)))
+        .collect();
     let largest = references.iter().map(|(_, t)| norm(t)).fold(0.0, f64::max);
     let mut compared = 0;
     for (key, reference) in references {
-        let parameter = case.network.parameters().iter().find(|p| p.name == key).unwrap_or_else(|| panic!("no {key}"));
+        let parameter = case
+            .network
+            .parameters()
+            .iter()
+            .find(|p| p.name == key)
+            .unwrap_or_else(|| panic!("no {key}"));
         if parameter.tags.has(Tags::BUFFER) {
             // A frozen norm's weight: a buffer, which the reference's file has as it is, ones.
-            assert!(reference.eq_tensor(&reference.ones_like()).all().int64_value(&[]) == 1, "{key} has a gradient");
+            assert!(
+                reference.eq_tensor(&reference.ones_like()).all().int64_value(&[]) == 1,
+                "{key} has a gradient"
+            );
             continue;
         }
         if norm(reference) <= 1e-4 * largest {
@@ -131,9 +162,16 @@ fn five_optimizer_steps_lose_as_the_reference(name: &str) {
     let batch = case.reference_batch();
     // The reference decays every parameter, so the tags that make groups go.
     let plain: Vec<Parameter> = case.network.parameters().iter().map(untagged).collect();
-    let rules = GroupRules { weight_decay: 1e-2, backbone_lr_scale: 1.0, freeze: vec![] };
+    let rules = GroupRules {
+        weight_decay: 1e-2,
+        backbone_lr_scale: 1.0,
+        freeze: vec![],
+    };
     let mut optimizer = Optimizer::new(&plain, &rules).unwrap();
-    let reference = case.json["adamw_lr1e-3_wd1e-2_losses"].as_array().unwrap().clone();
+    let reference = case.json["adamw_lr1e-3_wd1e-2_losses"]
+        .as_array()
+        .unwrap()
+        .clone();
     assert_eq!(reference.len(), 5);
     for (i, value) in reference.iter().enumerate() {
         let loss = case.forward(&batch, Mode::TRAIN).loss.unwrap();
@@ -145,7 +183,11 @@ fn five_optimizer_steps_lose_as_the_reference(name: &str) {
 }
 
 fn untagged(parameter: &Parameter) -> Parameter {
-    let tags = if parameter.tags.has(Tags::BUFFER) { Tags::BUFFER } else { Tags::NONE };
+    let tags = if parameter.tags.has(Tags::BUFFER) {
+        Tags::BUFFER
+    } else {
+        Tags::NONE
+    };
     Parameter {
         name: parameter.name.clone(),
         aliases: parameter.aliases.clone(),
@@ -160,7 +202,10 @@ fn predictions_of_the_batch_are_the_references(name: &str) {
     let batch = case.reference_batch();
     let metas = batch.metas.to_vec();
     let forward = no_grad(|| case.forward(&batch, Mode::TRAIN));
-    let ours = case.network.finish(&forward.outputs, &metas, &json!({"threshold": 0.0})).unwrap();
+    let ours = case
+        .network
+        .finish(&forward.outputs, &metas, &json!({"threshold": 0.0}))
+        .unwrap();
     compare_predictions(&ours, &case.json["post"]);
 }
 
@@ -180,7 +225,9 @@ fn predict(case: &mut Case, which: &[usize]) -> Vec<Fields> {
     let batch = host_batch.to_batch(tch::Device::Cpu).unwrap();
     let metas: Vec<Meta> = host_batch.metas.clone();
     let forward = no_grad(|| case.forward(&batch, Mode::PREDICT));
-    case.network.finish(&forward.outputs, &metas, &json!({"threshold": 0.0})).unwrap()
+    case.network
+        .finish(&forward.outputs, &metas, &json!({"threshold": 0.0}))
+        .unwrap()
 }
 
 fn compare_predictions(ours: &[Fields], reference: &Value) {
@@ -188,19 +235,33 @@ fn compare_predictions(ours: &[Fields], reference: &Value) {
     assert_eq!(ours.len(), reference.len());
     for (ours, reference) in ours.iter().zip(reference) {
         let numbers = |key: &str| -> Vec<f64> {
-            reference[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+            reference[key]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|v| v.as_f64().unwrap())
+                .collect()
         };
         let scores = ours.require("scores").unwrap().to_f64().unwrap();
         for (ours, reference) in scores.iter().zip(numbers("scores")) {
-            assert!((ours - reference).abs() <= OUTPUT * 2.0, "score {ours}, the reference has {reference}");
+            assert!(
+                (ours - reference).abs() <= OUTPUT * 2.0,
+                "score {ours}, the reference has {reference}"
+            );
         }
         assert_eq!(scores.len(), numbers("scores").len());
-        assert_eq!(ours.require("class_labels").unwrap().to_f64().unwrap(), numbers("labels"));
+        assert_eq!(
+            ours.require("class_labels").unwrap().to_f64().unwrap(),
+            numbers("labels")
+        );
         let boxes = ours.require("boxes").unwrap().to_rows::<4>().unwrap();
         for (ours, reference) in boxes.iter().zip(reference["boxes"].as_array().unwrap()) {
             for (k, value) in ours.iter().enumerate() {
                 let expected = reference[k].as_f64().unwrap();
-                assert!((value - expected).abs() <= PIXELS, "box {ours:?}, the reference has {reference}");
+                assert!(
+                    (value - expected).abs() <= PIXELS,
+                    "box {ours:?}, the reference has {reference}"
+                );
             }
         }
     }
@@ -223,15 +284,26 @@ fn a_mixed_batch_predicts_as_single_pictures_do(name: &str) {
 
 fn what_the_reference_freezes_is_frozen(name: &str) {
     let case = Case::open(name);
-    let frozen: BTreeSet<&str> =
-        case.json["frozen"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
-    let trainable: BTreeSet<&str> =
-        case.json["trainable"].as_array().unwrap().iter().map(|v| v.as_str().unwrap()).collect();
+    let frozen: BTreeSet<&str> = case.json["frozen"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_str().unwrap())
+        .collect();
+    let trainable: BTreeSet<&str> = case.json["trainable"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_str().unwrap())
+        .collect();
     for parameter in case.network.parameters() {
         let name = parameter.name.as_str();
         let trained = !parameter.tags.has(Tags::BUFFER) && parameter.tensor.tensor().requires_grad();
         if trained {
-            assert!(trainable.contains(name) && !frozen.contains(name), "{name} is trained");
+            assert!(
+                trainable.contains(name) && !frozen.contains(name),
+                "{name} is trained"
+            );
         } else {
             // Buffers of frozen norms that hold ones stand among the reference's trainable ones.
             let buffer = parameter.tags.has(Tags::BUFFER);
@@ -239,17 +311,25 @@ fn what_the_reference_freezes_is_frozen(name: &str) {
         }
     }
     for name in trainable.iter().filter(|n| !n.contains("normalization.")) {
-        assert!(case.network.parameters().iter().any(|p| p.name == **name), "no parameter {name}");
+        assert!(
+            case.network.parameters().iter().any(|p| p.name == **name),
+            "no parameter {name}"
+        );
     }
 }
 
 #[test]
 fn well_known_checkpoints_map_without_a_missing_or_unexpected_tensor() {
-    for name in ["facebook--detr-resnet-50", "hustvl--yolos-tiny", "hustvl--yolos-small"] {
+    for name in [
+        "facebook--detr-resnet-50",
+        "hustvl--yolos-tiny",
+        "hustvl--yolos-small",
+    ] {
         let text = std::fs::read_to_string(fixture(&format!("names/{name}.json"))).unwrap();
         let mut listing: Value = serde_json::from_str(&text).unwrap();
-        let labels: serde_json::Map<String, Value> =
-            (0..91).map(|i| (i.to_string(), json!(format!("LABEL_{i}")))).collect();
+        let labels: serde_json::Map<String, Value> = (0..91)
+            .map(|i| (i.to_string(), json!(format!("LABEL_{i}"))))
+            .collect();
         listing["config"]["id2label"] = Value::Object(labels);
         listing["config"]["num_labels"] = json!(91);
         let mut folder = ModelFolder::open(&fixture("golden/detr")).unwrap();
@@ -261,10 +341,14 @@ fn well_known_checkpoints_map_without_a_missing_or_unexpected_tensor() {
         for parameter in network.parameters() {
             let names = std::iter::once(&parameter.name).chain(&parameter.aliases);
             let found = names.map(ToString::to_string).find(|n| left.remove(n));
-            let found = found.unwrap_or_else(|| panic!("{name}: `{}` is missing in the file", parameter.name));
+            let found =
+                found.unwrap_or_else(|| panic!("{name}: `{}` is missing in the file", parameter.name));
             let shape: Vec<i64> = serde_json::from_value(listing["tensors"][&found][1].clone()).unwrap();
             assert_eq!(parameter.tensor.tensor().size(), shape, "{name}: {found}");
-            assert_eq!(parameter.name, found, "{name}: saved under another name than it was read");
+            assert_eq!(
+                parameter.name, found,
+                "{name}: saved under another name than it was read"
+            );
         }
         assert!(left.is_empty(), "{name}: unexpected {left:?}");
     }

@@ -39,11 +39,7 @@ const CHANGES: [(&str, &str, &str); 9] = [
         "WithMetadata::new(abi::StepContext {",
         "WithMetadata::new(abi::StepContext { added_later: 7,",
     ),
-    (
-        "src/sdk/export.rs",
-        "abi::Plugin { ",
-        "abi::Plugin { added_later, ",
-    ),
+    ("src/sdk/export.rs", "abi::Plugin {", "abi::Plugin { added_later,"),
     (
         "src/sdk/export.rs",
         "extern \"C\" fn init<",

@@ -9,8 +9,16 @@ use std::path::{Path, PathBuf};
 pub const CATEGORIES: [(i64, &str); 4] = [(3, "disc"), (7, "ring"), (9, "bar"), (12, "blob")];
 
 /// Width and height of each picture; the fourth has no objects.
-pub const SIZES: [(u32, u32); 8] =
-    [(96, 64), (64, 96), (120, 80), (72, 72), (112, 64), (80, 112), (64, 64), (100, 75)];
+pub const SIZES: [(u32, u32); 8] = [
+    (96, 64),
+    (64, 96),
+    (120, 80),
+    (72, 72),
+    (112, 64),
+    (80, 112),
+    (64, 64),
+    (100, 75),
+];
 
 /// The index of the picture without objects.
 pub const EMPTY: usize = 3;
@@ -27,7 +35,9 @@ impl CocoSet {
         let images = folder.join("images");
         std::fs::create_dir_all(&images).unwrap();
         for (index, size) in SIZES.iter().enumerate() {
-            draw(*size, &objects(index)).save(images.join(file_name(index))).unwrap();
+            draw(*size, &objects(index))
+                .save(images.join(file_name(index)))
+                .unwrap();
         }
         let annotations = folder.join("annotations.json");
         std::fs::write(&annotations, annotation_json().to_string()).unwrap();
@@ -66,8 +76,10 @@ pub fn annotation_json() -> Value {
         "id": annotations.len() + 1, "image_id": image_id(0), "category_id": CATEGORIES[2].0,
         "bbox": [48, 0, 48, 64], "area": 48 * 64, "iscrowd": 1,
     }));
-    let categories: Vec<Value> =
-        CATEGORIES.iter().map(|(id, name)| json!({"id": id, "name": name, "supercategory": "shape"})).collect();
+    let categories: Vec<Value> = CATEGORIES
+        .iter()
+        .map(|(id, name)| json!({"id": id, "name": name, "supercategory": "shape"}))
+        .collect();
     json!({"images": images, "annotations": annotations, "categories": categories})
 }
 

@@ -20,8 +20,15 @@ use tch::{Kind, Tensor};
 
 /// The plugins of the build, through the host's discovery and loader.
 pub fn registry() -> Registry {
-    let folder = Folder { path: programs::built().to_owned(), origin: Origin::Build, exists: true };
-    let search = Search { files: Vec::new(), folders: vec![folder] };
+    let folder = Folder {
+        path: programs::built().to_owned(),
+        origin: Origin::Build,
+        exists: true,
+    };
+    let search = Search {
+        files: Vec::new(),
+        folders: vec![folder],
+    };
     Registry::new(Catalogue::discover(&search, Host::this()).unwrap())
 }
 
@@ -59,19 +66,39 @@ impl Case {
         let input = adapter.input(files, config, &spec).into_result().unwrap();
         let model = adapter.model(files, config, &spec).into_result().unwrap();
         let network = Network::new(model).unwrap();
-        let report = load_into(network.parameters(), &folder.weights().unwrap(), LoadPolicy::default()).unwrap();
+        let report = load_into(
+            network.parameters(),
+            &folder.weights().unwrap(),
+            LoadPolicy::default(),
+        )
+        .unwrap();
         assert!(report.rows.is_empty(), "{report}");
         let golden = Weights::open(&[path.join("golden.safetensors")]).unwrap();
-        let tensors: BTreeMap<String, Tensor> =
-            golden.names().iter().map(|n| (n.clone(), golden.read(n).unwrap())).collect();
+        let tensors: BTreeMap<String, Tensor> = golden
+            .names()
+            .iter()
+            .map(|n| (n.clone(), golden.read(n).unwrap()))
+            .collect();
         let json: Value =
             serde_json::from_str(&std::fs::read_to_string(path.join("golden.json")).unwrap()).unwrap();
-        let pictures = (0..).map_while(|i| tensors.get(&format!("image.{i}"))).map(picture).collect();
-        Case { json, tensors, spec, input: Arc::new(input), network, pictures }
+        let pictures = (0..)
+            .map_while(|i| tensors.get(&format!("image.{i}")))
+            .map(picture)
+            .collect();
+        Case {
+            json,
+            tensors,
+            spec,
+            input: Arc::new(input),
+            network,
+            pictures,
+        }
     }
 
     pub fn tensor(&self, name: &str) -> &Tensor {
-        self.tensors.get(name).unwrap_or_else(|| panic!("the case has no `{name}`"))
+        self.tensors
+            .get(name)
+            .unwrap_or_else(|| panic!("the case has no `{name}`"))
     }
 
     /// The pictures with their targets, as a task would give them.
@@ -88,20 +115,30 @@ impl Case {
             Record {
                 name: format!("picture {i}").into(),
                 pictures: vec![PictureSource::decoded(picture.clone())].into(),
-                fields: Fields::new()
-                    .with("boxes", Role::BOXES, Array::rows(&rows))
-                    .with("class_labels", Role::COLUMN, Array::vector(&labels)),
+                fields: Fields::new().with("boxes", Role::BOXES, Array::rows(&rows)).with(
+                    "class_labels",
+                    Role::COLUMN,
+                    Array::vector(&labels),
+                ),
                 ..Record::default()
             }
         };
-        self.pictures.iter().enumerate().map(|(i, p)| record(i, p)).collect()
+        self.pictures
+            .iter()
+            .enumerate()
+            .map(|(i, p)| record(i, p))
+            .collect()
     }
 
     /// What the host makes of records: one batch.
     pub fn batch(&self, records: Vec<Record>) -> HostBatch {
         let batch_size = records.len();
         let source: Arc<dyn Source> = Arc::new(records);
-        let options = LoaderOptions { batch_size, train: true, ..LoaderOptions::default() };
+        let options = LoaderOptions {
+            batch_size,
+            train: true,
+            ..LoaderOptions::default()
+        };
         let loader = Loader::new(source, Arc::clone(&self.input), options);
         loader.epoch(0, 0).next().unwrap().unwrap()
     }
@@ -113,9 +150,15 @@ impl Case {
         let pixels = self.tensor("input.pixel_values").copy();
         let size = pixels.size();
         let mut items = vec![batch_item("pixel_values", pixels, vec![])];
-        items.push(batch_item("pixel_mask", self.tensor("input.pixel_mask").copy(), vec![]));
+        items.push(batch_item(
+            "pixel_mask",
+            self.tensor("input.pixel_mask").copy(),
+            vec![],
+        ));
         let all = |key: &str| -> Vec<Tensor> {
-            (0..self.pictures.len()).map(|i| self.tensor(&format!("labels.{i}.{key}")).copy()).collect()
+            (0..self.pictures.len())
+                .map(|i| self.tensor(&format!("labels.{i}.{key}")).copy())
+                .collect()
         };
         let (boxes, labels) = (all("boxes"), all("class_labels"));
         let mut offsets = vec![0u64];
@@ -131,7 +174,10 @@ impl Case {
                 (meta.input_width, meta.input_height) = (size[3] as u32, size[2] as u32);
             }
         }
-        Batch { items: items.into(), metas: metas.into() }
+        Batch {
+            items: items.into(),
+            metas: metas.into(),
+        }
     }
 
     pub fn forward(&mut self, batch: &Batch, mode: Mode) -> Forward {
@@ -139,14 +185,28 @@ impl Case {
             Mode::PREDICT => Vec::new(),
             _ => self.network.normalisers(batch).unwrap(),
         };
-        self.network.forward(batch, &StepContext { mode, step: 0, epoch: 0, normalisers }).unwrap()
+        self.network
+            .forward(
+                batch,
+                &StepContext {
+                    mode,
+                    step: 0,
+                    epoch: 0,
+                    normalisers,
+                },
+            )
+            .unwrap()
     }
 }
 
 fn picture(tensor: &Tensor) -> Picture {
     let size = tensor.size();
     let pixels: Vec<u8> = Vec::try_from(tensor.flatten(0, -1)).unwrap();
-    Picture { width: size[1] as u32, height: size[0] as u32, pixels: pixels.into() }
+    Picture {
+        width: size[1] as u32,
+        height: size[0] as u32,
+        pixels: pixels.into(),
+    }
 }
 
 /// The largest |a − b| over 1 + the largest |b|: what the tolerance for outputs is about.

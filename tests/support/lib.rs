@@ -23,7 +23,11 @@ pub fn fixture(path: &str) -> PathBuf {
 pub fn skip(test: &str, reason: &str) {
     eprintln!("SKIPPED {test}: {reason}");
     if let Some(log) = std::env::var_os("CVHOST_SKIP_LOG") {
-        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .unwrap();
         writeln!(file, "{test}: {reason}").unwrap();
     }
 }

@@ -68,7 +68,9 @@ pub fn bare_programs(folder: &Path) -> PathBuf {
     for name in ["cvhost", "cvhost-engine"] {
         // A hard link where that works: the engine is large.
         let (from, to) = (built().join(name), bin.join(name));
-        std::fs::hard_link(&from, &to).or_else(|_| std::fs::copy(&from, &to).map(|_| ())).unwrap();
+        std::fs::hard_link(&from, &to)
+            .or_else(|_| std::fs::copy(&from, &to).map(|_| ()))
+            .unwrap();
     }
     bin
 }
@@ -82,7 +84,11 @@ pub struct Run {
 
 impl Run {
     pub fn of(command: &mut Command) -> Run {
-        let Output { status, stdout, stderr } = command.output().unwrap();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().unwrap();
         Run {
             code: status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),
@@ -99,7 +105,8 @@ impl Run {
     /// Every line of stdout as JSON: with `--json` there is nothing else, and each has schema and event.
     pub fn events(&self) -> Vec<Value> {
         let lines = self.stdout.lines().map(|line| {
-            let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"));
+            let value: Value =
+                serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"));
             assert_eq!(value["schema"], 1, "{line}");
             assert!(value["event"].is_string(), "{line}");
             value
@@ -108,6 +115,8 @@ impl Run {
     }
 
     pub fn last_event(&self) -> Value {
-        self.events().pop().unwrap_or_else(|| panic!("no event; stderr:\n{}", self.stderr))
+        self.events()
+            .pop()
+            .unwrap_or_else(|| panic!("no event; stderr:\n{}", self.stderr))
     }
 }

@@ -5,7 +5,8 @@ use std::process::Command;
 
 /// A Python that can import all of `modules`: `CVHOST_TEST_PYTHON`, or `python3`.
 pub fn with(modules: &[&str]) -> Result<PathBuf, String> {
-    let python = std::env::var_os("CVHOST_TEST_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let python =
+        std::env::var_os("CVHOST_TEST_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let script = format!("import {}", modules.join(", "));
     let run = command(&python).args(["-c", &script]).output();
     match run {
@@ -22,7 +23,12 @@ pub fn with(modules: &[&str]) -> Result<PathBuf, String> {
 /// Runs a script and gives its stdout; fails the test when it fails.
 #[allow(clippy::panic, clippy::unwrap_used)]
 pub fn run(python: &PathBuf, script: &str, arguments: &[&str]) -> String {
-    let output = command(python).arg("-c").arg(script).args(arguments).output().unwrap();
+    let output = command(python)
+        .arg("-c")
+        .arg(script)
+        .args(arguments)
+        .output()
+        .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -60,7 +60,8 @@ impl Toy {
     pub fn new() -> Toy {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        let (programs, plugins) = (bare_programs(path), plugins_in(&path.join("own"), &["logger_jsonl"]));
+        let programs = bare_programs(path);
+        let plugins = plugins_in(&path.join("own"), &["logger_jsonl"]);
         std::fs::copy(plugin(), plugins.join("libtoy_plugin.so")).unwrap();
         let model = path.join("model");
         std::fs::create_dir(&model).unwrap();

@@ -16,7 +16,7 @@ const PICTURES: &str = "examples/bccd/images/val";
 /// Where it writes: ignored by git, and made anew by each run.
 const RESULTS: &str = "runs/demo";
 /// How sure a box must be to be drawn.
-const THRESHOLD: &str = "0.3";
+const THRESHOLD: &str = "0.7";
 const METRIC: &str = "val_map";
 
 #[derive(Clone, Copy, PartialEq, Eq)]

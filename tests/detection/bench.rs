@@ -1,0 +1,151 @@
+//! What each test works with: a folder with a data set, a configuration and a way to call `cvhost`.
+
+use cvhost_tests::coco::CocoSet;
+use cvhost_tests::programs::{Run, cvhost};
+use cvhost_tests::{fixture, root};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The families that are told apart by the model's folder alone.
+pub const FAMILIES: [&str; 2] = ["detr", "yolos"];
+
+pub struct Bench {
+    pub folder: tempfile::TempDir,
+    pub set: CocoSet,
+    pub config: PathBuf,
+}
+
+impl Bench {
+    /// A data set, and a configuration that trains a tiny checkpoint of `family` on it for two epochs.
+    pub fn new(family: &str) -> Bench {
+        Bench::from_model(&fixture(&format!("golden/{family}")))
+    }
+
+    pub fn from_model(model: &Path) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let set = CocoSet::write(folder.path());
+        let config = folder.path().join("config.yaml");
+        let bench = Bench { folder, set, config };
+        std::fs::write(&bench.config, bench.yaml(model)).unwrap();
+        bench
+    }
+
+    fn yaml(&self, model: &Path) -> String {
+        let (images, annotations) = (self.set.images.display(), self.set.annotations.display());
+        let (model, results) = (model.display(), self.path("runs").display().to_string());
+        format!(
+            "model:\n  model_name: {model}\n  task_type: detection\n\
+             data:\n  train_data_path: {images}\n  train_annotation_file: {annotations}\n  \
+             val_data_path: {images}\n  val_annotation_file: {annotations}\n  \
+             batch_size: 2\n  num_workers: 1\n  augment: false\n\
+             training:\n  max_epochs: 2\n  learning_rate: 1.0e-3\n  use_gpu: false\n  seed: 3\n\
+             output:\n  results_dir: {results}\n"
+        )
+    }
+
+    /// A path in the test's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Changes the configuration's text; `from` must stand in it.
+    pub fn edit(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&self.config, text.replace(from, to)).unwrap();
+    }
+
+    /// The number of the configuration's line that holds `text`.
+    pub fn line_of(&self, text: &str) -> usize {
+        let all = std::fs::read_to_string(&self.config).unwrap();
+        1 + all.lines().position(|line| line.contains(text)).unwrap()
+    }
+
+    /// `cvhost` without the network and without the user's own caches.
+    pub fn command(&self) -> Command {
+        let mut command = cvhost();
+        command
+            .env("HF_HUB_OFFLINE", "1")
+            .env("HF_HOME", self.path("hf-home"))
+            .current_dir(root());
+        command
+    }
+
+    /// `cvhost VERB --json --plugin detection --config …`.
+    pub fn with_config(&self, verb: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command();
+        command
+            .args([verb, "--json", "--plugin", "detection", "--config"])
+            .arg(&self.config)
+            .args(arguments);
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(&mut self.with_config("run", arguments))
+    }
+
+    pub fn eval(&self, checkpoint: &Path, arguments: &[&str]) -> Run {
+        Run::of(
+            self.with_config("eval", arguments)
+                .arg("--checkpoint")
+                .arg(checkpoint),
+        )
+    }
+
+    /// Every prediction of a model, whatever its score.
+    pub fn predict(&self, model: &Path, arguments: &[&Path]) -> Run {
+        let mut command = self.command();
+        command
+            .args([
+                "predict",
+                "--json",
+                "--plugin",
+                "detection",
+                "--threshold",
+                "0",
+                "--model",
+            ])
+            .arg(model);
+        Run::of(command.args(arguments))
+    }
+}
+
+/// A copy of a checkpoint that a test may spoil.
+pub fn copy_of(model: &Path, target: &Path) {
+    std::fs::create_dir_all(target).unwrap();
+    for name in ["config.json", "model.safetensors", "preprocessor_config.json"] {
+        std::fs::copy(model.join(name), target.join(name)).unwrap();
+    }
+}
+
+/// Rewrites a JSON file.
+pub fn edit_json(file: &Path, change: impl FnOnce(&mut Value)) {
+    let mut value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    change(&mut value);
+    std::fs::write(file, value.to_string()).unwrap();
+}
+
+/// The run ended with this exit code, and its stderr holds each of these words.
+#[track_caller]
+pub fn refused(run: &Run, code: i32, words: &[&str]) {
+    assert_eq!(run.code, code, "stdout:\n{}\nstderr:\n{}", run.stdout, run.stderr);
+    for word in words {
+        assert!(run.stderr.contains(word), "`{word}` is not in:\n{}", run.stderr);
+    }
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+}
+
+pub fn of_event<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+    events.iter().filter(|e| e["event"] == name).collect()
+}
+
+/// The path that an event's field holds.
+pub fn path_in(event: &Value, field: &str) -> PathBuf {
+    PathBuf::from(
+        event[field]
+            .as_str()
+            .unwrap_or_else(|| panic!("no `{field}` in {event}")),
+    )
+}

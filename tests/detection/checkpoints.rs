@@ -1,0 +1,64 @@
+//! Checkpoints that don't fit, and one whose head alone differs.
+
+use crate::bench::{Bench, copy_of, edit_json, refused};
+use cvhost_tests::fixture;
+use serde_json::json;
+
+#[test]
+fn pickled_weights_are_refused_with_the_way_out() {
+    let bench = Bench::new("detr");
+    let model = bench.path("model");
+    copy_of(&fixture("golden/detr"), &model);
+    std::fs::rename(model.join("model.safetensors"), model.join("pytorch_model.bin")).unwrap();
+    refused(
+        &bench.predict(&model, &[&bench.set.images]),
+        3,
+        &["pytorch_model.bin", "safetensors"],
+    );
+}
+
+#[test]
+fn weights_of_another_size_are_refused_with_a_table() {
+    let bench = Bench::new("yolos");
+    let model = bench.path("model");
+    copy_of(&fixture("golden/yolos"), &model);
+    edit_json(&model.join("config.json"), |c| c["intermediate_size"] = json!(64));
+    refused(
+        &bench.predict(&model, &[&bench.set.images]),
+        3,
+        &["another shape", "checkpoint", "intermediate"],
+    );
+}
+
+#[test]
+fn truncated_weights_are_refused() {
+    let bench = Bench::new("detr");
+    let model = bench.path("model");
+    copy_of(&fixture("golden/detr"), &model);
+    let bytes = std::fs::read(model.join("model.safetensors")).unwrap();
+    std::fs::write(model.join("model.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    refused(
+        &bench.predict(&model, &[&bench.set.images]),
+        3,
+        &["model.safetensors"],
+    );
+}
+
+#[test]
+fn a_head_of_another_class_count_is_made_anew_and_told() {
+    let bench = Bench::new("detr");
+    edit_json(&bench.set.annotations, |coco| {
+        coco["categories"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"id": 20, "name": "star"}));
+    });
+    let run = bench.run(&["training.max_epochs=1"]).success();
+    assert!(
+        run.stderr
+            .contains("re-initialised: follows the number of classes"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(run.last_event()["status"], "ok");
+}
