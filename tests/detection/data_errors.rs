@@ -8,7 +8,7 @@ use serde_json::json;
 fn a_missing_annotation_file_is_named() {
     let bench = Bench::new("detr");
     std::fs::remove_file(&bench.set.annotations).unwrap();
-    refused(&bench.run(&[]), 3, &["annotations.json"]);
+    refused(&bench.run(&[]), 2, &["annotations.json"]);
 }
 
 #[test]
