@@ -248,7 +248,7 @@ pub fn rules(root: &Node) -> Vec<Problem> {
         );
     }
     let precision = root.at("training.precision").map(Node::to_json);
-    if precision.is_some_and(|p| p != "fp32" && !p.is_null()) {
+    if precision.is_some_and(|p| p == "bf16" || p == "fp16") {
         refuse(
             "training.precision",
             "training in half precision does not exist yet",

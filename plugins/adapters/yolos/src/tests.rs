@@ -164,7 +164,7 @@ fn any_input_size_from_one_patch_works() {
     assert!(
         error
             .message
-            .contains("40x15 pixels is less than one patch of 16x16"),
+            .contains("40x15 pixels is less than the 16x16 that the model needs"),
         "{error}"
     );
 }

@@ -6,6 +6,7 @@ use cvhost_plugin_api::data::Meta;
 use cvhost_plugin_api::error::ErrorKind;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 3;
@@ -14,6 +15,9 @@ const COSTS: MatchCosts = MatchCosts {
     bbox: 5.0,
     giou: 2.0,
 };
+
+/// Held from seeding to the last draw: all tests share libtorch's one generator.
+static GENERATOR: Mutex<()> = Mutex::new(());
 
 fn criterion(auxiliary: AuxiliaryLoss) -> SetCriterion {
     SetCriterion {
@@ -33,6 +37,7 @@ fn boxes(shape: &[i64]) -> Tensor {
 }
 
 fn predictions(seed: i64, pictures: i64, queries: i64) -> Predictions {
+    let _held = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed);
     Predictions {
         logits: Tensor::randn([pictures, queries, CLASSES + 1], (Kind::Float, Device::Cpu))
@@ -42,6 +47,7 @@ fn predictions(seed: i64, pictures: i64, queries: i64) -> Predictions {
 }
 
 fn targets(seed: i64, counts: &[i64]) -> Targets {
+    let _held = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed);
     let total = counts.iter().sum();
     let labels = Tensor::randint(CLASSES, [total], (Kind::Int64, Device::Cpu));
