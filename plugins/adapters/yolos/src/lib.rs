@@ -1,8 +1,8 @@
 //! Adapter for YOLOS (Fang et al. 2021, "You Only Look at One Sequence"): a plain vision transformer that gets detection
 //! tokens along with the picture's patches, and a loss over the best one-to-one matching of tokens and targets.
 //!
-//! Read [`vit`] first, then [`model`], which puts heads and loss on it; [`padding`] says how pictures of different sizes share
-//! a batch.
+//! Read `vit` first, then `model`, which puts heads and loss on it. `cvhost_set_prediction::same_size` says how pictures of
+//! different sizes share a batch.
 
 mod config;
 mod input;
