@@ -79,7 +79,7 @@ fn abi_result<T>(result: Result<T>) -> AbiResult<T> {
 
 /// Exports a plugin: its note, and its components behind a panic guard. Once in a cdylib, at the crate's root.
 ///
-/// ```ignore
+/// ```text
 /// cvhost_plugin_api::export_plugin! {
 ///     torch: true,
 ///     schema: "../config.schema.json",

@@ -3,7 +3,7 @@
 use cvhost_plugin_api::data::{Array, Fields, Role};
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// Targets of the form `detection/1` as labels: `boxes` [N, 4] float32 cxcywh relative to the picture, `class_labels` [N]
+/// Targets of the form `detection/1` as labels: `boxes` `[N, 4]` float32 cxcywh relative to the picture, `class_labels` `[N]`
 /// int64. Boxes are clipped to the picture of `width` × `height` pixels; crowds, and boxes that keep no width or height, are
 /// left out.
 ///
