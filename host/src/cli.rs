@@ -101,7 +101,7 @@ pub enum Command {
 /// `cvhost run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// The task, such as detection; by default `model.task_type` of the configuration
+    /// The task, by name; by default `model.task_type` of the configuration
     #[arg(long, value_name = "NAME")]
     pub plugin: Option<String>,
 
@@ -157,7 +157,7 @@ impl FromStr for ResumeFrom {
 /// `cvhost eval`.
 #[derive(Debug, Clone, Args)]
 pub struct EvalArgs {
-    /// The task, such as detection; by default `model.task_type` of the configuration
+    /// The task, by name; by default `model.task_type` of the configuration
     #[arg(long, value_name = "NAME")]
     pub plugin: Option<String>,
 
@@ -185,13 +185,17 @@ pub struct EvalArgs {
 /// `cvhost predict`.
 #[derive(Debug, Clone, Args)]
 pub struct PredictArgs {
-    /// The task, such as detection
+    /// The task, by name; `cvhost plugin list` shows what there is
     #[arg(long, value_name = "NAME")]
     pub plugin: String,
 
     /// The model: a folder with config.json and model.safetensors, or a hub id
     #[arg(long, value_name = "DIR|ID")]
     pub model: String,
+
+    /// The adapter, by name; by default the one that serves the model's family. Earlier stages have their own
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
 
     /// Use this plugin file before any that is found; may be given several times
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -201,7 +205,20 @@ pub struct PredictArgs {
     #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability)]
     pub threshold: f64,
 
-    /// Draw the predictions into pictures in this folder
+    /// Predict with another model first, and give its predictions to the next one with each picture: boxes of persons for
+    /// their poses, for example; may be given several times, in order
+    #[arg(long, value_name = "TASK=DIR|ID", value_parser = stage)]
+    pub stage: Vec<Stage>,
+
+    /// The threshold of those earlier models
+    #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability)]
+    pub stage_threshold: f64,
+
+    /// What goes with each picture to the (first) model: lines as `cvhost predict --json` prints them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub side: Option<PathBuf>,
+
+    /// Draw the predictions into pictures in this folder; predictions that are files, such as maps, go there too
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
 
@@ -243,7 +260,7 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: PathBuf,
 
-    /// The task, such as detection; by default `model.task_type` of the configuration
+    /// The task, by name; by default `model.task_type` of the configuration
     #[arg(long, value_name = "NAME")]
     pub plugin: Option<String>,
 
@@ -281,6 +298,24 @@ impl Split {
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// An earlier stage of a prediction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    pub plugin: String,
+    pub model: String,
+}
+
+/// Reads `TASK=DIR`.
+fn stage(text: &str) -> Result<Stage, String> {
+    match text.split_once('=') {
+        Some((plugin, model)) if !plugin.is_empty() && !model.is_empty() => Ok(Stage {
+            plugin: plugin.to_owned(),
+            model: model.to_owned(),
+        }),
+        _ => Err("expected a task and a model, TASK=DIR or TASK=ID".to_owned()),
     }
 }
 

@@ -13,8 +13,8 @@
 )]
 
 use crate::data::{
-    ArrayMut, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, Mode, NamedTensor, Output,
-    Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, Sample, Shape, Status,
+    ArrayMut, Artifact, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, Mode, NamedTensor,
+    Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, Sample, Shape, Status,
 };
 use crate::error::AbiResult;
 use abi_stable::library::RootModule;
@@ -72,7 +72,8 @@ pub trait Task: Send + Sync {
     fn open(&self, args: OpenArgsRef) -> AbiResult<DataSetBox>;
     fn expand(&self, picture: &Picture, side: RStr<'_>) -> AbiResult<RVec<Record>>;
     fn evaluator(&self, spec: &LabelSpec, config: RStr<'_>) -> AbiResult<EvaluatorBox>;
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> AbiResult<Json>;
+    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: RStr<'_>) -> AbiResult<Json>;
+    fn files(&self, prediction: &Fields, spec: &LabelSpec) -> AbiResult<RVec<Artifact>>;
     #[sabi(last_prefix_field)]
     fn draw(
         &self,
@@ -168,8 +169,10 @@ pub struct Host {
     /// The most verbose level that the host wants.
     pub max_level: extern "C" fn() -> u32,
     /// Whether the user has asked to stop; long work should look at it now and then.
-    #[sabi(last_prefix_field)]
     pub cancelled: extern "C" fn() -> bool,
+    /// The adapter of that name, of whichever plugin provides it.
+    #[sabi(last_prefix_field)]
+    pub adapter: extern "C" fn(name: RStr<'_>) -> AbiResult<AdapterBox>,
 }
 
 /// What a plugin exports: one typed constructor a kind of component. A new kind is a new field at the end.

@@ -22,6 +22,8 @@ impl ErrorKind {
     pub const FAILED: Self = Self(5);
     /// A panic that was caught in the plugin; the instance is not called again.
     pub const PANIC: Self = Self(6);
+    /// Something that this installation lacks, such as another plugin.
+    pub const ENVIRONMENT: Self = Self(7);
 }
 
 /// What is wrong, where, and what to do. Plugin and method are added by the SDK where a panic was caught; the host adds
@@ -72,6 +74,10 @@ impl PluginError {
 
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::UNSUPPORTED, message)
+    }
+
+    pub fn environment(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::ENVIRONMENT, message)
     }
 
     pub fn failed(message: impl Into<String>) -> Self {

@@ -45,7 +45,7 @@ pub struct Note {
     pub description: String,
     pub components: Vec<Component>,
     /// JSON Schema of the configuration keys that the plugin reads, as a part of the whole document: for example
-    /// `{"properties":{"data":{"properties":{"box_policy":{"enum":["error","clip"]}}}}}`.
+    /// `{"properties":{"data":{"properties":{"separator":{"enum":[",",";"]}}}}}`.
     #[serde(default)]
     pub config_schema: serde_json::Value,
 }
@@ -65,7 +65,7 @@ pub struct Component {
     pub default: bool,
 }
 
-/// A form of targets and predictions with a checkpoint's `model_type`, such as `detection/1` with `detr`.
+/// A versioned form of targets and predictions, such as `name/1`, with the `model_type` of a checkpoint's `config.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Serves {
     pub form: String,

@@ -1,6 +1,7 @@
 //! What each test works with: a folder with a data set, a configuration and a way to call `cvhost`.
 
 use cvhost_tests::coco::CocoSet;
+pub use cvhost_tests::events::{of_event, path_in, refused};
 use cvhost_tests::programs::{Run, cvhost};
 use cvhost_tests::{fixture, root};
 use serde_json::Value;
@@ -125,27 +126,4 @@ pub fn edit_json(file: &Path, change: impl FnOnce(&mut Value)) {
     let mut value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     change(&mut value);
     std::fs::write(file, value.to_string()).unwrap();
-}
-
-/// The run ended with this exit code, and its stderr holds each of these words.
-#[track_caller]
-pub fn refused(run: &Run, code: i32, words: &[&str]) {
-    assert_eq!(run.code, code, "stdout:\n{}\nstderr:\n{}", run.stdout, run.stderr);
-    for word in words {
-        assert!(run.stderr.contains(word), "`{word}` is not in:\n{}", run.stderr);
-    }
-    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
-}
-
-pub fn of_event<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
-    events.iter().filter(|e| e["event"] == name).collect()
-}
-
-/// The path that an event's field holds.
-pub fn path_in(event: &Value, field: &str) -> PathBuf {
-    PathBuf::from(
-        event[field]
-            .as_str()
-            .unwrap_or_else(|| panic!("no `{field}` in {event}")),
-    )
 }

@@ -1,7 +1,7 @@
 //! Checkpoints that pass between cvhost and transformers, both ways, in both families.
 
 use crate::bench::{Bench, FAMILIES, of_event};
-use cvhost_tests::{fixture, python, skip};
+use cvhost_tests::{fixture, python};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -37,21 +37,14 @@ model.save_pretrained(sys.argv[2])
 AutoImageProcessor.from_pretrained(sys.argv[1], backend="pil").save_pretrained(sys.argv[2])
 "#;
 
-fn reference(test: &str) -> Option<PathBuf> {
-    match python::with(&["torch", "transformers", "PIL", "scipy"]) {
-        Ok(python) => Some(python),
-        Err(reason) => {
-            skip(test, &reason);
-            None
-        }
-    }
-}
+const MODULES: [&str; 4] = ["torch", "transformers", "PIL", "scipy"];
 
 #[test]
 fn a_checkpoint_of_ours_predicts_the_same_in_transformers() {
-    let Some(python) =
-        reference("detection::transformers::a_checkpoint_of_ours_predicts_the_same_in_transformers")
-    else {
+    let Some(python) = python::or_skip(
+        "detection::transformers::a_checkpoint_of_ours_predicts_the_same_in_transformers",
+        &MODULES,
+    ) else {
         return;
     };
     for family in FAMILIES {
@@ -64,9 +57,10 @@ fn a_checkpoint_of_ours_predicts_the_same_in_transformers() {
 
 #[test]
 fn a_checkpoint_of_transformers_predicts_the_same_here() {
-    let Some(python) =
-        reference("detection::transformers::a_checkpoint_of_transformers_predicts_the_same_here")
-    else {
+    let Some(python) = python::or_skip(
+        "detection::transformers::a_checkpoint_of_transformers_predicts_the_same_here",
+        &MODULES,
+    ) else {
         return;
     };
     for family in FAMILIES {

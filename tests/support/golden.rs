@@ -1,5 +1,8 @@
 //! A golden case, and an adapter from its built cdylib to compare with it.
 
+mod classification;
+mod detection;
+
 use crate::{fixture, programs};
 use cvhost::plugins::{Catalogue, Folder, Host, Origin, Search};
 use cvhost_engine::checkpoint::{LoadPolicy, ModelFolder, Weights, load_into};
@@ -9,14 +12,14 @@ use cvhost_engine::plugins::Registry;
 use cvhost_engine::session::checkpoint_spec;
 use cvhost_plugin_api::abi::{AdapterBox, InputBox};
 use cvhost_plugin_api::abi_stable::std_types::RStr;
-use cvhost_plugin_api::data::{
-    Array, Batch, Fields, LabelSpec, Mode, Picture, PictureSource, Record, Role, StepContext,
-};
-use cvhost_plugin_api::torch::batch_item;
+use cvhost_plugin_api::data::{Batch, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
+
+pub const DETECTION: &str = "detection/1";
+pub const CLASSIFICATION: &str = "classification/1";
 
 /// The plugins of the build, through the host's discovery and loader.
 pub fn registry() -> Registry {
@@ -32,21 +35,23 @@ pub fn registry() -> Registry {
     Registry::new(Catalogue::discover(&search, Host::this()).unwrap())
 }
 
-/// The adapter for a checkpoint's configuration.
-pub fn adapter(config: &Value) -> AdapterBox {
+/// The adapter of a form for a checkpoint's configuration.
+pub fn adapter(form: &str, config: &Value) -> AdapterBox {
     let model_type = config["model_type"].as_str().unwrap();
-    registry().adapter("detection/1", model_type, None).unwrap().0
+    registry().adapter(form, model_type, None).unwrap().0
 }
 
 /// A network that is built but not filled.
 pub fn network(config: &Value, spec: &LabelSpec) -> Network {
     let files = json!({"config": config, "preprocessor": null}).to_string();
-    let model = adapter(config).model(RStr::from_str(&files), RStr::from_str("{}"), spec);
+    let model = adapter(&spec.form, config).model(RStr::from_str(&files), RStr::from_str("{}"), spec);
     Network::new(model.into_result().unwrap()).unwrap()
 }
 
 /// One reference case with its model.
 pub struct Case {
+    /// What task and adapter meet on.
+    pub form: &'static str,
     pub json: Value,
     pub tensors: BTreeMap<String, Tensor>,
     pub spec: LabelSpec,
@@ -58,11 +63,18 @@ pub struct Case {
 impl Case {
     pub fn open(name: &str) -> Case {
         let path = fixture(&format!("golden/{name}"));
+        let json: Value =
+            serde_json::from_str(&std::fs::read_to_string(path.join("golden.json")).unwrap()).unwrap();
+        let form = match json["kind"].as_str().unwrap() {
+            "detection" => DETECTION,
+            "classification" => CLASSIFICATION,
+            other => panic!("{name}: no form for the kind {other}"),
+        };
         let folder = ModelFolder::open(&path).unwrap();
-        let spec = checkpoint_spec("detection/1", &folder).unwrap();
+        let spec = checkpoint_spec(form, &folder).unwrap();
         let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
         let (files, config) = (RStr::from_str(&files), RStr::from_str("{}"));
-        let adapter = adapter(&folder.config);
+        let adapter = adapter(form, &folder.config);
         let input = adapter.input(files, config, &spec).into_result().unwrap();
         let model = adapter.model(files, config, &spec).into_result().unwrap();
         let network = Network::new(model).unwrap();
@@ -79,13 +91,12 @@ impl Case {
             .iter()
             .map(|n| (n.clone(), golden.read(n).unwrap()))
             .collect();
-        let json: Value =
-            serde_json::from_str(&std::fs::read_to_string(path.join("golden.json")).unwrap()).unwrap();
         let pictures = (0..)
             .map_while(|i| tensors.get(&format!("image.{i}")))
             .map(picture)
             .collect();
         Case {
+            form,
             json,
             tensors,
             spec,
@@ -103,31 +114,17 @@ impl Case {
 
     /// The pictures with their targets, as a task would give them.
     pub fn records(&self) -> Vec<Record> {
-        let record = |i: usize, picture: &Picture| {
-            let boxes = self.tensor(&format!("target.{i}.boxes")).to_kind(Kind::Double);
-            let rows: Vec<[f64; 4]> = (0..boxes.size()[0])
-                .map(|r| {
-                    let v = |c| boxes.double_value(&[r, c]);
-                    [v(0), v(1), v(0) + v(2), v(1) + v(3)]
-                })
-                .collect();
-            let labels: Vec<i64> = Vec::try_from(self.tensor(&format!("target.{i}.class_labels"))).unwrap();
-            Record {
-                name: format!("picture {i}").into(),
-                pictures: vec![PictureSource::decoded(picture.clone())].into(),
-                fields: Fields::new().with("boxes", Role::BOXES, Array::rows(&rows)).with(
-                    "class_labels",
-                    Role::COLUMN,
-                    Array::vector(&labels),
-                ),
-                ..Record::default()
-            }
+        let fields = |i| match self.form {
+            DETECTION => detection::targets(self, i),
+            _ => classification::targets(self, i),
         };
-        self.pictures
-            .iter()
-            .enumerate()
-            .map(|(i, p)| record(i, p))
-            .collect()
+        let record = |(i, picture): (usize, &Picture)| Record {
+            name: format!("picture {i}").into(),
+            pictures: vec![PictureSource::decoded(picture.clone())].into(),
+            fields: fields(i),
+            ..Record::default()
+        };
+        self.pictures.iter().enumerate().map(record).collect()
     }
 
     /// What the host makes of records: one batch.
@@ -143,40 +140,11 @@ impl Case {
         loader.epoch(0, 0).next().unwrap().unwrap()
     }
 
-    /// The reference's own inputs and labels, which are relative to the padded canvas. A family with a mask learns from it what
-    /// is padding; one without sees the padding as part of the picture, so there the metas say that the input reaches over
-    /// the whole canvas.
+    /// The reference's own inputs and labels.
     pub fn reference_batch(&self) -> Batch {
-        let pixels = self.tensor("input.pixel_values").copy();
-        let size = pixels.size();
-        let mut items = vec![batch_item("pixel_values", pixels, vec![])];
-        items.push(batch_item(
-            "pixel_mask",
-            self.tensor("input.pixel_mask").copy(),
-            vec![],
-        ));
-        let all = |key: &str| -> Vec<Tensor> {
-            (0..self.pictures.len())
-                .map(|i| self.tensor(&format!("labels.{i}.{key}")).copy())
-                .collect()
-        };
-        let (boxes, labels) = (all("boxes"), all("class_labels"));
-        let mut offsets = vec![0u64];
-        offsets.extend(boxes.iter().scan(0, |sum, b| {
-            *sum += b.size()[0] as u64;
-            Some(*sum)
-        }));
-        items.push(batch_item("boxes", Tensor::cat(&boxes, 0), offsets.clone()));
-        items.push(batch_item("class_labels", Tensor::cat(&labels, 0), offsets));
-        let mut metas = self.batch(self.records()).metas;
-        if !self.input.collate().iter().any(|rule| rule.mask == "pixel_mask") {
-            for meta in &mut metas {
-                (meta.input_width, meta.input_height) = (size[3] as u32, size[2] as u32);
-            }
-        }
-        Batch {
-            items: items.into(),
-            metas: metas.into(),
+        match self.form {
+            DETECTION => detection::reference_batch(self),
+            _ => classification::reference_batch(self),
         }
     }
 

@@ -1,11 +1,17 @@
 //! What the end-to-end tests share: built programs and plugins, folders of their own, skipping with a reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that can't go on has failed
 
+pub mod cells;
 pub mod coco;
+pub mod events;
+pub mod fixed_keys;
 pub mod golden;
 pub mod programs;
 pub mod python;
+pub mod third_party;
 pub mod toy;
+pub mod variant;
+pub mod walks;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -20,6 +20,11 @@ pub fn with(modules: &[&str]) -> Result<PathBuf, String> {
     }
 }
 
+/// As [`with`]; where there is none, the test of that name says that it is skipped.
+pub fn or_skip(test: &str, modules: &[&str]) -> Option<PathBuf> {
+    with(modules).inspect_err(|reason| crate::skip(test, reason)).ok()
+}
+
 /// Runs a script and gives its stdout; fails the test when it fails.
 #[allow(clippy::panic, clippy::unwrap_used)]
 pub fn run(python: &PathBuf, script: &str, arguments: &[&str]) -> String {

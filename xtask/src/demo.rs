@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: fine-tunes a small detector on the example pictures, and shows what that gained.
+//! `cargo xtask demo`: trains a small model on the example pictures, and shows what that gained.
 
 use crate::workspace::{PROGRAMS, Workspace};
 use crate::{build, sh};
@@ -9,16 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Everything in the repository that the demo uses, relative to the root folder.
-const CONFIG: &str = "examples/demo.yaml";
-const CHECKPOINT: &str = "examples/checkpoint";
-const PICTURES: &str = "examples/bccd/images/val";
-/// Where it writes: ignored by git, and made anew by each run.
-const RESULTS: &str = "runs/demo";
-/// How sure a box must be to be drawn.
-const THRESHOLD: &str = "0.7";
-const METRIC: &str = "val_map";
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     Full,
@@ -26,44 +16,102 @@ pub enum Length {
     Short,
 }
 
+/// A demo: everything in the repository that it uses, and where it writes, relative to the root folder.
+pub struct Demo {
+    task: &'static str,
+    config: &'static str,
+    /// The checkpoint that training starts from, to measure what was gained; none from random weights.
+    start: Option<&'static str>,
+    pictures: &'static str,
+    /// Ignored by git, and made anew by each run.
+    results: &'static str,
+    /// How sure a prediction must be to be drawn.
+    threshold: &'static str,
+    metric: &'static str,
+    /// The metric's name for people.
+    shown: &'static str,
+}
+
+/// Fine-tunes a small detector.
+pub const DETECTION: Demo = Demo {
+    task: "detection",
+    config: "examples/demo.yaml",
+    start: Some("examples/checkpoint"),
+    pictures: "examples/bccd/images/val",
+    results: "runs/demo",
+    threshold: "0.7",
+    metric: "val_map",
+    shown: "mAP",
+};
+
+/// Trains a small classifier from random weights.
+pub const CLASSIFICATION: Demo = Demo {
+    task: "classification",
+    config: "examples/classification.yaml",
+    start: None,
+    pictures: "examples/cells/val",
+    results: "runs/demo-classification",
+    threshold: "0.1",
+    metric: "val_accuracy",
+    shown: "accuracy",
+};
+
 /// # Errors
 /// When the build or one of cvhost's verbs fails; its own message stands above.
-pub fn run(length: Length) -> Result<()> {
+pub fn run(demo: &Demo, length: Length) -> Result<()> {
     build::run()?;
-    train_and_show(&Workspace::load()?, length)
+    train_and_show(&Workspace::load()?, demo, length)
 }
 
 /// The demo itself, on binaries that are built already.
 ///
 /// # Errors
 /// As [`run`].
-pub fn train_and_show(workspace: &Workspace, length: Length) -> Result<()> {
+pub fn train_and_show(workspace: &Workspace, demo: &Demo, length: Length) -> Result<()> {
     let started = Instant::now();
     let cvhost = Cvhost {
         program: workspace.program(PROGRAMS[0]),
         plugins: workspace.built.clone(),
+        demo,
     };
     let root = sh::root();
-    let results = root.join(RESULTS);
+    let results = root.join(demo.results);
     if results.exists() {
         fs::remove_dir_all(&results)
             .with_context(|| format!("cannot remove the last {}", results.display()))?;
     }
 
-    let before = cvhost.evaluate(&root.join(CHECKPOINT))?;
+    let before = demo
+        .start
+        .map(|start| cvhost.evaluate(&root.join(start)))
+        .transpose()?;
     let trained = cvhost.train(&results, length)?;
     let checkpoint = trained.run_dir.join("checkpoints/best");
     let after = cvhost.evaluate(&checkpoint)?;
     let drawn = results.join("drawn");
-    let pictures = cvhost.predict(&checkpoint, &root.join(PICTURES), &drawn)?;
+    let pictures = cvhost.predict(&checkpoint, &root.join(demo.pictures), &drawn)?;
 
     println!();
-    println!("mAP before fine-tuning  {before:.3}");
-    println!("mAP after               {after:.3}   ({} epochs)", trained.epochs);
-    println!("drawn pictures          {} ({pictures} files)", drawn.display());
-    println!("run folder              {}", trained.run_dir.display());
-    println!("demo took               {}", minutes(started.elapsed()));
+    let metric = demo.shown;
+    let after = format!("{after:.3}   ({} epochs)", trained.epochs);
+    match before {
+        Some(before) => {
+            line(&format!("{metric} before fine-tuning"), &format!("{before:.3}"));
+            line(&format!("{metric} after"), &after);
+        }
+        None => line(&format!("validation {metric}"), &after),
+    }
+    line(
+        "drawn pictures",
+        &format!("{} ({pictures} files)", drawn.display()),
+    );
+    line("run folder", &trained.run_dir.display().to_string());
+    line("demo took", &minutes(started.elapsed()));
     Ok(())
+}
+
+fn line(what: &str, value: &str) {
+    println!("{what:24}{value}");
 }
 
 /// What the demo reads from `run_finished`.
@@ -73,24 +121,28 @@ struct Trained {
     epochs: u64,
 }
 
-struct Cvhost {
+struct Cvhost<'a> {
     program: PathBuf,
     /// The folder that cargo leaves the plugins in.
     plugins: PathBuf,
+    demo: &'a Demo,
 }
 
-impl Cvhost {
-    /// mAP of a checkpoint on the validation pictures.
+impl Cvhost<'_> {
+    /// The metric of a checkpoint on the validation pictures.
     fn evaluate(&self, checkpoint: &Path) -> Result<f64> {
         let mut eval = self.verb("eval");
-        eval.args(["--config", CONFIG, "--split", "val", "--checkpoint"])
+        eval.args(["--config", self.demo.config, "--split", "val", "--checkpoint"])
             .arg(checkpoint);
-        map_of(&last_event(&self.events(&mut eval)?, "eval_finished")?)
+        metric_of(
+            &last_event(&self.events(&mut eval)?, "eval_finished")?,
+            self.demo.metric,
+        )
     }
 
     fn train(&self, results: &Path, length: Length) -> Result<Trained> {
         let mut run = self.verb("run");
-        run.args(["--config", CONFIG])
+        run.args(["--config", self.demo.config])
             .arg(format!("output.results_dir={}", results.display()));
         if length == Length::Short {
             run.arg("training.max_epochs=1");
@@ -98,13 +150,13 @@ impl Cvhost {
         trained(&last_event(&self.events(&mut run)?, "run_finished")?)
     }
 
-    /// Draws the boxes on all pictures of a folder; returns how many pictures that were.
+    /// Draws the predictions on all pictures of a folder; returns how many pictures that were.
     fn predict(&self, model: &Path, pictures: &Path, drawn: &Path) -> Result<usize> {
         let mut predict = self.verb("predict");
         predict
             .arg("--model")
             .arg(model)
-            .args(["--threshold", THRESHOLD, "--out"])
+            .args(["--threshold", self.demo.threshold, "--out"])
             .arg(drawn)
             .arg(pictures);
         let events = self.events(&mut predict)?;
@@ -116,7 +168,7 @@ impl Cvhost {
 
     fn verb(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.args([verb, "--json", "--plugin", "detection", "--plugins-dir"]);
+        command.args([verb, "--json", "--plugin", self.demo.task, "--plugins-dir"]);
         command.arg(&self.plugins).current_dir(sh::root());
         command
     }
@@ -139,10 +191,10 @@ fn last_event(events: &[Value], name: &str) -> Result<Value> {
     }
 }
 
-fn map_of(event: &Value) -> Result<f64> {
-    event["metrics"][METRIC]
+fn metric_of(event: &Value, metric: &str) -> Result<f64> {
+    event["metrics"][metric]
         .as_f64()
-        .with_context(|| format!("no metrics.{METRIC} in {event}"))
+        .with_context(|| format!("no metrics.{metric} in {event}"))
 }
 
 fn trained(event: &Value) -> Result<Trained> {
@@ -200,8 +252,8 @@ mod tests {
                 epochs: 3
             }
         );
-        assert_eq!(map_of(&event).unwrap(), 0.5);
-        assert!(map_of(&json!({"metrics": {"val_map": null}})).is_err());
+        assert_eq!(metric_of(&event, "val_map").unwrap(), 0.5);
+        assert!(metric_of(&json!({"metrics": {"val_map": null}}), "val_map").is_err());
         assert_eq!(minutes(Duration::from_secs(125)), "2 min 05 s");
     }
 }

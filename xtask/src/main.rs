@@ -26,7 +26,8 @@ cargo xtask <job>
                                     --download: fetch it even where LIBTORCH or a Python torch exists
   doctor                            what is installed, what is missing, which libtorch is used
   build                             setup, then build the workspace and check what its binaries link
-  demo [--short]                    build, then fine-tune, evaluate and draw on the example pictures
+  demo [classification] [--short]   build, then train, evaluate and draw on the example pictures: a detector, or a
+                                    classifier
   test                              every check that CI runs
   dist                              build, then lay out relocatable dist/bin and dist/plugins
 
@@ -49,8 +50,10 @@ fn dispatch(args: &[&str]) -> Result<()> {
         ["setup", options @ ..] => setup::run(&setup::Options::parse(options)?),
         ["doctor"] => doctor::run(),
         ["build"] => build::run(),
-        ["demo"] => demo::run(demo::Length::Full),
-        ["demo", "--short"] => demo::run(demo::Length::Short),
+        ["demo"] => demo::run(&demo::DETECTION, demo::Length::Full),
+        ["demo", "--short"] => demo::run(&demo::DETECTION, demo::Length::Short),
+        ["demo", "classification"] => demo::run(&demo::CLASSIFICATION, demo::Length::Full),
+        ["demo", "classification", "--short"] => demo::run(&demo::CLASSIFICATION, demo::Length::Short),
         ["test"] => test::run(),
         ["dist"] => dist::run(),
         [] | ["help" | "--help" | "-h"] => {

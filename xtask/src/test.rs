@@ -53,7 +53,10 @@ pub fn run() -> Result<()> {
             let mut doc = sh::cargo(["doc", "--workspace", "--no-deps"]);
             sh::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
         });
-        steps.run("demo", || demo::train_and_show(&workspace, demo::Length::Short));
+        steps.run("demo", || {
+            demo::train_and_show(&workspace, &demo::DETECTION, demo::Length::Short)?;
+            demo::train_and_show(&workspace, &demo::CLASSIFICATION, demo::Length::Short)
+        });
         steps.run("licences", || licences::check(&workspace));
     }
 

@@ -9,6 +9,7 @@ pub fn from_plugin(error: PluginError) -> Error {
     let kind = match error.kind {
         ErrorKind::CONFIG | ErrorKind::UNSUPPORTED => Kind::Usage,
         ErrorKind::DATA | ErrorKind::CHECKPOINT => Kind::Input,
+        ErrorKind::ENVIRONMENT => Kind::Environment,
         _ => Kind::Failed,
     };
     let what = if error.key.is_empty() {

@@ -8,7 +8,7 @@ use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{Fields, LabelSpec, Picture, PictureSource};
 use serde_json::Value;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// File names for drawn pictures: `name.jpg`, or `name-2.jpg` when another folder's picture has that name.
 #[derive(Default)]
@@ -49,6 +49,33 @@ pub fn draw(
         RStr::from_str(&options.to_string()),
     ))?;
     write(canvas, path)
+}
+
+/// Writes the predictions that a task gives as files beside a drawn picture, under its name. Returns their paths.
+pub fn write_files(
+    task: &TaskBox,
+    prediction: &Fields,
+    spec: &LabelSpec,
+    drawn: &Path,
+) -> Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    for file in checked(task.files(prediction, spec))? {
+        let name = file.file_name.as_str();
+        if !name.starts_with(['.', '-']) || name.contains(['/', '\\']) || name.contains("..") {
+            return Err(
+                Error::failed(format!("the task plugin asked to write a file named {name:?}"))
+                    .with_expected("the end of a file name, such as -depth.png")
+                    .with_help("this is a fault of the task plugin; tell its authors"),
+            );
+        }
+        let stem = drawn.with_extension("");
+        let mut path = stem.into_os_string();
+        path.push(name);
+        let path = PathBuf::from(path);
+        std::fs::write(&path, &file.bytes).map_err(|e| Error::io(Kind::Failed, "write", &path, &e))?;
+        written.push(path);
+    }
+    Ok(written)
 }
 
 fn write(picture: Picture, path: &Path) -> Result<()> {

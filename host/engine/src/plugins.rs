@@ -4,17 +4,24 @@ use crate::error::{checked, from_plugin};
 use crate::telemetry;
 use cvhost::error::{Error, Result};
 use cvhost::plugins::{Catalogue, Found};
+use cvhost_plugin_api::PluginError;
 use cvhost_plugin_api::abi::{AdapterBox, LoggerBox, PluginRef, TaskBox};
-use cvhost_plugin_api::abi_stable::std_types::RStr;
+use cvhost_plugin_api::abi_stable::std_types::{RErr, ROk, RStr};
+use cvhost_plugin_api::error::AbiResult;
 use cvhost_plugin_api::load::load;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The plugins of a session. Each file is loaded once, when something of it is first asked for, and never unloaded.
 pub struct Registry {
     catalogue: Catalogue,
-    loaded: HashMap<PathBuf, PluginRef>,
+    /// Held for a look-up only, never while a plugin's code runs: that code may ask for another plugin's adapter.
+    loaded: Mutex<HashMap<PathBuf, PluginRef>>,
 }
+
+/// The registry of the session, for plugins that ask the host for an adapter.
+static SHARED: Mutex<Option<Arc<Registry>>> = Mutex::new(None);
 
 /// A component's name, and the plugin that it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +36,15 @@ impl Registry {
     pub fn new(catalogue: Catalogue) -> Self {
         Registry {
             catalogue,
-            loaded: HashMap::new(),
+            loaded: Mutex::default(),
         }
+    }
+
+    /// The registry that plugins can ask, too: the latest shared one answers them.
+    pub fn shared(catalogue: Catalogue) -> Arc<Self> {
+        let registry = Arc::new(Registry::new(catalogue));
+        *SHARED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&registry));
+        registry
     }
 
     pub fn catalogue(&self) -> &Catalogue {
@@ -38,7 +52,7 @@ impl Registry {
     }
 
     /// The task of that name.
-    pub fn task(&mut self, name: &str) -> Result<(TaskBox, Provided)> {
+    pub fn task(&self, name: &str) -> Result<(TaskBox, Provided)> {
         let (found, _) = self.catalogue.require("task", name)?;
         let provided = provided(found, name);
         let plugin = self.load(&provided.file)?;
@@ -47,7 +61,7 @@ impl Registry {
 
     /// The adapter for a form and a checkpoint's `model_type`; `choice` is `model.adapter`.
     pub fn adapter(
-        &mut self,
+        &self,
         form: &str,
         model_type: &str,
         choice: Option<&str>,
@@ -62,7 +76,7 @@ impl Registry {
     }
 
     /// The logger of that name.
-    pub fn logger(&mut self, name: &str) -> Result<(LoggerBox, Provided)> {
+    pub fn logger(&self, name: &str) -> Result<(LoggerBox, Provided)> {
         let (found, _) = self.catalogue.require("logger", name)?;
         let provided = provided(found, name);
         let plugin = self.load(&provided.file)?;
@@ -70,8 +84,9 @@ impl Registry {
     }
 
     /// Loads one plugin file whose note has passed.
-    pub fn load(&mut self, file: &Path) -> Result<PluginRef> {
-        if let Some(plugin) = self.loaded.get(file) {
+    pub fn load(&self, file: &Path) -> Result<PluginRef> {
+        let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plugin) = loaded().get(file) {
             return Ok(*plugin);
         }
         let plugin = load(file).map_err(|e| {
@@ -82,8 +97,29 @@ impl Registry {
             return Err(from_plugin(error).within(format!("plugin {}", file.display())));
         }
         tracing::debug!("loaded {}", file.display());
-        self.loaded.insert(file.to_owned(), plugin);
+        loaded().insert(file.to_owned(), plugin);
         Ok(plugin)
+    }
+}
+
+/// What a plugin gets that asks the host for an adapter by name.
+pub extern "C" fn adapter_for_plugins(name: RStr<'_>) -> AbiResult<AdapterBox> {
+    let registry = SHARED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let found = registry
+        .ok_or_else(|| Error::failed("the host has no plugins to ask"))
+        // The form and the family don't matter where the adapter is named.
+        .and_then(|registry| registry.adapter("", "", Some(name.as_str())));
+    match found {
+        Ok((adapter, _)) => ROk(adapter),
+        // Not the error's own advice: the user hasn't asked for this name.
+        Err(error) => RErr(
+            PluginError::environment(format!("the adapter in use builds on `{name}`: {}", error.what)).with_help(
+                format!(
+                    "install one plugin that provides the adapter `{name}`, or use another adapter; `cvhost plugin list` \
+                     shows what was found"
+                ),
+            ),
+        ),
     }
 }
 

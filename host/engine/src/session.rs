@@ -1,8 +1,8 @@
 //! What every verb needs before it can work: configuration, plugins, data sets, and a model with its weights.
 
 use crate::checkpoint::hub::{self, HubOptions};
-use crate::checkpoint::{LoadPolicy, LoadReport, ModelFolder, load_into};
-use crate::data::{Loader, LoaderOptions, Source};
+use crate::checkpoint::{CONFIG, LoadPolicy, LoadReport, ModelFolder, labels, load_into};
+use crate::data::{Loader, LoaderOptions, Mixing, Source};
 use crate::error::{checked, checked_with};
 use crate::network::{Network, device_name};
 use crate::plugins::Registry;
@@ -21,7 +21,7 @@ use tch::Device;
 /// Configuration, plugins and device: the part of a session that needs no data and no model.
 pub struct Session {
     pub loaded: Loaded,
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     pub task: TaskBox,
     pub task_name: String,
     pub device: Device,
@@ -44,7 +44,7 @@ impl Session {
         for warning in about.warnings.iter().chain(&loaded.warnings) {
             tracing::warn!("{warning}");
         }
-        let mut registry = Registry::new(catalogue);
+        let registry = Registry::shared(catalogue);
         let task_name = about.task.ok_or_else(|| {
             let tasks: Vec<_> = registry
                 .catalogue()
@@ -146,7 +146,7 @@ impl Session {
     }
 
     /// The adapter for the folder's model family.
-    pub fn adapter(&mut self, folder: &ModelFolder) -> Result<AdapterBox> {
+    pub fn adapter(&self, folder: &ModelFolder) -> Result<AdapterBox> {
         let model_type = folder
             .config
             .get("model_type")
@@ -175,7 +175,7 @@ impl Session {
 
     /// The adapter's input side and network for these labels, with the folder's weights.
     /// `from_scratch` leaves the weights aside.
-    pub fn model(&mut self, folder: &ModelFolder, spec: &LabelSpec, from_scratch: bool) -> Result<Model> {
+    pub fn model(&self, folder: &ModelFolder, spec: &LabelSpec, from_scratch: bool) -> Result<Model> {
         let adapter = self.adapter(folder)?;
         let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
         let config = self.loaded.document.to_string();
@@ -220,6 +220,21 @@ impl Session {
         config.to_string()
     }
 
+    /// How training samples are mixed; none, which is told, where the task's targets can't be.
+    fn mixing(&self, source: &dyn Source) -> Option<Mixing> {
+        let model = &self.loaded.config.model;
+        let mixing = Mixing::new(model.mixup_alpha, model.cutmix_alpha)?;
+        let first = source.record(0).unwrap_or_default();
+        if Mixing::fits(&first.fields) {
+            return Some(mixing);
+        }
+        tracing::warn!(
+            "`model.mixup_alpha` and `model.cutmix_alpha` have no effect: the targets of this task hold no distribution over \
+             classes that could be mixed"
+        );
+        None
+    }
+
     /// A loader over a source; training order and augmentation only where `train`.
     pub fn loader(&self, source: Arc<dyn Source>, input: &Arc<InputBox>, train: bool) -> Loader {
         let data = &self.loaded.config.data;
@@ -230,6 +245,7 @@ impl Session {
             prefetch: 2 * threads.max(1),
             shuffle_seed: train.then_some(self.loaded.config.training.seed),
             augment: (train && data.augment).then_some(data.augmentations),
+            mixing: train.then(|| self.mixing(source.as_ref())).flatten(),
             train,
             drop_last: false,
         };
@@ -270,25 +286,9 @@ fn fill(network: &mut Network, folder: &ModelFolder, from_scratch: bool) -> Resu
     Ok(report)
 }
 
-/// The labels that a checkpoint names, for prediction without a data set.
+/// The labels that a checkpoint was trained for, for prediction without a data set.
 pub fn checkpoint_spec(form: &str, folder: &ModelFolder) -> Result<LabelSpec> {
-    let generic = |count: usize| (0..count).map(|i| format!("LABEL_{i}")).collect::<Vec<_>>();
-    let names = match folder.label_names()? {
-        Some(names) => names,
-        None => generic(
-            folder
-                .config
-                .get("num_labels")
-                .and_then(Value::as_u64)
-                .unwrap_or(2) as usize,
-        ),
-    };
-    Ok(LabelSpec {
-        form: form.into(),
-        ids: (0..names.len() as i64).collect::<Vec<_>>().into(),
-        names: names.into_iter().map(Into::into).collect(),
-        extra: Default::default(),
-    })
+    labels::recall(&folder.config, form).map_err(|e| e.within(folder.path.join(CONFIG).display().to_string()))
 }
 
 /// Refuses an evaluation whose data has other classes than training or checkpoint.

@@ -33,6 +33,7 @@ pub fn host() -> HostRef {
             log,
             max_level,
             cancelled,
+            adapter: crate::plugins::adapter_for_plugins,
         }
         .leak_into_prefix()
     })

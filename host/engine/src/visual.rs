@@ -1,15 +1,15 @@
 //! The drawn pictures of an evaluation: the first so many, as `output.visualization` says.
 
 use crate::data::Source;
-use crate::error::checked;
+use crate::error::{checked, from_plugin};
 use crate::pictures;
 use crate::session::Session;
 use cvhost::config::Origin;
 use cvhost::error::Result;
 use cvhost_plugin_api::abi::DataSetBox;
-use cvhost_plugin_api::data::{Fields, LabelSpec};
+use cvhost_plugin_api::data::{Fields, LabelSpec, PictureSource};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Draws pictures while an evaluation goes on.
 pub struct Gallery<'a> {
@@ -22,6 +22,16 @@ pub struct Gallery<'a> {
     left: u32,
     drawn: u32,
     names: pictures::FileNames,
+    /// The picture that records are still coming of.
+    open: Option<Open>,
+}
+
+/// A picture with the predictions of its records so far.
+struct Open {
+    source: PictureSource,
+    /// What messages call it.
+    name: String,
+    prediction: Fields,
 }
 
 impl<'a> Gallery<'a> {
@@ -41,43 +51,80 @@ impl<'a> Gallery<'a> {
             left: visual.max_images,
             drawn: 0,
             names: pictures::FileNames::default(),
+            open: None,
         }
     }
 
-    /// Draws the picture of a record. One that can't be drawn is a warning: the metrics matter more.
+    /// Takes a record's prediction. Records of one picture that follow each other (parts that the task cuts out of it, say) are drawn together.
     pub fn add(&mut self, index: u64, prediction: &Fields) -> Result<()> {
-        let Some(folder) = self.folder.as_ref().filter(|_| self.left > 0) else {
+        if self.folder.is_none() || (self.left == 0 && self.open.is_none()) {
             return Ok(());
-        };
-        self.left -= 1;
+        }
         let record = Source::record(self.data_set, index as usize)?;
-        let Some(source) = record.pictures.first() else {
+        let Some(source) = record.pictures.into_iter().next() else {
             return Ok(());
         };
-        let unnamed = format!("record-{index}");
-        let original = if source.path.is_empty() {
-            unnamed.as_str()
-        } else {
-            source.path.as_str()
-        };
-        let path = folder.join(self.names.unused(std::path::Path::new(original)));
-        match pictures::draw(
-            &self.session.task,
-            prediction,
-            self.spec,
-            source,
-            &self.options,
-            &path,
-        ) {
-            Ok(()) => self.drawn += 1,
-            Err(e) => tracing::warn!("{}: {e}", record.name),
+        match &mut self.open {
+            Some(open) if same_picture(&open.source, &source) => {
+                open.prediction = open.prediction.joined(prediction).map_err(from_plugin)?;
+            }
+            _ => {
+                self.draw_open();
+                if self.left > 0 {
+                    self.left -= 1;
+                    let (name, prediction) = (record.name.into_string(), prediction.clone());
+                    self.open = Some(Open {
+                        source,
+                        name: if name.is_empty() {
+                            format!("record-{index}")
+                        } else {
+                            name
+                        },
+                        prediction,
+                    });
+                }
+            }
         }
         Ok(())
     }
 
+    /// Draws the picture that is complete. One that can't be drawn is a warning: the metrics matter more.
+    fn draw_open(&mut self) {
+        let (Some(open), Some(folder)) = (self.open.take(), &self.folder) else {
+            return;
+        };
+        let original = if open.source.path.is_empty() {
+            open.name.as_str()
+        } else {
+            open.source.path.as_str()
+        };
+        let path = folder.join(self.names.unused(Path::new(original)));
+        match pictures::draw(
+            &self.session.task,
+            &open.prediction,
+            self.spec,
+            &open.source,
+            &self.options,
+            &path,
+        ) {
+            Ok(()) => self.drawn += 1,
+            Err(e) => tracing::warn!("{}: {e}", open.name),
+        }
+    }
+
     /// How many pictures were drawn.
-    pub fn finish(self) -> u32 {
+    pub fn finish(mut self) -> u32 {
+        self.draw_open();
         self.drawn
+    }
+}
+
+/// Whether two records are about one picture: one file or, where no file holds it, equal contents.
+fn same_picture(a: &PictureSource, b: &PictureSource) -> bool {
+    if a.path.is_empty() {
+        a == b
+    } else {
+        a.path == b.path
     }
 }
 
@@ -96,9 +143,10 @@ fn draw_options(session: &Session) -> Value {
     json!({"confidence_threshold": threshold, "max_boxes": visual.max_boxes})
 }
 
-/// The task's JSON of one prediction.
-pub fn to_json(session: &Session, prediction: &Fields, spec: &LabelSpec) -> Result<Value> {
-    let text = checked(session.task.to_json(prediction, spec))?;
+/// The task's JSON of one prediction, without what scores below `threshold`.
+pub fn to_json(session: &Session, prediction: &Fields, spec: &LabelSpec, threshold: f64) -> Result<Value> {
+    let options = json!({"threshold": threshold}).to_string();
+    let text = checked(session.task.to_json(prediction, spec, options.as_str().into()))?;
     serde_json::from_str(&text).map_err(|e| {
         cvhost::error::Error::failed(format!("the task's prediction is not valid JSON: {e}"))
             .with_help("this is a fault of the task plugin; tell its authors")

@@ -10,12 +10,11 @@ use super::node::{Content, Entry, Mark, Node};
 
 /// Keys of `model` with a fixed meaning that plugins implement. A file that uses one is valid under any plugin; where no plugin
 /// declares it, it has no effect and that is told.
-pub const PLUGIN_MODEL_KEYS: [&str; 8] = [
+pub const PLUGIN_MODEL_KEYS: [&str; 7] = [
     "confidence_threshold",
     "iou_threshold",
     "max_detections",
     "dropout",
-    "mixup_alpha",
     "aux_loss_weight",
     "mask_threshold",
     "segmentation_type",

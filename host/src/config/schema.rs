@@ -56,16 +56,24 @@ pub fn host() -> Value {
     schema
 }
 
-/// The host's schema with the keys of `plugins`. What the host says of a key wins, then the first plugin.
+/// The host's schema with the keys of `plugins`. What the host says of a key wins, then the first plugin; only the default of
+/// a host's key may be a plugin's: what suits one task doesn't suit another.
 pub fn merged(plugins: &[PluginSchema]) -> Value {
     let mut schema = host();
+    let mut added = json!({});
     for plugin in plugins {
         let mut budget = MAX_SCHEMA;
         merge(
-            &mut schema,
+            &mut added,
             &written_out(&plugin.schema, &plugin.schema, 0, &mut budget),
         );
     }
+    for (section, added) in added["properties"].as_object().into_iter().flatten() {
+        if let Some(section) = schema["properties"].get_mut(section) {
+            take_defaults(section, added);
+        }
+    }
+    merge(&mut schema, &added);
     // `mlflow` beside the loggers takes what the logger of that name takes.
     let logger = schema.pointer("/properties/loggers/properties/mlflow").cloned();
     if let (Some(logger), Some(section)) = (logger, schema.pointer_mut("/properties/mlflow")) {
@@ -112,6 +120,24 @@ fn written_out(schema: &Value, root: &Value, refs: usize, budget: &mut usize) ->
             Value::Object(out)
         }
         other => other.clone(),
+    }
+}
+
+/// Takes over the defaults that `more` has for keys of `base`, a section or a part of one.
+fn take_defaults(base: &mut Value, more: &Value) {
+    let properties = |schema: &Value| schema.get("properties").and_then(Value::as_object).cloned();
+    let (Some(own), Some(added)) = (
+        base.get_mut("properties").and_then(Value::as_object_mut),
+        properties(more),
+    ) else {
+        return;
+    };
+    for (name, schema) in added {
+        let Some(known) = own.get_mut(&name) else { continue };
+        if let (Some(known), Some(default)) = (known.as_object_mut(), schema.get("default")) {
+            known.insert("default".to_owned(), default.clone());
+        }
+        take_defaults(known, &schema);
     }
 }
 
@@ -191,6 +217,21 @@ mod tests {
         let data = &schema["properties"]["data"];
         assert_eq!(data["properties"]["batch_size"]["type"], "integer");
         assert_eq!(data["properties"]["box_policy"]["enum"], json!(["error", "clip"]));
+    }
+
+    #[test]
+    fn a_plugin_may_change_a_default_and_the_first_one_wins() {
+        let clip = |value: f64| {
+            plugin(json!({"properties": {"training": {"properties": {"gradient_clip": {"default": value}}}}}))
+        };
+        let schema = merged(&[clip(1.0), clip(2.0)]);
+        let key = &schema["properties"]["training"]["properties"]["gradient_clip"];
+        assert_eq!(key["default"], json!(1.0));
+        assert_eq!(key["minimum"], json!(0.0));
+        let flips = json!({"properties": {"data": {"properties": {"augmentations": {"properties": {}, "default": {}}}}}});
+        let schema = merged(&[plugin(flips)]);
+        let augmentations = &schema["properties"]["data"]["properties"]["augmentations"];
+        assert_eq!(augmentations["default"], json!({}), "{augmentations}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct ModelConfig {
     /// The checkpoint to start from: a folder with config.json and model.safetensors, or a hub id.
     #[schemars(length(min = 1))]
     pub model_name: String,
-    /// The task, such as detection; `--plugin` says the same.
+    /// The task, by the name that its plugin gives it; `--plugin` says the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task_type: Option<String>,
     /// How many classes; by default as many as the data has, and checked against it.
@@ -68,6 +68,13 @@ pub struct ModelConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub epochs: Option<u32>,
+    /// Mixup: training pictures and their classes are blended in pairs, with a weight from Beta(alpha, alpha); 0 is off.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub mixup_alpha: f64,
+    /// CutMix: a rectangle of each training picture comes from its partner, its part from Beta(alpha, alpha); 0 is off. With
+    /// `mixup_alpha`, each batch takes one of the two by chance.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub cutmix_alpha: f64,
     /// Merged into the checkpoint's config.json before the model is built.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub model_kwargs: Map<String, Value>,
@@ -90,6 +97,8 @@ impl Default for ModelConfig {
             scheduler: None,
             scheduler_params: None,
             epochs: None,
+            mixup_alpha: 0.0,
+            cutmix_alpha: 0.0,
             model_kwargs: Map::new(),
             adapter: None,
         }

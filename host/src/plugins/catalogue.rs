@@ -55,6 +55,11 @@ impl Found {
             .filter(|_| self.rejection.is_none() && self.shadowed_by.is_none())
     }
 
+    /// Whether the command line names this very file.
+    pub fn is_named(&self) -> bool {
+        self.origin == Origin::PluginFile
+    }
+
     fn version(&self) -> Option<Version> {
         self.note.as_ref().and_then(|n| Version::parse(&n.version).ok())
     }
@@ -230,7 +235,8 @@ impl Catalogue {
         ))
     }
 
-    /// The adapter for a form such as `detection/1` and a checkpoint's `model_type`; `choice` is `model.adapter`.
+    /// The adapter for a form and a checkpoint's `model_type`. `choice` is `model.adapter`, and wins. Of several that serve the
+    /// pair, one of a file that the command line names wins over those that were merely found.
     ///
     /// # Errors
     /// None serves the pair: what is served. Several do: all files, and how to choose.
@@ -249,7 +255,8 @@ impl Catalogue {
                 .any(|s| s.form == form && s.model_type == model_type)
         };
         let all: Vec<_> = self.components("adapter").filter(|(_, c)| serves(c)).collect();
-        match all.as_slice() {
+        let named: Vec<_> = all.iter().filter(|(f, _)| f.is_named()).copied().collect();
+        match if named.is_empty() { all } else { named }.as_slice() {
             [one] => Ok(*one),
             [] => Err(self.not_served(form, model_type)),
             several => {
@@ -259,7 +266,11 @@ impl Catalogue {
                 Err(
                     Error::environment(format!("several adapters serve `{model_type}` models for {form}"))
                         .with_details(files.collect())
-                        .with_help(format!("choose one with model.adapter={}", several[0].1.name)),
+                        .with_help(format!(
+                            "choose one with model.adapter={} in the configuration or `--adapter` of predict, or name its file \
+                             with --plugin-file",
+                            several[0].1.name
+                        )),
                 )
             }
         }

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use cvhost_plugin_api::note::Note;
+use cvhost_plugin_api::note::{Component, Note, Serves};
 use serde_json::Value;
 
-use super::Catalogue;
+use super::{Catalogue, Found};
 use crate::config::{Draft, PluginSchema};
 use crate::error::{Error, Result};
 
@@ -89,7 +89,8 @@ pub fn relevant(catalogue: &Catalogue, draft: &Draft, plugin: Option<&str>) -> R
     })
 }
 
-/// The adapter that is named; or those for the `model_type` of a model folder; or all, for a model that isn't here yet.
+/// The adapter that is named; or those for the `model_type` of a model folder, without any that one of a named file replaces;
+/// or all, for a model that isn't here yet.
 fn adapters<'a>(catalogue: &'a Catalogue, draft: &Draft) -> Result<Vec<&'a Note>> {
     if let Some(name) = draft.text("model.adapter") {
         let (found, _) = catalogue
@@ -99,9 +100,17 @@ fn adapters<'a>(catalogue: &'a Catalogue, draft: &Draft) -> Result<Vec<&'a Note>
     }
     let folder = draft.text("model.model_name").map(|name| draft.find_path(&name));
     let model_type = folder.and_then(|folder| model_type(&folder));
+    let named = |pair: &Serves| {
+        let mut adapters = catalogue.components("adapter").filter(|(f, _)| f.is_named());
+        adapters.any(|(_, c)| c.serves.contains(pair))
+    };
     let serving = |wanted: Option<&str>| {
-        let all = catalogue.components("adapter");
-        let fitting = all.filter(|(_, c)| wanted.is_none_or(|w| c.serves.iter().any(|s| s.model_type == w)));
+        let serves = |found: &Found, component: &Component| {
+            let mut pairs = component.serves.iter();
+            pairs
+                .any(|pair| wanted.is_none_or(|w| pair.model_type == w) && (found.is_named() || !named(pair)))
+        };
+        let fitting = catalogue.components("adapter").filter(|(f, c)| serves(f, c));
         fitting.filter_map(|(f, _)| f.note.as_ref()).collect::<Vec<_>>()
     };
     let fitting = serving(model_type.as_deref());

@@ -284,6 +284,52 @@ fn a_plugin_file_that_is_named_must_be_good_and_comes_first() {
     );
 }
 
+#[test]
+fn an_adapter_of_a_named_file_wins_over_found_ones_and_a_chosen_one_over_all() {
+    let (a, b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let adapter = |folder: &TempDir, name: &str, form: &str| {
+        let serves = json!([{"form": form, "model_type": "m"}]);
+        let components = json!([{"kind": "adapter", "name": name, "serves": serves}]);
+        plugin(
+            folder.path(),
+            &format!("{name}.so"),
+            &note_json(name, "0.1.0", components),
+        )
+    };
+    let fast = adapter(&a, "fast", "d/1");
+    adapter(&b, "plain", "d/1");
+    adapter(&b, "other", "e/1");
+    let folder = Folder {
+        path: b.path().to_path_buf(),
+        origin: Origin::PluginsDir,
+        exists: true,
+    };
+    let search = |files: &[&PathBuf]| Search {
+        files: files.iter().map(|f| f.to_path_buf()).collect(),
+        folders: vec![folder.clone()],
+    };
+    let catalogue = Catalogue::discover(&search(&[&fast]), Host::this()).unwrap();
+    let chosen =
+        |form: &str, choice: Option<&str>| catalogue.adapter(form, "m", choice).unwrap().1.name.clone();
+    assert_eq!(chosen("d/1", None), "fast");
+    assert_eq!(chosen("e/1", None), "other");
+    assert_eq!(chosen("d/1", Some("plain")), "plain");
+    // The keys of an adapter that is replaced for each of its pairs don't count.
+    let model = TempDir::new().unwrap();
+    fs::write(model.path().join("config.json"), r#"{"model_type": "m"}"#).unwrap();
+    let text = format!("model: {{model_name: {}}}", model.path().display());
+    let plan = relevant(&catalogue, &draft(&text), None).unwrap();
+    let plugins: Vec<_> = plan.schemas.iter().map(|s| s.plugin.as_str()).collect();
+    assert_eq!(plugins, ["fast", "other"]);
+    let faster = adapter(&a, "faster", "d/1");
+    let both = Catalogue::discover(&search(&[&fast, &faster]), Host::this()).unwrap();
+    let error = both.adapter("d/1", "m", None).unwrap_err().to_string();
+    assert!(
+        error.contains("fast.so") && error.contains("faster.so") && !error.contains("plain.so"),
+        "{error}"
+    );
+}
+
 fn draft(text: &str) -> Draft {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("c.yaml");

@@ -18,11 +18,11 @@ impl Role {
     pub const POLYGONS: Self = Self(2);
     /// `[N, H, W]` u8, 0 or 1, in the picture's size.
     pub const MASKS: Self = Self(3);
-    /// `[N, K, 3]` floats: x, y in pixels, visibility.
+    /// `[N, K, 3]` floats: x, y in pixels, visibility; [`Field::mirror`] says which are left and right of one another.
     pub const KEYPOINTS: Self = Self(4);
-    /// `[H, W]` integers, a class or a segment a pixel.
+    /// `[H, W]` integers, a class or a segment a pixel; [`Field::fill`] says what "nothing" is.
     pub const LABEL_MAP: Self = Self(5);
-    /// `[H, W]` floats, a measurement a pixel.
+    /// `[H, W]` floats, a measurement a pixel; [`Field::fill`] says what "not measured" is.
     pub const DENSE_MAP: Self = Self(6);
     /// `[N, …]`, a value an instance; follows the instances when some are dropped.
     pub const COLUMN: Self = Self(7);
@@ -65,11 +65,42 @@ pub struct Field {
     pub name: RString,
     pub role: Role,
     pub array: Array,
+    /// Of label maps and dense maps: what a pixel gets that a change of geometry brings in from outside the picture.
+    pub fill: f64,
+    /// Of keypoints: the keypoint that takes each one's place in a mirror image, so that a left hand stays a left hand: K
+    /// indices, or empty where none are swapped.
+    pub mirror: RVec<u64>,
 }
 
-/// Targets, predictions or prepared labels of one sample. Task and adapter meet on the names and roles that a versioned
-/// form fixes, such as `detection/1`: `boxes` (boxes), `class_labels` (column of i64), of predictions also `scores` (column
-/// of f32).
+impl Field {
+    /// A field with its role's usual fill: 255, which losses ignore, in a label map; 0 in a dense map.
+    pub fn new(name: &str, role: Role, array: Array) -> Self {
+        Field {
+            name: name.into(),
+            role,
+            array,
+            fill: if role == Role::LABEL_MAP { 255.0 } else { 0.0 },
+            mirror: RVec::new(),
+        }
+    }
+
+    /// This field with another [`Field::fill`].
+    #[must_use]
+    pub fn filled_with(mut self, fill: f64) -> Self {
+        self.fill = fill;
+        self
+    }
+
+    /// This field with its [`Field::mirror`] indices.
+    #[must_use]
+    pub fn mirrored_by(mut self, mirror: &[u64]) -> Self {
+        self.mirror = mirror.to_vec().into();
+        self
+    }
+}
+
+/// Targets, predictions or prepared labels of one sample. Task and adapter meet on the names, roles, types and units that a
+/// versioned form fixes; the task that has the form writes them down.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Default, PartialEq)]
 pub struct Fields {
@@ -83,12 +114,14 @@ impl Fields {
 
     /// Adds a field, and gives the list back.
     #[must_use]
-    pub fn with(mut self, name: &str, role: Role, array: Array) -> Self {
-        self.items.push(Field {
-            name: name.into(),
-            role,
-            array,
-        });
+    pub fn with(self, name: &str, role: Role, array: Array) -> Self {
+        self.and(Field::new(name, role, array))
+    }
+
+    /// Adds a field with what its role leaves open, and gives the list back.
+    #[must_use]
+    pub fn and(mut self, field: Field) -> Self {
+        self.items.push(field);
         self
     }
 
@@ -118,11 +151,7 @@ impl Fields {
     pub fn set(&mut self, name: &str, role: Role, array: Array) {
         match self.items.iter_mut().find(|f| f.name == name) {
             Some(field) => (field.role, field.array) = (role, array),
-            None => self.items.push(Field {
-                name: name.into(),
-                role,
-                array,
-            }),
+            None => self.items.push(Field::new(name, role, array)),
         }
     }
 }

@@ -7,10 +7,10 @@ use abi_stable::std_types::{RString, RVec};
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Default, PartialEq)]
 pub struct LabelSpec {
-    /// The versioned form of targets and predictions, such as `detection/1`.
+    /// The versioned form of targets and predictions, such as `name/1`.
     pub form: RString,
     pub names: RVec<RString>,
-    /// The data set's own id of each class (COCO's category ids have gaps); -1 for a class that it lacks.
+    /// The data set's own id of each class (they may have gaps); -1 for a class that it lacks.
     pub ids: RVec<i64>,
     /// More that a form needs (keypoint names, stuff or thing), as JSON text; empty for none.
     pub extra: RString,

@@ -3,6 +3,7 @@
 //! The wrappers around an author's types catch panics and turn them into errors that say which plugin, component and method
 //! panicked; an instance that panicked is not called again, and is leaked rather than dropped.
 
+mod delegate;
 pub mod export;
 mod guard;
 mod host;
@@ -11,5 +12,5 @@ mod telemetry;
 mod traits;
 
 pub use export::Components;
-pub use host::cancelled;
+pub use host::{adapter, cancelled};
 pub use traits::{Adapter, Checkpoint, DataSet, Evaluator, Event, Input, Logger, Model, Task};

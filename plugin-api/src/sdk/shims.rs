@@ -4,9 +4,9 @@ use super::guard::Guarded;
 use super::traits::{self, Checkpoint, Event};
 use crate::abi;
 use crate::data::{
-    ArrayMut, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor, OpenArgs,
-    Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample, Shape,
-    Status, StepContext,
+    ArrayMut, Artifact, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor,
+    OpenArgs, Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample,
+    Shape, Status, StepContext,
 };
 use crate::error::{AbiResult, PluginError, Result};
 use abi_stable::erased_types::TD_Opaque;
@@ -66,9 +66,13 @@ impl abi::Task for TaskShim {
             Ok(abi::Evaluator_TO::from_value(shim, TD_Opaque))
         })
     }
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> AbiResult<RString> {
-        self.0
-            .call("to_json", |t| Ok(t.to_json(prediction, spec)?.to_string().into()))
+    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: RStr<'_>) -> AbiResult<RString> {
+        self.0.call("to_json", |t| {
+            Ok(t.to_json(prediction, spec, &parse(options)?)?.to_string().into())
+        })
+    }
+    fn files(&self, prediction: &Fields, spec: &LabelSpec) -> AbiResult<RVec<Artifact>> {
+        self.0.call("files", |t| Ok(t.files(prediction, spec)?.into()))
     }
     fn draw(
         &self,
@@ -179,7 +183,7 @@ struct ModelShim(Guard<dyn traits::Model>);
 
 impl abi::Model for ModelShim {
     fn parameters(&self) -> AbiResult<RVec<Parameter>> {
-        self.0.call("parameters", |m| Ok(m.parameters().into()))
+        self.0.call("parameters", |m| Ok(m.parameters()?.into()))
     }
     fn initialise(&mut self, names: RSlice<'_, RString>) -> AbiResult<()> {
         self.0.call_mut("initialise", |m| {

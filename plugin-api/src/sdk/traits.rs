@@ -1,9 +1,9 @@
 //! The traits of an author.
 
 use crate::data::{
-    ArrayMut, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor, OpenArgs,
-    Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample, Shape,
-    Status, StepContext,
+    ArrayMut, Artifact, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor,
+    OpenArgs, Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample,
+    Shape, Status, StepContext,
 };
 use crate::error::Result;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// One computer-vision task: annotation formats, targets, metrics, and the pictures of its results. It knows no model
 /// family and no trainer.
 pub trait Task: Send + Sync {
-    /// The versioned form of its targets and predictions, such as `detection/1`. Adapters serve forms, not task names.
+    /// The versioned form of its targets and predictions, such as `name/1`. Adapters serve forms, not task names.
     fn form(&self) -> &str;
 
     /// The metrics that its evaluators report, best known first. Monitored metrics are checked against it before training.
@@ -21,8 +21,10 @@ pub trait Task: Send + Sync {
     /// Opens a split's annotations. Problems that don't prevent its use go into [`DataSet::problems`].
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>>;
 
-    /// The records to predict for one picture. `side` is what the user or an earlier stage gave with it (boxes of persons,
-    /// for example), or null. One record of the whole picture, unless the task says otherwise.
+    /// The records to predict for one picture. `side` is what the user or an earlier stage gave with it, or null: the line
+    /// that `cvhost predict --json` prints of the picture, such as `{"predictions": [{"box_xyxy": […], …}]}`. One record of
+    /// the whole picture, unless the task says otherwise; with no record at all nothing is predicted, and
+    /// [`Task::to_json`] and [`Task::draw`] get no fields.
     fn expand(&self, picture: &Picture, side: &Value) -> Result<Vec<Record>> {
         let _ = (picture, side);
         Ok(vec![Record::default()])
@@ -32,10 +34,19 @@ pub trait Task: Send + Sync {
     /// with all predictions in the task's usual exchange format.
     fn evaluator(&self, spec: &LabelSpec, config: &Value) -> Result<Box<dyn Evaluator>>;
 
-    /// One picture's predictions as the command line prints them: an object that is merged into the line.
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> Result<Value>;
+    /// One picture's predictions as the command line prints them: an object that is merged into the line. `options`:
+    /// `threshold`, the least score of what is printed.
+    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: &Value) -> Result<Value>;
 
-    /// Draws one picture's predictions onto it. `options`: `confidence_threshold`, `max_boxes`.
+    /// One picture's predictions as files, where JSON doesn't hold them: a depth map or a segmentation as PNG. Their names
+    /// start with a dot or a hyphen; the host puts the picture's name before it. None, unless the task says otherwise.
+    fn files(&self, prediction: &Fields, spec: &LabelSpec) -> Result<Vec<Artifact>> {
+        let _ = (prediction, spec);
+        Ok(Vec::new())
+    }
+
+    /// Draws one picture's predictions onto it; the canvas may get another size. `options`: `confidence_threshold`,
+    /// `max_boxes`.
     fn draw(
         &self,
         prediction: &Fields,
@@ -88,7 +99,7 @@ pub trait Adapter: Send + Sync {
 
 /// From sample to model input. Called from several threads; never needs torch.
 pub trait Input: Send + Sync {
-    /// The main input's shape for a picture of this size.
+    /// The main input's shape for a picture of this size, in pixels; of a record with a region, for a region of this size.
     fn shape(&self, width: u32, height: u32, train: bool) -> Result<Shape>;
     /// Writes the main input into `out`, which has the shape that [`Input::shape`] gave, and returns labels and meta.
     fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared>;
@@ -113,7 +124,7 @@ pub enum Event {
 /// A network on libtorch with its loss. All calls come from one thread.
 pub trait Model: Send {
     /// Parameters and buffers under their names on disk.
-    fn parameters(&self) -> Vec<Parameter>;
+    fn parameters(&self) -> Result<Vec<Parameter>>;
     /// Fills the named parameters by their initialisation rules.
     fn initialise(&mut self, names: &[&str]) -> Result<()>;
     /// What the loss is divided by in this batch; the host sums it over the accumulation window and all ranks, and gives

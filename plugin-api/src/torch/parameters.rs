@@ -144,23 +144,29 @@ impl Scope {
 
     /// A trainable float32 parameter.
     pub fn parameter(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.add(name, shape, init, self.tags)
+        self.add(name, shape, Kind::Float, init, self.tags)
             .set_requires_grad(!self.frozen)
     }
 
     /// A trainable float32 parameter without weight decay: a norm's weight, or a bias.
     pub fn no_decay(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.add(name, shape, init, self.tags.and(Tags::NO_DECAY))
+        self.add(name, shape, Kind::Float, init, self.tags.and(Tags::NO_DECAY))
             .set_requires_grad(!self.frozen)
     }
 
     /// A float32 buffer: saved, not trained.
     pub fn buffer(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.add(name, shape, init, self.tags.and(Tags::BUFFER))
+        self.add(name, shape, Kind::Float, init, self.tags.and(Tags::BUFFER))
     }
 
-    fn add(&self, name: &str, shape: &[i64], init: Init, tags: Tags) -> Tensor {
-        let tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
+    /// An int64 scalar that is saved, not trained, and starts at 0: how many batches a norm has seen.
+    pub fn counter(&self, name: &str) -> Tensor {
+        let tags = self.tags.and(Tags::BUFFER);
+        self.add(name, &[], Kind::Int64, Init::Constant(0.0), tags)
+    }
+
+    fn add(&self, name: &str, shape: &[i64], kind: Kind, init: Init, tags: Tags) -> Tensor {
+        let tensor = Tensor::empty(shape, (kind, Device::Cpu));
         lock(&self.entries).push(Entry {
             name: self.full_name(name),
             tensor: tensor.shallow_clone(),

@@ -5,6 +5,7 @@
 //! | [`folder`] | opens a model folder: its JSON files, its weight files, its label names |
 //! | [`hub`] | turns `model_name` into a folder, downloading it into the hub's cache when need be |
 //! | [`weights`] | reads and checks safetensors files |
+//! | [`labels`] | the labels that a model was trained for, in its `config.json` |
 //! | [`load`] | copies weights into a model's parameters, and tells what fitted |
 //! | [`save`] | writes a model folder |
 //! | [`state`] | the training state beside a model |
@@ -14,6 +15,7 @@
 mod atomic;
 pub mod folder;
 pub mod hub;
+pub mod labels;
 pub mod load;
 pub mod save;
 pub mod state;

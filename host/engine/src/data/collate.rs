@@ -4,8 +4,9 @@ use super::buffer::{Buffer, strides};
 use crate::error::from_plugin;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::abi::InputBox;
+use cvhost_plugin_api::abi_stable::std_types::ROption;
 use cvhost_plugin_api::data::{
-    Array, Batch, Collate, CollateRule, DType, Fields, Meta, Prepared, Sample, Shape,
+    Array, Batch, Collate, CollateRule, DType, Fields, Meta, Prepared, Role, Sample, Shape,
 };
 use cvhost_plugin_api::torch::batch_item;
 use tch::{Device, Kind, Tensor};
@@ -20,6 +21,8 @@ pub struct HostItem {
     pub data: Buffer,
     /// Of a ragged item: sample `i` has rows `offsets[i]..offsets[i + 1]`. Empty otherwise.
     pub offsets: Vec<u64>,
+    /// The role of a prepared field; none for the main input and for masks of padding.
+    pub role: Option<Role>,
 }
 
 /// A batch that is ready except for the device. It crosses threads; tensors are made where the model runs.
@@ -121,6 +124,7 @@ pub fn collate(input: &InputBox, samples: &[Sample], targets: Vec<Fields>) -> Re
         dims: with_count(samples, &block),
         data,
         offsets: Vec::new(),
+        role: None,
     }];
     if !main.mask.is_empty() {
         items.push(mask_of(
@@ -132,7 +136,8 @@ pub fn collate(input: &InputBox, samples: &[Sample], targets: Vec<Fields>) -> Re
     let predicting = targets.iter().all(|t| t.items.is_empty());
     for rule in further {
         if let Some(arrays) = arrays_of(rule, &prepared, samples, predicting)? {
-            items.extend(combine(rule, &arrays, samples)?);
+            let role = role_of(rule, &prepared);
+            items.extend(combine(rule, &arrays, samples, role)?);
         }
     }
     Ok(HostBatch {
@@ -150,8 +155,13 @@ fn main_shapes(input: &InputBox, rule: &CollateRule, samples: &[Sample]) -> Resu
         let Some(picture) = sample.pictures.first() else {
             return Err(Error::input("the record has no picture").within(sample.name.as_str()));
         };
+        // A region is what the adapter cuts out, so its size is the one that counts.
+        let (width, height) = match &sample.region {
+            ROption::RSome(region) => (whole_pixels(region.width), whole_pixels(region.height)),
+            ROption::RNone => (picture.width, picture.height),
+        };
         let shape = input
-            .shape(picture.width, picture.height, sample.train)
+            .shape(width, height, sample.train)
             .into_result()
             .map_err(|e| from_plugin(e).within(sample.name.as_str()))?;
         if shape.name != rule.name {
@@ -167,6 +177,11 @@ fn main_shapes(input: &InputBox, rule: &CollateRule, samples: &[Sample]) -> Resu
         shapes.push(shape);
     }
     Ok(shapes)
+}
+
+/// A side of a region in whole pixels, at least 1.
+fn whole_pixels(side: f64) -> u32 {
+    side.ceil().clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
 /// The prepared arrays of a rule, one a sample; `None` where a prediction has none.
@@ -203,10 +218,20 @@ fn arrays_of<'a>(
     Ok(Some(arrays))
 }
 
+fn role_of(rule: &CollateRule, prepared: &[Prepared]) -> Option<Role> {
+    let fields = &prepared.first()?.fields.items;
+    fields.iter().find(|f| f.name == rule.name).map(|f| f.role)
+}
+
 /// The item of a rule, and its mask where the rule names one.
-fn combine(rule: &CollateRule, arrays: &[&Array], samples: &[Sample]) -> Result<Vec<HostItem>> {
+fn combine(
+    rule: &CollateRule,
+    arrays: &[&Array],
+    samples: &[Sample],
+    role: Option<Role>,
+) -> Result<Vec<HostItem>> {
     if rule.collate == Collate::RAGGED {
-        return Ok(vec![end_to_end(rule, arrays, samples)?]);
+        return Ok(vec![end_to_end(rule, arrays, samples, role)?]);
     }
     let shapes: Vec<&[u64]> = arrays.iter().map(|a| a.dims()).collect();
     let block = common_dims(rule, &shapes, samples)?;
@@ -225,6 +250,7 @@ fn combine(rule: &CollateRule, arrays: &[&Array], samples: &[Sample]) -> Result<
         dims: with_count(samples, &block),
         data,
         offsets: Vec::new(),
+        role,
     }];
     if !rule.mask.is_empty() {
         items.push(mask_of(rule, &shapes, &block)?);
@@ -254,7 +280,12 @@ fn copy_into(block: &mut [u8], block_dims: &[u64], array: &[u8], dims: &[u64], s
 }
 
 /// Rows of all samples one after the other, with offsets.
-fn end_to_end(rule: &CollateRule, arrays: &[&Array], samples: &[Sample]) -> Result<HostItem> {
+fn end_to_end(
+    rule: &CollateRule,
+    arrays: &[&Array],
+    samples: &[Sample],
+    role: Option<Role>,
+) -> Result<HostItem> {
     let inner = |a: &Array| a.dims().get(1..).map(<[u64]>::to_vec);
     let Some(row) = arrays.first().and_then(|a| inner(a)) else {
         return Err(Error::failed(format!(
@@ -287,6 +318,7 @@ fn end_to_end(rule: &CollateRule, arrays: &[&Array], samples: &[Sample]) -> Resu
         dims,
         data,
         offsets,
+        role,
     })
 }
 
@@ -352,6 +384,7 @@ fn mask_of(rule: &CollateRule, shapes: &[&[u64]], block: &[u64]) -> Result<HostI
         dims,
         data,
         offsets: Vec::new(),
+        role: None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Batches ahead of time, in an order that doesn't depend on how many threads make them.
 
 use super::augment::{self, Augmentations};
+use super::mix::{Mixing, mix};
 use super::random::Random;
 use super::{HostBatch, Source, collate, decode};
 use crate::error::from_plugin;
@@ -28,6 +29,8 @@ pub struct LoaderOptions {
     pub shuffle_seed: Option<u64>,
     /// Changes at random, drawn by `shuffle_seed` (0 without one), epoch and record.
     pub augment: Option<Augmentations>,
+    /// Two samples mixed into one, drawn by `shuffle_seed` (0 without one), epoch and batch.
+    pub mixing: Option<Mixing>,
     /// What samples say to the adapter: whether targets are for training.
     pub train: bool,
     /// Whether the last batch is left out when it has fewer samples than the others.
@@ -43,6 +46,7 @@ impl Default for LoaderOptions {
             prefetch: 1,
             shuffle_seed: None,
             augment: None,
+            mixing: None,
             train: false,
             drop_last: false,
         }
@@ -160,7 +164,16 @@ impl Plan {
             samples.push(sample);
             targets.push(own);
         }
-        collate(&self.shared.input, &samples, targets).map(Some)
+        let mut batch = collate(&self.shared.input, &samples, targets)?;
+        if let Some(mixing) = self.shared.options.mixing {
+            let seed = self.shared.options.shuffle_seed.unwrap_or(0);
+            mix(
+                &mut batch,
+                mixing,
+                &mut Random::of_batch(seed, self.epoch, number),
+            )?;
+        }
+        Ok(Some(batch))
     }
 
     /// The sample of a record, and the record's own fields as they were.

@@ -1,7 +1,7 @@
 //! From records to batches: decode, augment, prepare, collate, and do it ahead of time on other threads.
 //!
 //! The way of one sample: [`Source::record`] → [`decode`] → [`augment`] (by role alone, training only) → `Input::prepare`,
-//! which writes into its slot of the padded batch → [`HostBatch`]. The [`Loader`] makes whole batches on its threads and
+//! which writes into its slot of the padded batch → [`HostBatch`] → [`mix`] (by role, training only). The [`Loader`] makes whole batches on its threads and
 //! hands them out in an order that only seed and epoch decide.
 //!
 //! Invariants: nothing here knows a task or a model family; torch is touched in [`HostBatch::to_batch`] alone, which the
@@ -12,6 +12,7 @@ mod buffer;
 mod collate;
 mod decode;
 mod loader;
+mod mix;
 mod orientation;
 mod random;
 mod source;
@@ -21,4 +22,5 @@ mod testing;
 pub use collate::{HostBatch, HostItem, collate};
 pub use decode::decode;
 pub use loader::{Batches, Loader, LoaderOptions};
+pub use mix::Mixing;
 pub use source::Source;

@@ -19,6 +19,11 @@ impl Random {
 
     pub const ORDER: u64 = u64::MAX;
 
+    /// The stream of a batch in an epoch; records have the lower half of the numbers.
+    pub fn of_batch(seed: u64, epoch: u64, number: usize) -> Self {
+        Random::new(seed, epoch, (1 << 63) | number as u64)
+    }
+
     /// From 0 up to, not including, `count`; 0 where `count` is 0. The bias is below 2^-32 for counts below 2^32.
     pub fn below(&mut self, count: usize) -> usize {
         ((u128::from(self.0.next_u64()) * count as u128) >> 64) as usize
@@ -33,6 +38,41 @@ impl Random {
     /// True with the given probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.uniform(0.0, 1.0) < probability
+    }
+
+    /// From Beta(alpha, alpha), for an alpha above 0: mean 1/2, near 0 or 1 for a small alpha.
+    pub fn beta(&mut self, alpha: f64) -> f64 {
+        let (a, b) = (self.gamma(alpha), self.gamma(alpha));
+        // Both are 0 only where alpha is so small that the draw is a coin's.
+        if a + b > 0.0 {
+            a / (a + b)
+        } else {
+            f64::from(u8::from(self.chance(0.5)))
+        }
+    }
+
+    /// From Gamma(shape, 1): Marsaglia and Tsang 2000, "A simple method for generating gamma variables".
+    fn gamma(&mut self, shape: f64) -> f64 {
+        if shape < 1.0 {
+            let unit = 1.0 - self.uniform(0.0, 1.0);
+            return self.gamma(shape + 1.0) * unit.powf(1.0 / shape);
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x).powi(3);
+            let unit = 1.0 - self.uniform(0.0, 1.0);
+            if v > 0.0 && unit.ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+                return d * v;
+            }
+        }
+    }
+
+    /// From the standard normal distribution (Box and Muller).
+    fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.uniform(0.0, 1.0)).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform(0.0, 1.0)).cos()
     }
 
     /// Puts a list into random order (Fisher and Yates).
@@ -54,6 +94,24 @@ mod tests {
         let mut list: Vec<u32> = (0..8).collect();
         Random::new(42, 3, Random::ORDER).shuffle(&mut list);
         assert_eq!(list, [3, 0, 4, 5, 6, 1, 7, 2]);
+    }
+
+    /// Mean 1/2 and variance 1 / (4 (2 alpha + 1)).
+    #[test]
+    fn beta_has_its_mean_and_variance() {
+        for alpha in [0.2, 1.0, 4.0] {
+            let mut random = Random::of_batch(1, 0, 7);
+            let drawn: Vec<f64> = (0..20_000).map(|_| random.beta(alpha)).collect();
+            assert!(drawn.iter().all(|v| (0.0..=1.0).contains(v)));
+            let mean = drawn.iter().sum::<f64>() / drawn.len() as f64;
+            let variance = drawn.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / drawn.len() as f64;
+            let expected = 1.0 / (4.0 * (2.0 * alpha + 1.0));
+            assert!((mean - 0.5).abs() < 0.01, "{alpha}: mean {mean}");
+            assert!(
+                (variance / expected - 1.0).abs() < 0.05,
+                "{alpha}: variance {variance}, not {expected}"
+            );
+        }
     }
 
     #[test]

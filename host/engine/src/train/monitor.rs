@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// The metric that decides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Monitor {
-    /// With the split's prefix, such as `val_map`.
+    /// With the split's prefix, such as `val_loss`.
     pub metric: String,
     higher_is_better: bool,
     patience: Option<u32>,

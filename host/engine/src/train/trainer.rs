@@ -4,7 +4,7 @@ use super::monitor::Monitor;
 use super::optimizer::{GroupRules, Optimizer};
 use super::schedule::Schedule;
 use super::step::{StepResult, StepSettings, StepValues, step};
-use crate::checkpoint::{Checkpoints, ModelParts, Stamp, TrainingState};
+use crate::checkpoint::{Checkpoints, ModelParts, Stamp, TrainingState, labels};
 use crate::data::{HostBatch, Loader};
 use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use crate::interrupt;
@@ -16,6 +16,7 @@ use cvhost::config::TrainingConfig;
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost_plugin_api::abi::EvaluatorBox;
+use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::sdk::Event;
 use serde_json::{Map, Value, json};
 use std::time::Instant;
@@ -32,6 +33,8 @@ pub struct Trainer<'a> {
     pub training: &'a TrainingConfig,
     pub checkpoints: Checkpoints,
     pub preprocessor: Value,
+    /// What the model is trained for: saved with it.
+    pub labels: &'a LabelSpec,
     pub loggers: &'a mut Loggers,
     /// Print events on stdout.
     pub json: bool,
@@ -276,7 +279,8 @@ impl Trainer<'_> {
 
     /// Saves a checkpoint; `value` is the monitored metric's after a complete epoch.
     fn save(&mut self, optimizer: &Optimizer, at: Position, value: Option<f64>) -> Result<()> {
-        let config = self.network.config()?;
+        let mut config = self.network.config()?;
+        labels::remember(&mut config, self.labels);
         let parts = ModelParts {
             parameters: self.network.parameters(),
             config: &config,

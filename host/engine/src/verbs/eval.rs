@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     let draft = Draft::read(&args.config, &args.overrides)?;
-    let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
+    let session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
     let checkpoint = args.checkpoint.display().to_string();
     let folder = session.model_folder(&checkpoint, true)?;
     let classes = folder.label_names()?;

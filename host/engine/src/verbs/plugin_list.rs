@@ -12,7 +12,7 @@ pub fn list(global: &Global) -> Result<()> {
     let started = Instant::now();
     let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, &[]), Host::this())?;
     let discovery = started.elapsed();
-    let mut registry = Registry::new(catalogue);
+    let registry = Registry::new(catalogue);
     let files: Vec<_> = registry
         .catalogue()
         .usable()

@@ -13,6 +13,7 @@ use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost_plugin_api::data::{Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::no_grad;
@@ -24,13 +25,26 @@ const CHUNK: usize = 8;
 
 pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
     let images = list_images(&args.images)?;
-    let mut draft = Draft::empty();
-    draft.set_value("model.model_name", &json!(args.model))?;
-    let mut session = Session::open(global, draft, Some(&args.plugin), &args.plugin_file)?;
-    let folder = session.model_folder(&args.model, true)?;
-    let spec = checkpoint_spec(&session.task.form(), &folder)?;
-    let mut model = session.model(&folder, &spec, false)?;
-    let mut printer = Printer::new(args, global.json, &session, &spec);
+    let sides = args
+        .side
+        .as_deref()
+        .map(Sides::read)
+        .transpose()?
+        .unwrap_or_default();
+    let mut earlier = Vec::new();
+    for stage in &args.stage {
+        let draft = draft(&stage.model, None)?;
+        earlier.push(Predictor::open(
+            args,
+            global,
+            &stage.plugin,
+            draft,
+            args.stage_threshold,
+        )?);
+    }
+    let draft = draft(&args.model, args.adapter.as_deref())?;
+    let mut last = Predictor::open(args, global, &args.plugin, draft, args.threshold)?;
+    let mut printer = Printer::new(args, global.json);
     let pass = Pass::new("predict", images.len() as u64, 0);
     let mut failures = Vec::new();
     for chunk in images.chunks(CHUNK) {
@@ -38,11 +52,15 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
             return Err(interrupt::error());
         }
         for (path, picture) in chunk.iter().zip(decode_all(chunk)) {
-            let result = picture
-                .and_then(|picture| {
-                    predict_one(&session, &mut model, path, &picture, args.threshold).map(|p| (picture, p))
-                })
-                .and_then(|(picture, prediction)| printer.print(path, &picture, &prediction));
+            let result = picture.and_then(|picture| {
+                let mut side = sides.of(path);
+                for predictor in &mut earlier {
+                    let prediction = predictor.predict(path, &picture, &side)?;
+                    side = predictor.line(path, &picture, &prediction)?;
+                }
+                let prediction = last.predict(path, &picture, &side)?;
+                printer.print(&last, path, &picture, &prediction)
+            });
             if let Err(e) = result {
                 if !matches!(e.kind, Kind::Input) {
                     return Err(e);
@@ -62,6 +80,49 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
         images.len()
     ))
     .with_details(failures))
+}
+
+/// What goes with each picture: lines that `cvhost predict --json` printed, by their `image`.
+#[derive(Default)]
+struct Sides(HashMap<PathBuf, Value>);
+
+impl Sides {
+    fn read(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(|e| Error::io(Kind::Input, "read", file, &e))?;
+        let mut sides = HashMap::new();
+        for (number, line) in text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
+            let wrong = |what: String| {
+                Error::input(format!("{}:{}: {what}", file.display(), number + 1)).with_expected(
+                    r#"a JSON object a line with the picture's path, as `cvhost predict --json` prints it: {"image": "a.jpg", …}"#,
+                )
+            };
+            let value: Value =
+                serde_json::from_str(line).map_err(|e| wrong(format!("the line is not valid JSON: {e}")))?;
+            let image = value["image"].as_str().map(PathBuf::from);
+            let image = image.ok_or_else(|| wrong("the line has no `image`".to_owned()))?;
+            if sides.insert(same_path(&image), value).is_some() {
+                return Err(wrong(format!(
+                    "{} stands in an earlier line already",
+                    image.display()
+                )));
+            }
+        }
+        Ok(Sides(sides))
+    }
+
+    /// What goes with a picture; null where the file says nothing of it.
+    fn of(&self, image: &Path) -> Value {
+        self.0.get(&same_path(image)).cloned().unwrap_or_default()
+    }
+}
+
+/// A path that is the same however it was written.
+fn same_path(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// The pictures of a command line: files as named, folders with all pictures below them, sorted.
@@ -118,95 +179,134 @@ fn decode_all(paths: &[PathBuf]) -> Vec<Result<Picture>> {
     })
 }
 
-/// All predictions of one picture; a task may make several records of it.
-fn predict_one(
-    session: &Session,
-    model: &mut Model,
-    path: &Path,
-    picture: &Picture,
+/// The configuration of a prediction: the model's folder or id, and the adapter where one is named.
+fn draft(model: &str, adapter: Option<&str>) -> Result<Draft> {
+    let mut draft = Draft::empty();
+    draft.set_value("model.model_name", &json!(model))?;
+    if let Some(name) = adapter {
+        draft.set_value("model.adapter", &json!(name))?;
+    }
+    Ok(draft)
+}
+
+/// A model that is ready to predict.
+struct Predictor {
+    session: Session,
+    model: Model,
+    spec: LabelSpec,
     threshold: f64,
-) -> Result<Fields> {
-    let mut records: Vec<Record> = checked(session.task.expand(picture, "".into()))?.into_vec();
-    for record in &mut records {
-        if record.pictures.is_empty() {
-            record.pictures.push(PictureSource::decoded(picture.clone()));
-        }
-        if record.name.is_empty() {
-            record.name = path.display().to_string().into();
-        }
+}
+
+impl Predictor {
+    fn open(args: &PredictArgs, global: &Global, plugin: &str, draft: Draft, threshold: f64) -> Result<Self> {
+        let session = Session::open(global, draft, Some(plugin), &args.plugin_file)?;
+        let folder = session.model_folder(&session.loaded.config.model.model_name, true)?;
+        let spec = checkpoint_spec(&session.task.form(), &folder)?;
+        let model = session.model(&folder, &spec, false)?;
+        Ok(Predictor {
+            session,
+            model,
+            spec,
+            threshold,
+        })
     }
-    let source: Arc<dyn Source> = Arc::new(records);
-    let options = LoaderOptions {
-        batch_size: CHUNK,
-        threads: 0,
-        train: false,
-        ..LoaderOptions::default()
-    };
-    let loader = Loader::new(source, Arc::clone(&model.input), options);
-    let context = StepContext {
-        mode: Mode::PREDICT,
-        step: 0,
-        epoch: 0,
-        normalisers: Vec::new(),
-    };
-    let finish = session.finish_options(threshold);
-    let mut all: Option<Fields> = None;
-    for batch in loader.epoch(0, 0) {
-        let host_batch = batch?;
-        let batch = host_batch.to_batch(model.network.device())?;
-        let forward = no_grad(|| model.network.forward(&batch, &context))?;
-        let predictions = no_grad(|| model.network.finish(&forward.outputs, &host_batch.metas, &finish))?;
-        for prediction in predictions {
-            all = Some(match all {
-                None => prediction,
-                Some(before) => before.joined(&prediction).map_err(crate::error::from_plugin)?,
-            });
+
+    /// All predictions of one picture; a task may make several records of it, or none.
+    fn predict(&mut self, path: &Path, picture: &Picture, side: &Value) -> Result<Fields> {
+        let side = if side.is_null() {
+            String::new()
+        } else {
+            side.to_string()
+        };
+        let mut records: Vec<Record> =
+            checked(self.session.task.expand(picture, side.as_str().into()))?.into_vec();
+        for record in &mut records {
+            if record.pictures.is_empty() {
+                record.pictures.push(PictureSource::decoded(picture.clone()));
+            }
+            if record.name.is_empty() {
+                record.name = path.display().to_string().into();
+            }
         }
+        let source: Arc<dyn Source> = Arc::new(records);
+        let options = LoaderOptions {
+            batch_size: CHUNK,
+            threads: 0,
+            train: false,
+            ..LoaderOptions::default()
+        };
+        let loader = Loader::new(source, Arc::clone(&self.model.input), options);
+        let context = StepContext {
+            mode: Mode::PREDICT,
+            step: 0,
+            epoch: 0,
+            normalisers: Vec::new(),
+        };
+        let finish = self.session.finish_options(self.threshold);
+        let network = &mut self.model.network;
+        let mut all: Option<Fields> = None;
+        for batch in loader.epoch(0, 0) {
+            let host_batch = batch?;
+            let batch = host_batch.to_batch(network.device())?;
+            let forward = no_grad(|| network.forward(&batch, &context))?;
+            let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &finish))?;
+            for prediction in predictions {
+                all = Some(match all {
+                    None => prediction,
+                    Some(before) => before.joined(&prediction).map_err(crate::error::from_plugin)?,
+                });
+            }
+        }
+        Ok(all.unwrap_or_default())
     }
-    Ok(all.unwrap_or_default())
+
+    /// What is printed of a picture, and what a later stage gets with it.
+    fn line(&self, path: &Path, picture: &Picture, prediction: &Fields) -> Result<Value> {
+        let mut line = json!({"image": path, "width": picture.width, "height": picture.height});
+        let more = to_json(&self.session, prediction, &self.spec, self.threshold)?;
+        if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
+            line.extend(more);
+        }
+        Ok(line)
+    }
 }
 
 /// Prints predictions, and draws them.
 struct Printer<'a> {
     json: bool,
-    session: &'a Session,
-    spec: &'a LabelSpec,
     out: Option<&'a Path>,
     options: Value,
     names: pictures::FileNames,
 }
 
 impl<'a> Printer<'a> {
-    fn new(args: &'a PredictArgs, json: bool, session: &'a Session, spec: &'a LabelSpec) -> Self {
+    fn new(args: &'a PredictArgs, json: bool) -> Self {
         Printer {
             json,
-            session,
-            spec,
             out: args.out.as_deref(),
             options: json!({"confidence_threshold": args.threshold}),
             names: pictures::FileNames::default(),
         }
     }
 
-    fn print(&mut self, path: &Path, picture: &Picture, prediction: &Fields) -> Result<()> {
-        let mut fields = json!({"image": path, "width": picture.width, "height": picture.height});
-        if let (Value::Object(fields), Value::Object(more)) =
-            (&mut fields, to_json(self.session, prediction, self.spec)?)
-        {
-            fields.extend(more);
-        }
+    fn print(
+        &mut self,
+        predictor: &Predictor,
+        path: &Path,
+        picture: &Picture,
+        prediction: &Fields,
+    ) -> Result<()> {
+        let mut fields = predictor.line(path, picture, prediction)?;
         if let Some(out) = self.out {
             let target = out.join(self.names.unused(path));
             let source = PictureSource::decoded(picture.clone());
-            pictures::draw(
-                &self.session.task,
-                prediction,
-                self.spec,
-                &source,
-                &self.options,
-                &target,
-            )?;
+            let (task, spec) = (&predictor.session.task, &predictor.spec);
+            pictures::draw(task, prediction, spec, &source, &self.options, &target)?;
+            let files = pictures::write_files(task, prediction, spec, &target)?;
             fields["drawn"] = json!(target);
+            if !files.is_empty() {
+                fields["files"] = json!(files);
+            }
         }
         if self.json {
             output::event("prediction", fields);
@@ -232,6 +332,9 @@ fn as_text(fields: &Value) -> String {
     let mut text = format!("{image}  {}x{}", fields["width"], fields["height"]);
     if let Some(drawn) = fields["drawn"].as_str() {
         text += &format!("  drawn {drawn}");
+    }
+    for file in fields["files"].as_array().into_iter().flatten() {
+        text += &format!("  file {}", file.as_str().unwrap_or_default());
     }
     for prediction in fields["predictions"].as_array().into_iter().flatten() {
         let values = prediction

@@ -73,7 +73,7 @@ struct Finished {
 
 fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Result<Finished> {
     let draft = Draft::read(&args.config, &args.overrides)?;
-    let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
+    let session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
     tch::manual_seed(session.loaded.config.training.seed as i64);
     crate::shim::set_deterministic(session.loaded.config.training.deterministic)?;
     let resumed = args
@@ -101,7 +101,7 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     *started = Some(run.clone());
     run.write_config(&session.loaded.to_yaml())?;
     progress::note(&format!("run folder {}", shown(&run.path)));
-    let mut loggers = start_loggers(&mut session, &run, state.as_ref());
+    let mut loggers = start_loggers(&session, &run, state.as_ref());
     let trained = fit(
         &session,
         &data,
@@ -215,7 +215,7 @@ fn checkpoint_root(loaded: &Loaded, run: &RunFolder) -> std::path::PathBuf {
 }
 
 /// Starts the loggers that the configuration names, and those that are on by default.
-fn start_loggers(session: &mut Session, run: &RunFolder, state: Option<&TrainingState>) -> Loggers {
+fn start_loggers(session: &Session, run: &RunFolder, state: Option<&TrainingState>) -> Loggers {
     let mut loggers = Loggers::default();
     let sections = session.loaded.config.loggers.clone();
     let mut names = default_loggers(&session.registry);
@@ -289,6 +289,7 @@ fn fit(
         training,
         checkpoints,
         preprocessor: model.preprocessor()?,
+        labels: &data.spec,
         loggers,
         json,
         network: &mut model.network,

@@ -1,14 +1,11 @@
 //! Adapter for DETR (Carion et al. 2020, "End-to-End Object Detection with Transformers"): a ResNet, a transformer that turns
 //! object queries into boxes, and a loss over the best one-to-one matching of queries and targets.
 //!
-//! Read in the paper's order: `backbone`, `position`, `transformer`, then `model`, which puts them together.
+//! Read in the paper's order: `cvhost_resnet`, `position`, `transformer`, then `model`, which puts them together.
 
-mod backbone;
 mod config;
 mod input;
-mod layers;
 mod model;
-mod names;
 mod position;
 #[cfg(test)]
 mod tests;

@@ -1,31 +1,31 @@
 //! DETR put together: pictures → features → encoder → decoder → classes and boxes → loss.
 
-use crate::backbone::Backbone;
 use crate::config::DetrConfig;
 use crate::input::PIXEL_MASK;
-use crate::layers::Linear;
 use crate::position::{sine_embedding, sine_embedding_unpadded};
 use crate::transformer::{Decoder, Encoder, Memory};
 use cvhost_image_processor::PIXEL_VALUES;
-use cvhost_plugin_api::abi_stable::std_types::ROption;
+use cvhost_layers::{Linear, Mlp};
 use cvhost_plugin_api::data::{
-    Batch, Fields, LabelSpec, Meta, Mode, NamedTensor, Output, Parameter, StepContext, Tags, TensorHandle,
+    Batch, Fields, LabelSpec, Meta, NamedTensor, Output, Parameter, StepContext, Tags,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{Checkpoint, Model};
-use cvhost_plugin_api::torch::{Init, ParameterSet, named};
-use cvhost_set_prediction::{
-    AuxiliaryLoss, DetectionOptions, Predictions, SetCriterion, Targets, detections, same_size,
-};
+use cvhost_plugin_api::torch::{Init, ParameterSet};
+use cvhost_resnet::{Aliases, NormKind, ResNet};
+use cvhost_set_prediction::detector::{self, Layers};
+use cvhost_set_prediction::{Predictions, SetCriterion, Targets, same_size};
 use serde_json::Value;
-use std::collections::HashMap;
 use tch::{Kind, Tensor};
+
+/// Where the backbone hangs in a checkpoint.
+const BACKBONE: &str = "model.backbone.conv_encoder.model";
 
 pub struct Detr {
     parameters: ParameterSet,
     /// The backbone's names in the other naming.
-    aliases: HashMap<String, String>,
-    backbone: Backbone,
+    aliases: Aliases,
+    backbone: ResNet,
     /// 1×1 convolution from the backbone's channels to the transformer's.
     input_projection: (Tensor, Tensor),
     encoder: Encoder,
@@ -33,8 +33,7 @@ pub struct Detr {
     /// `[Q, d]`, learned.
     query_embeddings: Tensor,
     class_head: Linear,
-    /// Three layers with ReLU between them.
-    box_head: [Linear; 3],
+    box_head: Mlp,
     criterion: SetCriterion,
     config: DetrConfig,
     original: Value,
@@ -54,22 +53,21 @@ impl Detr {
 
         let parameters = ParameterSet::new();
         let root = parameters.root();
-        let mut aliases = HashMap::new();
-        let backbone = Backbone::new(&root, &config.backbone, &mut aliases);
-        let channels = config
-            .backbone
-            .hidden_sizes
-            .get(config.backbone.output_stage)
-            .copied()
-            .unwrap_or(d);
+        let mut aliases = Aliases::new();
+        let backbone = ResNet::new(
+            &root.sub(BACKBONE).tagged(Tags::BACKBONE),
+            BACKBONE,
+            &config.backbone,
+            NormKind::Frozen,
+            &mut aliases,
+        );
+        let channels = config.backbone.output_channels();
 
         let depth = config.backbone.hidden_sizes.len() as u32 + 1;
         let (encoder_layers, decoder_layers) = (config.encoder.layers as u32, config.decoder.layers as u32);
         let network = root.sub("model").at_depth(depth);
         let heads = root.at_depth(depth + encoder_layers + decoder_layers);
         let projection = network.sub("input_projection");
-        let box_layer =
-            |index, outputs| Linear::new(&heads.sub("bbox_predictor.layers").sub(index), d, outputs, std);
         Ok(Detr {
             input_projection: (
                 projection.parameter("weight", &[d, channels, 1, 1], Init::Normal { std }),
@@ -88,7 +86,7 @@ impl Detr {
                 classes + 1,
                 std,
             ),
-            box_head: [box_layer(0, d), box_layer(1, d), box_layer(2, 4)],
+            box_head: Mlp::new(&heads.sub("bbox_predictor"), d, 4, std, Tags::NONE),
             parameters,
             aliases,
             backbone,
@@ -99,17 +97,11 @@ impl Detr {
         })
     }
 
-    /// What each decoder layer predicts, the last one last; earlier ones only where `every_layer` asks for them. With the last
-    /// layer's states `[N, Q, d]`.
+    /// What each decoder layer predicts; layers before the last one only where `every_layer` asks for them.
     ///
     /// In training a batch runs as it is, with its padding masked, as the reference does. Otherwise each picture gives what
     /// it gives alone: pictures of equal size run together, without padding.
-    fn predict(
-        &self,
-        batch: &Batch,
-        train: bool,
-        every_layer: bool,
-    ) -> Result<(Vec<Predictions>, Option<Tensor>)> {
+    fn predict(&self, batch: &Batch, train: bool, every_layer: bool) -> Result<Layers> {
         let pixel_values = batch.tensor(PIXEL_VALUES)?;
         if !matches!(pixel_values.size().as_slice(), [n, 3, _, _] if *n == batch.len() as i64) {
             return Err(PluginError::failed(format!(
@@ -130,8 +122,10 @@ impl Detr {
                 .map(|g| self.decode(&g.pixel_values, None, train, every_layer));
             same_size::by_layer(&groups, states.collect::<Result<_>>()?)
         };
-        let predictions = layers.iter().map(|x| self.heads(x)).collect();
-        Ok((predictions, layers.pop()))
+        Ok(Layers {
+            predictions: layers.iter().map(|x| self.heads(x)).collect(),
+            last_hidden_state: layers.pop(),
+        })
     }
 
     /// Pictures `[N, 3, H, W]` to what each decoder layer makes of the queries, `[N, Q, d]` each. `pixel_mask` `[N, H, W]` is
@@ -172,20 +166,19 @@ impl Detr {
 
     /// A decoder layer's output `[N, Q, d]` to class logits and boxes.
     fn heads(&self, x: &Tensor) -> Predictions {
-        let [first, second, third] = &self.box_head;
-        let boxes = third.forward(&second.forward(&first.forward(x).relu()).relu());
         // Sigmoid in f32: in half precision it rounds to whole pixels of a large picture.
         Predictions {
             logits: self.class_head.forward(x),
-            pred_boxes: boxes.to_kind(Kind::Float).sigmoid(),
+            pred_boxes: self.box_head.forward(x).to_kind(Kind::Float).sigmoid(),
         }
     }
 }
 
 impl Model for Detr {
-    fn parameters(&self) -> Vec<Parameter> {
-        self.parameters
-            .list(|name| self.aliases.get(name).cloned().into_iter().collect())
+    fn parameters(&self) -> Result<Vec<Parameter>> {
+        Ok(self
+            .parameters
+            .list(|name| self.aliases.get(name).cloned().into_iter().collect()))
     }
 
     fn initialise(&mut self, names: &[&str]) -> Result<()> {
@@ -199,39 +192,13 @@ impl Model for Detr {
     }
 
     fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
-        let scored = context.mode != Mode::PREDICT;
-        let every_layer = scored && self.criterion.auxiliary != AuxiliaryLoss::Off;
-        let (layers, last_hidden_state) = self.predict(batch, context.mode == Mode::TRAIN, every_layer)?;
-
-        let mut output = Output::default();
-        if scored {
-            let loss = self
-                .criterion
-                .loss(&layers, &Targets::from_batch(batch)?, &context.normalisers)?;
-            output.loss = ROption::RSome(TensorHandle::new(loss.loss));
-            output.parts = loss.parts.into();
-        }
-        if let Some(last) = layers.last() {
-            output.outputs.push(named("logits", last.logits.detach()));
-            output.outputs.push(named("pred_boxes", last.pred_boxes.detach()));
-        }
-        output
-            .outputs
-            .extend(last_hidden_state.map(|x| named("last_hidden_state", x.detach())));
-        Ok(output)
+        detector::forward(&self.criterion, batch, context, |train, every_layer| {
+            self.predict(batch, train, every_layer)
+        })
     }
 
     fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &Value) -> Result<Vec<Fields>> {
-        let output = |name: &str| {
-            let found = outputs.iter().find(|o| o.name == name).map(|o| o.tensor.tensor());
-            found.ok_or_else(|| PluginError::failed(format!("finish: the outputs have no `{name}`")))
-        };
-        detections(
-            &output("logits")?,
-            &output("pred_boxes")?,
-            metas,
-            &DetectionOptions::from_json(options)?,
-        )
+        detector::finish(outputs, metas, options)
     }
 
     fn config_json(&self) -> Result<Value> {

@@ -1,7 +1,7 @@
 //! What holds for a DETR of any weights. Agreement with the reference implementation is tested through the built plugin, in
 //! the workspace's `tests`.
 
-use crate::config::{DetrConfig, Naming};
+use crate::config::DetrConfig;
 use crate::input::PIXEL_MASK;
 use crate::model::Detr;
 use cvhost_image_processor::PIXEL_VALUES;
@@ -9,6 +9,7 @@ use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, Output, StepContext,
 use cvhost_plugin_api::error::ErrorKind;
 use cvhost_plugin_api::sdk::{Checkpoint, Model};
 use cvhost_plugin_api::torch::batch_item;
+use cvhost_resnet::{Naming, NormKind, ResNet};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -70,7 +71,12 @@ fn initialised(json: &Value, config: &Value) -> Detr {
     let mut model = build(json, config, &spec(3));
     let _held = generator();
     tch::manual_seed(5);
-    let names: Vec<String> = model.parameters().iter().map(|p| p.name.to_string()).collect();
+    let names: Vec<String> = model
+        .parameters()
+        .unwrap()
+        .iter()
+        .map(|p| p.name.to_string())
+        .collect();
     model
         .initialise(&names.iter().map(String::as_str).collect::<Vec<_>>())
         .unwrap();
@@ -224,7 +230,7 @@ fn pictures_without_objects_give_a_finite_loss_and_gradients() {
         let loss = out.loss.into_option().unwrap().tensor();
         assert!(loss.double_value(&[]).is_finite());
         loss.backward();
-        for parameter in model.parameters() {
+        for parameter in model.parameters().unwrap() {
             let gradient = parameter.tensor.tensor().grad();
             if gradient.defined() {
                 assert!(
@@ -249,10 +255,11 @@ fn both_namings_of_a_backbone_are_one_network() {
     // As the host loads a file: by name, then by alias.
     let file: BTreeMap<String, Tensor> = timm
         .parameters()
+        .unwrap()
         .iter()
         .map(|p| (p.name.to_string(), p.tensor.tensor()))
         .collect();
-    for parameter in other.parameters() {
+    for parameter in other.parameters().unwrap() {
         let names = std::iter::once(parameter.name.to_string())
             .chain(parameter.aliases.iter().map(|a| a.to_string()));
         let found = names
@@ -269,6 +276,7 @@ fn both_namings_of_a_backbone_are_one_network() {
     let names = |model: &Detr| {
         model
             .parameters()
+            .unwrap()
             .iter()
             .map(|p| p.name.to_string())
             .collect::<BTreeSet<_>>()
@@ -309,7 +317,8 @@ fn dilation_doubles_the_last_feature_map_with_the_same_weights() {
 
     let parameters = cvhost_plugin_api::torch::ParameterSet::new();
     let map = |config| {
-        let net = crate::backbone::Backbone::new(&parameters.root(), config, &mut Default::default());
+        let root = parameters.root();
+        let net = ResNet::new(&root, "", config, NormKind::Frozen, &mut Default::default());
         net.forward(&Tensor::zeros([1, 3, 96, 130], (Kind::Float, Device::Cpu)), false)
             .size()
     };
@@ -320,7 +329,7 @@ fn dilation_doubles_the_last_feature_map_with_the_same_weights() {
 #[test]
 fn buffers_are_those_of_the_frozen_norms_and_tags_say_what_a_parameter_is() {
     let model = build(&tiny(), &Value::Null, &spec(3));
-    for parameter in model.parameters() {
+    for parameter in model.parameters().unwrap() {
         let name = parameter.name.as_str();
         let frozen = name.contains(".normalization.");
         assert_eq!(parameter.tags.has(Tags::BUFFER), frozen, "{name}");
@@ -469,7 +478,7 @@ fn what_can_not_be_built_is_an_error_that_names_the_key() {
 #[test]
 fn a_config_of_nothing_but_its_type_is_detr_resnet_50_with_530_tensors() {
     let model = build(&json!({"model_type": "detr"}), &Value::Null, &spec(91));
-    let parameters = model.parameters();
+    let parameters = model.parameters().unwrap();
     assert_eq!(parameters.len(), 530);
     let shape = |name: &str| {
         let found = parameters.iter().find(|p| p.name == name);

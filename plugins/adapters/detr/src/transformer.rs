@@ -1,10 +1,12 @@
 //! Encoder and decoder (sections 3.2 and A.3 of the paper): post-norm layers, spatial positions added to queries and keys at
 //! every attention, object queries decoded in parallel.
 
-use crate::config::{Activation, DetrConfig};
-use crate::layers::{LayerNorm, Linear};
+use crate::config::DetrConfig;
+use cvhost_layers::{Activation, LayerNorm, Linear};
 use cvhost_plugin_api::torch::Scope;
 use tch::Tensor;
+
+const NORM_EPSILON: f64 = 1e-5;
 
 /// What all layers of a step have in common.
 pub struct Memory<'a> {
@@ -50,11 +52,12 @@ struct EncoderLayer {
 
 impl EncoderLayer {
     fn new(scope: &Scope, config: &DetrConfig) -> Self {
+        let norm = |name| LayerNorm::new(&scope.sub(name), config.d_model, NORM_EPSILON);
         EncoderLayer {
             self_attn: Attention::new(&scope.sub("self_attn"), config.encoder.heads, config),
-            self_attn_norm: LayerNorm::new(&scope.sub("self_attn_layer_norm"), config.d_model),
+            self_attn_norm: norm("self_attn_layer_norm"),
             ffn: FeedForward::new(scope, config.encoder.ffn_dim, config),
-            final_norm: LayerNorm::new(&scope.sub("final_layer_norm"), config.d_model),
+            final_norm: norm("final_layer_norm"),
             dropout: config.dropout,
         }
     }
@@ -89,6 +92,7 @@ impl Decoder {
                     .sub("layernorm")
                     .at_depth(depth + config.decoder.layers as u32),
                 config.d_model,
+                NORM_EPSILON,
             ),
             norm_between_layers: config.norm_between_layers,
         }
@@ -142,7 +146,7 @@ struct DecoderLayer {
 impl DecoderLayer {
     fn new(scope: &Scope, config: &DetrConfig) -> Self {
         let attention = |name| Attention::new(&scope.sub(name), config.decoder.heads, config);
-        let norm = |name| LayerNorm::new(&scope.sub(name), config.d_model);
+        let norm = |name| LayerNorm::new(&scope.sub(name), config.d_model, NORM_EPSILON);
         DecoderLayer {
             self_attn: attention("self_attn"),
             self_attn_norm: norm("self_attn_layer_norm"),

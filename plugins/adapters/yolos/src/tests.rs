@@ -1,6 +1,7 @@
-use crate::config::{Activation, YolosConfig};
+use crate::config::YolosConfig;
 use crate::input::YolosInput;
 use crate::model::Yolos;
+use cvhost_layers::Activation;
 use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, NamedTensor, Output, StepContext, Tags};
 use cvhost_plugin_api::sdk::{Checkpoint, Input, Model};
 use cvhost_plugin_api::torch::batch_item;
@@ -30,7 +31,7 @@ fn model(json: &Value, config: &Value) -> Yolos {
         preprocessor: Value::Null,
     };
     let model = Yolos::new(&checkpoint, config, &spec()).unwrap();
-    for (i, p) in model.parameters().iter().enumerate() {
+    for (i, p) in model.parameters().unwrap().iter().enumerate() {
         let mut tensor = p.tensor.tensor();
         let wave = waves(&tensor.size(), 0.37 + 0.01 * i as f64) * 0.5;
         no_grad(|| tensor.copy_(&wave));
@@ -188,7 +189,7 @@ fn every_parameter_gets_a_gradient() {
         .forward(&batch(&[(48, 64), (64, 32)]), &context(Mode::TRAIN))
         .unwrap();
     out.loss.into_option().unwrap().tensor().backward();
-    for p in model.parameters() {
+    for p in model.parameters().unwrap() {
         let gradient = p.tensor.tensor().grad();
         assert!(
             gradient.defined() && gradient.isfinite().all().int64_value(&[]) == 1,
@@ -236,7 +237,7 @@ fn auxiliary_losses_count_every_layer() {
 
 #[test]
 fn parameters_have_the_names_and_tags_of_a_checkpoint() {
-    let parameters = model(&tiny(), &json!({})).parameters();
+    let parameters = model(&tiny(), &json!({})).parameters().unwrap();
     let find = |name: &str| {
         parameters
             .iter()
@@ -268,13 +269,16 @@ fn parameters_have_the_names_and_tags_of_a_checkpoint() {
     let mut plain = tiny();
     plain["qkv_bias"] = json!(false);
     plain["use_mid_position_embeddings"] = json!(false);
-    assert_eq!(model(&plain, &json!({})).parameters().len(), 5 + 3 * 13 + 2 + 12);
+    assert_eq!(
+        model(&plain, &json!({})).parameters().unwrap().len(),
+        5 + 3 * 13 + 2 + 12
+    );
 }
 
 #[test]
 fn parameters_are_drawn_as_configured() {
     let mut model = model(&tiny(), &json!({}));
-    let parameters = model.parameters();
+    let parameters = model.parameters().unwrap();
     let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
     model.initialise(&names).unwrap();
     let find = |name: &str| {
@@ -358,10 +362,15 @@ fn the_saved_configuration_has_the_data_sets_classes_and_keeps_the_rest() {
 fn missing_keys_mean_the_base_model_and_wrong_ones_are_named() {
     let base = YolosConfig::new(&json!({}), &json!({})).unwrap();
     assert_eq!(
-        (base.hidden_size, base.layers, base.grid, base.positions()),
+        (
+            base.vit.hidden_size,
+            base.vit.layers,
+            base.vit.grid,
+            base.positions()
+        ),
         (768, 12, (32, 54), 1829)
     );
-    assert_eq!(base.activation, Activation::Gelu);
+    assert_eq!(base.vit.activation, Activation::Gelu);
     let wrong = [
         (json!({"hidden_size": "big"}), "`hidden_size`: invalid type"),
         (

@@ -4,13 +4,19 @@
 //! The pixels are those of the reference image processors with their PIL backend: a resize with antialiasing on 8-bit
 //! pixels, then `(pixel * rescale_factor - mean) / std` in float32.
 
+#[cfg(test)]
+mod classifier_tests;
 mod config;
+mod defaults;
+mod entry;
 mod kernels;
 mod labels;
 mod pixels;
 mod resize;
 mod size;
+mod user_size;
 
+pub use defaults::{Defaults, ShortestEdge};
 pub use labels::detection_labels;
 pub use resize::Resample;
 pub use size::Size;
@@ -22,42 +28,40 @@ use serde_json::{Map, Value};
 /// The name of the main input in a batch.
 pub const PIXEL_VALUES: &str = "pixel_values";
 
-/// What a missing key of `preprocessor_config.json` means for a model family.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Defaults {
-    /// What is saved as `image_processor_type` where the file has none, such as `DetrImageProcessor`.
-    pub processor_type: &'static str,
-    pub size: Size,
-    /// A `size` that is one number is the shortest edge, with `max_size` (1333 where that is missing) as longest edge; with
-    /// `false` it is both height and width.
-    pub number_is_shortest_edge: bool,
-    /// Sides found from a shortest edge are floored to a multiple of this: 16 for YOLOS, 1 for none.
-    pub multiple: u32,
-    pub resample: Resample,
-    pub do_normalize: bool,
-    pub do_pad: bool,
-    pub mean: [f64; 3],
-    pub std: [f64; 3],
+/// The shape of a main input of this width and height, in pixels: `pixel_values`, float32, `[3, height, width]`.
+pub fn input_shape((width, height): (u32, u32)) -> Shape {
+    Shape {
+        name: PIXEL_VALUES.into(),
+        dtype: DType::F32,
+        dims: vec![3, u64::from(height), u64::from(width)].into(),
+    }
 }
 
-impl Defaults {
-    /// Shortest edge 800 and longest 1333, bilinear, ImageNet's mean and deviation, padded: DETR and its relatives.
-    pub const fn shortest_edge(processor_type: &'static str) -> Self {
-        Defaults {
-            processor_type,
-            size: Size::Edges {
-                shortest: 800,
-                longest: 1333,
-            },
-            number_is_shortest_edge: true,
-            multiple: 1,
-            resample: Resample::Bilinear,
-            do_normalize: true,
-            do_pad: true,
-            mean: [0.485, 0.456, 0.406],
-            std: [0.229, 0.224, 0.225],
-        }
+fn picture_of(sample: &Sample) -> Result<&Picture> {
+    sample
+        .pictures
+        .first()
+        .ok_or_else(|| PluginError::data(format!("{} has no picture", sample.name)))
+}
+
+/// The meta of a sample whose picture has `input_width` × `input_height` pixels in the input.
+fn meta(sample: &Sample, picture: &Picture, (input_width, input_height): (u32, u32)) -> Meta {
+    Meta {
+        index: sample.index,
+        width: picture.width,
+        height: picture.height,
+        input_width,
+        input_height,
+        ..Default::default()
     }
+}
+
+fn with_detection_labels(sample: &Sample, meta: Meta) -> Result<Prepared> {
+    let fields = match sample.fields.get("boxes") {
+        Some(_) => detection_labels(&sample.fields, meta.width, meta.height)?,
+        None => Default::default(),
+    };
+    Ok(Prepared { fields, meta })
 }
 
 /// An image processor: what is done to a picture before a model sees it.
@@ -66,6 +70,8 @@ pub struct Processor {
     pub(crate) do_resize: bool,
     pub(crate) size: Size,
     pub(crate) multiple: u32,
+    /// Height and width that are cut out of the middle after resizing, if [`Size`] doesn't say it.
+    pub(crate) center_crop: Option<[u32; 2]>,
     pub(crate) resample: Resample,
     pub(crate) do_rescale: bool,
     pub(crate) rescale_factor: f64,
@@ -82,7 +88,8 @@ pub struct Processor {
 impl Processor {
     /// Reads `preprocessor`, the content of `preprocessor_config.json` (or null where there is none), in its new and old
     /// layouts. Then `config`, the whole resolved configuration, overrides: `data.image_size` or `model.image_size` (data's
-    /// wins; `[height, width]` is exact, one number the shortest edge), `data.normalize_mean` and `data.normalize_std`.
+    /// wins; `[height, width]` is exact, one number a square or the shortest edge, see [`Defaults::whole_picture`]),
+    /// `data.normalize_mean` and `data.normalize_std`.
     ///
     /// # Errors
     /// A value of the wrong type or out of range, with the key and what was expected.
@@ -95,6 +102,12 @@ impl Processor {
     /// # Errors
     /// A picture without pixels, or a result with a side of more than 16384.
     pub fn target_size(&self, width: u32, height: u32) -> Result<(u32, u32)> {
+        let resized = self.resized(width, height)?;
+        Ok(self.crop().map_or(resized, |[height, width]| (width, height)))
+    }
+
+    /// The width and height that a picture is resized to, before a crop.
+    pub(crate) fn resized(&self, width: u32, height: u32) -> Result<(u32, u32)> {
         if width == 0 || height == 0 {
             return Err(PluginError::data(format!(
                 "a picture of {width}x{height} pixels has nothing to show"
@@ -106,15 +119,15 @@ impl Processor {
         size::target(self.size, self.multiple, width, height)
     }
 
+    /// Height and width of the middle part that is left of a resized picture; `None` where all of it is.
+    pub(crate) fn crop(&self) -> Option<[u32; 2]> {
+        let of_size = self.size.crop().filter(|_| self.do_resize);
+        of_size.or(self.center_crop)
+    }
+
     /// The shape of the main input for a picture: `pixel_values`, float32, `[3, height, width]`.
     pub fn shape(&self, width: u32, height: u32) -> Result<Shape> {
-        let (width, height) = self.target_size(width, height)?;
-        let dims = vec![3, u64::from(height), u64::from(width)];
-        Ok(Shape {
-            name: PIXEL_VALUES.into(),
-            dtype: DType::F32,
-            dims: dims.into(),
-        })
+        Ok(input_shape(self.target_size(width, height)?))
     }
 
     /// Writes a picture, resized and normalised, into `out`: float32 `[3, H, W]` with H and W from [`Self::target_size`].
@@ -122,33 +135,40 @@ impl Processor {
     /// # Errors
     /// A slot of another shape or type, or a picture whose pixels don't fit its size.
     pub fn write(&self, picture: &Picture, out: ArrayMut<'_>) -> Result<()> {
-        pixels::write(self, picture, out)
+        let resized = self.resized(picture.width, picture.height)?;
+        pixels::write(self, picture, resized, self.crop(), out)
+    }
+
+    /// As [`Self::write`], but resizes to `size`, width and height in pixels, by the caller's own rule; nothing is cut off.
+    pub fn write_sized(&self, picture: &Picture, size: (u32, u32), out: ArrayMut<'_>) -> Result<()> {
+        pixels::write(self, picture, size, None, out)
+    }
+
+    /// Writes the sample's picture into `out`, and gives a meta that holds the picture's size and its size in the input.
+    pub fn prepare_picture(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Meta> {
+        let picture = picture_of(sample)?;
+        let size = self.target_size(picture.width, picture.height)?;
+        self.write(picture, out)?;
+        Ok(meta(sample, picture, size))
     }
 
     /// All of a detector's `prepare`: writes the sample's picture into `out`, and gives `boxes` and `class_labels` (see
-    /// [`detection_labels`]) with a meta that holds the picture's size and its size in the input. A sample without a field
-    /// `boxes` (prediction) gives no fields.
+    /// [`detection_labels`]) with the picture's meta. A sample without a field `boxes` (prediction) gives no fields.
     pub fn prepare_detection(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
-        let picture = sample
-            .pictures
-            .first()
-            .ok_or_else(|| PluginError::data(format!("{} has no picture", sample.name)))?;
-        let (width, height) = (picture.width, picture.height);
-        let (input_width, input_height) = self.target_size(width, height)?;
-        self.write(picture, out)?;
-        let fields = match sample.fields.get("boxes") {
-            Some(_) => detection_labels(&sample.fields, width, height)?,
-            None => Default::default(),
-        };
-        let meta = Meta {
-            index: sample.index,
-            width,
-            height,
-            input_width,
-            input_height,
-            ..Default::default()
-        };
-        Ok(Prepared { fields, meta })
+        with_detection_labels(sample, self.prepare_picture(sample, out)?)
+    }
+
+    /// As [`Self::prepare_detection`] for an adapter with a rule of its own for the size of the input: resizes the picture to
+    /// `size`, width and height in pixels. [`input_shape`] gives the shape that goes with it.
+    pub fn prepare_detection_sized(
+        &self,
+        sample: &Sample,
+        size: (u32, u32),
+        out: ArrayMut<'_>,
+    ) -> Result<Prepared> {
+        let picture = picture_of(sample)?;
+        self.write_sized(picture, size, out)?;
+        with_detection_labels(sample, meta(sample, picture, size))
     }
 
     /// The collate rules that go with [`Self::prepare_detection`]: `pixel_values` padded with zeros at the bottom and right

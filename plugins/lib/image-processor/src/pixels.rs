@@ -25,8 +25,15 @@ pub(crate) fn table(rescale: Option<f64>, normalise: Option<([f64; 3], [f64; 3])
     table
 }
 
-/// Writes `picture` into `out`, float32 `[3, H, W]`, with the size that the processor gives it.
-pub(crate) fn write(processor: &Processor, picture: &Picture, mut out: ArrayMut<'_>) -> Result<()> {
+/// Writes `picture` into `out`, float32 `[3, H, W]`: resized to `to_width` × `to_height` pixels, and of that the middle `crop`,
+/// height and width.
+pub(crate) fn write(
+    processor: &Processor,
+    picture: &Picture,
+    (to_width, to_height): (u32, u32),
+    crop: Option<[u32; 2]>,
+    mut out: ArrayMut<'_>,
+) -> Result<()> {
     let (width, height) = (picture.width as usize, picture.height as usize);
     let bytes = 3 * u128::from(picture.width) * u128::from(picture.height);
     if bytes == 0 || picture.pixels.len() as u128 != bytes {
@@ -35,8 +42,8 @@ pub(crate) fn write(processor: &Processor, picture: &Picture, mut out: ArrayMut<
             picture.pixels.len()
         )));
     }
-    let (to_width, to_height) = processor.target_size(picture.width, picture.height)?;
-    let expected = [3, u64::from(to_height), u64::from(to_width)];
+    let crop = crop.unwrap_or([to_height, to_width]);
+    let expected = [3, u64::from(crop[0]), u64::from(crop[1])];
     if out.dims() != expected || out.dtype() != DType::F32 {
         return Err(PluginError::failed(format!(
             "a slot of {:?}{:?} was given for a picture that becomes F32 {expected:?}",
@@ -44,6 +51,7 @@ pub(crate) fn write(processor: &Processor, picture: &Picture, mut out: ArrayMut<
             out.dims()
         )));
     }
+    let window = Window::middle([to_height, to_width], crop);
     let (to_width, to_height) = (to_width as usize, to_height as usize);
     let x_taps = (to_width != width).then(|| Taps::new(processor.resample, width, to_width));
     let mut y_taps = (to_height != height).then(|| Taps::new(processor.resample, height, to_height));
@@ -65,18 +73,56 @@ pub(crate) fn write(processor: &Processor, picture: &Picture, mut out: ArrayMut<
         .zip(&processor.table)
         .enumerate()
     {
-        for y in 0..to_height {
+        for row in 0..crop[0] as usize {
+            let target: &mut [f32] = out.row_mut(&[channel as u64, row as u64])?;
+            // What a crop shows from outside the picture is black.
+            target.fill(table[0]);
+            let Some(y) = window.row(row) else { continue };
             match &y_taps {
                 Some(taps) => resize_row(plane, to_width, taps, y, &mut line),
                 None => line.copy_from_slice(plane.get(y * to_width..(y + 1) * to_width).unwrap_or_default()),
             }
-            let target: &mut [f32] = out.row_mut(&[channel as u64, y as u64])?;
-            for (value, &pixel) in target.iter_mut().zip(&line) {
+            let (first, from) = window.columns();
+            let values = target.get_mut(first..).unwrap_or_default().iter_mut();
+            for (value, &pixel) in values.zip(line.get(from..).unwrap_or_default()) {
                 *value = table[usize::from(pixel)];
             }
         }
     }
     Ok(())
+}
+
+/// The part of a resized picture that is shown. It may reach over the picture's border.
+struct Window {
+    /// The picture's row and column at the window's top left corner.
+    top: i64,
+    left: i64,
+    /// Rows of the picture.
+    height: i64,
+}
+
+impl Window {
+    /// The middle `crop` of a picture of `size`, both height and width. Where a half is left over it is above and to the left
+    /// of a picture that is too small, and below and to the right of a part.
+    fn middle(size: [u32; 2], crop: [u32; 2]) -> Self {
+        let [top, left] = [0, 1].map(|side| (i64::from(size[side]) - i64::from(crop[side])).div_euclid(2));
+        Window {
+            top,
+            left,
+            height: i64::from(size[0]),
+        }
+    }
+
+    /// The picture's row in a row of the window; none outside the picture.
+    fn row(&self, row: usize) -> Option<usize> {
+        let y = self.top + row as i64;
+        (0..self.height).contains(&y).then_some(y as usize)
+    }
+
+    /// The window's first column with a picture in it, and the picture's column there.
+    fn columns(&self) -> (usize, usize) {
+        ((-self.left).max(0) as usize, self.left.max(0) as usize)
+    }
 }
 
 /// Whether the pass along columns comes first. Each pass rounds to 8 bits, so it matters. As in Pillow 13: where the height

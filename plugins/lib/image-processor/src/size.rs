@@ -6,17 +6,35 @@ use cvhost_plugin_api::error::{PluginError, Result};
 pub(crate) const MAX_SIDE: u32 = 16384;
 
 /// The rule for a model input's size, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Size {
     /// Keeps the aspect ratio: the shorter side becomes `shortest`, unless the longer one would pass `longest`.
     Edges { shortest: u32, longest: u32 },
+    /// Keeps the aspect ratio: the shorter side becomes this.
+    Shortest { edge: u32 },
+    /// ConvNeXT's rule. An `edge` below 384: the shorter side becomes edge / crop_pct, and the inner square of `edge` is left.
+    /// From 384 on: a square of `edge`, whatever the picture's aspect ratio.
+    ConvNext { edge: u32, crop_pct: f64 },
     /// Exactly this, whatever the picture's aspect ratio.
     Exact { height: u32, width: u32 },
     /// Keeps the aspect ratio: as large as fits.
     Within { height: u32, width: u32 },
 }
 
-/// The width and height that a picture gets. `multiple` floors the sides that come from `Size::Edges`.
+/// From this edge on ConvNeXT's rule crops nothing.
+const CONV_NEXT_WARPS: u32 = 384;
+
+impl Size {
+    /// Height and width of the middle part that the rule leaves of a resized picture.
+    pub(crate) fn crop(self) -> Option<[u32; 2]> {
+        match self {
+            Size::ConvNext { edge, .. } if edge < CONV_NEXT_WARPS => Some([edge, edge]),
+            _ => None,
+        }
+    }
+}
+
+/// The width and height that a picture is resized to. `multiple` floors the sides that come from `Size::Edges`.
 pub(crate) fn target(size: Size, multiple: u32, width: u32, height: u32) -> Result<(u32, u32)> {
     let (target_width, target_height) = match size {
         Size::Exact { height, width } => (u64::from(width), u64::from(height)),
@@ -28,6 +46,9 @@ pub(crate) fn target(size: Size, multiple: u32, width: u32, height: u32) -> Resu
                 (f64::from(most_height) / f64::from(height)).min(f64::from(most_width) / f64::from(width));
             (int(f64::from(width) * scale), int(f64::from(height) * scale))
         }
+        Size::Shortest { edge } => by_shortest(u64::from(edge), width, height),
+        Size::ConvNext { edge, .. } if edge >= CONV_NEXT_WARPS => (u64::from(edge), u64::from(edge)),
+        Size::ConvNext { edge, crop_pct } => by_shortest(int(f64::from(edge) / crop_pct), width, height),
         Size::Edges { shortest, longest } => {
             let (w, h) = by_edges(shortest, longest, multiple, width, height);
             let multiple = u64::from(multiple.max(1));
@@ -72,6 +93,17 @@ fn by_edges(shortest: u32, longest: u32, multiple: u32, width: u32, height: u32)
         (side as u64, int(exact * h / w))
     } else {
         (int(exact * w / h), side as u64)
+    }
+}
+
+/// The shorter side becomes `edge`, the other one keeps the aspect ratio and is truncated.
+fn by_shortest(edge: u64, width: u32, height: u32) -> (u64, u64) {
+    // In whole numbers first, as the reference multiplies, then divides in floating point.
+    let longer = |long: u32, short: u32| int((edge * u64::from(long)) as f64 / f64::from(short));
+    if width <= height {
+        (edge, longer(height, width))
+    } else {
+        (longer(width, height), edge)
     }
 }
 

@@ -7,13 +7,14 @@
 //! let criterion = SetCriterion::from_config(&config_json)?;                // once
 //! let targets = Targets::from_batch(batch)?;                               // items `boxes` and `class_labels`
 //! let normalisers = criterion.normalisers(&targets, num_queries);          // Model::normalisers
-//! let loss = criterion.loss(&layers, &targets, &context.normalisers)?;     // Model::forward
-//! let fields = detections(&logits, &pred_boxes, metas, &options)?;         // Model::finish
+//! let output = detector::forward(&criterion, batch, context, predict)?;    // Model::forward
+//! let fields = detector::finish(outputs, metas, options)?;                 // Model::finish
 //! ```
 
 mod boxes;
 mod criterion;
 mod detections;
+pub mod detector;
 mod matcher;
 pub mod same_size;
 mod targets;

@@ -3,7 +3,7 @@
 use crate::boxes::{self, BoxFault, BoxPolicy};
 use crate::coco::{Annotation, Coco};
 use crate::pictures;
-use crate::problems::{Faults, Tally};
+use cvhost_data_sets::{Faults, Tally};
 use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::Problem;
 use std::collections::{BTreeMap, HashMap, HashSet};

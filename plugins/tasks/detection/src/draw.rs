@@ -1,17 +1,12 @@
 //! Draws predicted boxes with their class and score.
 
-use crate::palette;
 use crate::predictions::{self, Prediction};
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
+use cvhost_drawing::{self as drawing, Lettering, fill};
+use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::{Fields, LabelSpec, Picture};
-use cvhost_plugin_api::{PluginError, Result};
-use image::{Rgb, RgbImage};
-use imageproc::drawing::{draw_filled_rect_mut, draw_text_mut};
-use imageproc::rect::Rect;
+use image::RgbImage;
 use serde_json::Value;
 
-/// DejaVu Sans Bold with Latin, Greek and Cyrillic letters; its licence lies beside it.
-const FONT: &[u8] = include_bytes!("../assets/DejaVuSans-Bold-subset.ttf");
 /// A longer class name is cut in a tag.
 const MOST_LETTERS: usize = 32;
 
@@ -28,31 +23,18 @@ pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Picture, options
     shown.retain(|p| f64::from(p.score) >= threshold);
     shown.truncate(most);
 
-    let font =
-        FontRef::try_from_slice(FONT).map_err(|e| PluginError::failed(format!("the built-in font: {e}")))?;
-    let (width, height) = (canvas.width, canvas.height);
-    let expected = width as usize * height as usize * 3;
-    if canvas.pixels.len() != expected {
-        let found = canvas.pixels.len();
-        return Err(PluginError::failed(format!(
-            "a picture of {width}x{height} has {expected} bytes, got {found}"
-        )));
-    }
-    let pixels = std::mem::take(&mut canvas.pixels).into_vec();
-    let Some(mut picture) = RgbImage::from_raw(width, height, pixels) else {
-        return Err(PluginError::failed(format!(
-            "a picture of {width}x{height} does not fit into memory"
-        )));
-    };
+    let mut picture = drawing::take(canvas)?;
+    let (width, height) = picture.dimensions();
     let style = Style::for_picture(width, height);
+    let letters = Lettering::new(style.letter)?;
     // The best is drawn last, so that it lies on top; tags lie on top of all boxes.
     for p in shown.iter().rev() {
         draw_box(&mut picture, p, &style);
     }
     for p in shown.iter().rev() {
-        draw_tag(&mut picture, p, spec, &font, &style);
+        draw_tag(&mut picture, p, spec, &letters);
     }
-    canvas.pixels = picture.into_raw().into();
+    drawing::put_back(canvas, picture);
     Ok(())
 }
 
@@ -94,7 +76,7 @@ fn draw_box(picture: &mut RgbImage, p: &Prediction, style: &Style) {
         return;
     };
     let (width, height, line) = (right - left + 1, bottom - top + 1, style.line);
-    let colour = Rgb(palette::colour(p.label));
+    let colour = drawing::colour(p.label);
     let bars = [
         (left, top, width, line),
         (left, bottom - line + 1, width, line),
@@ -107,47 +89,16 @@ fn draw_box(picture: &mut RgbImage, p: &Prediction, style: &Style) {
 }
 
 /// A label above the box's upper left corner; inside the box where there is no room above.
-fn draw_tag(picture: &mut RgbImage, p: &Prediction, spec: &LabelSpec, font: &FontRef<'_>, style: &Style) {
+fn draw_tag(picture: &mut RgbImage, p: &Prediction, spec: &LabelSpec, letters: &Lettering) {
     let Some([left, top, ..]) = covered(p, picture) else {
         return;
     };
-    let background = palette::colour(p.label);
-    let scale = PxScale::from(style.letter);
-    let scaled = font.as_scaled(scale);
-    let text = tag_text(&spec.name(p.label), p.score, font);
-    let text_width: f32 = text.chars().map(|c| scaled.h_advance(font.glyph_id(c))).sum();
-    let padding = (style.letter / 4.0).round() as i32;
-    let (width, height) = (
-        text_width.ceil() as i32 + 2 * padding,
-        scaled.height().ceil() as i32 + padding / 2,
-    );
+    let name = letters.name(&spec.name(p.label), MOST_LETTERS);
+    let text = format!("{name} {:.2}", p.score);
+    let (width, height) = letters.tag_size(&text);
     let x = left.min(picture.width() as i32 - width).max(0);
     let y = if top >= height { top - height } else { top };
-    fill(picture, x, y, width, height, Rgb(background));
-    draw_text_mut(
-        picture,
-        Rgb(palette::text_on(background)),
-        x + padding,
-        y + padding / 4,
-        scale,
-        font,
-        &text,
-    );
-}
-
-/// `name 0.87`, with `?` for letters that the font lacks.
-fn tag_text(name: &str, score: f32, font: &FontRef<'_>) -> String {
-    let known = |c: char| if font.glyph_id(c).0 == 0 { '?' } else { c };
-    let mut text: String = name.chars().take(MOST_LETTERS).map(known).collect();
-    if name.chars().count() > MOST_LETTERS {
-        text.push('…');
-    }
-    format!("{text} {score:.2}")
-}
-
-fn fill(picture: &mut RgbImage, x: i32, y: i32, width: i32, height: i32, colour: Rgb<u8>) {
-    let (width, height) = (width.max(1) as u32, height.max(1) as u32);
-    draw_filled_rect_mut(picture, Rect::at(x, y).of_size(width, height), colour);
+    letters.draw_tag(picture, x, y, &text, drawing::colour(p.label));
 }
 
 #[cfg(test)]
@@ -178,7 +129,7 @@ mod tests {
             &json!({}),
         )
         .unwrap();
-        let colour = palette::colour(0);
+        let colour = drawing::colour(0);
         assert_eq!(canvas.pixel(100, 300), Some(colour));
         assert_eq!(canvas.pixel(299, 300), Some(colour));
         assert_eq!(canvas.pixel(300, 300), Some([90, 90, 90]));

@@ -2,6 +2,7 @@
 
 use crate::FORM;
 use crate::coco::Category;
+use cvhost_data_sets::{check_num_classes, checkpoint_numbering, list_of};
 use cvhost_plugin_api::data::{LabelSpec, OpenArgs, Problem};
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::{HashMap, HashSet};
@@ -49,12 +50,15 @@ pub fn choose(categories: &[Category], used: &HashSet<i64>, args: &OpenArgs) -> 
         check_class_names(&names, &categories)?;
         let position: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (*n, i)).collect();
         categories.sort_by_key(|c| position.get(c.name.as_str()).copied());
-    } else if num_classes.is_none_or(|n| n == args.checkpoint_classes.len() as u64)
-        && let Some(labels) = checkpoint_labels(&categories, &args.checkpoint_classes)
-    {
+    } else if let Some(labels) = checkpoint_labels(&categories, &args.checkpoint_classes, num_classes) {
         return Ok(Labels { warnings, ..labels });
     }
-    check_num_classes(num_classes, &categories)?;
+    check_num_classes(
+        &args.config,
+        &names_of(&categories),
+        "the annotations",
+        " (there is no class for the background)",
+    )?;
 
     let spec = LabelSpec {
         form: FORM.into(),
@@ -111,56 +115,25 @@ fn check_class_names(names: &[&str], categories: &[&Category]) -> Result<()> {
         .with_details(details)
         .with_help(format!(
             "`model.class_names` fixes the order of the classes and must name each once: {}",
-            quoted(categories)
+            list_of(&names_of(categories))
         )))
 }
 
-fn check_num_classes(num_classes: Option<u64>, categories: &[&Category]) -> Result<()> {
-    let count = categories.len();
-    match num_classes {
-        Some(n) if n != count as u64 => {
-            let message = format!(
-                "`model.num_classes` is {n}, but the annotations have {count}: {}",
-                quoted(categories)
-            );
-            let help = format!(
-                "set `model.num_classes: {count}`, or leave it out (there is no class for the background)"
-            );
-            Err(PluginError::config("model.num_classes", message).with_help(help))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn quoted(categories: &[&Category]) -> String {
-    const MOST: usize = 30;
-    let mut text = categories
-        .iter()
-        .take(MOST)
-        .map(|c| format!("`{}`", c.name))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if categories.len() > MOST {
-        text += &format!(" and {} more", categories.len() - MOST);
-    }
-    text
+fn names_of<'a>(categories: &[&'a Category]) -> Vec<&'a str> {
+    categories.iter().map(|c| c.name.as_str()).collect()
 }
 
 /// The checkpoint's numbering, if every category is one of its classes.
-fn checkpoint_labels(categories: &[&Category], classes: &[String]) -> Option<Labels> {
-    let mut by_name = HashMap::new();
-    for (label, name) in classes.iter().enumerate() {
-        by_name.entry(name.to_lowercase()).or_insert(label);
-    }
+fn checkpoint_labels(
+    categories: &[&Category],
+    classes: &[String],
+    num_classes: Option<u64>,
+) -> Option<Labels> {
+    let labels = checkpoint_numbering(&names_of(categories), classes, num_classes)?;
     let mut ids = vec![-1; classes.len()];
     let mut by_id = HashMap::new();
-    for category in categories {
-        let label = *by_name.get(&category.name.to_lowercase())?;
-        let slot = ids.get_mut(label)?;
-        if *slot != -1 {
-            return None; // two categories would become one class
-        }
-        *slot = category.id;
+    for (category, label) in categories.iter().zip(labels) {
+        *ids.get_mut(label)? = category.id;
         by_id.insert(category.id, label as i64);
     }
     let names = classes.iter().map(|name| name.as_str().into()).collect();

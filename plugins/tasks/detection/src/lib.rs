@@ -15,10 +15,8 @@ mod evaluate;
 mod json;
 mod labels;
 mod nan;
-mod palette;
 mod pictures;
 mod predictions;
-mod problems;
 mod state;
 #[cfg(test)]
 mod testing;
@@ -53,7 +51,8 @@ impl Task for Detection {
         Ok(Box::new(evaluate::CocoEvaluator::new(spec, save_predictions)?))
     }
 
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> Result<Value> {
+    /// `finish` has left out what is below the threshold.
+    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, _options: &Value) -> Result<Value> {
         json::to_json(prediction, spec)
     }
 

@@ -87,8 +87,8 @@ struct Network {
 }
 
 impl Model for Network {
-    fn parameters(&self) -> Vec<Parameter> {
-        self.parameters.list(|_| Vec::new())
+    fn parameters(&self) -> Result<Vec<Parameter>> {
+        Ok(self.parameters.list(|_| Vec::new()))
     }
 
     fn initialise(&mut self, names: &[&str]) -> Result<()> {

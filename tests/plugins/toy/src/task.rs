@@ -39,7 +39,7 @@ impl Task for Halves {
         Ok(Box::new(Accuracy::default()))
     }
 
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec) -> Result<Value> {
+    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, _options: &Value) -> Result<Value> {
         let side = first(prediction, "side")?;
         let score = first(prediction, "score")?;
         Ok(

@@ -77,6 +77,11 @@ impl Affine {
         (self.xx * self.yy - self.xy * self.yx).abs()
     }
 
+    /// Whether the map makes a mirror image.
+    pub fn mirrors(&self) -> bool {
+        self.xx * self.yy - self.xy * self.yx < 0.0
+    }
+
     /// A direction's angle afterwards; counter-clockwise in radians, while y points down.
     pub fn turned(&self, angle: f64) -> f64 {
         let (x, y) = (angle.cos(), -angle.sin());

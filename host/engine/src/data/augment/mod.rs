@@ -152,4 +152,6 @@ fn recolour(sample: &mut Sample, augmentations: &Augmentations, random: &mut Ran
 }
 
 #[cfg(test)]
+mod field_tests;
+#[cfg(test)]
 mod tests;

@@ -11,8 +11,6 @@ use cvhost_plugin_api::data::{Array, DType, Element, Field, Fields, Role};
 const MIN_AREA: f64 = 25.0;
 /// An instance leaves when less than this part of it is left.
 const MIN_VISIBLE: f64 = 0.1;
-/// What label maps are filled with where nothing was: the usual "ignore" class.
-const IGNORE: f64 = 255.0;
 
 /// The fields of a picture after `map`. Boxes, polygons, masks, keypoints, label maps and dense maps move; instances of which
 /// too little is left leave all per-instance fields together; fields of any other role stay as they are. Element types
@@ -39,9 +37,8 @@ pub fn transform(fields: &Fields, map: &Map) -> Result<Fields> {
     for (field, moved) in fields.items.iter().zip(moved) {
         let array = rebuilt(field, moved, map, &keep).map_err(|e| about(field, e))?;
         result.items.push(Field {
-            name: field.name.clone(),
-            role: field.role,
             array,
+            ..field.clone()
         });
     }
     Ok(result)
@@ -146,10 +143,13 @@ fn moved_field(field: &Field, map: &Map, count: usize) -> Result<Moved, PluginEr
             };
             let flat = array.to_f64()?;
             let to = |p: &[f64; 3]| moved_keypoint(*p, map);
-            Moved::Keypoints(flat.as_chunks::<3>().0.iter().map(to).collect(), points as usize)
+            let mut moved: Vec<[f64; 3]> = flat.as_chunks::<3>().0.iter().map(to).collect();
+            if map.forward.mirrors() {
+                moved = swapped(&moved, &field.mirror, points as usize)?;
+            }
+            Moved::Keypoints(moved, points as usize)
         }
-        Role::LABEL_MAP => Moved::Plane(moved_plane(array, map, IGNORE)?),
-        Role::DENSE_MAP => Moved::Plane(moved_plane(array, map, 0.0)?),
+        Role::LABEL_MAP | Role::DENSE_MAP => Moved::Plane(moved_plane(array, map, field.fill)?),
         _ => Moved::Same,
     })
 }
@@ -189,6 +189,25 @@ fn moved_keypoint([x, y, visibility]: [f64; 3], map: &Map) -> [f64; 3] {
     } else {
         [0.0; 3]
     }
+}
+
+/// The keypoints of each instance in the places that they have in a mirror image: left and right change their names.
+fn swapped(points: &[[f64; 3]], mirror: &[u64], each: usize) -> Result<Vec<[f64; 3]>, PluginError> {
+    if mirror.is_empty() {
+        return Ok(points.to_vec());
+    }
+    let mut sorted: Vec<u64> = mirror.to_vec();
+    sorted.sort_unstable();
+    if !sorted.iter().copied().eq(0..each as u64) {
+        return Err(PluginError::failed(format!(
+            "the mirror indices {mirror:?} are no order of its {each} keypoints"
+        )));
+    }
+    let of_instance = |points: &[[f64; 3]]| -> Vec<[f64; 3]> {
+        let at = |&i: &u64| points.get(i as usize).copied().unwrap_or_default();
+        mirror.iter().map(at).collect()
+    };
+    Ok(points.chunks(each.max(1)).flat_map(of_instance).collect())
 }
 
 /// Checks that the dimensions after the first `skip` are the picture's height and width; gives their product.

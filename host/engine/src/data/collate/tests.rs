@@ -228,3 +228,20 @@ fn an_error_of_the_adapter_names_the_sample() {
             .contains("image 4")
     );
 }
+
+#[test]
+fn a_record_with_a_region_is_shaped_by_the_region() {
+    use cvhost_plugin_api::abi_stable::std_types::RSome;
+    use cvhost_plugin_api::data::Region;
+    let mut cut = sample(0, 8, 8, detections(&[], &[]));
+    cut.region = RSome(Region {
+        x: 1.0,
+        y: 2.0,
+        width: 12.2,
+        height: 0.0,
+        angle: 0.0,
+    });
+    // The test's input side refuses what is 13 wide: the region is, rounded up.
+    let error = collated(Plain::padded().rules, &[cut]).unwrap_err().to_string();
+    assert!(error.contains("thirteen wide"), "{error}");
+}

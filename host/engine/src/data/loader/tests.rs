@@ -58,6 +58,7 @@ fn training(threads: usize) -> LoaderOptions {
         prefetch: 3,
         shuffle_seed: Some(11),
         augment: Some(augment),
+        mixing: None,
         train: true,
         drop_last: false,
     }
@@ -330,4 +331,36 @@ fn dropping_an_epoch_ends_its_threads() {
         thread::sleep(Duration::from_millis(5));
     }
     assert!(source.reads.load(Ordering::SeqCst) < 40);
+}
+
+#[test]
+fn mixed_batches_do_not_depend_on_the_number_of_threads() {
+    use cvhost_plugin_api::data::{Array, CollateRule, Role};
+    let record = |index: usize| Record {
+        pictures: vec![PictureSource::decoded(pattern(8, 8))].into(),
+        fields: Fields::new().with(
+            "classes",
+            Role::DISTRIBUTION,
+            Array::vector(&[(index % 2) as f32, (1 - index % 2) as f32]),
+        ),
+        ..Record::default()
+    };
+    let records: Vec<Record> = (0..11).map(record).collect();
+    let made = |threads: usize, mixing| {
+        let rules = vec![CollateRule::stack("pixel_values"), CollateRule::stack("classes")];
+        let options = LoaderOptions {
+            augment: None,
+            mixing,
+            ..training(threads)
+        };
+        let loader = Loader::new(
+            Arc::new(records.clone()),
+            Arc::new(Plain { rules }.boxed()),
+            options,
+        );
+        batches(&loader, 1, 0)
+    };
+    let mixing = Mixing::new(0.5, 0.5);
+    assert_eq!(made(0, mixing), made(3, mixing));
+    assert_ne!(made(0, mixing), made(0, None));
 }

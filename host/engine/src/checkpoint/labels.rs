@@ -1,0 +1,134 @@
+//! The labels that a checkpoint was trained for, kept in its `config.json`: `id2label` has the classes' names, the key below
+//! what else a form needs and no Hugging Face key holds (names of keypoints, things and stuff).
+
+use super::folder::label_names;
+use cvhost::error::{Error, Result};
+use cvhost_plugin_api::data::LabelSpec;
+use serde_json::{Value, json};
+
+const KEY: &str = "cvhost_labels";
+
+/// Writes `spec` into a `config.json` before it is saved.
+pub fn remember(config: &mut Value, spec: &LabelSpec) {
+    let names: Vec<&str> = spec.names.iter().map(|n| n.as_str()).collect();
+    if let Some(config) = config.as_object_mut() {
+        let ids: Vec<i64> = spec.ids.to_vec();
+        config.insert(
+            KEY.to_owned(),
+            json!({"form": spec.form.as_str(), "names": names, "ids": ids, "extra": spec.extra.as_str()}),
+        );
+    }
+}
+
+/// The labels of a `config.json` for a task of this form. A checkpoint of another origin, or of another form, has names alone,
+/// and without `id2label` as many placeholders as it has `num_labels`.
+pub fn recall(config: &Value, form: &str) -> Result<LabelSpec> {
+    let kept = &config[KEY];
+    let names = label_names(config)?;
+    if kept["form"] == form {
+        let kept_names = texts(&kept["names"]);
+        // Somebody may have renamed classes in `id2label`, or changed their number.
+        if names.as_ref().is_none_or(|n| n.len() == kept_names.len()) {
+            let ids = kept["ids"].as_array().into_iter().flatten();
+            let ids: Vec<i64> = ids.filter_map(Value::as_i64).collect();
+            let names = names.unwrap_or(kept_names);
+            if ids.len() != names.len() {
+                return Err(Error::input(format!(
+                    "config.json: `{KEY}` has {} ids for {} names",
+                    ids.len(),
+                    names.len()
+                )));
+            }
+            return Ok(LabelSpec {
+                form: form.into(),
+                names: names.into_iter().map(Into::into).collect(),
+                ids: ids.into(),
+                extra: kept["extra"].as_str().unwrap_or_default().into(),
+            });
+        }
+    }
+    let count = config.get("num_labels").and_then(Value::as_u64).unwrap_or(2) as usize;
+    let names = names.unwrap_or_else(|| (0..count).map(|i| format!("LABEL_{i}")).collect());
+    Ok(LabelSpec {
+        form: form.into(),
+        ids: (0..names.len() as i64).collect::<Vec<_>>().into(),
+        names: names.into_iter().map(Into::into).collect(),
+        extra: Default::default(),
+    })
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let texts = list.as_array().into_iter().flatten();
+    texts.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> LabelSpec {
+        LabelSpec {
+            form: "pose/1".into(),
+            names: vec!["person".into()].into(),
+            ids: vec![7].into(),
+            extra: r#"{"keypoints":["nose"]}"#.into(),
+        }
+    }
+
+    #[test]
+    fn what_was_remembered_comes_back() {
+        let mut config = json!({"id2label": {"0": "person"}});
+        remember(&mut config, &spec());
+        assert_eq!(recall(&config, "pose/1").unwrap(), spec());
+        let none = LabelSpec {
+            form: "depth/1".into(),
+            ..LabelSpec::default()
+        };
+        let mut config = json!({});
+        remember(&mut config, &none);
+        assert_eq!(
+            recall(&config, "depth/1").unwrap(),
+            none,
+            "a task may have no classes"
+        );
+    }
+
+    #[test]
+    fn names_that_somebody_changed_count_and_another_form_counts_for_nothing() {
+        let mut config = json!({"id2label": {"0": "person"}});
+        remember(&mut config, &spec());
+        config["id2label"] = json!({"0": "Mensch"});
+        let renamed = recall(&config, "pose/1").unwrap();
+        assert_eq!(
+            (renamed.names[0].as_str(), renamed.extra),
+            ("Mensch", spec().extra)
+        );
+        config["id2label"] = json!({"0": "a", "1": "b"});
+        assert!(recall(&config, "pose/1").unwrap().extra.is_empty());
+        assert!(recall(&config, "boxes/1").unwrap().extra.is_empty());
+    }
+
+    #[test]
+    fn a_foreign_checkpoint_has_its_names_or_placeholders() {
+        let named = recall(&json!({"id2label": {"0": "a", "1": "b"}}), "x/1").unwrap();
+        assert_eq!(
+            named.names.iter().map(|n| n.as_str()).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+        let plain = recall(&json!({"num_labels": 3}), "x/1").unwrap();
+        assert_eq!(plain.names.len(), 3);
+        assert_eq!(plain.names[2], "LABEL_2");
+        assert_eq!(recall(&json!({}), "x/1").unwrap().names.len(), 2);
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_an_error() {
+        let config = json!({"cvhost_labels": {"form": "x/1", "names": ["a"], "ids": [], "extra": ""}});
+        assert!(
+            recall(&config, "x/1")
+                .unwrap_err()
+                .to_string()
+                .contains("0 ids for 1 names")
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! Two samples mixed into one, by role alone: pictures by blending or by pasting, distributions over classes by their weights.
+//!
+//! Mixing works on a batch that is ready, as both references do: partners have one size there, and what is mixed is what the
+//! model sees.
+
+use super::random::Random;
+use super::{HostBatch, HostItem};
+use cvhost::error::{Error, Result};
+use cvhost_plugin_api::data::{Fields, Role};
+
+/// How the samples of a batch are mixed. Each of the two is off at 0; where both are on, each batch takes one of them by chance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mixing {
+    /// Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization": pictures and distributions are blended with a weight
+    /// from Beta(alpha, alpha).
+    pub mixup_alpha: f64,
+    /// Yun et al. 2019, "CutMix": a rectangle, whose part of the picture is drawn from Beta(alpha, alpha), comes from the
+    /// partner; distributions are blended by the areas.
+    pub cutmix_alpha: f64,
+}
+
+impl Mixing {
+    /// The mixing for these settings; none where both are 0.
+    pub fn new(mixup_alpha: f64, cutmix_alpha: f64) -> Option<Self> {
+        (mixup_alpha > 0.0 || cutmix_alpha > 0.0).then_some(Mixing {
+            mixup_alpha,
+            cutmix_alpha,
+        })
+    }
+
+    /// Whether targets can be mixed: they hold a distribution, and nothing that has a place in the picture.
+    pub fn fits(targets: &Fields) -> bool {
+        let has = |role| targets.items.iter().any(|f| f.role == role);
+        has(Role::DISTRIBUTION) && targets.items.iter().all(|f| mixable(f.role))
+    }
+}
+
+fn mixable(role: Role) -> bool {
+    matches!(role, Role::DISTRIBUTION | Role::OPAQUE)
+}
+
+/// What a batch's mixing is, once drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mix {
+    /// The weight of a sample's own picture.
+    Blend(f64),
+    /// From the partner: left, top, right, bottom, in pixels of the input.
+    Paste([usize; 4]),
+}
+
+/// Mixes each sample of a batch with its partner: the first with the last, the second with the one before the last, and so on.
+/// The order of an epoch is random, so the partners are. The middle one of an odd number stays as it is.
+///
+/// Fails where the main input isn't `[N, C, H, W]` of f32 without padding, or a prepared field can't be mixed.
+pub fn mix(batch: &mut HostBatch, mixing: Mixing, random: &mut Random) -> Result<()> {
+    let [height, width] = main_size(batch)?;
+    let mix = draw(mixing, [height, width], random);
+    let own = match mix {
+        Mix::Blend(own) => own,
+        Mix::Paste([left, top, right, bottom]) => {
+            1.0 - ((right - left) * (bottom - top)) as f64 / (height * width).max(1) as f64
+        }
+    };
+    for (index, item) in batch.items.iter_mut().enumerate() {
+        match (index, item.role) {
+            (0, _) => mix_pictures(item, mix, width, height),
+            (_, Some(Role::DISTRIBUTION)) => blend(item, own),
+            (_, None | Some(Role::OPAQUE)) => {}
+            (_, Some(role)) => {
+                return Err(
+                    Error::failed(format!("`{}` ({role:?}) can't be mixed", item.name))
+                        .with_help("set model.mixup_alpha and model.cutmix_alpha to 0"),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Height and width that all samples of the batch have.
+fn main_size(batch: &HostBatch) -> Result<[usize; 2]> {
+    let main = batch.items.first();
+    let dims = main.map(|i| i.dims.as_slice()).unwrap_or_default();
+    let &[_, _, height, width] = dims else {
+        return Err(
+            Error::failed(format!("a main input of shape {dims:?} can't be mixed"))
+                .with_expected("[N, C, H, W]"),
+        );
+    };
+    let full = |m: &cvhost_plugin_api::data::Meta| {
+        (u64::from(m.input_height), u64::from(m.input_width)) == (height, width)
+    };
+    if let Some((meta, name)) = batch.metas.iter().zip(&batch.names).find(|(m, _)| !full(m)) {
+        return Err(Error::input(format!(
+            "pictures of different sizes can't be mixed: {name} is {}x{} in a batch of {width}x{height}",
+            meta.input_width, meta.input_height
+        ))
+        .with_help("give all one size with data.image_size=[height, width], or set model.mixup_alpha to 0"));
+    }
+    Ok([height as usize, width as usize])
+}
+
+fn draw(mixing: Mixing, [height, width]: [usize; 2], random: &mut Random) -> Mix {
+    let both = mixing.mixup_alpha > 0.0 && mixing.cutmix_alpha > 0.0;
+    let cut = if both {
+        random.chance(0.5)
+    } else {
+        mixing.cutmix_alpha > 0.0
+    };
+    if !cut {
+        return Mix::Blend(random.beta(mixing.mixup_alpha));
+    }
+    // The rectangle has the picture's shape, its centre anywhere; what is over the edge is cut off.
+    let side = (1.0 - random.beta(mixing.cutmix_alpha)).sqrt();
+    let mut span = |length: usize| {
+        let half = length as f64 * side / 2.0;
+        let centre = random.uniform(0.0, length as f64);
+        let end = |at: f64| at.round().clamp(0.0, length as f64) as usize;
+        (end(centre - half), end(centre + half))
+    };
+    let ((left, right), (top, bottom)) = (span(width), span(height));
+    Mix::Paste([left, top, right, bottom])
+}
+
+fn mix_pictures(item: &mut HostItem, mix: Mix, width: usize, height: usize) {
+    match mix {
+        Mix::Blend(own) => blend(item, own),
+        Mix::Paste([left, top, right, bottom]) => for_partners(item, |sample, partner| {
+            let planes = sample.chunks_mut((width * height).max(1));
+            for (plane, other) in planes.zip(partner.chunks_mut((width * height).max(1))) {
+                for row in top..bottom {
+                    let part = row * width + left..row * width + right;
+                    if let (Some(a), Some(b)) = (plane.get_mut(part.clone()), other.get_mut(part)) {
+                        a.swap_with_slice(b);
+                    }
+                }
+            }
+        }),
+    }
+}
+
+/// `own · sample + (1 - own) · partner`, for both of a pair.
+fn blend(item: &mut HostItem, own: f64) {
+    let (own, other) = (own as f32, (1.0 - own) as f32);
+    for_partners(item, |sample, partner| {
+        for (a, b) in sample.iter_mut().zip(partner) {
+            (*a, *b) = (own * *a + other * *b, own * *b + other * *a);
+        }
+    });
+}
+
+/// Calls `f` with the elements of each two partners; an item of another type than f32 has none.
+fn for_partners(item: &mut HostItem, f: impl Fn(&mut [f32], &mut [f32])) {
+    let count = item.dims.first().copied().unwrap_or(0) as usize;
+    let size = item.dims.iter().skip(1).product::<u64>() as usize;
+    let (first, second) = item
+        .data
+        .elements_mut::<f32>()
+        .split_at_mut_checked(count.div_ceil(2) * size)
+        .unwrap_or_default();
+    if size == 0 {
+        return;
+    }
+    // The second half backwards: its last is the first one's partner. The middle one of an odd number is left over.
+    for (sample, partner) in first.chunks_mut(size).zip(second.chunks_mut(size).rev()) {
+        f(sample, partner);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! From the binary interface back to an author's traits: another plugin's adapter, as one of one's own.
+
+use super::traits::{Adapter, Checkpoint, Event, Input, Model};
+use crate::abi;
+use crate::data::{
+    ArrayMut, Batch, CollateRule, Fields, LabelSpec, Meta, NamedTensor, Output, Parameter, Prepared, Sample,
+    Shape, StepContext,
+};
+use crate::error::Result;
+use abi_stable::std_types::{RSlice, RStr, RString};
+use serde_json::{Value, json};
+
+pub(crate) struct AdapterDelegate(pub(crate) abi::AdapterBox);
+
+impl Adapter for AdapterDelegate {
+    fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
+        let (files, config) = (files(checkpoint), config.to_string());
+        let input = self
+            .0
+            .input(RStr::from_str(&files), RStr::from_str(&config), spec);
+        Ok(Box::new(InputDelegate(input.into_result()?)))
+    }
+
+    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+        let (files, config) = (files(checkpoint), config.to_string());
+        let model = self
+            .0
+            .model(RStr::from_str(&files), RStr::from_str(&config), spec);
+        Ok(Box::new(ModelDelegate(model.into_result()?)))
+    }
+}
+
+/// A checkpoint's files as they cross.
+fn files(checkpoint: &Checkpoint) -> String {
+    json!({"config": checkpoint.config, "preprocessor": checkpoint.preprocessor}).to_string()
+}
+
+struct InputDelegate(abi::InputBox);
+
+impl Input for InputDelegate {
+    fn shape(&self, width: u32, height: u32, train: bool) -> Result<Shape> {
+        self.0.shape(width, height, train).into_result()
+    }
+
+    fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
+        self.0.prepare(sample, out).into_result()
+    }
+
+    fn collate(&self) -> Vec<CollateRule> {
+        self.0.collate().into_vec()
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.0.config_json().into_result()?)?)
+    }
+}
+
+struct ModelDelegate(abi::ModelBox);
+
+impl Model for ModelDelegate {
+    fn parameters(&self) -> Result<Vec<Parameter>> {
+        Ok(self.0.parameters().into_result()?.into_vec())
+    }
+
+    fn initialise(&mut self, names: &[&str]) -> Result<()> {
+        let names: Vec<RString> = names.iter().map(|n| RString::from(*n)).collect();
+        self.0.initialise(RSlice::from_slice(&names)).into_result()
+    }
+
+    fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
+        Ok(self.0.normalisers(batch).into_result()?.into_vec())
+    }
+
+    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+        context.lend(|context| self.0.forward(batch, context).into_result())
+    }
+
+    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &Value) -> Result<Vec<Fields>> {
+        let options = options.to_string();
+        let (outputs, metas) = (RSlice::from_slice(outputs), RSlice::from_slice(metas));
+        let finished = self.0.finish(outputs, metas, RStr::from_str(&options));
+        Ok(finished.into_result()?.into_vec())
+    }
+
+    fn on_event(&mut self, event: &Event) -> Result<()> {
+        let event = event.to_json().to_string();
+        self.0.on_event(RStr::from_str(&event)).into_result()
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.0.config_json().into_result()?)?)
+    }
+}

@@ -1,0 +1,43 @@
+//! Adapter for ResNet as an image classifier (He et al. 2016, "Deep Residual Learning for Image Recognition"): residual
+//! stages, an average over the last feature map, one linear layer.
+//!
+//! The network is `cvhost_resnet`, with trained batch norms; what all classifiers share is `cvhost_classification`. `model`
+//! puts them together.
+
+mod model;
+#[cfg(test)]
+mod tests;
+
+use cvhost_classification::{Classifier, ClassifierInput};
+use cvhost_image_processor::Defaults;
+use cvhost_plugin_api::data::LabelSpec;
+use cvhost_plugin_api::error::Result;
+use cvhost_plugin_api::export_plugin;
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use serde_json::Value;
+
+struct ResNetAdapter;
+
+impl Adapter for ResNetAdapter {
+    fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
+        // ResNet checkpoints come with ConvNeXT's image processor.
+        let defaults = Defaults::conv_next();
+        Ok(Box::new(ClassifierInput::new(
+            checkpoint, config, spec, &defaults,
+        )?))
+    }
+
+    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+        let build =
+            |root: &_, classes| model::ResNetClassifier::new(root, &checkpoint.config, config, classes);
+        Ok(Box::new(Classifier::new(checkpoint, config, spec, build)?))
+    }
+}
+
+export_plugin! {
+    torch: true,
+    schema: "../config.schema.json",
+    tasks: {},
+    adapters: { "resnet" => ResNetAdapter, serves [("classification/1", "resnet")] },
+    loggers: {},
+}

@@ -1,0 +1,72 @@
+//! Which of the families a checkpoint is of, and what sets them apart.
+
+use cvhost_image_processor::{Defaults, Size};
+use cvhost_layers::config_json::{height_and_width, read};
+use cvhost_plugin_api::error::{PluginError, Result};
+use serde_json::Value;
+
+/// A family, by `model_type` and `architectures` in `config.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    Vit,
+    /// One head on the class token; the distillation token goes along.
+    Deit,
+    /// A head on each of the two tokens.
+    DistilledDeit,
+}
+
+impl Family {
+    pub fn of(json: &Value) -> Result<Self> {
+        let architectures: Vec<String> = read(json, "architectures", Vec::new())?;
+        let distilled = architectures
+            .iter()
+            .any(|a| a == "DeiTForImageClassificationWithTeacher");
+        match read::<String>(json, "model_type", "vit".into())?.as_str() {
+            "vit" => Ok(Self::Vit),
+            "deit" if distilled => Ok(Self::DistilledDeit),
+            "deit" => Ok(Self::Deit),
+            other => Err(PluginError::unsupported(format!(
+                "config.json: model_type \"{other}\": this adapter has \"vit\" and \"deit\""
+            ))),
+        }
+    }
+
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Self::Vit => "vit",
+            Self::Deit | Self::DistilledDeit => "deit",
+        }
+    }
+
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Self::Vit => "ViTForImageClassification",
+            Self::Deit => "DeiTForImageClassification",
+            Self::DistilledDeit => "DeiTForImageClassificationWithTeacher",
+        }
+    }
+
+    pub fn has_distillation_token(self) -> bool {
+        self != Self::Vit
+    }
+
+    /// The names of the heads, on the class token first.
+    pub fn heads(self) -> &'static [&'static str] {
+        match self {
+            Self::Vit | Self::Deit => &["classifier"],
+            Self::DistilledDeit => &["cls_classifier", "distillation_classifier"],
+        }
+    }
+
+    /// What the image processor does where `preprocessor_config.json` doesn't say; without a size there, the network's.
+    pub fn input_defaults(self, json: &Value) -> Result<Defaults> {
+        if self.has_distillation_token() {
+            return Ok(Defaults::deit());
+        }
+        let [height, width] = height_and_width(json, "image_size", [224, 224])?.map(|side| side as u32);
+        Ok(Defaults {
+            size: Size::Exact { height, width },
+            ..Defaults::vit()
+        })
+    }
+}

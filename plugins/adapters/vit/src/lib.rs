@@ -1,0 +1,43 @@
+//! Adapter for image classifiers that are a plain vision transformer: ViT (Dosovitskiy et al. 2021, "An Image is Worth 16x16
+//! Words") and DeiT (Touvron et al. 2021, "Training data-efficient image transformers & distillation through attention").
+//!
+//! Read `vit` first, then `model`, which puts heads on it. The blocks are those of `cvhost_vit`; what all classifiers share
+//! is `cvhost_classification`.
+
+mod config;
+mod model;
+#[cfg(test)]
+mod tests;
+mod vit;
+
+use crate::config::Family;
+use cvhost_classification::{Classifier, ClassifierInput};
+use cvhost_plugin_api::data::LabelSpec;
+use cvhost_plugin_api::error::Result;
+use cvhost_plugin_api::export_plugin;
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use serde_json::Value;
+
+struct VitAdapter;
+
+impl Adapter for VitAdapter {
+    fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
+        let defaults = Family::of(&checkpoint.config)?.input_defaults(&checkpoint.config)?;
+        Ok(Box::new(ClassifierInput::new(
+            checkpoint, config, spec, &defaults,
+        )?))
+    }
+
+    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+        let build = |root: &_, classes| model::VitClassifier::new(root, &checkpoint.config, config, classes);
+        Ok(Box::new(Classifier::new(checkpoint, config, spec, build)?))
+    }
+}
+
+export_plugin! {
+    torch: true,
+    schema: "../config.schema.json",
+    tasks: {},
+    adapters: { "vit" => VitAdapter, serves [("classification/1", "vit"), ("classification/1", "deit")] },
+    loggers: {},
+}

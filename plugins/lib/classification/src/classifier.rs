@@ -1,0 +1,136 @@
+//! An adapter's `Model` around a family's network.
+
+use crate::CLASS_DISTRIBUTION;
+use crate::criterion::Criterion;
+use crate::labels::Labels;
+use crate::scores::scores;
+use cvhost_image_processor::PIXEL_VALUES;
+use cvhost_plugin_api::abi_stable::std_types::ROption;
+use cvhost_plugin_api::data::{
+    Batch, Fields, LabelSpec, Meta, Mode, NamedTensor, Output, Parameter, StepContext, TensorHandle,
+};
+use cvhost_plugin_api::error::{PluginError, Result};
+use cvhost_plugin_api::sdk::{Checkpoint, Model};
+use cvhost_plugin_api::torch::{ParameterSet, Scope, named};
+use serde_json::{Map, Value};
+use tch::Tensor;
+
+/// The name of the raw outputs.
+const LOGITS: &str = "logits";
+
+/// What a family is, to [`Classifier`].
+pub trait Network: Send {
+    /// `pixel_values` `[N, 3, H, W]` to `[N, C]`.
+    fn logits(&self, pixel_values: &Tensor, train: bool) -> Result<Tensor>;
+    /// Further names under which files have the parameter `name`.
+    fn aliases(&self, name: &str) -> Vec<String>;
+    /// The family's part of the `config.json` to save; `original` is the one that was read.
+    fn config_json(&self, original: &Value, spec: &LabelSpec) -> Map<String, Value>;
+}
+
+/// The name that a parameter has in a checkpoint of the bare network, without a head: the one here without `prefix`.
+pub fn without_prefix(name: &str, prefix: &str) -> Vec<String> {
+    let bare = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+    bare.map(str::to_owned).into_iter().collect()
+}
+
+/// A classifier with its loss.
+pub struct Classifier<N> {
+    parameters: ParameterSet,
+    network: N,
+    labels: Labels,
+    criterion: Criterion,
+    original: Value,
+    spec: LabelSpec,
+}
+
+impl<N: Network> Classifier<N> {
+    /// `build` makes the network's parameters in the scope that it gets, for so many classes. `config` is the whole resolved
+    /// configuration.
+    pub fn new(
+        checkpoint: &Checkpoint,
+        config: &Value,
+        spec: &LabelSpec,
+        build: impl FnOnce(&Scope, i64) -> Result<N>,
+    ) -> Result<Self> {
+        let labels = Labels::new(spec, &checkpoint.config)?;
+        let criterion = Criterion::from_config(config, &labels)?;
+        let parameters = ParameterSet::new();
+        Ok(Classifier {
+            network: build(&parameters.root(), labels.names.len() as i64)?,
+            parameters,
+            labels,
+            criterion,
+            original: checkpoint.config.clone(),
+            spec: spec.clone(),
+        })
+    }
+
+    /// `[N, 3, H, W]`, as many as the batch has samples.
+    fn pixel_values(&self, batch: &Batch) -> Result<Tensor> {
+        let pixel_values = batch.tensor(PIXEL_VALUES)?;
+        match pixel_values.size().as_slice() {
+            &[n, 3, _, _] if n == batch.len() as i64 => Ok(pixel_values),
+            other => Err(PluginError::failed(format!(
+                "`{PIXEL_VALUES}`: expected [{}, 3, H, W], got {other:?}",
+                batch.len()
+            ))),
+        }
+    }
+}
+
+impl<N: Network> Model for Classifier<N> {
+    fn parameters(&self) -> Result<Vec<Parameter>> {
+        Ok(self.parameters.list(|name| self.network.aliases(name)))
+    }
+
+    fn initialise(&mut self, names: &[&str]) -> Result<()> {
+        self.parameters.initialise(names)
+    }
+
+    fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
+        Ok(vec![
+            self.criterion.normaliser(&batch.tensor(CLASS_DISTRIBUTION)?)?,
+        ])
+    }
+
+    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+        let train = context.mode == Mode::TRAIN;
+        if train {
+            self.criterion.weights.allow_training()?;
+        }
+        let logits = self.network.logits(&self.pixel_values(batch)?, train)?;
+        let mut output = Output::default();
+        if context.mode != Mode::PREDICT {
+            let targets = batch.tensor(CLASS_DISTRIBUTION)?;
+            let normaliser = match context.normalisers.as_slice() {
+                [] => self.criterion.normaliser(&targets)?,
+                &[normaliser] => normaliser,
+                more => {
+                    return Err(PluginError::failed(format!(
+                        "expected 1 normaliser, got {}",
+                        more.len()
+                    )));
+                }
+            };
+            let loss = self.criterion.loss(&logits, &targets, normaliser)?;
+            output.loss = ROption::RSome(TensorHandle::new(loss));
+        }
+        output.outputs.push(named(LOGITS, logits.detach()));
+        Ok(output)
+    }
+
+    fn finish(&mut self, outputs: &[NamedTensor], _: &[Meta], _: &Value) -> Result<Vec<Fields>> {
+        let logits = outputs
+            .iter()
+            .find(|o| o.name == LOGITS)
+            .ok_or_else(|| PluginError::failed(format!("finish: the outputs have no `{LOGITS}`")))?;
+        scores(&logits.tensor.tensor(), self.labels.multi_label)
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        let mut json = self.network.config_json(&self.original, &self.spec);
+        self.labels.write(&mut json);
+        Ok(Value::Object(json))
+    }
+}

@@ -1,0 +1,103 @@
+//! The loss.
+
+use crate::labels::Labels;
+use crate::weights::ClassWeights;
+use cvhost_plugin_api::error::{PluginError, Result};
+use serde_json::Value;
+use tch::{Kind, Reduction, Tensor};
+
+/// Cross entropy, or binary cross entropy where labels are not exclusive, with weights and label smoothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Criterion {
+    pub multi_label: bool,
+    /// The part of each target that is spread over all classes, 0..1 (Szegedy et al. 2016).
+    pub label_smoothing: f64,
+    pub weights: ClassWeights,
+}
+
+impl Criterion {
+    /// From `model.label_smoothing` and `model.class_weights` of the whole resolved configuration. Fails where one has a
+    /// value that it can't have.
+    pub fn from_config(config: &Value, labels: &Labels) -> Result<Self> {
+        let label_smoothing = match config.pointer("/model/label_smoothing").filter(|v| !v.is_null()) {
+            None => 0.0,
+            Some(value) => value
+                .as_f64()
+                .filter(|e| (0.0..=1.0).contains(e))
+                .ok_or_else(|| {
+                    PluginError::config(
+                        "model.label_smoothing",
+                        format!("`model.label_smoothing`: expected a number from 0 to 1, got {value}"),
+                    )
+                })?,
+        };
+        Ok(Criterion {
+            multi_label: labels.multi_label,
+            label_smoothing,
+            weights: ClassWeights::from_config(config, labels)?,
+        })
+    }
+
+    /// What [`Criterion::loss`] is divided by, for `Model::normalisers`. With exclusive labels the weights of the targets,
+    /// `Σₙ Σ_c w_c · y_nc`, which is the number of pictures where all classes weigh the same; else the number of labels,
+    /// N · C. `targets` `[N, C]`.
+    pub fn normaliser(&self, targets: &Tensor) -> Result<f64> {
+        let (pictures, classes) = targets.size2()?;
+        match self.weights.get() {
+            _ if self.multi_label => Ok((pictures * classes) as f64),
+            // Targets sum to 1, mixed ones too; so there is no need to wait for the device.
+            None => Ok(pictures as f64),
+            Some(weights) => {
+                let weights = row(weights, targets);
+                let sum = (targets.to_kind(Kind::Float) * weights).sum(Kind::Double);
+                Ok(sum.double_value(&[]))
+            }
+        }
+    }
+
+    /// The loss, a scalar. `logits` `[N, C]`, `targets` `[N, C]`, 0..1, in the same order of classes; `normaliser` is that of
+    /// [`Criterion::normaliser`], summed by the host. Computed in float32.
+    ///
+    /// With exclusive labels: `Σₙ Σ_c -w_c · y'_nc · log softmax(x)_nc`, where `y' = (1 - ε) · y + ε / C`, as torch's
+    /// `cross_entropy` has it for class indices. Else binary cross entropy of each label, `w_c` times, with
+    /// `y' = (1 - ε) · y + ε / 2`.
+    ///
+    /// # Errors
+    /// Shapes that disagree.
+    pub fn loss(&self, logits: &Tensor, targets: &Tensor, normaliser: f64) -> Result<Tensor> {
+        if logits.size() != targets.size() {
+            return Err(PluginError::failed(format!(
+                "logits {:?} for targets {:?}: expected the same shape, [pictures, classes]",
+                logits.size(),
+                targets.size()
+            )));
+        }
+        let (_, classes) = logits.size2()?;
+        let (logits, targets) = (logits.to_kind(Kind::Float), targets.to_kind(Kind::Float));
+        let choices = if self.multi_label { 2 } else { classes };
+        let smoothed = match self.label_smoothing {
+            0.0 => targets,
+            e => targets * (1.0 - e) + e / choices as f64,
+        };
+        let weights = self.weights.get().map(|w| row(w, &logits));
+        let sum = if self.multi_label {
+            logits.f_binary_cross_entropy_with_logits::<Tensor>(&smoothed, weights, None, Reduction::Sum)?
+        } else {
+            let likelihood = logits.f_log_softmax(-1, Kind::Float)? * smoothed;
+            let weighed = match weights {
+                Some(weights) => likelihood * weights,
+                None => likelihood,
+            };
+            -weighed.sum(Kind::Float)
+        };
+        // All weights of a batch are 0 only where it has nothing but classes without any; the sum is 0 then, too.
+        Ok(sum / if normaliser > 0.0 { normaliser } else { 1.0 })
+    }
+}
+
+/// `[C]` f32 beside `like`.
+fn row(weights: &[f64], like: &Tensor) -> Tensor {
+    Tensor::from_slice(weights)
+        .to_kind(Kind::Float)
+        .to_device(like.device())
+}

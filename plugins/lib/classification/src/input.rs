@@ -1,0 +1,67 @@
+//! From sample to model input.
+
+use crate::CLASS_DISTRIBUTION;
+use cvhost_image_processor::{Defaults, PIXEL_VALUES, Processor};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, Fields, LabelSpec, Prepared, Role, Sample, Shape};
+use cvhost_plugin_api::error::{PluginError, Result};
+use cvhost_plugin_api::sdk::{Checkpoint, Input};
+use serde_json::Value;
+
+/// The input side of a classifier: pictures as `preprocessor_config.json` says, and the distribution over classes.
+pub struct ClassifierInput {
+    processor: Processor,
+    classes: usize,
+}
+
+impl ClassifierInput {
+    /// `defaults` are the family's; `config` is the whole resolved configuration, see [`Processor::from_checkpoint`].
+    pub fn new(
+        checkpoint: &Checkpoint,
+        config: &Value,
+        spec: &LabelSpec,
+        defaults: &Defaults,
+    ) -> Result<Self> {
+        Ok(ClassifierInput {
+            processor: Processor::from_checkpoint(&checkpoint.preprocessor, config, defaults)?,
+            classes: spec.names.len(),
+        })
+    }
+
+    fn labels(&self, sample: &Sample) -> Result<Fields> {
+        let Some(distribution) = sample.fields.get(CLASS_DISTRIBUTION) else {
+            return Ok(Fields::new());
+        };
+        let values = distribution.values::<f32>()?;
+        if values.len() != self.classes {
+            return Err(PluginError::failed(format!(
+                "`{CLASS_DISTRIBUTION}` has {} values: expected one for each of {} classes",
+                values.len(),
+                self.classes
+            )));
+        }
+        Ok(Fields::new().with(CLASS_DISTRIBUTION, Role::DISTRIBUTION, distribution.clone()))
+    }
+}
+
+impl Input for ClassifierInput {
+    fn shape(&self, width: u32, height: u32, _train: bool) -> Result<Shape> {
+        self.processor.shape(width, height)
+    }
+
+    fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
+        let meta = self.processor.prepare_picture(sample, out)?;
+        let fields = self.labels(sample)?;
+        Ok(Prepared { fields, meta })
+    }
+
+    fn collate(&self) -> Vec<CollateRule> {
+        vec![
+            CollateRule::stack(PIXEL_VALUES),
+            CollateRule::stack(CLASS_DISTRIBUTION),
+        ]
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        Ok(self.processor.config_json())
+    }
+}

@@ -1,0 +1,149 @@
+//! `model.class_weights`: how much each class counts in the loss.
+
+use crate::labels::Labels;
+use cvhost_plugin_api::error::{PluginError, Result};
+use serde_json::{Map, Value};
+
+const KEY: &str = "model.class_weights";
+
+/// A weight a class, and what stands against training with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassWeights {
+    weights: Option<Vec<f64>>,
+    /// Balanced weights that can't be told. Only training minds: a split that is evaluated may lack a class.
+    refusal: Option<PluginError>,
+}
+
+impl ClassWeights {
+    /// From `model.class_weights` of the whole resolved configuration: `balanced`, a list of a number a class, or a map from
+    /// class names to numbers, where classes that it leaves out weigh 1. Left out, all classes weigh the same.
+    ///
+    /// # Errors
+    /// Numbers that aren't above 0, a list of another length, names that aren't classes.
+    pub fn from_config(config: &Value, labels: &Labels) -> Result<Self> {
+        let weights = match config.pointer("/model/class_weights") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(word)) if word == "balanced" => return Ok(balanced(labels)),
+            Some(Value::Array(list)) => Some(from_list(list, labels)?),
+            Some(Value::Object(map)) => Some(from_map(map, labels)?),
+            Some(other) => {
+                return Err(PluginError::config(
+                    KEY,
+                    format!(
+                        "`{KEY}`: expected `balanced`, a list of numbers or a map from class names to numbers, got {other}"
+                    ),
+                ));
+            }
+        };
+        Ok(ClassWeights {
+            weights,
+            refusal: None,
+        })
+    }
+
+    /// A weight a class, in label order; `None` where all weigh the same.
+    pub fn get(&self) -> Option<&[f64]> {
+        self.weights.as_deref()
+    }
+
+    /// Why there is no training with these weights.
+    pub fn allow_training(&self) -> Result<()> {
+        self.refusal.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// King and Zeng 2001, as scikit-learn's `balanced`: n / (C · count). Classes that the split lacks get no weight, as none
+/// can be told; no picture asks for it.
+fn balanced(labels: &Labels) -> ClassWeights {
+    let refuse = |message: String, help: &str| Some(PluginError::config(KEY, message).with_help(help));
+    let Some(counts) = &labels.counts else {
+        return ClassWeights {
+            weights: None,
+            refusal: refuse(
+                format!(
+                    "`{KEY}: balanced` needs to know how many pictures each class has; the task doesn't say"
+                ),
+                "give a list of numbers, or a map from class names to numbers",
+            ),
+        };
+    };
+    let total: u64 = counts.iter().sum();
+    let weight = |&count: &u64| match count {
+        0 => 0.0,
+        _ => total as f64 / (counts.len() as f64 * count as f64),
+    };
+    let empty: Vec<&str> = labels
+        .names
+        .iter()
+        .zip(counts)
+        .filter(|(_, count)| **count == 0)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let refusal = match empty.is_empty() {
+        true => None,
+        false => refuse(
+            format!(
+                "`{KEY}: balanced`: no picture has the class {}, so its weight can't be told",
+                empty.join(", ")
+            ),
+            "leave the class out of `model.class_names`, or give the weights as numbers",
+        ),
+    };
+    ClassWeights {
+        weights: Some(counts.iter().map(weight).collect()),
+        refusal,
+    }
+}
+
+fn from_list(list: &[Value], labels: &Labels) -> Result<Vec<f64>> {
+    if list.len() != labels.names.len() {
+        return Err(PluginError::config(
+            KEY,
+            format!(
+                "`{KEY}`: expected {} numbers, one for each of {}; got {}",
+                labels.names.len(),
+                labels.names.join(", "),
+                list.len()
+            ),
+        ));
+    }
+    list.iter()
+        .zip(&labels.names)
+        .map(|(value, name)| number(value, name))
+        .collect()
+}
+
+fn from_map(map: &Map<String, Value>, labels: &Labels) -> Result<Vec<f64>> {
+    let unknown: Vec<&str> = map
+        .keys()
+        .filter(|name| !labels.names.contains(name))
+        .map(String::as_str)
+        .collect();
+    if !unknown.is_empty() {
+        return Err(PluginError::config(
+            KEY,
+            format!(
+                "`{KEY}`: there is no class {}; the classes are {}",
+                unknown.join(", "),
+                labels.names.join(", ")
+            ),
+        ));
+    }
+    labels
+        .names
+        .iter()
+        .map(|name| map.get(name).map_or(Ok(1.0), |value| number(value, name)))
+        .collect()
+}
+
+fn number(value: &Value, class: &str) -> Result<f64> {
+    value
+        .as_f64()
+        .filter(|w| w.is_finite() && *w > 0.0)
+        .ok_or_else(|| {
+            PluginError::config(
+                KEY,
+                format!("`{KEY}`: expected a number above 0 for the class {class}, got {value}"),
+            )
+        })
+}

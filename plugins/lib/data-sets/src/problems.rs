@@ -1,0 +1,126 @@
+//! Gathers all that is wrong with a split, so that one report tells it.
+
+use cvhost_plugin_api::PluginError;
+use cvhost_plugin_api::data::Problem;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// So many lines of one kind are told; the rest is counted.
+const MOST_LINES: usize = 200;
+/// So many ids are named in a warning.
+const MOST_IDS: usize = 20;
+
+/// Faults that refuse a split.
+#[derive(Debug, Default)]
+pub struct Faults {
+    kinds: BTreeMap<&'static str, (usize, Vec<String>)>,
+    count: usize,
+}
+
+impl Faults {
+    /// Adds a fault. `kind` says, in the plural, what is counted when there are too many to tell each.
+    pub fn push(&mut self, kind: &'static str, line: impl FnOnce() -> String) {
+        self.count += 1;
+        let (count, lines) = self.kinds.entry(kind).or_default();
+        *count += 1;
+        if lines.len() < MOST_LINES {
+            lines.push(line());
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The report, if there is anything to report. `what` names the annotation file, `help` says what to do.
+    pub fn into_result(self, what: &str, help: &str) -> Result<(), PluginError> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let mut details = Vec::new();
+        for (kind, (count, lines)) in self.kinds {
+            let more = count - lines.len();
+            details.extend(lines);
+            if more > 0 {
+                details.push(format!("… and {more} more {kind}"));
+            }
+        }
+        let problems = if self.count == 1 {
+            "1 problem".to_owned()
+        } else {
+            format!("{} problems", self.count)
+        };
+        Err(PluginError::data(format!("{problems} in {what}"))
+            .with_details(details)
+            .with_help(help))
+    }
+}
+
+/// Things that are told and dealt with, counted by kind.
+#[derive(Debug)]
+pub struct Tally<K> {
+    kinds: BTreeMap<K, (usize, Vec<String>)>,
+}
+
+impl<K> Default for Tally<K> {
+    fn default() -> Self {
+        Tally {
+            kinds: BTreeMap::new(),
+        }
+    }
+}
+
+impl<K: Ord + Display> Tally<K> {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn push(&mut self, kind: K, id: impl FnOnce() -> String) {
+        let (count, ids) = self.kinds.entry(kind).or_insert_with(|| (0, Vec::new()));
+        *count += 1;
+        if ids.len() < MOST_IDS {
+            ids.push(id());
+        }
+    }
+
+    /// One warning a kind: how many, what was done by `dealt`, and which.
+    pub fn warnings<'a>(
+        &'a self,
+        noun: &'a str,
+        dealt: impl Fn(&K) -> &'static str + 'a,
+    ) -> impl Iterator<Item = Problem> + 'a {
+        self.kinds.iter().map(move |(kind, (count, ids))| {
+            let plural = if *count == 1 { "" } else { "es" };
+            let rest = if ids.len() < *count {
+                format!(" and {} more", count - ids.len())
+            } else {
+                String::new()
+            };
+            Problem::warning(format!(
+                "{count} {noun}{plural} ({kind}): {}: {}{rest}",
+                dealt(kind),
+                ids.join(", ")
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_kind_is_counted_and_does_not_hide_another() {
+        let mut faults = Faults::default();
+        for i in 0..1000 {
+            faults.push("missing pictures", || format!("image {i}"));
+        }
+        faults.push("duplicate ids", || "image id 3 twice".to_owned());
+        let error = faults.into_result("a.json", "mend it").unwrap_err();
+        assert_eq!(error.message, "1001 problems in a.json");
+        assert_eq!(error.details.len(), 1 + 200 + 1);
+        assert_eq!(error.details[0], "image id 3 twice");
+        assert_eq!(error.details[201], "… and 800 more missing pictures");
+        assert!(Faults::default().into_result("a", "").is_ok());
+    }
+}

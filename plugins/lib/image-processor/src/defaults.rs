@@ -1,0 +1,138 @@
+//! What a missing key of `preprocessor_config.json` means, by image processor.
+
+use crate::resize::Resample;
+use crate::size::Size;
+
+/// The longest edge that a number as `size` came with, in files of detectors that are older than `longest_edge`.
+const OLD_LONGEST: u32 = 1333;
+const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
+const HALVES: [f64; 3] = [0.5; 3];
+
+/// What a `size` without a longest edge means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ShortestEdge {
+    /// The longest edge is this.
+    Bounded(u32),
+    /// There is no longest edge.
+    Unbounded,
+    /// ConvNeXT's rule, with this `crop_pct` where the file has none; see [`Size::ConvNext`].
+    ConvNext(f64),
+}
+
+/// What a missing key means for a model family. Where the file names an image processor that is known here, that one's
+/// defaults count instead, so that a family's checkpoint may come with another's processor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Defaults {
+    /// What is saved as `image_processor_type` where the file has none, such as `DetrImageProcessor`.
+    pub processor_type: &'static str,
+    pub size: Size,
+    /// A `size` that is one number is the shortest edge; with `false` it is both height and width.
+    pub number_is_shortest_edge: bool,
+    pub shortest_edge: ShortestEdge,
+    /// Sides found from a shortest edge are floored to a multiple of this: 16 for YOLOS, 1 for none.
+    pub multiple: u32,
+    /// Height and width that are cut out of the middle after resizing.
+    pub center_crop: Option<[u32; 2]>,
+    pub resample: Resample,
+    pub do_normalize: bool,
+    pub do_pad: bool,
+    pub mean: [f64; 3],
+    pub std: [f64; 3],
+    /// Whether all of a picture must stay in view, as its boxes do: a crop is refused. One number as the user's
+    /// `data.image_size` is then the shortest edge, else both height and width. Always the family's.
+    pub whole_picture: bool,
+}
+
+impl Defaults {
+    /// Shortest edge 800 and longest 1333, bilinear, ImageNet's mean and deviation, padded: DETR and its relatives.
+    pub const fn shortest_edge(processor_type: &'static str) -> Self {
+        Defaults {
+            processor_type,
+            size: Size::Edges {
+                shortest: 800,
+                longest: OLD_LONGEST,
+            },
+            number_is_shortest_edge: true,
+            shortest_edge: ShortestEdge::Bounded(OLD_LONGEST),
+            multiple: 1,
+            center_crop: None,
+            resample: Resample::Bilinear,
+            do_normalize: true,
+            do_pad: true,
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+            whole_picture: true,
+        }
+    }
+
+    /// 224×224 whatever the aspect ratio, bilinear, to -1..1: ViT and many classifiers after it.
+    pub const fn vit() -> Self {
+        Defaults {
+            processor_type: "ViTImageProcessor",
+            size: Size::Exact {
+                height: 224,
+                width: 224,
+            },
+            number_is_shortest_edge: false,
+            shortest_edge: ShortestEdge::Unbounded,
+            center_crop: None,
+            do_pad: false,
+            mean: HALVES,
+            std: HALVES,
+            whole_picture: false,
+            ..Self::shortest_edge("")
+        }
+    }
+
+    /// 256×256, of which the inner 224×224, bicubic: DeiT.
+    pub const fn deit() -> Self {
+        Defaults {
+            processor_type: "DeiTImageProcessor",
+            size: Size::Exact {
+                height: 256,
+                width: 256,
+            },
+            center_crop: Some([224, 224]),
+            resample: Resample::Bicubic,
+            ..Self::vit()
+        }
+    }
+
+    /// ConvNeXT's rule for 384, bicubic: ConvNeXT, and ResNet among others.
+    pub const fn conv_next() -> Self {
+        const CROP_PCT: f64 = 224.0 / 256.0;
+        Defaults {
+            processor_type: "ConvNextImageProcessor",
+            size: Size::ConvNext {
+                edge: 384,
+                crop_pct: CROP_PCT,
+            },
+            number_is_shortest_edge: true,
+            shortest_edge: ShortestEdge::ConvNext(CROP_PCT),
+            resample: Resample::Bicubic,
+            ..Self::vit()
+        }
+    }
+
+    /// The defaults of an image processor by its `image_processor_type`, for a family whose own ones are `family`.
+    pub(crate) fn of(processor_type: &str, family: &Defaults) -> Defaults {
+        let known = match processor_type.trim_end_matches("Fast").trim_end_matches("Pil") {
+            "DetrImageProcessor" | "ConditionalDetrImageProcessor" | "DeformableDetrImageProcessor" => {
+                Self::shortest_edge("DetrImageProcessor")
+            }
+            "YolosImageProcessor" => Defaults {
+                multiple: 16,
+                ..Self::shortest_edge("YolosImageProcessor")
+            },
+            "ViTImageProcessor" => Self::vit(),
+            "DeiTImageProcessor" => Self::deit(),
+            "ConvNextImageProcessor" => Self::conv_next(),
+            _ => return family.clone(),
+        };
+        Defaults {
+            whole_picture: family.whole_picture,
+            ..known
+        }
+    }
+}

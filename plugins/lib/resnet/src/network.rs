@@ -1,0 +1,276 @@
+//! The network: a stem, and stages of residual blocks.
+
+use crate::config::{Block, ResNetConfig};
+use crate::names::{Naming, Place};
+use crate::norm::{BatchNorm, NormKind};
+use cvhost_layers::Activation;
+use cvhost_plugin_api::torch::{Init, Scope};
+use std::collections::HashMap;
+use tch::Tensor;
+
+/// For each tensor's name, the name that it has in the other [`Naming`].
+pub type Aliases = HashMap<String, String>;
+
+/// The network up to its last feature map.
+pub struct ResNet {
+    stem: ConvNorm,
+    stages: Vec<Vec<Residual>>,
+    output_stage: usize,
+    activation: Activation,
+}
+
+impl ResNet {
+    /// Builds it in `scope`, which is at the path `prefix`. `aliases` gets each tensor's name in the other naming.
+    pub fn new(
+        scope: &Scope,
+        prefix: &str,
+        config: &ResNetConfig,
+        norms: NormKind,
+        aliases: &mut Aliases,
+    ) -> Self {
+        let mut builder = Builder {
+            scope: scope.clone(),
+            prefix,
+            config,
+            norms,
+            aliases,
+        };
+        // A timm backbone ends at the stage that is read; Hugging Face's has, and saves, all of them.
+        let stages = match config.naming {
+            Naming::HuggingFace => config.hidden_sizes.len(),
+            Naming::Timm => config.output_stage + 1,
+        };
+        let stem = Kernel {
+            size: 7,
+            stride: 2,
+            dilation: 1,
+        };
+        ResNet {
+            stem: builder.conv_norm(Place::Stem, 3, config.embedding_size, stem),
+            stages: builder.stages(stages),
+            output_stage: config.output_stage,
+            activation: config.activation,
+        }
+    }
+
+    /// `pixel_values` `[N, 3, H, W]` to the last feature map `[N, C, H / 32, W / 32]` (rounded up). Outside of training
+    /// nothing in it has a gradient.
+    pub fn forward(&self, pixel_values: &Tensor, train: bool) -> Tensor {
+        let stem = self.activation.apply(self.stem.forward(pixel_values, train));
+        let mut x = stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        for stage in self.stages.iter().take(self.output_stage + 1) {
+            for block in stage {
+                x = block.forward(&x, self.activation, train);
+            }
+        }
+        x
+    }
+}
+
+/// A residual block: `activation(layers(x) + shortcut(x))`. Between its layers stands ReLU whatever the activation is, as in
+/// transformers, which checkpoints with another one were trained with.
+struct Residual {
+    layers: Vec<ConvNorm>,
+    /// Where the shape changes; the input itself otherwise.
+    shortcut: Option<ConvNorm>,
+}
+
+impl Residual {
+    fn forward(&self, input: &Tensor, activation: Activation, train: bool) -> Tensor {
+        let mut x = input.shallow_clone();
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, train);
+            if index + 1 < self.layers.len() {
+                x = Activation::Relu.apply(x);
+            }
+        }
+        match &self.shortcut {
+            Some(shortcut) => x += shortcut.forward(input, train),
+            None => x += input,
+        }
+        activation.apply(x)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Kernel {
+    size: i64,
+    stride: i64,
+    dilation: i64,
+}
+
+/// A convolution and the batch norm after it.
+struct ConvNorm {
+    weight: Tensor,
+    norm: BatchNorm,
+    kernel: Kernel,
+}
+
+impl ConvNorm {
+    /// With fixed statistics the norm is linear. Outside of training it goes into the convolution,
+    /// `(w ∗ x) · scale + shift = (w · scale) ∗ x + shift`, which spares two passes over the feature map. In training that
+    /// would round the gradients of `w` in another order than the reference does, and AdamW makes whole steps out of the
+    /// signs of the smallest ones.
+    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        if train {
+            return self.norm.train(self.convolve(x, &self.weight, None));
+        }
+        let (scale, shift) = self.norm.scale_and_shift();
+        self.convolve(x, &(&self.weight * scale.reshape([-1, 1, 1, 1])), Some(shift))
+    }
+
+    fn convolve(&self, x: &Tensor, weight: &Tensor, bias: Option<Tensor>) -> Tensor {
+        let Kernel {
+            size,
+            stride,
+            dilation,
+        } = self.kernel;
+        let padding = dilation * (size - 1) / 2;
+        x.conv2d(
+            weight,
+            bias,
+            [stride, stride],
+            [padding, padding],
+            [dilation, dilation],
+            1,
+        )
+    }
+}
+
+struct Builder<'a> {
+    scope: Scope,
+    prefix: &'a str,
+    config: &'a ResNetConfig,
+    norms: NormKind,
+    aliases: &'a mut Aliases,
+}
+
+impl Builder<'_> {
+    /// Each stage but the first halves the resolution in its first block, until `output_stride` is reached; from there on
+    /// the 3×3 convolutions dilate instead, from the second block on.
+    fn stages(&mut self, count: usize) -> Vec<Vec<Residual>> {
+        let config = self.config;
+        let mut inputs = config.embedding_size;
+        let (mut reached, mut dilation) = (4, 1);
+        let mut stages = Vec::with_capacity(count);
+        for (stage, (&outputs, &depth)) in config
+            .hidden_sizes
+            .iter()
+            .zip(&config.depths)
+            .enumerate()
+            .take(count)
+        {
+            self.scope = self.scope.at_depth(stage as u32 + 1);
+            let halves = stage > 0 || config.downsample_in_first_stage;
+            let first_dilation = dilation;
+            let stride = match (halves, reached < config.output_stride || stage == 0) {
+                (true, true) => {
+                    reached *= 2;
+                    2
+                }
+                (true, false) => {
+                    dilation *= 2;
+                    1
+                }
+                (false, _) => 1,
+            };
+            let mut blocks = Vec::with_capacity(depth as usize);
+            for block in 0..depth as usize {
+                let (stride, first_dilation) = if block == 0 {
+                    (stride, first_dilation)
+                } else {
+                    (1, dilation)
+                };
+                blocks.push(self.residual(
+                    stage,
+                    block,
+                    (inputs, outputs),
+                    stride,
+                    [first_dilation, dilation],
+                ));
+                inputs = outputs;
+            }
+            stages.push(blocks);
+        }
+        stages
+    }
+
+    fn residual(
+        &mut self,
+        stage: usize,
+        block: usize,
+        (inputs, outputs): (i64, i64),
+        stride: i64,
+        [first_dilation, dilation]: [i64; 2],
+    ) -> Residual {
+        let one = |stride| Kernel {
+            size: 1,
+            stride,
+            dilation: 1,
+        };
+        let three = |stride, dilation| Kernel {
+            size: 3,
+            stride,
+            dilation,
+        };
+        let layers = match self.config.block {
+            Block::Basic => {
+                vec![
+                    (inputs, outputs, three(stride, first_dilation)),
+                    (outputs, outputs, three(1, dilation)),
+                ]
+            }
+            Block::Bottleneck => {
+                let narrow = outputs / 4;
+                let (early, late) = if self.config.downsample_in_bottleneck {
+                    (stride, 1)
+                } else {
+                    (1, stride)
+                };
+                vec![
+                    (inputs, narrow, one(early)),
+                    (narrow, narrow, three(late, first_dilation)),
+                    (narrow, outputs, one(1)),
+                ]
+            }
+        };
+        let shortcut = inputs != outputs || stride != 1;
+        Residual {
+            shortcut: shortcut
+                .then(|| self.conv_norm(Place::Shortcut { stage, block }, inputs, outputs, one(stride))),
+            layers: layers
+                .into_iter()
+                .enumerate()
+                .map(|(index, (from, to, kernel))| {
+                    self.conv_norm(Place::Conv { stage, block, index }, from, to, kernel)
+                })
+                .collect(),
+        }
+    }
+
+    fn conv_norm(&mut self, place: Place, inputs: i64, outputs: i64, kernel: Kernel) -> ConvNorm {
+        let (conv, norm) = self.config.naming.conv_and_norm(place);
+        let (other_conv, other_norm) = self.config.naming.other().conv_and_norm(place);
+        let prefix = self.prefix;
+        let mut alias = |layer: &str, other: &str, tensor: &str| {
+            self.aliases.insert(
+                format!("{prefix}.{layer}.{tensor}"),
+                format!("{prefix}.{other}.{tensor}"),
+            );
+        };
+        alias(&conv, &other_conv, "weight");
+        for tensor in ["weight", "bias", "running_mean", "running_var"] {
+            alias(&norm, &other_norm, tensor);
+        }
+
+        let shape = [outputs, inputs, kernel.size, kernel.size];
+        ConvNorm {
+            weight: self
+                .scope
+                .sub(conv)
+                .parameter("weight", &shape, Init::KaimingNormalFanOut),
+            norm: BatchNorm::new(&self.scope.sub(norm), self.norms, outputs),
+            kernel,
+        }
+    }
+}

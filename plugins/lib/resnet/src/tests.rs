@@ -1,0 +1,122 @@
+use crate::{Aliases, NormKind, ResNet, ResNetConfig};
+use cvhost_plugin_api::data::Tags;
+use cvhost_plugin_api::torch::ParameterSet;
+use serde_json::json;
+use std::collections::BTreeMap;
+use tch::{Device, Kind, Tensor, no_grad};
+
+fn network(kind: NormKind) -> (ParameterSet, ResNet) {
+    let json = json!({"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"});
+    let config = ResNetConfig::hugging_face(&json, "").unwrap();
+    let parameters = ParameterSet::new();
+    let net = ResNet::new(&parameters.root(), "", &config, kind, &mut Aliases::new());
+    let names = tensors(&parameters);
+    parameters
+        .initialise(&names.keys().map(String::as_str).collect::<Vec<_>>())
+        .unwrap();
+    (parameters, net)
+}
+
+fn tensors(parameters: &ParameterSet) -> BTreeMap<String, Tensor> {
+    parameters
+        .list(|_| Vec::new())
+        .iter()
+        .map(|p| (p.name.to_string(), p.tensor.tensor()))
+        .collect()
+}
+
+fn pictures(count: i64, side: i64) -> Tensor {
+    (Tensor::arange(count * 3 * side * side, (Kind::Float, Device::Cpu)) * 0.7)
+        .sin()
+        .reshape([count, 3, side, side])
+}
+
+const NORM: &str = "embedder.embedder.normalization";
+
+/// The statistics after a training step on the same pictures.
+fn statistics(parameters: &ParameterSet) -> (Tensor, i64) {
+    let all = tensors(parameters);
+    (
+        all[&format!("{NORM}.running_mean")].copy(),
+        all[&format!("{NORM}.num_batches_tracked")].int64_value(&[]),
+    )
+}
+
+#[test]
+fn training_keeps_statistics_and_counts_batches_and_evaluation_uses_them() {
+    let (parameters, net) = network(NormKind::Trained);
+    let x = pictures(2, 32);
+    let fresh = net.forward(&x, false);
+    let _ = net.forward(&x, true);
+    let (mean, batches) = statistics(&parameters);
+    assert_eq!(batches, 1);
+    assert!(mean.abs().max().double_value(&[]) > 0.0);
+    let learnt = net.forward(&x, false);
+    assert_eq!(statistics(&parameters).1, 1, "evaluation counted");
+    assert!((fresh - learnt).abs().max().double_value(&[]) > 1e-4);
+}
+
+#[test]
+fn a_norm_whose_weight_is_frozen_keeps_its_statistics() {
+    let (parameters, net) = network(NormKind::Trained);
+    for (name, tensor) in tensors(&parameters) {
+        if name.contains("normalization.weight") {
+            let _ = tensor.set_requires_grad(false);
+        }
+    }
+    let x = pictures(2, 32);
+    let evaluated = net.forward(&x, false);
+    let trained = net.forward(&x, true);
+    let (mean, batches) = statistics(&parameters);
+    assert_eq!((batches, mean.abs().max().double_value(&[])), (0, 0.0));
+    assert!((evaluated - trained).abs().max().double_value(&[]) < 1e-5);
+}
+
+#[test]
+fn a_single_picture_of_a_single_feature_leaves_no_nan_behind() {
+    let (parameters, net) = network(NormKind::Trained);
+    // 8 pixels become 1×1 in the last stage.
+    let y = net.forward(&pictures(1, 8), true);
+    assert_eq!(y.size(), [1, 16, 1, 1]);
+    y.sum(Kind::Float).backward();
+    for (name, tensor) in tensors(&parameters) {
+        assert!(tensor.isfinite().all().int64_value(&[]) == 1, "{name}");
+        let gradient = tensor.grad();
+        assert!(
+            !gradient.defined() || gradient.isfinite().all().int64_value(&[]) == 1,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn frozen_norms_train_nothing_and_give_the_same_in_training() {
+    let (parameters, net) = network(NormKind::Frozen);
+    for parameter in parameters.list(|_| Vec::new()) {
+        let norm = parameter.name.contains("normalization");
+        assert_eq!(parameter.tags.has(Tags::BUFFER), norm, "{}", parameter.name);
+        assert!(!parameter.name.ends_with("num_batches_tracked"));
+    }
+    let x = pictures(2, 32);
+    let off = no_grad(|| (net.forward(&x, false) - net.forward(&x, true)).abs().max());
+    assert!(off.double_value(&[]) < 1e-5);
+}
+
+#[test]
+fn every_stage_but_the_first_halves_whatever_the_first_does() {
+    let side = |first: bool| {
+        let json = json!({"embedding_size": 4, "hidden_sizes": [4, 4, 4, 4], "depths": [1, 1, 1, 1],
+            "layer_type": "basic", "downsample_in_first_stage": first});
+        let config = ResNetConfig::hugging_face(&json, "").unwrap();
+        let parameters = ParameterSet::new();
+        let net = ResNet::new(
+            &parameters.root(),
+            "",
+            &config,
+            NormKind::Trained,
+            &mut Aliases::new(),
+        );
+        net.forward(&pictures(1, 128), false).size()[3]
+    };
+    assert_eq!((side(false), side(true)), (4, 2));
+}

@@ -1,0 +1,103 @@
+//! The transformer's encoder.
+
+use crate::config::VitConfig;
+use cvhost_layers::{Activation, LayerNorm, Linear};
+use cvhost_plugin_api::torch::Scope;
+use tch::Tensor;
+
+/// A block with norms before attention and before the feed-forward part.
+pub struct EncoderLayer {
+    norm_before: LayerNorm,
+    attention: SelfAttention,
+    norm_after: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    activation: Activation,
+    dropout: f64,
+}
+
+impl EncoderLayer {
+    pub fn new(scope: &Scope, config: &VitConfig) -> Self {
+        let (d, inner, std) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.initializer_range,
+        );
+        let norm = |name| LayerNorm::new(&scope.sub(name), d, config.layer_norm_eps);
+        EncoderLayer {
+            norm_before: norm("layernorm_before"),
+            attention: SelfAttention::new(&scope.sub("attention"), config),
+            norm_after: norm("layernorm_after"),
+            intermediate: Linear::new(&scope.sub("intermediate.dense"), d, inner, std),
+            output: Linear::new(&scope.sub("output.dense"), inner, d, std),
+            activation: config.activation,
+            dropout: config.hidden_dropout,
+        }
+    }
+
+    /// The encoder's layers, `layer.0` and on in `scope`, at depths from 1.
+    pub fn stack(scope: &Scope, config: &VitConfig) -> Vec<Self> {
+        let layers = scope.sub("layer");
+        (0..config.layers)
+            .map(|i| EncoderLayer::new(&layers.sub(i).at_depth(i as u32 + 1), config))
+            .collect()
+    }
+
+    /// Tokens `[N, T, d]` to tokens that have seen each other.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let x = x + self.attention.forward(&self.norm_before.forward(x), train);
+        let inner = self.intermediate.forward(&self.norm_after.forward(&x));
+        let inner = self.activation.apply(inner);
+        x + self.output.forward(&inner).dropout(self.dropout, train)
+    }
+}
+
+/// Multi-head attention of every token to every token (Vaswani et al. 2017).
+struct SelfAttention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    heads: i64,
+    attention_dropout: f64,
+    dropout: f64,
+}
+
+impl SelfAttention {
+    fn new(scope: &Scope, config: &VitConfig) -> Self {
+        let (d, std) = (config.hidden_size, config.initializer_range);
+        let part = |name: &str| {
+            let scope = scope.sub("attention").sub(name);
+            match config.qkv_bias {
+                true => Linear::new(&scope, d, d, std),
+                false => Linear::without_bias(&scope, d, d, std),
+            }
+        };
+        SelfAttention {
+            query: part("query"),
+            key: part("key"),
+            value: part("value"),
+            output: Linear::new(&scope.sub("output.dense"), d, d, std),
+            heads: config.heads,
+            attention_dropout: config.attention_dropout,
+            dropout: config.hidden_dropout,
+        }
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let split = |part: &Linear| part.forward(x).unflatten(-1, [self.heads, -1]).transpose(1, 2);
+        let attended = Tensor::scaled_dot_product_attention::<Tensor>(
+            &split(&self.query),
+            &split(&self.key),
+            &split(&self.value),
+            None,
+            if train { self.attention_dropout } else { 0.0 },
+            false,
+            None,
+            false,
+        );
+        self.output
+            .forward(&attended.transpose(1, 2).flatten(2, 3))
+            .dropout(self.dropout, train)
+    }
+}

@@ -1,0 +1,98 @@
+//! The configuration keys that this task gives a meaning.
+
+use cvhost_plugin_api::{PluginError, Result};
+use schemars::JsonSchema;
+use serde_json::Value;
+
+/// The part of the configuration document that the schema describes. `num_classes` and `class_names` are declared by the
+/// host, for all tasks.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // it stands for its schema
+struct Document {
+    model: ModelKeys,
+    data: DataKeys,
+    training: TrainingKeys,
+}
+
+/// The host's keys with other defaults: those that it has suit fine-tuned detectors.
+#[derive(JsonSchema)]
+#[allow(dead_code)] // the host reads them
+struct TrainingKeys {
+    /// A tighter limit would rule every step of a classifier.
+    #[serde(default = "one")]
+    gradient_clip: f64,
+    /// A classifier's head is a single layer, and all before it is the backbone.
+    #[serde(default = "one")]
+    backbone_lr_scale: f64,
+}
+
+#[derive(JsonSchema)]
+#[allow(dead_code)] // the host reads it and passes it to `draw`
+struct ModelKeys {
+    /// Classes with a lower score are not drawn; metrics are never touched by it.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    #[serde(default = "default_confidence_threshold")]
+    confidence_threshold: f64,
+}
+
+/// The keys in section `data`.
+#[derive(Debug, JsonSchema)]
+pub struct DataKeys {
+    /// Whether a picture may have several classes, or none. By default the annotations tell: several labels in one cell, or
+    /// one column a class, mean that it may.
+    pub multi_label: Option<bool>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn default_confidence_threshold() -> f64 {
+    0.5
+}
+
+impl DataKeys {
+    /// The keys out of the whole configuration.
+    pub fn read(config: &Value) -> Result<Self> {
+        let multi_label = &config["data"]["multi_label"];
+        match multi_label {
+            Value::Null => Ok(DataKeys { multi_label: None }),
+            Value::Bool(b) => Ok(DataKeys {
+                multi_label: Some(*b),
+            }),
+            other => Err(PluginError::config(
+                "data.multi_label",
+                format!("`data.multi_label` is {other}; it can be `true` or `false`"),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemars::generate::SchemaSettings;
+    use serde_json::json;
+    use std::path::Path;
+
+    #[test]
+    fn the_schema_file_is_what_the_types_say() {
+        let generator = SchemaSettings::draft2020_12()
+            .with(|s| s.inline_subschemas = true)
+            .into_generator();
+        let schema = generator.into_root_schema_for::<Document>().to_value();
+        let mut properties = schema["properties"].clone();
+        for section in ["model", "data", "training"] {
+            properties[section] = json!({"properties": properties[section]["properties"]});
+        }
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.schema.json");
+        cvhost_plugin_api::testing::schema_is_current(&file, &json!({"properties": properties}));
+    }
+
+    #[test]
+    fn another_type_names_the_key() {
+        let error = DataKeys::read(&json!({"data": {"multi_label": "yes"}})).unwrap_err();
+        assert_eq!(error.key, "data.multi_label");
+        assert_eq!(DataKeys::read(&json!({})).unwrap().multi_label, None);
+    }
+}

@@ -1,0 +1,157 @@
+//! A split of a classification data set.
+//!
+//! Besides the form's `class_distribution`, a record has the opaque text `image`: the file's name from the split's folder on,
+//! for saved predictions.
+
+use crate::classes;
+use crate::config::DataKeys;
+use crate::folders;
+use crate::found::{Fixed, Found, Source};
+use crate::records::Records;
+use crate::table;
+use cvhost_data_sets::{PictureFolder, Trouble};
+use cvhost_plugin_api::data::{
+    Array, Fields, LabelSpec, OpenArgs, PictureSource, Problem, Record, RecordMeta, Role,
+};
+use cvhost_plugin_api::sdk::DataSet;
+use cvhost_plugin_api::{PluginError, Result};
+use std::path::{Path, PathBuf};
+
+pub struct ClassificationDataSet {
+    root: PathBuf,
+    records: Records,
+    /// Of a file: the line of each record.
+    lines: Vec<u32>,
+    spec: LabelSpec,
+    problems: Vec<Problem>,
+}
+
+impl ClassificationDataSet {
+    /// Reads and checks a split. All that prevents its use comes in one error.
+    pub fn open(args: &OpenArgs) -> Result<Self> {
+        let split = args.split.as_str();
+        let multi_label = DataKeys::read(&args.config)?.multi_label;
+        let source = Source::of(&args.pictures, &args.annotations, split)?;
+        let fixed = Fixed::of(args, multi_label);
+        let mut found = match &source {
+            Source::Folders(root) => {
+                let mut found = folders::read(root, split)?;
+                found.multi_label = fixed.multi_label.unwrap_or(false);
+                found
+            }
+            Source::Table { file, root } => {
+                let mut found = table::read(file, fixed.multi_label, split)?;
+                check_pictures(&mut found, root, split)?;
+                found
+            }
+        };
+        let spec = classes::number(&mut found, &fixed, args, &source);
+        let what = format!("the {split} split, {}", source.name().display());
+        std::mem::take(&mut found.faults).into_result(&what, &help(&source, split))?;
+        let spec = spec?;
+        if spec.names.len() == 1 && !found.multi_label {
+            let name = spec.name(0);
+            found.warnings.push(Problem::warning(format!(
+                "{what} has one class only, `{name}`: there is nothing to tell apart"
+            )));
+        }
+        Ok(ClassificationDataSet {
+            root: PathBuf::from(&args.pictures),
+            records: found.records,
+            lines: found.lines,
+            spec,
+            problems: found.warnings,
+        })
+    }
+
+    fn check_index(&self, index: usize) -> Result<()> {
+        if index < self.records.len() {
+            return Ok(());
+        }
+        Err(PluginError::failed(format!(
+            "record {index} of a data set with {} records",
+            self.records.len()
+        )))
+    }
+}
+
+fn check_pictures(found: &mut Found, root: &Path, split: &str) -> Result<()> {
+    let mut folder = PictureFolder::open(root, split)?;
+    for (index, line) in found.lines.iter().enumerate() {
+        let name = found.records.name(index);
+        if let Err(trouble) = folder.check(name) {
+            found.faults.push(trouble.kind(), || match trouble {
+                Trouble::Missing => format!("line {line}: {} {trouble}", root.join(name).display()),
+                Trouble::Leaves(_) => format!("line {line}: {name:?} {trouble}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn help(source: &Source, split: &str) -> String {
+    match source {
+        Source::Folders(_) => format!(
+            "mend the folder in `data.{split}_data_path`; its folders are the classes, and links must not leave it"
+        ),
+        Source::Table { .. } => format!(
+            "mend the file; its file names start from the folder in `data.{split}_data_path`, each picture stands once, and \
+             several labels of one picture stand in one cell with `|` or `;` between them (`data.multi_label`)"
+        ),
+    }
+}
+
+impl DataSet for ClassificationDataSet {
+    fn spec(&self) -> LabelSpec {
+        self.spec.clone()
+    }
+
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.problems.clone()
+    }
+
+    /// Sizes aren't known before a picture is opened.
+    fn meta(&self, index: usize) -> Result<RecordMeta> {
+        self.check_index(index)?;
+        let classes: Vec<i64> = self.records.labels(index).iter().map(|&l| i64::from(l)).collect();
+        Ok(RecordMeta {
+            classes: classes.into(),
+            ..Default::default()
+        })
+    }
+
+    fn record(&self, index: usize) -> Result<Record> {
+        self.check_index(index)?;
+        let image = self.records.name(index);
+        let mut distribution = vec![0.0f32; self.spec.names.len()];
+        for &label in self.records.labels(index) {
+            if let Some(value) = distribution.get_mut(label as usize) {
+                *value = 1.0;
+            }
+        }
+        let name = match self.lines.get(index) {
+            Some(line) => format!("line {line} ({image})"),
+            None => image.to_owned(),
+        };
+        Ok(Record {
+            name: name.into(),
+            pictures: vec![PictureSource::file(self.root.join(image).to_string_lossy())].into(),
+            fields: Fields::new()
+                .with(
+                    "class_distribution",
+                    Role::DISTRIBUTION,
+                    Array::vector(&distribution),
+                )
+                .with("image", Role::OPAQUE, Array::text(image)),
+            ..Default::default()
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "dataset_tests.rs"]
+mod tests;

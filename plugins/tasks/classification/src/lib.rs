@@ -1,0 +1,78 @@
+//! Task `classification`: what is in the picture, from class folders or CSV files.
+//!
+//! Its form is `classification/1`. Targets: `class_distribution` (`[C]` f32, role distribution, in the order of the labels),
+//! 1 for the picture's class; in multi-label data sets 1 for each class that applies. Predictions: `class_scores` (`[C]` f32,
+//! role distribution): softmax probabilities, or sigmoid values of a multi-label model. `LabelSpec::extra` is JSON:
+//! `multi_label` (bool) and `class_counts` (of each class, how many pictures of this split have it).
+
+mod auroc;
+mod classes;
+mod config;
+mod dataset;
+mod draw;
+mod evaluate;
+mod folders;
+mod found;
+mod gathered;
+mod json;
+mod measures;
+mod predictions;
+mod records;
+mod scores;
+mod table;
+
+use cvhost_plugin_api::Result;
+use cvhost_plugin_api::data::{Fields, LabelSpec, MetricInfo, OpenArgs, Picture};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use serde_json::Value;
+
+/// The versioned form of targets and predictions.
+const FORM: &str = "classification/1";
+
+struct Classification;
+
+impl Task for Classification {
+    fn form(&self) -> &str {
+        FORM
+    }
+
+    fn metrics(&self) -> Vec<MetricInfo> {
+        evaluate::metrics()
+    }
+
+    fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
+        Ok(Box::new(dataset::ClassificationDataSet::open(args)?))
+    }
+
+    fn evaluator(&self, spec: &LabelSpec, config: &Value) -> Result<Box<dyn Evaluator>> {
+        let save_predictions = config["evaluation"]["save_predictions"]
+            .as_bool()
+            .unwrap_or(false);
+        Ok(Box::new(evaluate::ClassificationEvaluator::new(
+            spec,
+            save_predictions,
+        )?))
+    }
+
+    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: &Value) -> Result<Value> {
+        json::to_json(prediction, spec, options)
+    }
+
+    fn draw(
+        &self,
+        prediction: &Fields,
+        spec: &LabelSpec,
+        canvas: &mut Picture,
+        options: &Value,
+    ) -> Result<()> {
+        draw::draw(prediction, spec, canvas, options)
+    }
+}
+
+cvhost_plugin_api::export_plugin! {
+    torch: false,
+    schema: "../config.schema.json",
+    tasks: { "classification" => Classification },
+    adapters: {},
+    loggers: {},
+}

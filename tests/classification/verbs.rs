@@ -1,0 +1,149 @@
+//! `run`, `eval` and `predict`, one after the other, as a user goes through them.
+
+use crate::bench::{Bench, FAMILIES, of_event, path_in};
+use cvhost_tests::cells::{CLASSES, CellSet, TRAIN, VAL};
+use serde_json::Value;
+use std::path::Path;
+
+#[test]
+fn run_eval_and_predict_work_with_each_family_by_changing_model_name_alone() {
+    for family in FAMILIES {
+        let bench = Bench::new();
+        let model = format!("model.model_name={}", bench.path(family).display());
+        let trained = bench.run(&[&model]).success().events();
+        let last = trained.last().unwrap();
+        assert_eq!(
+            (last["event"].as_str(), last["status"].as_str()),
+            (Some("run_finished"), Some("ok"))
+        );
+        let steps = (2 * TRAIN * CLASSES.len() / 8) as u64;
+        assert_eq!(
+            (last["steps"].as_u64(), last["epochs"].as_u64()),
+            (Some(steps), Some(2))
+        );
+        assert_eq!(last["best"]["metric"], "val_accuracy");
+        let best = path_in(last, "run_dir").join("checkpoints/best");
+        let evaluated = bench.eval(&best, &[&model]).success().last_event();
+        let (expected, found) = (&last["best"]["value"], &evaluated["metrics"]["val_accuracy"]);
+        assert_eq!(expected, found, "{family}");
+        for metric in ["accuracy_top_5", "f1", "recall_weighted", "auroc", "auroc_rows"] {
+            let value = &evaluated["metrics"][format!("val_{metric}")];
+            assert!(
+                (0.0..=1.0).contains(&value.as_f64().unwrap()),
+                "{family}: {metric} {value}"
+            );
+        }
+        check_predict(&bench, &best);
+    }
+}
+
+/// All classes, best first, at threshold 0; the probabilities sum to 1; drawn pictures are there.
+fn check_predict(bench: &Bench, model: &Path) {
+    let out = bench.path("drawn");
+    let predicted = bench.predict(model, "0", &[&bench.set.val, Path::new("--out"), &out]);
+    let events = predicted.success().events();
+    let lines = of_event(&events, "prediction");
+    let mut pictures = CellSet::pictures(&bench.set.val);
+    pictures.sort();
+    assert_eq!(lines.len(), VAL * CLASSES.len());
+    for (line, picture) in lines.iter().zip(pictures) {
+        assert_eq!(path_in(line, "image"), picture);
+        let predictions = line["predictions"].as_array().unwrap();
+        assert_eq!(predictions.len(), CLASSES.len());
+        for p in predictions {
+            assert_eq!(p["label"], CLASSES[p["label_id"].as_u64().unwrap() as usize]);
+        }
+        let scores = scores(line);
+        assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+        assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{scores:?}");
+        let (original, drawn) = (
+            image::open(&picture).unwrap(),
+            image::open(path_in(line, "drawn")).unwrap(),
+        );
+        let factor = drawn.width() / original.width();
+        assert!(factor > 1, "a picture of {} pixels is enlarged", original.width());
+        assert_eq!(
+            (drawn.width(), drawn.height()),
+            (factor * original.width(), factor * original.height())
+        );
+    }
+}
+
+fn scores(line: &Value) -> Vec<f64> {
+    let predictions = line["predictions"].as_array().unwrap().iter();
+    predictions.map(|p| p["score"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn the_threshold_limits_what_predict_prints() {
+    let bench = Bench::new();
+    let model = bench.trained(&["training.max_epochs=1"]);
+    let picture = CellSet::pictures(&bench.set.val).remove(0);
+    let at = |threshold: &str| {
+        scores(
+            &bench
+                .predict(&model, threshold, &[&picture])
+                .success()
+                .last_event(),
+        )
+    };
+    let all = at("0");
+    assert_eq!(all.len(), CLASSES.len());
+    let middle = (all[0] + all[1]) / 2.0;
+    assert_eq!(at(&middle.to_string()), all[..1]);
+    assert!(at("1").len() <= 1);
+}
+
+#[test]
+fn class_folders_and_a_table_of_the_same_pictures_train_the_same_model() {
+    let bench = Bench::new();
+    let table = |split: &Path| {
+        let rows = CellSet::rows(split).into_iter();
+        let rows = rows.map(|(file, class)| format!("\"{file}\",{class}\r\n"));
+        format!("filename,label\r\n{}", rows.collect::<String>())
+    };
+    let train = bench.annotations("train", &table(&bench.set.train));
+    let val = bench.annotations("val", &table(&bench.set.val));
+    let folders = bench.run(&[]).success().last_event();
+    let tables = bench.run(&[&train, &val]).success().last_event();
+    assert_eq!(folders["metrics"], tables["metrics"]);
+    // With the other way to say what is what, the checkpoint is judged the same.
+    let best = path_in(&tables, "run_dir").join("checkpoints/best");
+    assert_eq!(
+        bench.eval(&best, &[]).success().last_event()["metrics"],
+        bench.eval(&best, &[&train, &val]).success().last_event()["metrics"]
+    );
+}
+
+#[test]
+fn a_small_model_learns_to_tell_textures_apart() {
+    let bench = Bench::new();
+    let last = bench
+        .run(&["training.max_epochs=15", "training.save_top_k=1"])
+        .success()
+        .last_event();
+    let accuracy = last["best"]["value"].as_f64().unwrap();
+    assert!(accuracy >= 0.9, "{accuracy}");
+}
+
+#[test]
+fn validation_data_without_one_of_the_classes_keep_the_trainings_numbers() {
+    let bench = Bench::new();
+    std::fs::remove_dir_all(bench.set.val.join(CLASSES[0])).unwrap();
+    let trained = bench.run(&["training.max_epochs=1"]).success();
+    assert!(
+        trained
+            .stderr
+            .contains("no picture of 1 of the 3 classes: `flat`"),
+        "{}",
+        trained.stderr
+    );
+    let best = path_in(&trained.last_event(), "run_dir").join("checkpoints/best");
+    // The checkpoint's own numbering serves where the training data are gone.
+    std::fs::remove_dir_all(&bench.set.train).unwrap();
+    let evaluated = bench.eval(&best, &[]).success().last_event();
+    assert_eq!(
+        evaluated["metrics"]["val_accuracy"],
+        trained.last_event()["best"]["value"]
+    );
+}

@@ -1,0 +1,108 @@
+//! The input side of the adapter that changes a part of another one, through the host's loader.
+
+use cvhost::plugins::{Catalogue, Folder, Host, Origin, Search};
+use cvhost_engine::checkpoint::ModelFolder;
+use cvhost_engine::data::{Loader, LoaderOptions, Source};
+use cvhost_engine::plugins::Registry;
+use cvhost_engine::session::checkpoint_spec;
+use cvhost_plugin_api::abi::InputBox;
+use cvhost_plugin_api::abi_stable::std_types::RStr;
+use cvhost_plugin_api::data::{Array, Fields, Picture, PictureSource, Record, Role};
+use cvhost_tests::{fixture, programs, variant};
+use serde_json::json;
+use std::sync::Arc;
+use tch::{Device, Kind};
+
+/// The input side of an adapter for the tiny DETR; `name` is `model.adapter`.
+fn input(name: &str) -> InputBox {
+    let folder = Folder {
+        path: programs::built().to_owned(),
+        origin: Origin::Build,
+        exists: true,
+    };
+    let search = Search {
+        files: vec![variant::plugin().to_owned()],
+        folders: vec![folder],
+    };
+    let registry = Registry::shared(Catalogue::discover(&search, Host::this()).unwrap());
+    let (adapter, _) = registry.adapter("detection/1", "detr", Some(name)).unwrap();
+    let model = ModelFolder::open(&fixture("golden/detr")).unwrap();
+    let spec = checkpoint_spec("detection/1", &model).unwrap();
+    let files = json!({"config": model.config, "preprocessor": model.preprocessor}).to_string();
+    let input = adapter.input(RStr::from_str(&files), RStr::from_str("{}"), &spec);
+    input.into_result().unwrap()
+}
+
+#[test]
+fn both_sides_of_the_input_are_the_nearest_multiples_of_32() {
+    let (plain, ours) = (input("detr"), input("detr-variant"));
+    let size = |input: &InputBox, width: u32, height: u32| {
+        let shape = input.shape(width, height, false).into_result().unwrap();
+        assert_eq!((shape.name.as_str(), shape.dims[0]), ("pixel_values", 3));
+        [shape.dims[1], shape.dims[2]]
+    };
+    let mut changed = 0;
+    for (width, height) in [(640, 480), (480, 640), (96, 64), (72, 72), (1000, 40), (33, 300)] {
+        let (base, rounded) = (size(&plain, width, height), size(&ours, width, height));
+        for (from, to) in base.into_iter().zip(rounded) {
+            assert_eq!(to % 32, 0, "{width}x{height}: {rounded:?}");
+            assert!(
+                to.abs_diff(from) <= 16 || to == 32,
+                "{width}x{height}: {base:?} {rounded:?}"
+            );
+        }
+        changed += usize::from(base != rounded);
+    }
+    assert!(changed >= 3, "{changed}");
+}
+
+#[test]
+fn a_batch_has_pictures_of_that_size_and_boxes_where_they_were() {
+    let record = || {
+        let pixels: Vec<u8> = (0..96 * 64 * 3).map(|i| (i % 251) as u8).collect();
+        let picture = Picture {
+            width: 96,
+            height: 64,
+            pixels: pixels.into(),
+        };
+        Record {
+            pictures: vec![PictureSource::decoded(picture)].into(),
+            fields: Fields::new()
+                .with("boxes", Role::BOXES, Array::rows(&[[24.0f64, 16.0, 72.0, 48.0]]))
+                .with("class_labels", Role::COLUMN, Array::vector(&[1i64])),
+            ..Record::default()
+        }
+    };
+    let batch = |name: &str| {
+        let source: Arc<dyn Source> = Arc::new(vec![record()]);
+        let options = LoaderOptions {
+            batch_size: 1,
+            train: true,
+            ..LoaderOptions::default()
+        };
+        let loader = Loader::new(source, Arc::new(input(name)), options);
+        let batch = loader.epoch(0, 0).next().unwrap().unwrap();
+        let meta = batch.metas[0].clone();
+        assert_eq!((meta.width, meta.height), (96, 64));
+        let batch = batch.to_batch(Device::Cpu).unwrap();
+        let boxes: Vec<f64> = Vec::try_from(
+            batch
+                .ragged("boxes")
+                .unwrap()
+                .0
+                .to_kind(Kind::Double)
+                .flatten(0, -1),
+        )
+        .unwrap();
+        (
+            batch.tensor("pixel_values").unwrap().size(),
+            (meta.input_width, meta.input_height),
+            boxes,
+        )
+    };
+    let (size, inside, boxes) = batch("detr-variant");
+    assert_eq!(size, [1, 3, 96, 160]);
+    assert_eq!(inside, (160, 96));
+    assert_eq!(boxes, [0.5; 4]);
+    assert_eq!(batch("detr").2, boxes);
+}

@@ -1,0 +1,77 @@
+//! Classifiers: logits, losses in both modes, scores.
+
+use crate::training::{
+    close, every_gradient_is_the_references, five_optimizer_steps_lose_as_the_reference,
+    what_the_reference_freezes_is_frozen,
+};
+use crate::{OUTPUT, for_each_case};
+use cvhost_plugin_api::data::Mode;
+use cvhost_tests::golden::{Case, difference};
+use serde_json::json;
+use tch::{Device, Kind, Tensor, no_grad};
+
+for_each_case!(
+    [resnet, vit],
+    [
+        processed_pixels_and_labels_are_the_references,
+        logits_and_losses_are_the_references,
+        every_gradient_is_the_references,
+        five_optimizer_steps_lose_as_the_reference,
+        scores_of_pictures_are_the_references,
+        what_the_reference_freezes_is_frozen,
+    ]
+);
+
+fn processed_pixels_and_labels_are_the_references(name: &str) {
+    let case = Case::open(name);
+    let batch = case.batch(case.records()).to_batch(Device::Cpu).unwrap();
+    let off = difference(
+        &batch.tensor("pixel_values").unwrap(),
+        case.tensor("input.pixel_values"),
+    );
+    assert!(off <= OUTPUT, "pixel_values are {off} off");
+    let labels = batch.tensor("class_distribution").unwrap();
+    assert_eq!(labels.argmax(-1, false), *case.tensor("labels"));
+    assert_eq!(labels.sum(Kind::Float).double_value(&[]), 2.0);
+}
+
+/// In evaluation norms use what they have learnt, in training the batch's statistics: two losses.
+fn logits_and_losses_are_the_references(name: &str) {
+    let mut case = Case::open(name);
+    let batch = case.reference_batch();
+    let evaluated = no_grad(|| case.forward(&batch, Mode::EVAL));
+    let off = difference(
+        &evaluated.outputs[0].tensor.tensor(),
+        case.tensor("output.logits"),
+    );
+    assert!(off <= OUTPUT, "logits are {off} off");
+    let loss = evaluated.loss.unwrap().double_value(&[]);
+    close(loss, &case.json["eval_loss"], "loss in evaluation");
+    let trained = case.forward(&batch, Mode::TRAIN).loss.unwrap();
+    close(
+        trained.double_value(&[]),
+        &case.json["train_loss"],
+        "loss in training",
+    );
+}
+
+fn scores_of_pictures_are_the_references(name: &str) {
+    let mut case = Case::open(name);
+    let host_batch = case.batch(case.records());
+    let batch = host_batch.to_batch(Device::Cpu).unwrap();
+    let forward = no_grad(|| case.forward(&batch, Mode::PREDICT));
+    let predictions = case
+        .network
+        .finish(&forward.outputs, &host_batch.metas, &json!({}))
+        .unwrap();
+    let reference = case.tensor("output.logits").softmax(-1, Kind::Float);
+    for (i, prediction) in predictions.iter().enumerate() {
+        let scores = prediction
+            .require("class_scores")
+            .unwrap()
+            .values::<f32>()
+            .unwrap();
+        let off = difference(&Tensor::from_slice(scores), &reference.get(i as i64));
+        assert!(off <= OUTPUT, "scores of picture {i} are {off} off");
+    }
+}

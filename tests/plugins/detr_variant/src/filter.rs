@@ -1,0 +1,68 @@
+//! Which predictions are kept.
+
+use cvhost_plugin_api::data::{Array, Fields, Role};
+use cvhost_plugin_api::error::{PluginError, Result};
+
+/// Non-maximum suppression over all classes together, without the smallest boxes.
+pub struct Filter {
+    /// The least shorter side of a box, in pixels of the picture.
+    pub min_box_size: f64,
+    /// The most that two boxes may overlap; none for no limit.
+    pub iou_threshold: Option<f64>,
+    /// The most boxes of a picture; none for no limit.
+    pub max_detections: Option<u64>,
+}
+
+impl Filter {
+    /// Predictions of the form `detection/1`, in their order, without those that are filtered out.
+    pub fn apply(&self, predictions: &Fields) -> Result<Fields> {
+        let boxes = predictions.require("boxes")?.to_rows::<4>()?;
+        let scores = predictions.require("scores")?.values::<f32>()?;
+        let classes = predictions.require("class_labels")?.values::<i64>()?;
+        if boxes.len() != scores.len() || boxes.len() != classes.len() {
+            return Err(PluginError::failed(format!(
+                "{} boxes with {} scores and {} classes: expected one of each",
+                boxes.len(),
+                scores.len(),
+                classes.len()
+            )));
+        }
+        let kept = self.kept(&boxes, scores);
+        let rows: Vec<[f32; 4]> = kept.iter().map(|&i| boxes[i].map(|v| v as f32)).collect();
+        let classes: Vec<i64> = kept.iter().map(|&i| classes[i]).collect();
+        let scores: Vec<f32> = kept.iter().map(|&i| scores[i]).collect();
+        Ok(Fields::new()
+            .with("boxes", Role::BOXES, Array::rows(&rows))
+            .with("class_labels", Role::COLUMN, Array::vector(&classes))
+            .with("scores", Role::COLUMN, Array::vector(&scores)))
+    }
+
+    /// The indices that are kept, in ascending order.
+    fn kept(&self, boxes: &[[f64; 4]], scores: &[f32]) -> Vec<usize> {
+        let most = self.max_detections.map_or(usize::MAX, |most| most as usize);
+        let mut order: Vec<usize> = (0..boxes.len()).collect();
+        order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+        let mut kept: Vec<usize> = Vec::new();
+        for i in order {
+            let [x0, y0, x1, y1] = boxes[i];
+            let overlaps = |&j: &usize| {
+                self.iou_threshold
+                    .is_some_and(|most| iou(boxes[i], boxes[j]) > most)
+            };
+            if kept.len() < most && (x1 - x0).min(y1 - y0) >= self.min_box_size && !kept.iter().any(overlaps)
+            {
+                kept.push(i);
+            }
+        }
+        kept.sort_unstable();
+        kept
+    }
+}
+
+/// Intersection over union of two boxes, xyxy.
+fn iou(a: [f64; 4], b: [f64; 4]) -> f64 {
+    let area = |[x0, y0, x1, y1]: [f64; 4]| (x1 - x0).max(0.0) * (y1 - y0).max(0.0);
+    let common = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
+    let all = area(a) + area(b) - common;
+    if all > 0.0 { common / all } else { 0.0 }
+}

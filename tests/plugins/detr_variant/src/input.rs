@@ -1,0 +1,57 @@
+//! The input side: the size that `preprocessor_config.json` asks for, with both sides rounded.
+
+use cvhost_image_processor::{Defaults, Processor, input_shape};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Sample, Shape};
+use cvhost_plugin_api::error::{PluginError, Result};
+use cvhost_plugin_api::sdk::{Checkpoint, Input};
+use cvhost_plugin_api::serde_json::Value;
+
+/// Both sides of the input are multiples of this, in pixels: the stride of DETR's backbone, so that no feature looks over an edge.
+const MULTIPLE: u32 = 32;
+
+pub struct RoundedSides {
+    base: Box<dyn Input>,
+    processor: Processor,
+}
+
+impl RoundedSides {
+    pub fn new(base: Box<dyn Input>, checkpoint: &Checkpoint, config: &Value) -> Result<Self> {
+        let defaults = Defaults::shortest_edge("DetrImageProcessor");
+        let processor = Processor::from_checkpoint(&checkpoint.preprocessor, config, &defaults)?;
+        Ok(RoundedSides { base, processor })
+    }
+
+    /// Width and height in the input of a picture of `width` × `height` pixels.
+    fn size(&self, width: u32, height: u32) -> Result<(u32, u32)> {
+        let (width, height) = self.processor.target_size(width, height)?;
+        Ok((rounded(width), rounded(height)))
+    }
+}
+
+/// The nearest multiple that isn't 0; of two the larger.
+fn rounded(side: u32) -> u32 {
+    ((side + MULTIPLE / 2) / MULTIPLE * MULTIPLE).max(MULTIPLE)
+}
+
+impl Input for RoundedSides {
+    fn shape(&self, width: u32, height: u32, _train: bool) -> Result<Shape> {
+        Ok(input_shape(self.size(width, height)?))
+    }
+
+    fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
+        let picture = sample
+            .pictures
+            .first()
+            .ok_or_else(|| PluginError::data(format!("{} has no picture", sample.name)))?;
+        let size = self.size(picture.width, picture.height)?;
+        self.processor.prepare_detection_sized(sample, size, out)
+    }
+
+    fn collate(&self) -> Vec<CollateRule> {
+        self.base.collate()
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        self.base.config_json()
+    }
+}

@@ -1,0 +1,189 @@
+//! Adapter `walk-depth`: the logarithm of each pixel's depth from a few convolutions, on pictures of one size.
+
+use super::depth_of;
+use crate::shared::geometry::colour_at;
+use crate::shared::layers::{Conv, picture, relu_stack, write_colours};
+use crate::shared::options::{COLOUR_SCALE, output, refuse};
+use cvhost_plugin_api::data::{
+    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
+    Parameter, Prepared, Role, Sample, Shape, StepContext, TensorHandle,
+};
+use cvhost_plugin_api::error::Result;
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::serde_json::{Value, json};
+use cvhost_plugin_api::torch::tch::{Kind, Tensor};
+use cvhost_plugin_api::torch::{ParameterSet, named};
+
+/// Height and width of the input where nobody says.
+const SIZE: [u64; 2] = [36, 48];
+
+pub struct LogDepth;
+
+impl Adapter for LogDepth {
+    fn input(&self, checkpoint: &Checkpoint, config: &Value, _: &LabelSpec) -> Result<Box<dyn Input>> {
+        refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
+        let [height, width] = size(&config["data"]["image_size"])
+            .or_else(|| size(&checkpoint.preprocessor["size"]))
+            .unwrap_or(SIZE);
+        Ok(Box::new(Resized { height, width }))
+    }
+
+    fn model(&self, checkpoint: &Checkpoint, _: &Value, _: &LabelSpec) -> Result<Box<dyn Model>> {
+        let channels = checkpoint.config["channels"].as_i64().unwrap_or(16);
+        let parameters = ParameterSet::new();
+        let root = parameters.root();
+        let layers = vec![
+            // Besides the colours it sees how far down a pixel is, as the floor comes nearer there.
+            Conv::new(&root.sub("layer1"), 4, channels, 3),
+            Conv::new(&root.sub("layer2"), channels, channels, 3).spread(2),
+        ];
+        let head = Conv::new(&root.sub("head"), channels, 1, 1);
+        Ok(Box::new(Network {
+            parameters,
+            layers,
+            head,
+            channels,
+        }))
+    }
+}
+
+/// `[height, width]` or one number.
+fn size(value: &Value) -> Option<[u64; 2]> {
+    value
+        .as_u64()
+        .map(|side| [side, side])
+        .or_else(|| Some([value[0].as_u64()?, value[1].as_u64()?]))
+}
+
+struct Resized {
+    height: u64,
+    width: u64,
+}
+
+impl Input for Resized {
+    fn shape(&self, _: u32, _: u32, _: bool) -> Result<Shape> {
+        Ok(Shape {
+            name: "pixel_values".into(),
+            dtype: DType::F32,
+            dims: vec![3, self.height, self.width].into(),
+        })
+    }
+
+    /// `depth` `[H, W]` f32 in the input's size: of the pixel at each place, since a mean with one that wasn't measured is wrong.
+    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
+        let picture = picture(sample)?;
+        let (scale_x, scale_y) = (
+            f64::from(picture.width) / self.width as f64,
+            f64::from(picture.height) / self.height as f64,
+        );
+        let place = |x: u64, y: u64| [(x as f64 + 0.5) * scale_x, (y as f64 + 0.5) * scale_y];
+        write_colours(&mut out, |x, y| {
+            colour_at(picture, place(u64::from(x), u64::from(y)))
+        })?;
+        let mut prepared = Prepared::default();
+        if sample.fields.get("depth").is_some() {
+            let (depths, width, _) = depth_of(&sample.fields)?;
+            let mut resized = Vec::with_capacity((self.width * self.height) as usize);
+            for y in 0..self.height {
+                for x in 0..self.width {
+                    let [x, y] = place(x, y).map(|at| at as usize);
+                    resized.push(depths.get(y * width as usize + x).copied().unwrap_or(0.0));
+                }
+            }
+            let resized = Array::new(&[self.height, self.width], &resized)?;
+            prepared.fields = Fields::new().with("depth", Role::DENSE_MAP, resized);
+        }
+        prepared.meta = Meta {
+            width: picture.width,
+            height: picture.height,
+            input_width: self.width as u32,
+            input_height: self.height as u32,
+            ..Meta::default()
+        };
+        Ok(prepared)
+    }
+
+    fn collate(&self) -> Vec<CollateRule> {
+        vec![CollateRule::stack("pixel_values"), CollateRule::stack("depth")]
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        Ok(json!({"image_processor_type": "WalkDepth", "size": [self.height, self.width]}))
+    }
+}
+
+struct Network {
+    parameters: ParameterSet,
+    layers: Vec<Conv>,
+    head: Conv,
+    channels: i64,
+}
+
+impl Model for Network {
+    fn parameters(&self) -> Result<Vec<Parameter>> {
+        Ok(self.parameters.list(|_| Vec::new()))
+    }
+
+    fn initialise(&mut self, names: &[&str]) -> Result<()> {
+        self.parameters.initialise(names)
+    }
+
+    /// The number of measured pixels.
+    fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
+        if !batch.has("depth") {
+            return Ok(Vec::new());
+        }
+        let measured = batch.tensor("depth")?.f_gt(0.0)?.f_sum(Kind::Int64)?;
+        Ok(vec![measured.double_value(&[])])
+    }
+
+    /// The loss is the mean of |log p - log t| over the measured pixels.
+    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+        let pixels = batch.tensor("pixel_values")?;
+        let &[count, _, height, width] = pixels.size().as_slice() else {
+            return Err(cvhost_plugin_api::PluginError::failed(
+                "the batch has no [N, 3, H, W]",
+            ));
+        };
+        let down = Tensor::f_linspace(-1.0, 1.0, height, (Kind::Float, pixels.device()))?;
+        let down = down
+            .f_view([1, 1, height, 1])?
+            .f_expand([count, 1, height, width], false)?;
+        let features = relu_stack(&self.layers, &Tensor::f_cat(&[pixels, down], 1)?)?;
+        let log_depth = self.head.forward(&features)?.f_squeeze_dim(1)?;
+        let mut output = Output::default();
+        if context.mode != Mode::PREDICT {
+            let depth = batch.tensor("depth")?;
+            let measured = depth.f_gt(0.0)?;
+            // Of what wasn't measured the logarithm is taken of 1, and then left out.
+            let wanted = depth.f_where_self(&measured, &depth.f_ones_like()?)?.f_log()?;
+            let errors = log_depth
+                .f_sub(&wanted)?
+                .f_abs()?
+                .f_mul(&measured.f_to_kind(Kind::Float)?)?;
+            let count = context.normalisers.first().copied().unwrap_or(1.0).max(1.0);
+            output.loss = Some(TensorHandle::new(errors.f_sum(Kind::Float)?.f_div_scalar(count)?)).into();
+        }
+        output.outputs.push(named("log_depth", log_depth.detach()));
+        Ok(output)
+    }
+
+    /// Depths in the picture's own size.
+    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], _: &Value) -> Result<Vec<Fields>> {
+        let log_depth = output(outputs, "log_depth")?;
+        let mut all = Vec::with_capacity(metas.len());
+        for (i, meta) in metas.iter().enumerate() {
+            let own = log_depth.f_narrow(0, i as i64, 1)?.f_unsqueeze(1)?;
+            let size = [i64::from(meta.height), i64::from(meta.width)];
+            let depth = own.f_upsample_bilinear2d(size, false, None, None)?.f_exp()?;
+            let values = Vec::<f32>::try_from(depth.f_flatten(0, -1)?)?;
+            let depth = Array::new(&[u64::from(meta.height), u64::from(meta.width)], &values)?;
+            all.push(Fields::new().with("depth", Role::DENSE_MAP, depth));
+        }
+        Ok(all)
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        Ok(json!({"model_type": "walk-depth", "channels": self.channels}))
+    }
+}

@@ -1,0 +1,28 @@
+//! Monocular depth. Form `walk-depth/1`:
+//!
+//! | field | role | content |
+//! |---|---|---|
+//! | `depth` | dense map | `[H, W]` f32: metres; of targets 0 (the fill) where nothing was measured |
+//!
+//! There are no classes: `LabelSpec.names` is empty.
+
+pub mod adapter;
+mod metric;
+mod pictures;
+pub mod task;
+
+use cvhost_plugin_api::data::Fields;
+use cvhost_plugin_api::error::{PluginError, Result};
+
+pub const FORM: &str = "walk-depth/1";
+
+/// The depths of a picture in metres, row-major, with its width and height.
+pub fn depth_of(fields: &Fields) -> Result<(&[f32], u32, u32)> {
+    let array = fields.require("depth")?;
+    match array.dims() {
+        &[height, width] => Ok((array.values()?, width as u32, height as u32)),
+        other => Err(PluginError::failed(format!(
+            "a depth map of shape {other:?}; expected [H, W]"
+        ))),
+    }
+}

@@ -1,0 +1,169 @@
+//! Task `walk-depth`: made-up views, errors of depth, and the depths as PNG.
+
+use super::metric::errors;
+use super::pictures::{HEIGHT, WIDTH, view};
+use super::{FORM, depth_of};
+use crate::shared::tally::Tally;
+use crate::shared::{canvas, options, png};
+use cvhost_plugin_api::data::{
+    Array, Artifact, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record,
+    RecordMeta, Report, Role,
+};
+use cvhost_plugin_api::error::Result;
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::serde_json::{Value, json};
+
+pub struct Depth;
+
+impl Task for Depth {
+    fn form(&self) -> &str {
+        FORM
+    }
+
+    fn metrics(&self) -> Vec<MetricInfo> {
+        vec![
+            MetricInfo::new("abs_rel", false, "the mean error as a part of the depth"),
+            MetricInfo::new("rmse", false, "the root of the mean squared error, in metres"),
+            MetricInfo::new(
+                "delta1",
+                true,
+                "the part of the pixels that is right up to a factor of 1.25",
+            ),
+        ]
+    }
+
+    fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
+        Ok(Box::new(Views {
+            split: args.split.clone(),
+            count: options::pictures(args),
+        }))
+    }
+
+    fn evaluator(&self, _: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
+        Ok(Box::new(Errors::default()))
+    }
+
+    /// The nearest, the middle and the farthest depth, in metres. There are no scores, so `threshold` leaves out nothing.
+    fn to_json(&self, prediction: &Fields, _: &LabelSpec, _: &Value) -> Result<Value> {
+        let mut depths = depth_of(prediction)?.0.to_vec();
+        depths.sort_by(f32::total_cmp);
+        let at = |i: usize| depths.get(i).copied();
+        let (median, last) = (at(depths.len() / 2), depths.len().checked_sub(1).and_then(at));
+        Ok(json!({"predictions": [{"min_m": at(0), "median_m": median, "max_m": last}]}))
+    }
+
+    /// 16-bit grayscale: millimetres, up to 65535.
+    fn files(&self, prediction: &Fields, _: &LabelSpec) -> Result<Vec<Artifact>> {
+        let (depths, width, height) = depth_of(prediction)?;
+        // The cast holds what doesn't fit at 0 and 65535.
+        let millimetres: Vec<u16> = depths.iter().map(|d| (d * 1000.0).round() as u16).collect();
+        Ok(vec![Artifact {
+            file_name: "-depth.png".into(),
+            bytes: png::gray16(width, height, &millimetres)?.into(),
+        }])
+    }
+
+    /// The picture, and beside it the depths: near is red, far is blue.
+    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Picture, _: &Value) -> Result<()> {
+        let (depths, width, height) = depth_of(prediction)?;
+        let nearest = depths.iter().copied().fold(f32::INFINITY, f32::min);
+        let farthest = depths.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+        let mut pair = Picture::filled(canvas.width + width, canvas.height.max(height), [0; 3]);
+        for y in 0..canvas.height {
+            for x in 0..canvas.width {
+                pair.set_pixel(x, y, canvas.pixel(x, y).unwrap_or_default());
+            }
+        }
+        for (i, depth) in depths.iter().enumerate() {
+            let (x, y) = (i as u32 % width.max(1), i as u32 / width.max(1));
+            // On a scale of ratios, as the errors are.
+            let part = (depth / nearest).ln() / (farthest / nearest).ln().max(1e-6);
+            pair.set_pixel(canvas.width + x, y, heat(part.clamp(0.0, 1.0)));
+        }
+        *canvas = pair;
+        canvas::enlarge(canvas, 4);
+        Ok(())
+    }
+}
+
+/// From red over yellow and green to blue.
+fn heat(part: f32) -> [u8; 3] {
+    let stops = [[215, 48, 39], [253, 200, 90], [120, 190, 110], [50, 90, 180]];
+    let at = part * (stops.len() - 1) as f32;
+    let (low, high) = (
+        at.floor() as usize,
+        (at.floor() as usize + 1).min(stops.len() - 1),
+    );
+    let stop = |i: usize, c: usize| f32::from(*stops.get(i).and_then(|s: &[u8; 3]| s.get(c)).unwrap_or(&0));
+    std::array::from_fn(|c| (stop(low, c) + (stop(high, c) - stop(low, c)) * at.fract()) as u8)
+}
+
+struct Views {
+    split: String,
+    count: usize,
+}
+
+impl DataSet for Views {
+    fn spec(&self) -> LabelSpec {
+        LabelSpec {
+            form: FORM.into(),
+            ..LabelSpec::default()
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    fn meta(&self, _: usize) -> Result<RecordMeta> {
+        Ok(RecordMeta {
+            width: WIDTH,
+            height: HEIGHT,
+            ..RecordMeta::default()
+        })
+    }
+
+    fn record(&self, index: usize) -> Result<Record> {
+        let (picture, depths) = view(&self.split, index);
+        let depths = Array::new(&[u64::from(HEIGHT), u64::from(WIDTH)], &depths)?;
+        Ok(Record {
+            name: format!("{}-{index}", self.split).into(),
+            pictures: vec![PictureSource::decoded(picture)].into(),
+            // The usual fill of a dense map, 0, is what "not measured" is here.
+            fields: Fields::new().with("depth", Role::DENSE_MAP, depths),
+            ..Record::default()
+        })
+    }
+}
+
+#[derive(Default)]
+struct Errors(Tally);
+
+impl Evaluator for Errors {
+    fn update(&mut self, ids: &[u64], predictions: &[Fields], targets: &[Fields]) -> Result<()> {
+        let measure = |p: &Fields, t: &Fields| errors(depth_of(p)?.0, depth_of(t)?.0);
+        self.0.update(ids, predictions, targets, measure)
+    }
+
+    fn state(&self) -> Result<Vec<u8>> {
+        self.0.state()
+    }
+
+    fn merge(&mut self, state: &[u8]) -> Result<()> {
+        self.0.merge(state)
+    }
+
+    fn compute(&mut self) -> Result<Report> {
+        let measured = self.0.rows().filter(|(_, row)| !row.is_empty()).count();
+        let mut sums = self.0.sums().into_iter();
+        let mut report = Report::default();
+        for name in ["abs_rel", "rmse", "delta1"] {
+            report.push(name, sums.next().unwrap_or(f64::NAN) / measured as f64);
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,275 @@
+//! Adapter `walk-keypoints`: cuts the person out, and finds each keypoint as the mean of a heatmap (Sun et al. 2018, "Integral
+//! Human Pose Regression").
+
+use super::Anatomy;
+use crate::shared::geometry::colour_at;
+use crate::shared::layers::{Conv, picture, relu_stack, write_colours};
+use crate::shared::options::{COLOUR_SCALE, output, refuse};
+use cvhost_plugin_api::abi_stable::std_types::{ROption, RSome};
+use cvhost_plugin_api::data::{
+    Array, ArrayMut, Batch, CollateRule, DType, Field, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
+    Parameter, Prepared, Region, Role, Sample, Shape, StepContext, Tags, TensorHandle,
+};
+use cvhost_plugin_api::error::{PluginError, Result};
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::serde_json::{Map, Value, json};
+use cvhost_plugin_api::torch::tch::{Kind, Tensor};
+use cvhost_plugin_api::torch::{ParameterSet, named};
+
+/// Width and height of the cut.
+const SIDE: u32 = 32;
+/// How much more than the box is cut out, as a factor on its longer side.
+const MARGIN: f64 = 1.25;
+
+pub struct Heatmaps;
+
+impl Adapter for Heatmaps {
+    fn input(&self, _: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
+        refuse(
+            config,
+            &["data.image_size"],
+            "this network sees each person at 32x32",
+        )?;
+        refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
+        Ok(Box::new(Cut {
+            keypoints: Anatomy::of(spec)?.names.len(),
+        }))
+    }
+
+    fn model(&self, checkpoint: &Checkpoint, _: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+        let anatomy = Anatomy::of(spec)?;
+        let channels = checkpoint.config["channels"].as_i64().unwrap_or(24);
+        let parameters = ParameterSet::new();
+        let root = parameters.root();
+        let layers = vec![
+            // Besides the colours it sees where in the cut it is: only that tells left from right.
+            Conv::new(&root.sub("layer1"), 5, channels, 3).every([2, 2]),
+            Conv::new(&root.sub("layer2"), channels, channels, 3),
+            Conv::new(&root.sub("layer3"), channels, channels, 3).spread(2),
+        ];
+        let head = root.sub("head").tagged(Tags::CLASS_HEAD);
+        let head = Conv::new(&head, channels, anatomy.names.len() as i64, 1);
+        Ok(Box::new(Network {
+            parameters,
+            layers,
+            head,
+            channels,
+            spec: spec.clone(),
+        }))
+    }
+}
+
+/// The square that is cut out for a region, in pixels of the picture: left, top, side.
+fn square(region: &Region) -> [f64; 3] {
+    let side = region.width.max(region.height) * MARGIN;
+    let centre = [region.x + region.width / 2.0, region.y + region.height / 2.0];
+    [centre[0] - side / 2.0, centre[1] - side / 2.0, side]
+}
+
+fn region_of(region: &ROption<Region>) -> Result<Region> {
+    region
+        .as_ref()
+        .into_option()
+        .copied()
+        .ok_or_else(|| PluginError::data("a record without a person's box as its region"))
+}
+
+struct Cut {
+    keypoints: usize,
+}
+
+impl Input for Cut {
+    fn shape(&self, _: u32, _: u32, _: bool) -> Result<Shape> {
+        Ok(Shape {
+            name: "pixel_values".into(),
+            dtype: DType::F32,
+            dims: vec![3, u64::from(SIDE), u64::from(SIDE)].into(),
+        })
+    }
+
+    /// `keypoints` `[K, 3]` f32: x and y from 0 to 1 in the cut, and 1 where there is something to learn. A person that a crop took
+    /// out of the picture has left the fields, and so has one that is only to be predicted: nothing to learn.
+    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
+        let picture = picture(sample)?;
+        let [left, top, side] = square(&region_of(&sample.region)?);
+        let step = side / f64::from(SIDE);
+        write_colours(&mut out, |x, y| {
+            colour_at(
+                picture,
+                [
+                    left + (f64::from(x) + 0.5) * step,
+                    top + (f64::from(y) + 0.5) * step,
+                ],
+            )
+        })?;
+        let mut targets = vec![0.0f32; self.keypoints * 3];
+        if let Some(keypoints) = sample.fields.get("keypoints") {
+            let flat = keypoints.to_f64()?;
+            for (target, [x, y, visibility]) in targets
+                .as_chunks_mut::<3>()
+                .0
+                .iter_mut()
+                .zip(flat.as_chunks::<3>().0)
+            {
+                if *visibility > 0.0 {
+                    *target = [(x - left) / side, (y - top) / side, 1.0].map(|v| v as f32);
+                }
+            }
+        }
+        let targets = Array::new(&[self.keypoints as u64, 3], &targets)?;
+        let mut prepared = Prepared {
+            fields: Fields::new().with("keypoints", Role::OPAQUE, targets),
+            ..Prepared::default()
+        };
+        prepared.meta = Meta {
+            width: picture.width,
+            height: picture.height,
+            input_width: SIDE,
+            input_height: SIDE,
+            region: sample.region,
+            extra: sample.fields.get("scores").cloned().map_or(ROption::RNone, RSome),
+            ..Meta::default()
+        };
+        Ok(prepared)
+    }
+
+    fn collate(&self) -> Vec<CollateRule> {
+        vec![
+            CollateRule::stack("pixel_values"),
+            CollateRule::stack("keypoints"),
+        ]
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        Ok(json!({"image_processor_type": "WalkKeypoints", "size": SIDE}))
+    }
+}
+
+struct Network {
+    parameters: ParameterSet,
+    layers: Vec<Conv>,
+    head: Conv,
+    channels: i64,
+    spec: LabelSpec,
+}
+
+impl Model for Network {
+    fn parameters(&self) -> Result<Vec<Parameter>> {
+        Ok(self.parameters.list(|_| Vec::new()))
+    }
+
+    fn initialise(&mut self, names: &[&str]) -> Result<()> {
+        self.parameters.initialise(names)
+    }
+
+    /// The number of labelled keypoints.
+    fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
+        let labelled = batch.tensor("keypoints")?.f_select(-1, 2)?.f_sum(Kind::Double)?;
+        Ok(vec![labelled.double_value(&[])])
+    }
+
+    /// The loss is the mean distance along x plus that along y over the labelled keypoints, as a part of the cut.
+    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+        let pixels = batch.tensor("pixel_values")?;
+        let (count, side) = (batch.len() as i64, i64::from(SIDE));
+        let steps = Tensor::f_linspace(-1.0, 1.0, side, (Kind::Float, pixels.device()))?;
+        let across = steps
+            .f_view([1, 1, 1, side])?
+            .f_expand([count, 1, side, side], false)?;
+        let down = steps
+            .f_view([1, 1, side, 1])?
+            .f_expand([count, 1, side, side], false)?;
+        let features = relu_stack(&self.layers, &Tensor::f_cat(&[pixels, across, down], 1)?)?;
+        let heat = self.head.forward(&features)?;
+        let cells = side / 2;
+        let heat = heat
+            .f_flatten(2, 3)?
+            .f_softmax(-1, Kind::Float)?
+            .f_unflatten(2, [cells, cells])?;
+        let centres = (Tensor::f_arange(cells, (Kind::Float, heat.device()))?.f_add_scalar(0.5)?)
+            .f_div_scalar(cells)?;
+        let mean = |dim: i64| -> Result<Tensor> {
+            let line = heat.f_sum_dim_intlist(dim, false, Kind::Float)?;
+            Ok(line.f_mul(&centres)?.f_sum_dim_intlist(-1, false, Kind::Float)?)
+        };
+        // x from the sums down the columns, y from those along the rows.
+        let points = Tensor::f_stack(&[mean(2)?, mean(3)?], -1)?;
+        let mut output = Output::default();
+        if context.mode != Mode::PREDICT {
+            let target = batch.tensor("keypoints")?;
+            let distances = points
+                .f_sub(&target.f_narrow(-1, 0, 2)?)?
+                .f_abs()?
+                .f_mul(&target.f_narrow(-1, 2, 1)?)?;
+            let labelled = context.normalisers.first().copied().unwrap_or(1.0).max(1.0);
+            output.loss = Some(TensorHandle::new(
+                distances.f_sum(Kind::Float)?.f_div_scalar(labelled)?,
+            ))
+            .into();
+        }
+        // How much of the heat is at its mean: a keypoint that is nowhere spreads it out.
+        let near = |line: &Tensor, at: i64| -> Result<Tensor> {
+            let away = centres
+                .f_sub(&points.f_select(-1, at)?.f_unsqueeze(-1)?)?
+                .f_abs()?;
+            let near = away.f_le(2.0 / cells as f64)?.f_to_kind(Kind::Float)?;
+            Ok(line.f_mul(&near)?.f_sum_dim_intlist(-1, false, Kind::Float)?)
+        };
+        let (columns, rows) = (
+            heat.f_sum_dim_intlist(2, false, Kind::Float)?,
+            heat.f_sum_dim_intlist(3, false, Kind::Float)?,
+        );
+        let sure = near(&columns, 0)?.f_mul(&near(&rows, 1)?)?.f_unsqueeze(-1)?;
+        output
+            .outputs
+            .push(named("points", Tensor::f_cat(&[points, sure], -1)?.detach()));
+        Ok(output)
+    }
+
+    /// Keypoints in pixels of the picture. The score is the box's, where there is one, times the mean of the keypoints'.
+    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], _: &Value) -> Result<Vec<Fields>> {
+        let points = output(outputs, "points")?;
+        let mut all = Vec::with_capacity(metas.len());
+        for (i, meta) in metas.iter().enumerate() {
+            let region = region_of(&meta.region)?;
+            let [left, top, side] = square(&region);
+            let own = Vec::<f32>::try_from(points.f_get(i as i64)?.f_flatten(0, -1)?)?;
+            let (rows, _) = own.as_chunks::<3>();
+            let in_picture = |[x, y, sure]: &[f32; 3]| {
+                [
+                    left + f64::from(*x) * side,
+                    top + f64::from(*y) * side,
+                    f64::from(*sure),
+                ]
+                .map(|v| v as f32)
+            };
+            let keypoints: Vec<f32> = rows.iter().flat_map(in_picture).collect();
+            let sure = rows.iter().map(|row| row[2]).sum::<f32>() / rows.len().max(1) as f32;
+            let given = match &meta.extra {
+                RSome(scores) => scores.values::<f32>()?.first().copied().unwrap_or(1.0),
+                ROption::RNone => 1.0,
+            };
+            let bounds = [
+                region.x,
+                region.y,
+                region.x + region.width,
+                region.y + region.height,
+            ]
+            .map(|v| v as f32);
+            let keypoints = Array::new(&[1, rows.len() as u64, 3], &keypoints)?;
+            all.push(
+                Fields::new()
+                    .and(Field::new("keypoints", Role::KEYPOINTS, keypoints))
+                    .with("boxes", Role::BOXES, Array::rows(&[bounds]))
+                    .with("scores", Role::COLUMN, Array::vector(&[given * sure])),
+            );
+        }
+        Ok(all)
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        let names = self.spec.names.iter().enumerate();
+        let labels: Map<String, Value> = names.map(|(i, n)| (i.to_string(), json!(n.as_str()))).collect();
+        Ok(json!({"model_type": "walk-keypoints", "channels": self.channels, "id2label": labels}))
+    }
+}

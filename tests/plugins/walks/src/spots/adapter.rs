@@ -1,0 +1,175 @@
+//! Adapter `walk-spots`: which colours are a person's, pixel by pixel; connected ones are boxes.
+
+use crate::shared::components::{bounds, components};
+use crate::shared::layers::{Conv, picture, relu_stack, write_picture};
+use crate::shared::options::{COLOUR_SCALE, output, refuse, threshold};
+use cvhost_plugin_api::data::{
+    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
+    Parameter, Prepared, Role, Sample, Shape, StepContext, TensorHandle,
+};
+use cvhost_plugin_api::error::Result;
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::serde_json::{Map, Value, json};
+use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
+use cvhost_plugin_api::torch::{ParameterSet, named};
+
+/// Fewer pixels than this make no box.
+const LEAST_AREA: usize = 40;
+/// Hidden units of the network that looks at one colour.
+const HIDDEN: i64 = 8;
+
+pub struct Colours;
+
+impl Adapter for Colours {
+    fn input(&self, _: &Checkpoint, config: &Value, _: &LabelSpec) -> Result<Box<dyn Input>> {
+        refuse(
+            config,
+            &["data.image_size"],
+            "this network takes every picture in its own size",
+        )?;
+        refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
+        Ok(Box::new(Pixels))
+    }
+
+    fn model(&self, _: &Checkpoint, _: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+        let parameters = ParameterSet::new();
+        let root = parameters.root();
+        let layers = vec![Conv::new(&root.sub("layer1"), 3, HIDDEN, 1)];
+        let head = Conv::new(&root.sub("head"), HIDDEN, 1, 1);
+        Ok(Box::new(Network {
+            parameters,
+            layers,
+            head,
+            spec: spec.clone(),
+        }))
+    }
+}
+
+struct Pixels;
+
+impl Input for Pixels {
+    fn shape(&self, width: u32, height: u32, _: bool) -> Result<Shape> {
+        Ok(Shape {
+            name: "pixel_values".into(),
+            dtype: DType::F32,
+            dims: vec![3, u64::from(height), u64::from(width)].into(),
+        })
+    }
+
+    /// `inside` `[H, W]` f32: 1 in a box. Much in a box is background, but most background is in no box, so its colours come out
+    /// below one half.
+    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
+        let picture = picture(sample)?;
+        write_picture(&mut out, picture)?;
+        let mut prepared = Prepared::default();
+        if let Some(boxes) = sample.fields.get("boxes") {
+            let boxes = boxes.to_rows::<4>()?;
+            let within = |x: u32, y: u32| {
+                let (x, y) = (f64::from(x) + 0.5, f64::from(y) + 0.5);
+                boxes
+                    .iter()
+                    .any(|[x1, y1, x2, y2]| (*x1..*x2).contains(&x) && (*y1..*y2).contains(&y))
+            };
+            let rows = (0..picture.height).flat_map(|y| (0..picture.width).map(move |x| (x, y)));
+            let inside: Vec<f32> = rows.map(|(x, y)| f32::from(u8::from(within(x, y)))).collect();
+            let inside = Array::new(&[u64::from(picture.height), u64::from(picture.width)], &inside)?;
+            prepared.fields = Fields::new().with("inside", Role::DENSE_MAP, inside);
+        }
+        prepared.meta = Meta {
+            width: picture.width,
+            height: picture.height,
+            input_width: picture.width,
+            input_height: picture.height,
+            ..Meta::default()
+        };
+        Ok(prepared)
+    }
+
+    fn collate(&self) -> Vec<CollateRule> {
+        vec![
+            CollateRule::pad("pixel_values", "pixel_mask"),
+            CollateRule::pad("inside", ""),
+        ]
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        Ok(json!({"image_processor_type": "WalkSpots"}))
+    }
+}
+
+struct Network {
+    parameters: ParameterSet,
+    layers: Vec<Conv>,
+    head: Conv,
+    spec: LabelSpec,
+}
+
+impl Model for Network {
+    fn parameters(&self) -> Result<Vec<Parameter>> {
+        Ok(self.parameters.list(|_| Vec::new()))
+    }
+
+    fn initialise(&mut self, names: &[&str]) -> Result<()> {
+        self.parameters.initialise(names)
+    }
+
+    /// The number of pixels, without padding.
+    fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
+        Ok(vec![
+            batch.tensor("pixel_mask")?.f_sum(Kind::Int64)?.double_value(&[]),
+        ])
+    }
+
+    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+        let features = relu_stack(&self.layers, &batch.tensor("pixel_values")?)?;
+        let logits = self.head.forward(&features)?.f_squeeze_dim(1)?;
+        let mut output = Output::default();
+        if context.mode != Mode::PREDICT {
+            let mask = batch.tensor("pixel_mask")?.f_to_kind(Kind::Float)?;
+            let inside = batch.tensor("inside")?;
+            let sum =
+                logits.f_binary_cross_entropy_with_logits(&inside, Some(&mask), None, Reduction::Sum)?;
+            let pixels = context.normalisers.first().copied().unwrap_or(1.0).max(1.0);
+            output.loss = Some(TensorHandle::new(sum.f_div_scalar(pixels)?)).into();
+        }
+        output.outputs.push(named("logits", logits.detach()));
+        Ok(output)
+    }
+
+    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &Value) -> Result<Vec<Fields>> {
+        let probabilities = output(outputs, "logits")?.f_sigmoid()?;
+        metas
+            .iter()
+            .enumerate()
+            .map(|(i, meta)| {
+                let (height, width) = (i64::from(meta.input_height), i64::from(meta.input_width));
+                let own: Tensor = probabilities
+                    .f_get(i as i64)?
+                    .f_narrow(0, 0, height)?
+                    .f_narrow(1, 0, width)?;
+                let own = Vec::<f32>::try_from(own.f_flatten(0, -1)?)?;
+                let person: Vec<i64> = own.iter().map(|p| i64::from(*p > 0.5)).collect();
+                let (mut boxes, mut scores) = (Vec::new(), Vec::new());
+                for part in components(&person, width as usize) {
+                    let sum: f32 = part.pixels.iter().filter_map(|p| own.get(*p)).sum();
+                    let score = sum / part.pixels.len() as f32;
+                    let large = part.value == 1 && part.pixels.len() >= LEAST_AREA;
+                    if let Some(b) = bounds(part.pixels, width as usize)
+                        .filter(|_| large && f64::from(score) >= threshold(options))
+                    {
+                        boxes.push(b.map(|v| v as f32));
+                        scores.push(score);
+                    }
+                }
+                let fields = Fields::new().with("boxes", Role::BOXES, Array::rows(&boxes));
+                Ok(fields.with("scores", Role::COLUMN, Array::vector(&scores)))
+            })
+            .collect()
+    }
+
+    fn config_json(&self) -> Result<Value> {
+        let names = self.spec.names.iter().enumerate();
+        let labels: Map<String, Value> = names.map(|(i, n)| (i.to_string(), json!(n.as_str()))).collect();
+        Ok(json!({"model_type": "walk-spots", "id2label": labels}))
+    }
+}

@@ -1,0 +1,34 @@
+//! Text recognition: one line of text a picture. Form `walk-text/1`:
+//!
+//! | field | role | content |
+//! |---|---|---|
+//! | `text` | text | what stands there, UTF-8 |
+//! | `score` | opaque | `[1]` f32, 0..1, of predictions only |
+//!
+//! `LabelSpec.extra` is `{"charset": "…"}`: the characters that there can be, each once. There are no classes. Text is never
+//! mirrored: `config.schema.json` makes `horizontal_flip: 0` the default.
+
+pub mod adapter;
+mod font;
+mod metric;
+mod pictures;
+pub mod task;
+
+use cvhost_plugin_api::data::LabelSpec;
+use cvhost_plugin_api::error::{PluginError, Result};
+use cvhost_plugin_api::serde_json::{self, Value};
+
+pub const FORM: &str = "walk-text/1";
+
+/// The characters that there can be.
+pub fn charset(spec: &LabelSpec) -> Result<Vec<char>> {
+    let extra: Value = serde_json::from_str(&spec.extra).unwrap_or_default();
+    let charset: Vec<char> = extra["charset"].as_str().unwrap_or_default().chars().collect();
+    if charset.is_empty() {
+        return Err(PluginError::data(format!(
+            "the labels name no characters; expected {{\"charset\": \"ABC…\"}} with them, found `{}`",
+            spec.extra
+        )));
+    }
+    Ok(charset)
+}

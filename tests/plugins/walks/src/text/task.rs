@@ -1,0 +1,169 @@
+//! Task `walk-text`: made-up lines, the character error rate, and what was read below the picture.
+
+use super::FORM;
+use super::font::{CHARSET, GLYPH_HEIGHT, GLYPH_WIDTH, draw};
+use super::metric::edit_distance;
+use super::pictures::{HEIGHT, line};
+use crate::shared::tally::Tally;
+use crate::shared::{canvas as drawing, options};
+use cvhost_plugin_api::data::{
+    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record, RecordMeta,
+    Report, Role,
+};
+use cvhost_plugin_api::error::{PluginError, Result};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::serde_json::{Value, json};
+
+pub struct Text;
+
+impl Task for Text {
+    fn form(&self) -> &str {
+        FORM
+    }
+
+    fn metrics(&self) -> Vec<MetricInfo> {
+        vec![
+            MetricInfo::new(
+                "cer",
+                false,
+                "the character error rate: edits a character of the true texts",
+            ),
+            MetricInfo::new("exact_match", true, "the part of the texts without any error"),
+        ]
+    }
+
+    fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
+        Ok(Box::new(Lines {
+            split: args.split.clone(),
+            count: options::pictures(args),
+        }))
+    }
+
+    fn evaluator(&self, _: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
+        Ok(Box::new(Errors::default()))
+    }
+
+    fn to_json(&self, prediction: &Fields, _: &LabelSpec, options: &Value) -> Result<Value> {
+        let (text, score) = read(prediction)?;
+        let enough = f64::from(score) >= options::threshold(options);
+        let list: Vec<Value> = enough
+            .then(|| json!({"text": text, "score": score}))
+            .into_iter()
+            .collect();
+        Ok(json!({"predictions": list}))
+    }
+
+    /// What was read, on a strip below the picture.
+    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Picture, options: &Value) -> Result<()> {
+        let (text, score) = read(prediction)?;
+        let advance = (GLYPH_WIDTH + 1) * 2;
+        let needed = 4 + text.chars().count() as i32 * advance;
+        let strip = GLYPH_HEIGHT * 2 + 6;
+        let mut both = Picture::filled(
+            canvas.width.max(needed as u32),
+            canvas.height + strip as u32,
+            [255; 3],
+        );
+        for y in 0..canvas.height {
+            for x in 0..canvas.width {
+                both.set_pixel(x, y, canvas.pixel(x, y).unwrap_or_default());
+            }
+        }
+        let top = canvas.height as i32 + 3;
+        if f64::from(score) >= options["confidence_threshold"].as_f64().unwrap_or(0.0) {
+            for (i, character) in (0..).zip(text.chars()) {
+                draw(&mut both, character, [3 + i * advance, top], 2, [190, 30, 30]);
+            }
+        }
+        drawing::enlarge(&mut both, 3);
+        *canvas = both;
+        Ok(())
+    }
+}
+
+/// The text of a prediction and its score.
+fn read(prediction: &Fields) -> Result<(&str, f32)> {
+    let score = prediction.require("score")?.values::<f32>()?.first().copied();
+    let score = score.ok_or_else(|| PluginError::failed("the field `score` is empty"))?;
+    Ok((prediction.require("text")?.as_text()?, score))
+}
+
+struct Lines {
+    split: String,
+    count: usize,
+}
+
+impl DataSet for Lines {
+    fn spec(&self) -> LabelSpec {
+        LabelSpec {
+            form: FORM.into(),
+            extra: json!({"charset": CHARSET}).to_string().into(),
+            ..LabelSpec::default()
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    fn meta(&self, index: usize) -> Result<RecordMeta> {
+        let (picture, _) = line(&self.split, index);
+        Ok(RecordMeta {
+            width: picture.width,
+            height: HEIGHT,
+            ..RecordMeta::default()
+        })
+    }
+
+    fn record(&self, index: usize) -> Result<Record> {
+        let (picture, text) = line(&self.split, index);
+        Ok(Record {
+            name: format!("{}-{index}", self.split).into(),
+            pictures: vec![PictureSource::decoded(picture)].into(),
+            fields: Fields::new().with("text", Role::TEXT, Array::text(&text)),
+            ..Record::default()
+        })
+    }
+}
+
+/// Of each record: edits, characters of the true text, whether it was right.
+#[derive(Default)]
+struct Errors(Tally);
+
+impl Evaluator for Errors {
+    fn update(&mut self, ids: &[u64], predictions: &[Fields], targets: &[Fields]) -> Result<()> {
+        self.0.update(ids, predictions, targets, |prediction, target| {
+            let (read, wanted) = (
+                prediction.require("text")?.as_text()?,
+                target.require("text")?.as_text()?,
+            );
+            let edits = edit_distance(read, wanted);
+            Ok(vec![
+                edits as f64,
+                wanted.chars().count() as f64,
+                f64::from(u8::from(edits == 0)),
+            ])
+        })
+    }
+
+    fn state(&self) -> Result<Vec<u8>> {
+        self.0.state()
+    }
+
+    fn merge(&mut self, state: &[u8]) -> Result<()> {
+        self.0.merge(state)
+    }
+
+    fn compute(&mut self) -> Result<Report> {
+        let sums = self.0.sums();
+        let at = |i: usize| sums.get(i).copied().unwrap_or(f64::NAN);
+        let mut report = Report::default();
+        report.push("cer", at(0) / at(1));
+        report.push("exact_match", at(2) / self.0.rows().count() as f64);
+        Ok(report)
+    }
+}

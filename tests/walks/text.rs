@@ -1,0 +1,103 @@
+//! Text recognition: text as target, inputs as wide as the line, tokens of different number, a lower value that is better.
+
+use cvhost_plugin_api::data::{Array, Fields, Record, Role};
+use cvhost_tests::events::path_in;
+use cvhost_tests::walks::{Task, Walk, picture, record};
+
+fn text(record: &Record) -> String {
+    record
+        .fields
+        .require("text")
+        .unwrap()
+        .as_text()
+        .unwrap()
+        .to_owned()
+}
+
+/// A prediction.
+fn read(text: &str) -> Fields {
+    let score = Array::vector(&[0.5f32]);
+    Fields::new()
+        .with("text", Role::TEXT, Array::text(text))
+        .with("score", Role::OPAQUE, score)
+}
+
+#[test]
+fn text_trains_on_lines_of_any_width_without_mirroring_them() {
+    let walk = Walk::new(
+        "walk-text",
+        "pictures: 400, batch_size: 8",
+        "max_epochs: 10, learning_rate: 0.01, scheduler_params: {eta_min: 0.002}, monitor_metric: val_cer",
+    );
+    // Nothing in the file says so: the task's schema does.
+    let config = walk.setup.config.to_str().unwrap().to_owned();
+    let shown = walk
+        .setup
+        .cvhost(&["config", "show", "--config", &config])
+        .success();
+    assert!(shown.stdout.contains("horizontal_flip"), "{}", shown.stdout);
+    let trained = walk.train(6, 0.5);
+    assert!(trained.metric("val_cer") < 0.2, "{}", trained.event);
+    assert!(trained.metric("val_exact_match") > 0.5, "{}", trained.event);
+    assert!(trained.event["best"]["value"].as_f64().unwrap() <= trained.metric("val_cer"));
+    walk.check_eval(&trained);
+
+    let data = walk.task.open(400);
+    let mut right = 0;
+    for index in 0..5 {
+        let record = record(&data, index);
+        let prediction = walk.predict(&trained, picture(&record), &[]);
+        let found = &prediction["predictions"][0];
+        right += u32::from(found["text"] == text(&record).as_str());
+        let score = found["score"].as_f64().unwrap();
+        assert!((0.5..=1.0).contains(&score), "{prediction}");
+        let drawn = image::open(path_in(&prediction, "drawn")).unwrap();
+        assert!(drawn.width() >= 3 * picture(&record).width, "{prediction}");
+    }
+    assert!(right >= 2, "{right} of 5 texts");
+    // Nothing is that sure.
+    let unsure = walk.predict(&trained, picture(&record(&data, 0)), &["--threshold", "1"]);
+    assert_eq!(
+        unsure["predictions"].as_array().map(Vec::len),
+        Some(0),
+        "{unsure}"
+    );
+}
+
+#[test]
+fn the_character_error_rate_counts_edits_over_all_characters() {
+    let task = Task::load("walk-text");
+    let data = task.open(64);
+    let report = task.report(&data, |record| read(&text(record)));
+    assert_eq!(
+        (report.get("cer"), report.get("exact_match")),
+        (Some(0.0), Some(1.0))
+    );
+    let report = task.report(&data, |_| read(""));
+    assert_eq!(
+        (report.get("cer"), report.get("exact_match")),
+        (Some(1.0), Some(0.0))
+    );
+    // One character more in each text, one less, one changed: an edit each.
+    let characters: usize = (0..data.len())
+        .map(|i| text(&record(&data, i)).chars().count())
+        .sum();
+    let expected = data.len() as f64 / characters as f64;
+    let edits: [fn(&str) -> String; 3] = [
+        |t| format!("{t}?"),
+        |t| t.chars().skip(1).collect(),
+        |t| format!("?{}", t.chars().skip(1).collect::<String>()),
+    ];
+    for edit in edits {
+        let report = task.report(&data, |record| read(&edit(&text(record))));
+        assert_eq!(report.get("cer"), Some(expected));
+    }
+}
+
+#[test]
+fn evaluators_of_text_merge_to_the_bit() {
+    let task = Task::load("walk-text");
+    task.check_merging(&task.open(40), |record| {
+        read(&text(record).replace(['A', '7'], ""))
+    });
+}
