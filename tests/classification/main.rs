@@ -3,6 +3,7 @@
 
 mod bench;
 mod data_errors;
+mod fixed_keys;
 mod metrics;
 mod multi_label;
 mod transformers;

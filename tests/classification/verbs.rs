@@ -2,6 +2,7 @@
 
 use crate::bench::{Bench, FAMILIES, of_event, path_in};
 use cvhost_tests::cells::{CLASSES, CellSet, TRAIN, VAL};
+use cvhost_tests::programs::Run;
 use serde_json::Value;
 use std::path::Path;
 
@@ -72,6 +73,49 @@ fn check_predict(bench: &Bench, model: &Path) {
 fn scores(line: &Value) -> Vec<f64> {
     let predictions = line["predictions"].as_array().unwrap().iter();
     predictions.map(|p| p["score"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn the_confusion_matrix_is_in_the_event_and_in_the_report() {
+    let bench = Bench::new();
+    let model = bench.trained(&["training.max_epochs=1"]);
+    let evaluated = bench.eval(&model, &["output.save_predictions=true"]).success().last_event();
+    let matrix = &evaluated["matrices"][0];
+    assert_eq!(matrix["labels"], serde_json::json!(CLASSES));
+    let rows: Vec<Vec<f64>> = serde_json::from_value(matrix["rows"].clone()).unwrap();
+    assert_eq!(rows.iter().map(|row| row.iter().sum::<f64>()).collect::<Vec<_>>(), [VAL as f64; 3]);
+    let right: f64 = (0..CLASSES.len()).map(|class| rows[class][class]).sum();
+    let accuracy = evaluated["metrics"]["val_accuracy"].as_f64().unwrap();
+    assert!((right / (VAL * CLASSES.len()) as f64 - accuracy).abs() < 1e-9);
+
+    let report = std::fs::read_to_string(path_in(&evaluated, "run_dir").join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["matrices"][0], *matrix);
+    assert_eq!(report["metrics"], evaluated["metrics"]);
+    assert!(report["curves"].as_array().unwrap().len() >= CLASSES.len(), "{report}");
+    let wrong = (VAL * CLASSES.len()) as f64 - right;
+    let worst = report["worst"].as_array().map_or(0, Vec::len);
+    assert!(worst as f64 >= wrong, "{worst} of {wrong} errors are named");
+}
+
+#[test]
+fn a_checkpoint_is_evaluated_on_its_training_data_too() {
+    let bench = Bench::new();
+    let model = bench.trained(&["training.max_epochs=1"]);
+    let evaluated = bench.eval(&model, &["--split", "train"]).success().last_event();
+    assert!(evaluated["metrics"]["train_accuracy"].is_number(), "{evaluated}");
+}
+
+#[test]
+fn mixup_and_cutmix_train_and_are_told_where_they_cannot() {
+    let bench = Bench::new();
+    let plain = bench.run(&[]).success();
+    let mixed = bench.run(&["model.mixup_alpha=0.4", "model.cutmix_alpha=1.0"]).success();
+    let loss = |run: &Run| run.last_event()["metrics"]["train_loss"].as_f64().unwrap();
+    assert!((loss(&plain) - loss(&mixed)).abs() > 1e-6, "the training sees other pictures");
+    assert!(!mixed.stderr.contains("no effect"), "{}", mixed.stderr);
+    let again = bench.run(&["model.mixup_alpha=0.4", "model.cutmix_alpha=1.0"]).success();
+    assert_eq!(loss(&mixed), loss(&again), "a seed decides");
 }
 
 #[test]

@@ -5,7 +5,15 @@ use cvhost_tests::{fixture, toy};
 use serde_json::Value;
 use std::path::Path;
 
-const ALL: [&str; 4] = ["task_detection", "adapter_detr", "adapter_yolos", "logger_jsonl"];
+const ALL: [&str; 7] = [
+    "task_classification",
+    "task_detection",
+    "adapter_detr",
+    "adapter_resnet",
+    "adapter_vit",
+    "adapter_yolos",
+    "logger_jsonl",
+];
 
 /// `cvhost --json` that sees `plugins` and no others.
 fn cvhost(folder: &Path, plugins: &Path, arguments: &[&str]) -> Run {

@@ -11,15 +11,25 @@ use std::sync::OnceLock;
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
+        let status = cargo()
             .args(["build", "--workspace", "--quiet"])
-            .current_dir(root())
-            .stdin(Stdio::null())
             .status()
             .unwrap();
         assert!(status.success(), "cargo build --workspace failed");
         target().join("debug")
     })
+}
+
+/// Cargo as a user calls it, in the checkout: without what the cargo that runs the tests says of their package. The build
+/// scripts of some dependencies ask for that, and would run again, and all that depends on them be built again.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_str().is_some_and(of_package)) {
+        command.env_remove(name);
+    }
+    command.current_dir(root()).stdin(Stdio::null());
+    command
 }
 
 /// Cargo's target folder.

@@ -1,35 +1,30 @@
 //! The toy plugin of `tests/plugins/toy`, built as a third party builds one, and runs with it.
 
-use crate::programs::target;
-use crate::root;
+use crate::programs::{cargo, target};
 use crate::third_party::{self, Setup};
 use serde_json::json;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// The built plugin, outside the folder of the build, where every `cvhost` of this checkout would find it.
 pub fn plugin() -> PathBuf {
     third_party::built("toy_plugin")
 }
 
-/// `cargo build` of a package that is no member of the workspace, into the workspace's target folder. Run from within the
-/// checkout, so that cargo's configuration for libtorch counts.
+/// `cargo build` of a package that is no member of the workspace, into the workspace's target folder.
 pub fn build(folder: &Path) {
     build_into(folder, &target());
 }
 
 /// As [`build`], with what is built in `products/debug`; only what is built on the way lies in the workspace's target folder.
 pub fn build_into(folder: &Path, products: &Path) {
-    let output = Command::new(env!("CARGO"))
+    let output = cargo()
         .args(["build", "--offline", "--target-dir"])
         .arg(products)
         // Known to cargo from 1.91 on; an older one compiles the dependencies anew in `products`.
         .env("CARGO_BUILD_BUILD_DIR", target())
         .arg("--manifest-path")
         .arg(folder.join("Cargo.toml"))
-        .current_dir(root())
-        .stdin(Stdio::null())
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);

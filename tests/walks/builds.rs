@@ -1,14 +1,13 @@
 //! Plugins that are built outside the workspace take over its builds of torch-sys and tch, which take minutes.
 
-use cvhost_tests::programs::{built, target};
+use cvhost_tests::programs::{built, cargo, target};
 use cvhost_tests::{root, third_party};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
 
 /// The files of torch-sys and tch that a build uses.
 fn libraries(arguments: &[&str]) -> BTreeSet<String> {
-    let output = Command::new(env!("CARGO"))
+    let output = cargo()
         .args([
             "build",
             "--offline",
@@ -17,8 +16,6 @@ fn libraries(arguments: &[&str]) -> BTreeSet<String> {
         ])
         .args(arguments)
         .env("CARGO_BUILD_BUILD_DIR", target())
-        .current_dir(root())
-        .stdin(Stdio::null())
         .output()
         .unwrap();
     assert!(

@@ -34,8 +34,13 @@ fn text_trains_on_lines_of_any_width_without_mirroring_them() {
     let shown = walk
         .setup
         .cvhost(&["config", "show", "--config", &config])
-        .success();
-    assert!(shown.stdout.contains("horizontal_flip"), "{}", shown.stdout);
+        .success()
+        .last_event();
+    assert_eq!(shown["config"]["data"]["augment"], true, "{shown}");
+    assert_eq!(
+        shown["config"]["data"]["augmentations"]["horizontal_flip"], 0,
+        "{shown}"
+    );
     let trained = walk.train(6, 0.5);
     assert!(trained.metric("val_cer") < 0.2, "{}", trained.event);
     assert!(trained.metric("val_exact_match") > 0.5, "{}", trained.event);

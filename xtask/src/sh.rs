@@ -14,9 +14,14 @@ pub fn root() -> PathBuf {
     package.parent().map_or(package.clone(), Path::to_path_buf)
 }
 
-/// A cargo command of the toolchain that runs xtask, in the root folder.
+/// A cargo command of the toolchain that runs xtask, in the root folder; without what `cargo run` says of xtask's own package:
+/// the build scripts of some dependencies ask for that, and would run again after a plain `cargo build`.
 pub fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_str().is_some_and(of_package)) {
+        command.env_remove(name);
+    }
     command.args(args).current_dir(root());
     command
 }

@@ -1,15 +1,15 @@
 //! One evaluation: every batch of a split through the model, and the task's metrics over all of it.
 
-use crate::data::{HostBatch, Loader};
+use crate::data::{HostBatch, Loader, Source};
 use crate::error::checked;
 use crate::interrupt;
 use crate::network::{Forward, Network};
 use crate::progress::Pass;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::abi::EvaluatorBox;
-use cvhost_plugin_api::abi_stable::std_types::RSlice;
+use cvhost_plugin_api::abi_stable::std_types::{RSlice, RString};
 use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, Report, StepContext};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// Called with a record's index, meta and predictions.
@@ -154,6 +154,57 @@ impl Evaluation {
             .filter(|(_, value)| value.is_finite())
             .map(|(name, value)| (format!("{split}_{name}"), Value::from(value)))
             .collect()
+    }
+
+    /// What a report holds beside its numbers, for events and files: `matrices`, `tables`, `curves`, and `worst`, the records
+    /// that were predicted worst, by the names that `name` gives them. What is empty is left out.
+    pub fn details(&self, name: &dyn Fn(u64) -> String) -> serde_json::Map<String, Value> {
+        let texts = |list: &[RString]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let report = &self.report;
+        let matrices = report.matrices.iter().map(|m| {
+            let labels = texts(&m.labels);
+            let rows: Vec<&[f64]> = m.values.chunks(labels.len().max(1)).collect();
+            json!({"name": m.name.as_str(), "labels": labels, "rows": rows})
+        });
+        let tables = report.tables.iter().map(|t| {
+            let rows: Vec<_> = t.rows.iter().map(|row| texts(row)).collect();
+            json!({"name": t.name.as_str(), "columns": texts(&t.columns), "rows": rows})
+        });
+        let curves = report.curves.iter().map(|c| {
+            json!({
+                "name": c.name.as_str(), "x_label": c.x_label.as_str(), "y_label": c.y_label.as_str(),
+                "x": c.x.as_slice(), "y": c.y.as_slice(),
+            })
+        });
+        let worst = report.worst.iter().map(|index| Value::from(name(*index)));
+        let parts: [(&str, Vec<Value>); 4] = [
+            ("matrices", matrices.collect()),
+            ("tables", tables.collect()),
+            ("curves", curves.collect()),
+            ("worst", worst.collect()),
+        ];
+        let there = parts.into_iter().filter(|(_, list)| !list.is_empty());
+        there.map(|(key, list)| (key.to_owned(), Value::from(list))).collect()
+    }
+
+    /// Writes `report.json`: the metrics with the split's prefix, and the report's [`Evaluation::details`].
+    pub fn write_report(&self, split: &str, source: &dyn Source, folder: &std::path::Path) -> Result<()> {
+        let name = |index| {
+            let record = source.record(index as usize).unwrap_or_default();
+            if record.name.is_empty() {
+                format!("record {index}")
+            } else {
+                record.name.into_string()
+            }
+        };
+        let mut report = json!({"split": split, "pictures": self.pictures, "metrics": self.named(split)});
+        if let Some(report) = report.as_object_mut() {
+            report.extend(self.details(&name));
+        }
+        let path = folder.join("report.json");
+        let text = serde_json::to_string_pretty(&report).map_err(|e| Error::failed(format!("JSON: {e}")))?;
+        std::fs::write(&path, text + "\n")
+            .map_err(|e| Error::io(cvhost::error::Kind::Failed, "write", &path, &e))
     }
 
     /// Writes the files that the task made of its predictions.

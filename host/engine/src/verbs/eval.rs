@@ -64,9 +64,14 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     if let Some(run) = &run {
         run.write_config(&session.loaded.to_yaml())?;
         evaluation.write_artifacts(&run.path)?;
+        evaluation.write_report(args.split.name(), data_set.as_ref(), &run.path)?;
         fields["run_dir"] = json!(run.path);
     }
     if global.json {
+        let matrices = evaluation.details(&|_| String::new()).remove("matrices");
+        if let Some(matrices) = matrices {
+            fields["matrices"] = matrices;
+        }
         output::event("eval_finished", fields);
         return Ok(());
     }

@@ -326,6 +326,7 @@ fn write_results(session: &Session, data: &Data, model: &mut Model, run: &RunFol
     let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
     gallery.finish();
     evaluation.write_artifacts(&run.path)?;
+    evaluation.write_report("val", val.as_ref(), &run.path)?;
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! Loads a plugin that was built before this interface got its additions, and uses what it has.
 
-use cvhost_plugin_api::abi::{Host, PluginRef};
+use cvhost_plugin_api::abi::{AdapterBox, Host, PluginRef};
 use cvhost_plugin_api::abi_stable::prefix_type::PrefixTypeTrait;
-use cvhost_plugin_api::abi_stable::std_types::RStr;
+use cvhost_plugin_api::abi_stable::std_types::{RErr, RStr};
 use cvhost_plugin_api::data::OpenArgs;
+use cvhost_plugin_api::error::{AbiResult, PluginError};
 use std::path::Path;
 
 extern "C" fn log(_: u32, _: RStr<'_>, _: RStr<'_>) {}
@@ -12,6 +13,11 @@ extern "C" fn max_level() -> u32 {
 }
 extern "C" fn cancelled() -> bool {
     false
+}
+extern "C" fn adapter(name: RStr<'_>) -> AbiResult<AdapterBox> {
+    RErr(PluginError::failed(format!(
+        "this program has no adapter `{name}`"
+    )))
 }
 
 fn main() {
@@ -25,6 +31,7 @@ fn main() {
             log,
             max_level,
             cancelled,
+            adapter,
         }
         .leak_into_prefix(),
     )
