@@ -70,7 +70,7 @@ pub trait Task: Send + Sync {
     fn form(&self) -> RString;
     fn metrics(&self) -> RVec<MetricInfo>;
     fn open(&self, args: OpenArgsRef) -> AbiResult<DataSetBox>;
-    fn expand(&self, picture: &Picture, side: RStr<'_>) -> AbiResult<RVec<Record>>;
+    fn expand(&self, picture: &Picture, side: RStr<'_>, spec: &LabelSpec) -> AbiResult<RVec<Record>>;
     fn evaluator(&self, spec: &LabelSpec, config: RStr<'_>) -> AbiResult<EvaluatorBox>;
     fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: RStr<'_>) -> AbiResult<Json>;
     fn files(&self, prediction: &Fields, spec: &LabelSpec) -> AbiResult<RVec<Artifact>>;

@@ -79,11 +79,17 @@ fn scores(line: &Value) -> Vec<f64> {
 fn the_confusion_matrix_is_in_the_event_and_in_the_report() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
-    let evaluated = bench.eval(&model, &["output.save_predictions=true"]).success().last_event();
+    let evaluated = bench
+        .eval(&model, &["output.save_predictions=true"])
+        .success()
+        .last_event();
     let matrix = &evaluated["matrices"][0];
     assert_eq!(matrix["labels"], serde_json::json!(CLASSES));
     let rows: Vec<Vec<f64>> = serde_json::from_value(matrix["rows"].clone()).unwrap();
-    assert_eq!(rows.iter().map(|row| row.iter().sum::<f64>()).collect::<Vec<_>>(), [VAL as f64; 3]);
+    assert_eq!(
+        rows.iter().map(|row| row.iter().sum::<f64>()).collect::<Vec<_>>(),
+        [VAL as f64; 3]
+    );
     let right: f64 = (0..CLASSES.len()).map(|class| rows[class][class]).sum();
     let accuracy = evaluated["metrics"]["val_accuracy"].as_f64().unwrap();
     assert!((right / (VAL * CLASSES.len()) as f64 - accuracy).abs() < 1e-9);
@@ -92,7 +98,10 @@ fn the_confusion_matrix_is_in_the_event_and_in_the_report() {
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["matrices"][0], *matrix);
     assert_eq!(report["metrics"], evaluated["metrics"]);
-    assert!(report["curves"].as_array().unwrap().len() >= CLASSES.len(), "{report}");
+    assert!(
+        report["curves"].as_array().unwrap().len() >= CLASSES.len(),
+        "{report}"
+    );
     let wrong = (VAL * CLASSES.len()) as f64 - right;
     let worst = report["worst"].as_array().map_or(0, Vec::len);
     assert!(worst as f64 >= wrong, "{worst} of {wrong} errors are named");
@@ -110,11 +119,18 @@ fn a_checkpoint_is_evaluated_on_its_training_data_too() {
 fn mixup_and_cutmix_train_and_are_told_where_they_cannot() {
     let bench = Bench::new();
     let plain = bench.run(&[]).success();
-    let mixed = bench.run(&["model.mixup_alpha=0.4", "model.cutmix_alpha=1.0"]).success();
+    let mixed = bench
+        .run(&["model.mixup_alpha=0.4", "model.cutmix_alpha=1.0"])
+        .success();
     let loss = |run: &Run| run.last_event()["metrics"]["train_loss"].as_f64().unwrap();
-    assert!((loss(&plain) - loss(&mixed)).abs() > 1e-6, "the training sees other pictures");
+    assert!(
+        (loss(&plain) - loss(&mixed)).abs() > 1e-6,
+        "the training sees other pictures"
+    );
     assert!(!mixed.stderr.contains("no effect"), "{}", mixed.stderr);
-    let again = bench.run(&["model.mixup_alpha=0.4", "model.cutmix_alpha=1.0"]).success();
+    let again = bench
+        .run(&["model.mixup_alpha=0.4", "model.cutmix_alpha=1.0"])
+        .success();
     assert_eq!(loss(&mixed), loss(&again), "a seed decides");
 }
 

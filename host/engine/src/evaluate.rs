@@ -184,7 +184,9 @@ impl Evaluation {
             ("worst", worst.collect()),
         ];
         let there = parts.into_iter().filter(|(_, list)| !list.is_empty());
-        there.map(|(key, list)| (key.to_owned(), Value::from(list))).collect()
+        there
+            .map(|(key, list)| (key.to_owned(), Value::from(list)))
+            .collect()
     }
 
     /// Writes `report.json`: the metrics with the split's prefix, and the report's [`Evaluation::details`].

@@ -32,7 +32,8 @@ impl FileNames {
 /// JPEG quality of drawn pictures.
 const QUALITY: u8 = 92;
 
-/// Draws predictions onto a picture and writes it to `path`.
+/// Draws predictions onto a picture and writes it to `path`, and beside it the predictions that the task gives as files. Returns
+/// their paths.
 pub fn draw(
     task: &TaskBox,
     prediction: &Fields,
@@ -40,7 +41,7 @@ pub fn draw(
     source: &PictureSource,
     options: &Value,
     path: &Path,
-) -> Result<()> {
+) -> Result<Vec<PathBuf>> {
     let mut canvas = decode(source)?;
     checked(task.draw(
         prediction,
@@ -48,16 +49,12 @@ pub fn draw(
         &mut canvas,
         RStr::from_str(&options.to_string()),
     ))?;
-    write(canvas, path)
+    write(canvas, path)?;
+    write_files(task, prediction, spec, path)
 }
 
-/// Writes the predictions that a task gives as files beside a drawn picture, under its name. Returns their paths.
-pub fn write_files(
-    task: &TaskBox,
-    prediction: &Fields,
-    spec: &LabelSpec,
-    drawn: &Path,
-) -> Result<Vec<PathBuf>> {
+/// Writes a task's files beside a drawn picture, under its name.
+fn write_files(task: &TaskBox, prediction: &Fields, spec: &LabelSpec, drawn: &Path) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for file in checked(task.files(prediction, spec))? {
         let name = file.file_name.as_str();

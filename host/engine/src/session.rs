@@ -247,6 +247,7 @@ impl Session {
             augment: (train && data.augment).then_some(data.augmentations),
             mixing: train.then(|| self.mixing(source.as_ref())).flatten(),
             train,
+            predict: false,
             drop_last: false,
         };
         Loader::new(source, Arc::clone(input), options)

@@ -107,7 +107,7 @@ impl<'a> Gallery<'a> {
             &self.options,
             &path,
         ) {
-            Ok(()) => self.drawn += 1,
+            Ok(_) => self.drawn += 1,
             Err(e) => tracing::warn!("{}: {e}", open.name),
         }
     }

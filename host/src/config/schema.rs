@@ -142,7 +142,7 @@ fn take_defaults(base: &mut Value, more: &Value) {
 }
 
 /// Adds to `base` what `more` says and `base` doesn't. Of `required` the union counts.
-fn merge(base: &mut Value, more: &Value) {
+pub(crate) fn merge(base: &mut Value, more: &Value) {
     let (Value::Object(base), Value::Object(more)) = (base, more) else {
         return;
     };

@@ -5,9 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use cvhost_plugin_api::note::{Component, Note, Serves};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Catalogue, Found};
+use crate::config::schema::merge;
 use crate::config::{Draft, PluginSchema};
 use crate::error::{Error, Result};
 
@@ -40,26 +41,26 @@ pub fn relevant(catalogue: &Catalogue, draft: &Draft, plugin: Option<&str>) -> R
             .with_help("leave one of them out"));
     }
     let task = plugin.map(str::to_owned).or(task_type);
-    let mut notes: Vec<&Note> = Vec::new();
+    let mut used: Vec<Used> = Vec::new();
     match &task {
         Some(name) => {
             let required = catalogue.require("task", name);
-            let (found, _) = required.map_err(|e| {
+            let (found, component) = required.map_err(|e| {
                 if plugin.is_some() {
                     e
                 } else {
                     at(draft, "model.task_type", e)
                 }
             })?;
-            notes.extend(&found.note);
+            used.extend(Used::of(found, component));
         }
-        None => notes.extend(catalogue.components("task").filter_map(|(f, _)| f.note.as_ref())),
+        None => used.extend(catalogue.components("task").filter_map(|(f, c)| Used::of(f, c))),
     }
-    notes.extend(adapters(catalogue, draft)?);
+    used.extend(adapters(catalogue, draft)?);
     let mut warnings = Vec::new();
     for name in draft.logger_names() {
         match catalogue.require("logger", &name) {
-            Ok((found, _)) => notes.extend(&found.note),
+            Ok((found, component)) => used.extend(Used::of(found, component)),
             // Files for other installations may hold this section, so it alone is no reason to refuse one.
             Err(_) if name == "mlflow" => {
                 warnings.push("`mlflow` has no effect: no plugin provides a logger of that name".to_owned());
@@ -67,36 +68,71 @@ pub fn relevant(catalogue: &Catalogue, draft: &Draft, plugin: Option<&str>) -> R
             Err(error) => return Err(at(draft, &format!("loggers.{name}"), error)),
         }
     }
-    notes.extend(
+    used.extend(
         catalogue
             .components("logger")
             .filter(|(_, c)| c.default)
-            .filter_map(|(f, _)| f.note.as_ref()),
+            .filter_map(|(f, c)| Used::of(f, c)),
     );
-    let mut schemas: Vec<PluginSchema> = Vec::new();
-    for note in notes {
-        if !schemas.iter().any(|s| s.plugin == note.name) {
-            schemas.push(PluginSchema {
-                plugin: note.name.clone(),
-                schema: note.config_schema.clone(),
-            });
-        }
-    }
     Ok(Relevant {
         task,
-        schemas,
+        schemas: schemas(&used),
         warnings,
     })
 }
 
+/// A component that a configuration is about, with what its plugin says of itself.
+struct Used<'a> {
+    note: &'a Note,
+    component: &'a Component,
+}
+
+impl<'a> Used<'a> {
+    fn of(found: &'a Found, component: &'a Component) -> Option<Self> {
+        let note = found.note.as_ref()?;
+        Some(Used { note, component })
+    }
+}
+
+/// The keys of these components' plugins, one schema a plugin. What stands below `components` in a plugin's schema counts where
+/// the component of that name is in use, before what the plugin says for all of them.
+fn schemas(used: &[Used<'_>]) -> Vec<PluginSchema> {
+    let mut schemas: Vec<PluginSchema> = Vec::new();
+    for Used { note, component } in used {
+        let own = note
+            .config_schema
+            .pointer("/components")
+            .and_then(|c| c.get(&component.name));
+        let known = schemas.iter_mut().find(|s| s.plugin == note.name);
+        match (known, own) {
+            (Some(known), Some(own)) => merge(&mut known.schema, own),
+            (Some(_), None) => {}
+            (None, own) => schemas.push(PluginSchema {
+                plugin: note.name.clone(),
+                schema: own.cloned().unwrap_or_else(|| json!({})),
+            }),
+        }
+    }
+    for schema in &mut schemas {
+        if let Some(Used { note, .. }) = used.iter().find(|u| u.note.name == schema.plugin) {
+            let mut common = note.config_schema.clone();
+            if let Some(common) = common.as_object_mut() {
+                common.remove("components");
+            }
+            merge(&mut schema.schema, &common);
+        }
+    }
+    schemas
+}
+
 /// The adapter that is named; or those for the `model_type` of a model folder, without any that one of a named file replaces;
 /// or all, for a model that isn't here yet.
-fn adapters<'a>(catalogue: &'a Catalogue, draft: &Draft) -> Result<Vec<&'a Note>> {
+fn adapters<'a>(catalogue: &'a Catalogue, draft: &Draft) -> Result<Vec<Used<'a>>> {
     if let Some(name) = draft.text("model.adapter") {
-        let (found, _) = catalogue
+        let (found, component) = catalogue
             .require("adapter", &name)
             .map_err(|e| at(draft, "model.adapter", e))?;
-        return Ok(found.note.iter().collect());
+        return Ok(Used::of(found, component).into_iter().collect());
     }
     let folder = draft.text("model.model_name").map(|name| draft.find_path(&name));
     let model_type = folder.and_then(|folder| model_type(&folder));
@@ -111,7 +147,7 @@ fn adapters<'a>(catalogue: &'a Catalogue, draft: &Draft) -> Result<Vec<&'a Note>
                 .any(|pair| wanted.is_none_or(|w| pair.model_type == w) && (found.is_named() || !named(pair)))
         };
         let fitting = catalogue.components("adapter").filter(|(f, c)| serves(f, c));
-        fitting.filter_map(|(f, _)| f.note.as_ref()).collect::<Vec<_>>()
+        fitting.filter_map(|(f, c)| Used::of(f, c)).collect::<Vec<_>>()
     };
     let fitting = serving(model_type.as_deref());
     Ok(if fitting.is_empty() {

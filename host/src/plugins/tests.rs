@@ -389,3 +389,32 @@ fn only_the_plugins_that_matter_say_what_a_file_may_hold() {
         .warnings;
     assert!(warnings[0].contains("no effect"));
 }
+
+#[test]
+fn keys_of_a_component_count_where_it_is_in_use() {
+    let folder = TempDir::new().unwrap();
+    let key = |name: &str, default: u32| json!({"properties": {"data": {"properties": {name: {"default": default}}}}});
+    let mut note = note_json(
+        "several",
+        "0.1.0",
+        json!([{"kind": "task", "name": "one"}, {"kind": "task", "name": "two"}]),
+    );
+    note["config_schema"] = key("shared", 1);
+    note["config_schema"]["components"] = json!({"one": key("shared", 2), "two": key("own", 3)});
+    plugin(folder.path(), "several.so", &note);
+    let catalogue = catalogue(&[folder.path()]);
+    let schema = |task: &str| {
+        let draft = draft(&format!("model: {{model_name: x, task_type: {task}}}"));
+        let mut schemas = relevant(&catalogue, &draft, None).unwrap().schemas;
+        assert_eq!(schemas.len(), 1, "one schema a plugin");
+        schemas.remove(0).schema
+    };
+    assert_eq!(schema("one"), key("shared", 2));
+    let two = schema("two");
+    let keys = &two["properties"]["data"]["properties"];
+    assert_eq!(
+        (&keys["shared"]["default"], &keys["own"]["default"]),
+        (&json!(1), &json!(3))
+    );
+    assert!(two.get("components").is_none(), "{two}");
+}

@@ -204,6 +204,11 @@ fn describe(found: &Found) -> Vec<String> {
         if !note.config_schema.is_null() {
             lines.push("config keys".to_owned());
             keys("", &note.config_schema, &mut lines);
+            let own = note.config_schema.get("components").and_then(Value::as_object);
+            for (component, schema) in own.into_iter().flatten() {
+                lines.push(format!("config keys of {component}"));
+                keys("", schema, &mut lines);
+            }
         }
     }
     if let Some(facts) = &found.facts {

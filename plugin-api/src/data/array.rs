@@ -114,6 +114,20 @@ impl Array {
         Array::vector(text.as_bytes())
     }
 
+    /// `[texts.len(), L]` bytes, each text UTF-8 and filled up with zeros to the longest.
+    pub fn texts<T: AsRef<str>>(texts: &[T]) -> Self {
+        let longest = texts.iter().map(|t| t.as_ref().len()).max().unwrap_or(0);
+        let mut bytes = Vec::with_capacity(texts.len() * longest);
+        for text in texts {
+            let start = bytes.len();
+            bytes.extend_from_slice(text.as_ref().as_bytes());
+            bytes.resize(start + longest, 0);
+        }
+        let mut array = Array::vector(&bytes);
+        array.dims = vec![texts.len() as u64, longest as u64].into();
+        array
+    }
+
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -178,6 +192,26 @@ impl Array {
     pub fn as_text(&self) -> Result<&str> {
         std::str::from_utf8(self.values::<u8>()?)
             .map_err(|e| PluginError::failed(format!("text is not UTF-8: {e}")))
+    }
+
+    /// The texts of an array that [`Array::texts`] made.
+    pub fn as_texts(&self) -> Result<Vec<String>> {
+        let &[count, longest] = self.dims() else {
+            return Err(PluginError::failed(format!(
+                "expected texts of shape [N, L], got {:?}",
+                self.dims()
+            )));
+        };
+        let bytes = self.values::<u8>()?;
+        let text = |row: usize| {
+            let start = row * longest as usize;
+            let filled = bytes.get(start..start + longest as usize).unwrap_or_default();
+            let length = filled.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+            let text = std::str::from_utf8(filled.get(..length).unwrap_or_default());
+            text.map(str::to_owned)
+                .map_err(|e| PluginError::failed(format!("text {row} is not UTF-8: {e}")))
+        };
+        (0..count as usize).map(text).collect()
     }
 
     /// The rows of another array behind this one's. Fails where the types or the rows' shapes differ.

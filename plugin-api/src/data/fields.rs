@@ -32,10 +32,15 @@ impl Role {
     pub const TEXT: Self = Self(9);
     /// Not touched by the host.
     pub const OPAQUE: Self = Self(10);
+    /// `[N, L]` u8, a text an instance: UTF-8, filled up with zeros. See [`Array::texts`].
+    pub const TEXTS: Self = Self(11);
 
     /// Whether dimension 0 counts instances.
     pub fn per_instance(self) -> bool {
-        matches!(self, Self::BOXES | Self::MASKS | Self::KEYPOINTS | Self::COLUMN)
+        matches!(
+            self,
+            Self::BOXES | Self::MASKS | Self::KEYPOINTS | Self::COLUMN | Self::TEXTS
+        )
     }
 }
 
@@ -52,6 +57,7 @@ impl fmt::Debug for Role {
             Self::DISTRIBUTION => "distribution",
             Self::TEXT => "text",
             Self::OPAQUE => "opaque",
+            Self::TEXTS => "texts",
             Self(other) => return write!(f, "role {other}"),
         };
         f.write_str(name)
@@ -142,7 +148,12 @@ impl Fields {
     pub fn joined(&self, more: &Fields) -> Result<Fields> {
         let mut all = self.clone();
         for field in all.items.iter_mut().filter(|f| f.role.per_instance()) {
-            field.array = field.array.joined(more.require(&field.name)?)?;
+            let more = more.require(&field.name)?;
+            field.array = if field.role == Role::TEXTS {
+                Array::texts(&[field.array.as_texts()?, more.as_texts()?].concat())
+            } else {
+                field.array.joined(more)?
+            };
         }
         Ok(all)
     }
@@ -153,5 +164,30 @@ impl Fields {
             Some(field) => (field.role, field.array) = (role, array),
             None => self.items.push(Field::new(name, role, array)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_any_length_are_joined() {
+        let texts = |t: &[&str]| Fields::new().with("words", Role::TEXTS, Array::texts(t));
+        let joined = texts(&["Ä", ""]).joined(&texts(&["long one"])).unwrap();
+        assert_eq!(
+            joined.require("words").unwrap().as_texts().unwrap(),
+            ["Ä", "", "long one"]
+        );
+        assert_eq!(joined.require("words").unwrap().dims(), [3, 8]);
+        let none = texts(&[]).joined(&texts(&["a"])).unwrap();
+        assert_eq!(none.require("words").unwrap().as_texts().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn what_is_no_texts_array_is_an_error() {
+        assert!(Array::text("a").as_texts().is_err());
+        assert!(Array::new(&[1, 1], &[0xffu8]).unwrap().as_texts().is_err());
+        assert!(Array::rows(&[[1.0f32]]).as_texts().is_err());
     }
 }

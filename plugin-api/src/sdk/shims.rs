@@ -55,9 +55,9 @@ impl abi::Task for TaskShim {
             Ok(abi::DataSet_TO::from_value(shim, TD_Opaque))
         })
     }
-    fn expand(&self, picture: &Picture, side: RStr<'_>) -> AbiResult<RVec<Record>> {
+    fn expand(&self, picture: &Picture, side: RStr<'_>, spec: &LabelSpec) -> AbiResult<RVec<Record>> {
         self.0
-            .call("expand", |t| Ok(t.expand(picture, &parse(side)?)?.into()))
+            .call("expand", |t| Ok(t.expand(picture, &parse(side)?, spec)?.into()))
     }
     fn evaluator(&self, spec: &LabelSpec, config: RStr<'_>) -> AbiResult<abi::EvaluatorBox> {
         self.0.call("evaluator", |t| {

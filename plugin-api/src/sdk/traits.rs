@@ -25,8 +25,8 @@ pub trait Task: Send + Sync {
     /// that `cvhost predict --json` prints of the picture, such as `{"predictions": [{"box_xyxy": […], …}]}`. One record of
     /// the whole picture, unless the task says otherwise; with no record at all nothing is predicted, and
     /// [`Task::to_json`] and [`Task::draw`] get no fields.
-    fn expand(&self, picture: &Picture, side: &Value) -> Result<Vec<Record>> {
-        let _ = (picture, side);
+    fn expand(&self, picture: &Picture, side: &Value, spec: &LabelSpec) -> Result<Vec<Record>> {
+        let _ = (picture, side, spec);
         Ok(vec![Record::default()])
     }
 

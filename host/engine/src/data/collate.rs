@@ -91,9 +91,14 @@ impl HostItem {
 ///
 /// The adapter's first rule is the main input's: all shapes are asked for first, and each sample writes into its slot of
 /// the batch. The further rules say which prepared fields are stacked, padded or laid end to end. A field that all samples
-/// lack is left out where no record has targets (prediction); otherwise a missing one is an error, as are shapes that a
-/// rule can't bring together. Errors name the samples.
-pub fn collate(input: &InputBox, samples: &[Sample], targets: Vec<Fields>) -> Result<HostBatch> {
+/// lack is left out when `predicting`; otherwise a missing one is an error, as are shapes that a rule can't bring together.
+/// Errors name the samples.
+pub fn collate(
+    input: &InputBox,
+    samples: &[Sample],
+    targets: Vec<Fields>,
+    predicting: bool,
+) -> Result<HostBatch> {
     let rules = input.collate();
     let Some((main, further)) = rules.split_first() else {
         return Err(Error::failed(
@@ -133,7 +138,6 @@ pub fn collate(input: &InputBox, samples: &[Sample], targets: Vec<Fields>) -> Re
             &block,
         )?);
     }
-    let predicting = targets.iter().all(|t| t.items.is_empty());
     for rule in further {
         if let Some(arrays) = arrays_of(rule, &prepared, samples, predicting)? {
             let role = role_of(rule, &prepared);

@@ -33,6 +33,8 @@ pub struct LoaderOptions {
     pub mixing: Option<Mixing>,
     /// What samples say to the adapter: whether targets are for training.
     pub train: bool,
+    /// Whether the records are to be predicted and have no targets: what an adapter didn't prepare is then left out.
+    pub predict: bool,
     /// Whether the last batch is left out when it has fewer samples than the others.
     pub drop_last: bool,
 }
@@ -48,6 +50,7 @@ impl Default for LoaderOptions {
             augment: None,
             mixing: None,
             train: false,
+            predict: false,
             drop_last: false,
         }
     }
@@ -164,7 +167,7 @@ impl Plan {
             samples.push(sample);
             targets.push(own);
         }
-        let mut batch = collate(&self.shared.input, &samples, targets)?;
+        let mut batch = collate(&self.shared.input, &samples, targets, self.shared.options.predict)?;
         if let Some(mixing) = self.shared.options.mixing {
             let seed = self.shared.options.shuffle_seed.unwrap_or(0);
             mix(

@@ -218,8 +218,12 @@ impl Predictor {
         } else {
             side.to_string()
         };
-        let mut records: Vec<Record> =
-            checked(self.session.task.expand(picture, side.as_str().into()))?.into_vec();
+        let mut records: Vec<Record> = checked(self.session.task.expand(
+            picture,
+            side.as_str().into(),
+            &self.spec,
+        ))?
+        .into_vec();
         for record in &mut records {
             if record.pictures.is_empty() {
                 record.pictures.push(PictureSource::decoded(picture.clone()));
@@ -232,7 +236,7 @@ impl Predictor {
         let options = LoaderOptions {
             batch_size: CHUNK,
             threads: 0,
-            train: false,
+            predict: true,
             ..LoaderOptions::default()
         };
         let loader = Loader::new(source, Arc::clone(&self.model.input), options);
@@ -301,8 +305,7 @@ impl<'a> Printer<'a> {
             let target = out.join(self.names.unused(path));
             let source = PictureSource::decoded(picture.clone());
             let (task, spec) = (&predictor.session.task, &predictor.spec);
-            pictures::draw(task, prediction, spec, &source, &self.options, &target)?;
-            let files = pictures::write_files(task, prediction, spec, &target)?;
+            let files = pictures::draw(task, prediction, spec, &source, &self.options, &target)?;
             fields["drawn"] = json!(target);
             if !files.is_empty() {
                 fields["files"] = json!(files);

@@ -82,21 +82,6 @@ impl Affine {
         self.xx * self.yy - self.xy * self.yx < 0.0
     }
 
-    /// A direction's angle afterwards; counter-clockwise in radians, while y points down.
-    pub fn turned(&self, angle: f64) -> f64 {
-        let (x, y) = (angle.cos(), -angle.sin());
-        let (new_x, new_y) = (self.xx * x + self.xy * y, self.yx * x + self.yy * y);
-        // A mirror image of a rectangle along its own axis is the same rectangle: angles count modulo half a turn.
-        let turned = (-new_y).atan2(new_x);
-        if turned > std::f64::consts::FRAC_PI_2 {
-            turned - std::f64::consts::PI
-        } else if turned <= -std::f64::consts::FRAC_PI_2 {
-            turned + std::f64::consts::PI
-        } else {
-            turned
-        }
-    }
-
     fn is_straight(&self) -> bool {
         self.xy == 0.0 && self.yx == 0.0
     }

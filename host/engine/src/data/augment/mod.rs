@@ -115,7 +115,8 @@ fn change(sample: &mut Sample, change: Change) -> Result<()> {
     Ok(())
 }
 
-/// A region follows its centre and turns with the picture; what of it lies outside afterwards stays, since the adapter cuts.
+/// A region follows its centre and is mirrored. It does not turn with the picture: what the adapter cuts out is then a turned
+/// view, where otherwise the turn would cancel out. What of it lies outside afterwards stays.
 fn moved_region(region: Region, map: &Map) -> Region {
     let centre = map
         .forward
@@ -127,7 +128,11 @@ fn moved_region(region: Region, map: &Map) -> Region {
         y: centre[1] - height / 2.0,
         width,
         height,
-        angle: map.forward.turned(region.angle),
+        angle: if map.forward.mirrors() {
+            -region.angle
+        } else {
+            region.angle
+        },
     }
 }
 

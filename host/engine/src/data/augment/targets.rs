@@ -389,7 +389,7 @@ fn rebuilt(field: &Field, moved: Moved, map: &Map, keep: &[bool]) -> Result<Arra
             with_dtype(dtype, &[left, each as u64, 3], &values)
         }
         Moved::Plane(array) => Ok(array),
-        Moved::Same if field.role == Role::COLUMN && left < keep.len() as u64 => column(&field.array, keep),
+        Moved::Same if field.role.per_instance() && left < keep.len() as u64 => column(&field.array, keep),
         Moved::Same => Ok(field.array.clone()),
     }
 }

@@ -19,7 +19,7 @@ fn item<'a>(batch: &'a HostBatch, name: &str) -> &'a HostItem {
 
 fn collated(rules: Vec<CollateRule>, samples: &[Sample]) -> Result<HostBatch> {
     let targets = samples.iter().map(|s| s.fields.clone()).collect();
-    collate(&Plain { rules }.boxed(), samples, targets)
+    collate(&Plain { rules }.boxed(), samples, targets, false)
 }
 
 fn two_pictures() -> Vec<Sample> {
@@ -175,7 +175,7 @@ fn shapes_that_do_not_stack_are_an_error_with_field_shapes_and_samples() {
 }
 
 #[test]
-fn a_missing_field_is_an_error_unless_nothing_has_targets() {
+fn a_missing_field_is_an_error_unless_records_are_only_predicted() {
     let mut rules = Plain::padded().rules;
     rules.push(CollateRule::ragged("masks"));
     let message = collated(rules, &two_pictures()).unwrap_err().to_string();
@@ -184,7 +184,11 @@ fn a_missing_field_is_an_error_unless_nothing_has_targets() {
         "{message}"
     );
 
-    let batch = collated(Plain::padded().rules, &[sample(0, 3, 3, Fields::new())]).unwrap();
+    // A record to predict may have fields that aren't targets.
+    let side = Fields::new().with("score", Role::OPAQUE, Array::vector(&[0.5f32]));
+    let samples = [sample(0, 3, 3, side.clone())];
+    assert!(collated(Plain::padded().rules, &samples).is_err());
+    let batch = collate(&Plain::padded().boxed(), &samples, vec![side], true).unwrap();
     let names: Vec<&str> = batch.items.iter().map(|i| i.name.as_str()).collect();
     assert_eq!(names, ["pixel_values", "pixel_mask"]);
 }

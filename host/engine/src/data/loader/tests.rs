@@ -60,6 +60,7 @@ fn training(threads: usize) -> LoaderOptions {
         augment: Some(augment),
         mixing: None,
         train: true,
+        predict: false,
         drop_last: false,
     }
 }

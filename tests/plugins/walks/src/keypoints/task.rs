@@ -51,15 +51,17 @@ impl Task for Keypoints {
         }))
     }
 
-    /// A record for each box of a person in `side.predictions`; `label`, where there is one, must say that it is a person.
-    fn expand(&self, picture: &Picture, side: &Value) -> Result<Vec<Record>> {
+    /// A record for each box in `side.predictions` whose `label`, where there is one, is the class that has keypoints.
+    fn expand(&self, picture: &Picture, side: &Value, spec: &LabelSpec) -> Result<Vec<Record>> {
         let predictions = side["predictions"]
             .as_array()
             .map(Vec::as_slice)
             .unwrap_or_default();
-        let persons = predictions
-            .iter()
-            .filter(|p| p["label"].as_str().unwrap_or(PERSON) == PERSON);
+        let persons = predictions.iter().filter(|p| {
+            p["label"]
+                .as_str()
+                .is_none_or(|label| spec.names.iter().any(|n| n == label))
+        });
         persons
             .map(|prediction| record_of_box(picture, prediction))
             .collect()
