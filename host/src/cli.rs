@@ -211,7 +211,7 @@ pub struct PredictArgs {
     pub stage: Vec<Stage>,
 
     /// The threshold of those earlier models
-    #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability)]
+    #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability, requires = "stage")]
     pub stage_threshold: f64,
 
     /// What goes with each picture to the (first) model: lines as `cvhost predict --json` prints them

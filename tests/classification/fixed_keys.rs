@@ -20,5 +20,7 @@ fn a_file_with_every_fixed_key_passes_its_check_and_runs() {
         classes: &CLASSES,
         image_size: [64, 48],
         monitor_metric: "val_accuracy",
+        mixes: true,
+        predictions: "predictions.csv",
     });
 }

@@ -6,5 +6,6 @@ mod data_errors;
 mod fixed_keys;
 mod metrics;
 mod multi_label;
+mod predict;
 mod transformers;
 mod verbs;

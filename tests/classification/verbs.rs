@@ -108,6 +108,26 @@ fn the_confusion_matrix_is_in_the_event_and_in_the_report() {
 }
 
 #[test]
+fn balanced_weights_are_those_of_the_training_data_wherever_it_is_evaluated() {
+    let bench = Bench::new();
+    let rows = CellSet::rows(&bench.set.train);
+    let rows = rows
+        .iter()
+        .skip(TRAIN - 2)
+        .map(|(file, class)| format!("{file},{class}\n"));
+    let train = bench.annotations("train", &format!("image,label\n{}", rows.collect::<String>()));
+    let balanced = "model.class_weights=balanced";
+    let trained = bench.run(&[&train, balanced]).success().last_event();
+    let last = path_in(&trained, "run_dir").join("checkpoints/last");
+    let loss = |event: &Value| event["metrics"]["val_loss"].as_f64().unwrap();
+    let evaluated = bench.eval(&last, &[&train, balanced]).success().last_event();
+    let (then, now) = (loss(&trained), loss(&evaluated));
+    assert!((then - now).abs() < 1e-6, "{then} in the run, {now} in eval");
+    let plain = loss(&bench.eval(&last, &[&train]).success().last_event());
+    assert!((plain - now).abs() > 1e-6, "the weights count");
+}
+
+#[test]
 fn a_checkpoint_is_evaluated_on_its_training_data_too() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
@@ -116,7 +136,7 @@ fn a_checkpoint_is_evaluated_on_its_training_data_too() {
 }
 
 #[test]
-fn mixup_and_cutmix_train_and_are_told_where_they_cannot() {
+fn mixup_and_cutmix_change_what_is_trained_by_the_seed_alone() {
     let bench = Bench::new();
     let plain = bench.run(&[]).success();
     let mixed = bench
@@ -132,6 +152,18 @@ fn mixup_and_cutmix_train_and_are_told_where_they_cannot() {
         .run(&["model.mixup_alpha=0.4", "model.cutmix_alpha=1.0"])
         .success();
     assert_eq!(loss(&mixed), loss(&again), "a seed decides");
+    let alone = bench
+        .run(&[
+            "model.mixup_alpha=0.4",
+            "data.batch_size=1",
+            "training.max_steps=1",
+        ])
+        .success();
+    assert!(
+        alone.stderr.contains("no effect with data.batch_size 1"),
+        "{}",
+        alone.stderr
+    );
 }
 
 #[test]

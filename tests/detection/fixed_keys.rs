@@ -16,5 +16,7 @@ fn a_file_with_every_fixed_key_passes_its_check_and_runs() {
         classes: &CATEGORIES.map(|(_, name)| name),
         image_size: [64, 96],
         monitor_metric: "val_map",
+        mixes: false,
+        predictions: "predictions.json",
     });
 }

@@ -12,6 +12,10 @@ pub struct FixedKeys<'a> {
     /// `[height, width]`.
     pub image_size: [u32; 2],
     pub monitor_metric: &'a str,
+    /// Whether the task's targets can be mixed; that they can't is told.
+    pub mixes: bool,
+    /// The file with the predictions.
+    pub predictions: &'a str,
 }
 
 impl FixedKeys<'_> {
@@ -133,4 +137,11 @@ pub fn check_and_run(keys: &FixedKeys<'_>) {
     assert!(std::fs::read_dir(folder.path().join("volume")).unwrap().count() > 0);
     let drawn = std::fs::read_dir(folder_of("run_dir").join("pictures")).unwrap();
     assert_eq!(drawn.count(), 2);
+    assert!(folder_of("run_dir").join(keys.predictions).is_file());
+    assert_eq!(
+        run.stderr.contains("`model.cutmix_alpha` have no effect"),
+        !keys.mixes,
+        "{}",
+        run.stderr
+    );
 }

@@ -58,7 +58,9 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
         let (first, last) = (losses[0], *losses.last().unwrap());
         assert!(last < part * first, "the loss doesn't fall: {losses:?}");
         let folder = path_in(&event, "run_dir");
-        let drawn = files_in(&folder.join("pictures"));
+        // A task's own files lie beside the pictures.
+        let mut drawn = files_in(&folder.join("pictures"));
+        drawn.retain(|file| file.extension().is_some_and(|e| e == "jpg"));
         assert_eq!(drawn.len(), pictures, "{drawn:?}");
         for file in drawn {
             image::open(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));

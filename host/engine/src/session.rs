@@ -1,6 +1,7 @@
 //! What every verb needs before it can work: configuration, plugins, data sets, and a model with its weights.
 
 use crate::checkpoint::hub::{self, HubOptions};
+use crate::checkpoint::load::Fate;
 use crate::checkpoint::{CONFIG, LoadPolicy, LoadReport, ModelFolder, labels, load_into};
 use crate::data::{Loader, LoaderOptions, Mixing, Source};
 use crate::error::{checked, checked_with};
@@ -35,16 +36,21 @@ impl Session {
         plugin: Option<&str>,
         plugin_files: &[PathBuf],
     ) -> Result<Self> {
-        let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, plugin_files), Host::this())?;
-        for warning in &catalogue.warnings {
-            tracing::warn!("{warning}");
-        }
-        let about = relevant(&catalogue, &draft, plugin)?;
+        Self::with_plugins(find_plugins(global, plugin_files)?, global, draft, plugin)
+    }
+
+    /// As [`Session::open`], with plugins that are found already: several sessions of one process share them.
+    pub fn with_plugins(
+        registry: Arc<Registry>,
+        global: &Global,
+        draft: Draft,
+        plugin: Option<&str>,
+    ) -> Result<Self> {
+        let about = relevant(registry.catalogue(), &draft, plugin)?;
         let loaded = draft.finish(&about.schemas)?;
         for warning in about.warnings.iter().chain(&loaded.warnings) {
             tracing::warn!("{warning}");
         }
-        let registry = Registry::shared(catalogue);
         let task_name = about.task.ok_or_else(|| {
             let tasks: Vec<_> = registry
                 .catalogue()
@@ -192,6 +198,23 @@ impl Session {
         })
     }
 
+    /// As [`Session::model`], for a checkpoint that is used as it is: one whose head doesn't fit these labels is refused, as it
+    /// would answer at random.
+    pub fn trained_model(&self, folder: &ModelFolder, spec: &LabelSpec) -> Result<Model> {
+        let model = self.model(folder, spec, false)?;
+        if model.report.count(Fate::Reinitialised) == 0 {
+            return Ok(model);
+        }
+        Err(Error::input(format!(
+            "{} has no trained head for {} classes",
+            shown(&folder.path),
+            spec.names.len()
+        ))
+        .with_details(model.report.to_string().lines().map(str::to_owned).collect())
+        .with_expected("a checkpoint that was trained for this task and these classes")
+        .with_help("train it first with `cvhost run`, which gives it a new head"))
+    }
+
     /// What `finish` is asked for in an evaluation: everything, up to the configured number.
     pub fn finish_options(&self, threshold: f64) -> Value {
         let mut options = json!({"threshold": threshold});
@@ -224,6 +247,12 @@ impl Session {
     fn mixing(&self, source: &dyn Source) -> Option<Mixing> {
         let model = &self.loaded.config.model;
         let mixing = Mixing::new(model.mixup_alpha, model.cutmix_alpha)?;
+        if self.loaded.config.data.batch_size < 2 {
+            tracing::warn!(
+                "mixing has no effect with data.batch_size 1: a picture is mixed with another one of its batch"
+            );
+            return None;
+        }
         let first = source.record(0).unwrap_or_default();
         if Mixing::fits(&first.fields) {
             return Some(mixing);
@@ -252,6 +281,15 @@ impl Session {
         };
         Loader::new(source, Arc::clone(input), options)
     }
+}
+
+/// All plugins that a verb may use; what a user should know of them is told.
+pub fn find_plugins(global: &Global, plugin_files: &[PathBuf]) -> Result<Arc<Registry>> {
+    let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, plugin_files), Host::this())?;
+    for warning in &catalogue.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(Registry::shared(catalogue))
 }
 
 /// A model that is ready: input side, network with weights, and what became of each tensor.

@@ -1,7 +1,7 @@
 //! The drawn pictures of an evaluation: the first so many, as `output.visualization` says.
 
 use crate::data::Source;
-use crate::error::{checked, from_plugin};
+use crate::error::checked;
 use crate::pictures;
 use crate::session::Session;
 use cvhost::config::Origin;
@@ -55,7 +55,8 @@ impl<'a> Gallery<'a> {
         }
     }
 
-    /// Takes a record's prediction. Records of one picture that follow each other (parts that the task cuts out of it, say) are drawn together.
+    /// Takes a record's prediction. Records of one picture that follow each other (parts that the task cuts
+    /// out of it, say) are drawn together.
     pub fn add(&mut self, index: u64, prediction: &Fields) -> Result<()> {
         if self.folder.is_none() || (self.left == 0 && self.open.is_none()) {
             return Ok(());
@@ -65,9 +66,10 @@ impl<'a> Gallery<'a> {
             return Ok(());
         };
         match &mut self.open {
-            Some(open) if same_picture(&open.source, &source) => {
-                open.prediction = open.prediction.joined(prediction).map_err(from_plugin)?;
-            }
+            Some(open) if same_picture(&open.source, &source) => match open.prediction.joined(prediction) {
+                Ok(joined) => open.prediction = joined,
+                Err(e) => tracing::warn!("{}: its predictions can't be drawn together: {e}", open.name),
+            },
             _ => {
                 self.draw_open();
                 if self.left > 0 {

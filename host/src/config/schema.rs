@@ -7,6 +7,8 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::check::check;
+use super::node::{Mark, Node};
 use super::sections::{Config, MlflowConfig};
 
 /// The configuration keys of one plugin, as its note tells them.
@@ -16,6 +18,8 @@ pub struct PluginSchema {
     pub plugin: String,
     /// A part of the whole document's schema: `{"properties":{"data":{"properties":{…}}}}`. Null adds nothing.
     pub schema: Value,
+    /// A part of that kind whose defaults count for the host's own keys: the chosen task's. Null changes nothing.
+    pub defaults: Value,
 }
 
 /// How deep `$ref`s are followed; a schema that refers to itself ends here and accepts anything below.
@@ -57,7 +61,7 @@ pub fn host() -> Value {
 }
 
 /// The host's schema with the keys of `plugins`. What the host says of a key wins, then the first plugin; only the default of
-/// a host's key may be a plugin's: what suits one task doesn't suit another.
+/// a host's key may be the chosen task's: what suits one task doesn't suit another.
 pub fn merged(plugins: &[PluginSchema]) -> Value {
     let mut schema = host();
     let mut added = json!({});
@@ -68,9 +72,11 @@ pub fn merged(plugins: &[PluginSchema]) -> Value {
             &written_out(&plugin.schema, &plugin.schema, 0, &mut budget),
         );
     }
-    for (section, added) in added["properties"].as_object().into_iter().flatten() {
-        if let Some(section) = schema["properties"].get_mut(section) {
-            take_defaults(section, added);
+    for defaults in plugins.iter().map(|p| &p.defaults) {
+        for (section, added) in defaults["properties"].as_object().into_iter().flatten() {
+            if let Some(section) = schema["properties"].get_mut(section) {
+                take_defaults(section, added);
+            }
         }
     }
     merge(&mut schema, &added);
@@ -123,7 +129,7 @@ fn written_out(schema: &Value, root: &Value, refs: usize, budget: &mut usize) ->
     }
 }
 
-/// Takes over the defaults that `more` has for keys of `base`, a section or a part of one.
+/// Takes over the defaults that `more` has for keys of `base`, a section or a part of one, where they are what the key takes.
 fn take_defaults(base: &mut Value, more: &Value) {
     let properties = |schema: &Value| schema.get("properties").and_then(Value::as_object).cloned();
     let (Some(own), Some(added)) = (
@@ -134,7 +140,10 @@ fn take_defaults(base: &mut Value, more: &Value) {
     };
     for (name, schema) in added {
         let Some(known) = own.get_mut(&name) else { continue };
-        if let (Some(known), Some(default)) = (known.as_object_mut(), schema.get("default")) {
+        let default = schema
+            .get("default")
+            .filter(|default| check(&Node::from_json(default, Mark::Default), known).is_empty());
+        if let (Some(known), Some(default)) = (known.as_object_mut(), default) {
             known.insert("default".to_owned(), default.clone());
         }
         take_defaults(known, &schema);
@@ -184,6 +193,7 @@ mod tests {
         PluginSchema {
             plugin: "p".to_owned(),
             schema,
+            defaults: Value::Null,
         }
     }
 
@@ -220,16 +230,27 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_may_change_a_default_and_the_first_one_wins() {
-        let clip = |value: f64| {
-            plugin(json!({"properties": {"training": {"properties": {"gradient_clip": {"default": value}}}}}))
+    fn the_task_may_change_a_default_to_what_the_key_takes_and_nobody_else() {
+        let of = |schema: Value, task: bool| PluginSchema {
+            defaults: if task { schema.clone() } else { Value::Null },
+            ..plugin(schema)
         };
-        let schema = merged(&[clip(1.0), clip(2.0)]);
-        let key = &schema["properties"]["training"]["properties"]["gradient_clip"];
-        assert_eq!(key["default"], json!(1.0));
-        assert_eq!(key["minimum"], json!(0.0));
-        let flips = json!({"properties": {"data": {"properties": {"augmentations": {"properties": {}, "default": {}}}}}});
-        let schema = merged(&[plugin(flips)]);
+        let clip = |value: Value| json!({"properties": {"training": {"properties": {"gradient_clip": {"default": value}}}}});
+        let default = |plugins: &[PluginSchema]| {
+            let schema = merged(plugins);
+            let key = &schema["properties"]["training"]["properties"]["gradient_clip"];
+            assert_eq!(key["minimum"], json!(0.0));
+            key["default"].clone()
+        };
+        assert_eq!(
+            default(&[of(clip(json!(2.0)), false), of(clip(json!(1.0)), true)]),
+            json!(1.0)
+        );
+        assert_eq!(default(&[of(clip(json!(2.0)), false)]), json!(0.1));
+        assert_eq!(default(&[of(clip(json!(-1.0)), true)]), json!(0.1));
+        assert_eq!(default(&[of(clip(json!("much")), true)]), json!(0.1));
+        let flips = json!({"properties": {"data": {"properties": {"augmentations": {"default": {}}}}}});
+        let schema = merged(&[of(flips, true)]);
         let augmentations = &schema["properties"]["data"]["properties"]["augmentations"];
         assert_eq!(augmentations["default"], json!({}), "{augmentations}");
     }

@@ -29,6 +29,7 @@ fn boxes() -> PluginSchema {
     PluginSchema {
         plugin: "boxes".to_owned(),
         schema,
+        defaults: serde_json::Value::Null,
     }
 }
 

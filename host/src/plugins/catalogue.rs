@@ -188,12 +188,15 @@ impl Catalogue {
         all.filter(move |(_, component)| component.kind == kind)
     }
 
-    /// The one that provides `name`.
+    /// The one that provides `name`; one of a file that the command line names comes before those that were found.
     ///
     /// # Errors
     /// Nobody does: the nearest name, what there is, and a rejected file that would have. Two do: both files.
     pub fn require(&self, kind: &str, name: &str) -> Result<(&Found, &Component)> {
         let mut all: Vec<_> = self.components(kind).filter(|(_, c)| c.name == name).collect();
+        if all.iter().any(|(found, _)| found.is_named()) {
+            all.retain(|(found, _)| found.is_named());
+        }
         match (all.pop(), all.pop()) {
             (Some(one), None) => Ok(one),
             (Some((a, _)), Some((b, _))) => Err(Error::environment(format!(

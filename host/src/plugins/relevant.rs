@@ -75,8 +75,8 @@ pub fn relevant(catalogue: &Catalogue, draft: &Draft, plugin: Option<&str>) -> R
             .filter_map(|(f, c)| Used::of(f, c)),
     );
     Ok(Relevant {
+        schemas: schemas(&used, task.as_deref()),
         task,
-        schemas: schemas(&used),
         warnings,
     })
 }
@@ -94,35 +94,54 @@ impl<'a> Used<'a> {
     }
 }
 
-/// The keys of these components' plugins, one schema a plugin. What stands below `components` in a plugin's schema counts where
-/// the component of that name is in use, before what the plugin says for all of them.
-fn schemas(used: &[Used<'_>]) -> Vec<PluginSchema> {
+/// The keys of these components' plugins, one schema a plugin. What stands below `components.<kind>.<name>` in a plugin's schema
+/// counts where that component is in use, before what the plugin says for all of them. The defaults of `task`, where one is
+/// chosen, count for the host's keys too.
+fn schemas(used: &[Used<'_>], task: Option<&str>) -> Vec<PluginSchema> {
     let mut schemas: Vec<PluginSchema> = Vec::new();
     for Used { note, component } in used {
         let own = note
             .config_schema
             .pointer("/components")
-            .and_then(|c| c.get(&component.name));
-        let known = schemas.iter_mut().find(|s| s.plugin == note.name);
-        match (known, own) {
-            (Some(known), Some(own)) => merge(&mut known.schema, own),
-            (Some(_), None) => {}
-            (None, own) => schemas.push(PluginSchema {
-                plugin: note.name.clone(),
-                schema: own.cloned().unwrap_or_else(|| json!({})),
-            }),
+            .and_then(|c| c.get(&component.kind)?.get(&component.name));
+        let at = match schemas.iter().position(|s| s.plugin == note.name) {
+            Some(at) => at,
+            None => {
+                schemas.push(PluginSchema {
+                    plugin: note.name.clone(),
+                    schema: json!({}),
+                    defaults: Value::Null,
+                });
+                schemas.len() - 1
+            }
+        };
+        let Some(schema) = schemas.get_mut(at) else {
+            continue;
+        };
+        if let Some(own) = own {
+            merge(&mut schema.schema, own);
+        }
+        if component.kind == "task" && task == Some(component.name.as_str()) {
+            let mut defaults = own.cloned().unwrap_or_else(|| json!({}));
+            merge(&mut defaults, &common(note));
+            schema.defaults = defaults;
         }
     }
     for schema in &mut schemas {
         if let Some(Used { note, .. }) = used.iter().find(|u| u.note.name == schema.plugin) {
-            let mut common = note.config_schema.clone();
-            if let Some(common) = common.as_object_mut() {
-                common.remove("components");
-            }
-            merge(&mut schema.schema, &common);
+            merge(&mut schema.schema, &common(note));
         }
     }
     schemas
+}
+
+/// What a plugin's schema says for all of its components.
+fn common(note: &Note) -> Value {
+    let mut schema = note.config_schema.clone();
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("components");
+    }
+    schema
 }
 
 /// The adapter that is named; or those for the `model_type` of a model folder, without any that one of a named file replaces;

@@ -400,16 +400,24 @@ fn keys_of_a_component_count_where_it_is_in_use() {
         json!([{"kind": "task", "name": "one"}, {"kind": "task", "name": "two"}]),
     );
     note["config_schema"] = key("shared", 1);
-    note["config_schema"]["components"] = json!({"one": key("shared", 2), "two": key("own", 3)});
+    note["config_schema"]["components"] = json!({
+        "task": {"one": key("shared", 2), "two": key("own", 3)},
+        "adapter": {"one": key("foreign", 4)},
+    });
     plugin(folder.path(), "several.so", &note);
     let catalogue = catalogue(&[folder.path()]);
     let schema = |task: &str| {
         let draft = draft(&format!("model: {{model_name: x, task_type: {task}}}"));
         let mut schemas = relevant(&catalogue, &draft, None).unwrap().schemas;
         assert_eq!(schemas.len(), 1, "one schema a plugin");
+        assert_eq!(schemas[0].schema, schemas[0].defaults);
         schemas.remove(0).schema
     };
-    assert_eq!(schema("one"), key("shared", 2));
+    assert_eq!(
+        schema("one"),
+        key("shared", 2),
+        "of the task, not of an adapter of that name"
+    );
     let two = schema("two");
     let keys = &two["properties"]["data"]["properties"];
     assert_eq!(

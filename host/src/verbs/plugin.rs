@@ -204,10 +204,12 @@ fn describe(found: &Found) -> Vec<String> {
         if !note.config_schema.is_null() {
             lines.push("config keys".to_owned());
             keys("", &note.config_schema, &mut lines);
-            let own = note.config_schema.get("components").and_then(Value::as_object);
-            for (component, schema) in own.into_iter().flatten() {
-                lines.push(format!("config keys of {component}"));
-                keys("", schema, &mut lines);
+            let kinds = note.config_schema.get("components").and_then(Value::as_object);
+            for (kind, own) in kinds.into_iter().flatten() {
+                for (name, schema) in own.as_object().into_iter().flatten() {
+                    lines.push(format!("config keys of {kind} {name}"));
+                    keys("", schema, &mut lines);
+                }
             }
         }
     }

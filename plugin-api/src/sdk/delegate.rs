@@ -6,27 +6,54 @@ use crate::data::{
     ArrayMut, Batch, CollateRule, Fields, LabelSpec, Meta, NamedTensor, Output, Parameter, Prepared, Sample,
     Shape, StepContext,
 };
-use crate::error::Result;
+use crate::error::{AbiResult, PluginError, Result};
 use abi_stable::std_types::{RSlice, RStr, RString};
 use serde_json::{Value, json};
+use std::cell::Cell;
 
-pub(crate) struct AdapterDelegate(pub(crate) abi::AdapterBox);
+pub(crate) struct AdapterDelegate {
+    pub(crate) adapter: abi::AdapterBox,
+    pub(crate) name: String,
+}
+
+/// No chain of adapters that build on one another is this long; one that builds on itself has no end.
+const MOST_DELEGATES: u32 = 8;
+
+thread_local! {
+    static DELEGATES: Cell<u32> = const { Cell::new(0) };
+}
+
+impl AdapterDelegate {
+    /// Calls `f`, unless this plugin is so deep in calls of other adapters that one of them must be its own.
+    fn call<T>(&self, f: impl FnOnce(&abi::AdapterBox) -> AbiResult<T>) -> Result<T> {
+        let depth = DELEGATES.get();
+        if depth >= MOST_DELEGATES {
+            return Err(PluginError::unsupported(format!(
+                "the adapter `{}` builds on itself, maybe through others",
+                self.name
+            ))
+            .with_help(
+                "an adapter that changes another one needs a name of its own, and so does its plugin",
+            ));
+        }
+        DELEGATES.set(depth + 1);
+        let result = f(&self.adapter).into_result();
+        DELEGATES.set(depth);
+        result
+    }
+}
 
 impl Adapter for AdapterDelegate {
     fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
         let (files, config) = (files(checkpoint), config.to_string());
-        let input = self
-            .0
-            .input(RStr::from_str(&files), RStr::from_str(&config), spec);
-        Ok(Box::new(InputDelegate(input.into_result()?)))
+        let input = self.call(|a| a.input(RStr::from_str(&files), RStr::from_str(&config), spec))?;
+        Ok(Box::new(InputDelegate(input)))
     }
 
     fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
         let (files, config) = (files(checkpoint), config.to_string());
-        let model = self
-            .0
-            .model(RStr::from_str(&files), RStr::from_str(&config), spec);
-        Ok(Box::new(ModelDelegate(model.into_result()?)))
+        let model = self.call(|a| a.model(RStr::from_str(&files), RStr::from_str(&config), spec))?;
+        Ok(Box::new(ModelDelegate(model)))
     }
 }
 

@@ -26,5 +26,8 @@ pub fn adapter(name: &str) -> Result<Box<dyn Adapter>> {
         .get()
         .ok_or_else(|| PluginError::failed("the plugin was not initialised by a host"))?;
     let found = (host.adapter())(RStr::from_str(name)).into_result()?;
-    Ok(Box::new(AdapterDelegate(found)))
+    Ok(Box::new(AdapterDelegate {
+        adapter: found,
+        name: name.to_owned(),
+    }))
 }

@@ -5,7 +5,7 @@ use crate::data::{
     OpenArgs, Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample,
     Shape, Status, StepContext,
 };
-use crate::error::Result;
+use crate::error::{PluginError, Result};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -23,10 +23,16 @@ pub trait Task: Send + Sync {
 
     /// The records to predict for one picture. `side` is what the user or an earlier stage gave with it, or null: the line
     /// that `cvhost predict --json` prints of the picture, such as `{"predictions": [{"box_xyxy": […], …}]}`. One record of
-    /// the whole picture, unless the task says otherwise; with no record at all nothing is predicted, and
+    /// the whole picture, unless the task says otherwise, where a `side` is an error; with no record at all nothing is predicted, and
     /// [`Task::to_json`] and [`Task::draw`] get no fields.
     fn expand(&self, picture: &Picture, side: &Value, spec: &LabelSpec) -> Result<Vec<Record>> {
-        let _ = (picture, side, spec);
+        let _ = (picture, spec);
+        if !side.is_null() {
+            return Err(PluginError::unsupported(
+                "this task predicts whole pictures; it makes nothing of what goes with one",
+            )
+            .with_help("leave out --side and --stage"));
+        }
         Ok(vec![Record::default()])
     }
 

@@ -17,7 +17,7 @@ pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 
 const MAX_JSON: u64 = 64 << 20;
 /// No label list is near this; an id beyond it is a broken file that would cost gigabytes.
-const MAX_LABELS: usize = 1_000_000;
+pub(super) const MAX_LABELS: usize = 1_000_000;
 
 /// An opened model folder. The weights themselves are read by [`ModelFolder::weights`].
 #[derive(Debug)]

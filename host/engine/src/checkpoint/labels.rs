@@ -1,7 +1,7 @@
 //! The labels that a checkpoint was trained for, kept in its `config.json`: `id2label` has the classes' names, the key below
 //! what else a form needs and no Hugging Face key holds (names of keypoints, things and stuff).
 
-use super::folder::label_names;
+use super::folder::{MAX_LABELS, label_names};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::LabelSpec;
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ pub fn remember(config: &mut Value, spec: &LabelSpec) {
     }
 }
 
-/// The labels of a `config.json` for a task of this form. A checkpoint of another origin, or of another form, has names alone,
-/// and without `id2label` as many placeholders as it has `num_labels`.
+/// The labels of a `config.json` for a task of this form. A checkpoint of another origin, or of another form, has names alone.
+/// Where `id2label` holds placeholders they stand for the classes; without it there are as many as `num_labels` says.
 pub fn recall(config: &Value, form: &str) -> Result<LabelSpec> {
     let kept = &config[KEY];
     let names = label_names(config)?;
@@ -47,13 +47,31 @@ pub fn recall(config: &Value, form: &str) -> Result<LabelSpec> {
             });
         }
     }
-    let count = config.get("num_labels").and_then(Value::as_u64).unwrap_or(2) as usize;
-    let names = names.unwrap_or_else(|| (0..count).map(|i| format!("LABEL_{i}")).collect());
+    let names = match names {
+        Some(names) => names,
+        None => (0..count(config)?).map(|i| format!("LABEL_{i}")).collect(),
+    };
     Ok(LabelSpec {
         form: form.into(),
         ids: (0..names.len() as i64).collect::<Vec<_>>().into(),
         names: names.into_iter().map(Into::into).collect(),
         extra: Default::default(),
+    })
+}
+
+/// How many classes a `config.json` without names has.
+fn count(config: &Value) -> Result<usize> {
+    // `label_names` has checked that the ids are small numbers.
+    let ids = config["id2label"].as_object().into_iter().flatten();
+    let highest = ids.filter_map(|(id, _)| id.parse::<usize>().ok()).max();
+    let count = match (highest, config.get("num_labels").filter(|v| !v.is_null())) {
+        (Some(highest), _) => Some(highest + 1),
+        (None, Some(number)) => number.as_u64().map(|n| n as usize),
+        (None, None) => Some(2),
+    };
+    count.filter(|count| *count <= MAX_LABELS).ok_or_else(|| {
+        Error::input(format!("config.json: `num_labels` is {}", config["num_labels"]))
+            .with_expected(format!("a number of classes, {MAX_LABELS} at most"))
     })
 }
 
@@ -119,6 +137,18 @@ mod tests {
         assert_eq!(plain.names.len(), 3);
         assert_eq!(plain.names[2], "LABEL_2");
         assert_eq!(recall(&json!({}), "x/1").unwrap().names.len(), 2);
+        let placeholders = json!({"id2label": {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}});
+        assert_eq!(recall(&placeholders, "x/1").unwrap().names.len(), 3);
+    }
+
+    #[test]
+    fn a_number_of_classes_that_cannot_be_is_an_error() {
+        for wrong in [json!(1_000_000_000_000_000_000u64), json!(-3), json!("three")] {
+            let error = recall(&json!({"num_labels": wrong}), "x/1")
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("`num_labels` is"), "{error}");
+        }
     }
 
     #[test]

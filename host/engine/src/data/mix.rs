@@ -6,7 +6,7 @@
 use super::random::Random;
 use super::{HostBatch, HostItem};
 use cvhost::error::{Error, Result};
-use cvhost_plugin_api::data::{Fields, Role};
+use cvhost_plugin_api::data::{DType, Fields, Role};
 
 /// How the samples of a batch are mixed. Each of the two is off at 0; where both are on, each batch takes one of them by chance.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,6 +54,7 @@ enum Mix {
 /// Fails where the main input isn't `[N, C, H, W]` of f32 without padding, or a prepared field can't be mixed.
 pub fn mix(batch: &mut HostBatch, mixing: Mixing, random: &mut Random) -> Result<()> {
     let [height, width] = main_size(batch)?;
+    check(batch)?;
     let mix = draw(mixing, [height, width], random);
     let own = match mix {
         Mix::Blend(own) => own,
@@ -72,6 +73,26 @@ pub fn mix(batch: &mut HostBatch, mixing: Mixing, random: &mut Random) -> Result
                         .with_help("set model.mixup_alpha and model.cutmix_alpha to 0"),
                 );
             }
+        }
+    }
+    Ok(())
+}
+
+/// Whether what is mixed is f32, a row a sample.
+fn check(batch: &HostBatch) -> Result<()> {
+    let mixed = |(index, item): &(usize, &HostItem)| *index == 0 || item.role == Some(Role::DISTRIBUTION);
+    for (_, item) in batch.items.iter().enumerate().filter(mixed) {
+        let rows = item.dims.first().copied().unwrap_or(0) as usize;
+        if item.data.dtype() != DType::F32 || rows != batch.len() || !item.offsets.is_empty() {
+            return Err(Error::failed(format!(
+                "`{}` of {:?}{:?} can't be mixed in a batch of {}",
+                item.name,
+                item.data.dtype(),
+                item.dims,
+                batch.len()
+            ))
+            .with_expected("f32 with a row a sample")
+            .with_help("set model.mixup_alpha and model.cutmix_alpha to 0"));
         }
     }
     Ok(())
@@ -149,7 +170,7 @@ fn blend(item: &mut HostItem, own: f64) {
     });
 }
 
-/// Calls `f` with the elements of each two partners; an item of another type than f32 has none.
+/// Calls `f` with the elements of each two partners, of an item that has been checked.
 fn for_partners(item: &mut HostItem, f: impl Fn(&mut [f32], &mut [f32])) {
     let count = item.dims.first().copied().unwrap_or(0) as usize;
     let size = item.dims.iter().skip(1).product::<u64>() as usize;

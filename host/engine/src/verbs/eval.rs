@@ -1,7 +1,7 @@
 //! `cvhost eval`: the metrics of a checkpoint on one split.
 
 use crate::evaluate::{EvaluateOptions, evaluate};
-use crate::session::{Session, same_classes};
+use crate::session::{Session, checkpoint_spec, same_classes};
 use crate::visual::Gallery;
 use cvhost::cli::{EvalArgs, Global};
 use cvhost::config::Draft;
@@ -30,7 +30,12 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
             &format!("{} data and the checkpoint", args.split),
         )?;
     }
-    let mut model = session.model(&folder, &spec, false)?;
+    // The checkpoint's own labels hold what training knew, such as how often each class occurs.
+    let labels = match folder.label_names()? {
+        Some(_) => checkpoint_spec(&session.task.form(), &folder)?,
+        None => spec.clone(),
+    };
+    let mut model = session.trained_model(&folder, &labels)?;
     let output_config = session.loaded.config.output.clone();
     let run = (output_config.save_predictions || output_config.visualization.save_images)
         .then(|| {

@@ -4,8 +4,9 @@ use crate::data::{Loader, LoaderOptions, Source, decode};
 use crate::error::checked;
 use crate::interrupt;
 use crate::pictures;
+use crate::plugins::Registry;
 use crate::progress::Pass;
-use crate::session::{Model, Session, checkpoint_spec};
+use crate::session::{Model, Session, checkpoint_spec, find_plugins};
 use crate::visual::to_json;
 use cvhost::cli::{Global, PredictArgs};
 use cvhost::config::Draft;
@@ -13,29 +14,26 @@ use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost_plugin_api::data::{Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::no_grad;
 
 /// Names of files in a folder that are taken for pictures; a file that is named is always opened.
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
-/// Pictures that are decoded and predicted together.
+/// Pictures that are decoded together, and records of one picture that are predicted together.
 const CHUNK: usize = 8;
 
 pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
     let images = list_images(&args.images)?;
-    let sides = args
-        .side
-        .as_deref()
-        .map(Sides::read)
-        .transpose()?
-        .unwrap_or_default();
+    let sides = args.side.as_deref().map(|file| Sides::read(file, &images));
+    let sides = sides.transpose()?.unwrap_or_default();
+    let registry = find_plugins(global, &args.plugin_file)?;
     let mut earlier = Vec::new();
     for stage in &args.stage {
         let draft = draft(&stage.model, None)?;
         earlier.push(Predictor::open(
-            args,
+            &registry,
             global,
             &stage.plugin,
             draft,
@@ -43,7 +41,7 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
         )?);
     }
     let draft = draft(&args.model, args.adapter.as_deref())?;
-    let mut last = Predictor::open(args, global, &args.plugin, draft, args.threshold)?;
+    let mut last = Predictor::open(&registry, global, &args.plugin, draft, args.threshold)?;
     let mut printer = Printer::new(args, global.json);
     let pass = Pass::new("predict", images.len() as u64, 0);
     let mut failures = Vec::new();
@@ -87,9 +85,11 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
 struct Sides(HashMap<PathBuf, Value>);
 
 impl Sides {
-    fn read(file: &Path) -> Result<Self> {
+    /// Reads a file and says which of `images` it has nothing about, and how many of its lines are about none of them.
+    fn read(file: &Path, images: &[PathBuf]) -> Result<Self> {
         let text = std::fs::read_to_string(file).map_err(|e| Error::io(Kind::Input, "read", file, &e))?;
         let mut sides = HashMap::new();
+        let mut skipped = 0;
         for (number, line) in text
             .lines()
             .enumerate()
@@ -102,6 +102,11 @@ impl Sides {
             };
             let value: Value =
                 serde_json::from_str(line).map_err(|e| wrong(format!("the line is not valid JSON: {e}")))?;
+            // A line without an event is somebody's own; pictures that failed and the error at the end say nothing.
+            if value["event"].as_str().is_some_and(|event| event != "prediction") {
+                skipped += 1;
+                continue;
+            }
             let image = value["image"].as_str().map(PathBuf::from);
             let image = image.ok_or_else(|| wrong("the line has no `image`".to_owned()))?;
             if sides.insert(same_path(&image), value).is_some() {
@@ -111,7 +116,23 @@ impl Sides {
                 )));
             }
         }
-        Ok(Sides(sides))
+        let sides = Sides(sides);
+        let known = images
+            .iter()
+            .filter(|image| sides.0.contains_key(&same_path(image)));
+        let known = known.collect::<HashSet<_>>().len();
+        let without = images.iter().collect::<HashSet<_>>().len() - known;
+        let foreign = sides.0.len() - known;
+        for (count, what) in [
+            (skipped, "lines are no predictions and are passed over"),
+            (foreign, "lines are about none of the pictures"),
+            (without, "pictures have no line in it"),
+        ] {
+            if count > 0 {
+                tracing::warn!("--side {}: {count} {what}", file.display());
+            }
+        }
+        Ok(sides)
     }
 
     /// What goes with a picture; null where the file says nothing of it.
@@ -167,7 +188,7 @@ fn decode_all(paths: &[PathBuf]) -> Vec<Result<Picture>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = paths
             .iter()
-            .map(|path| scope.spawn(move || decode(&PictureSource::file(path.display().to_string()))))
+            .map(|path| scope.spawn(move || decode(&source_of(path)?)))
             .collect();
         threads
             .into_iter()
@@ -189,6 +210,16 @@ fn draft(model: &str, adapter: Option<&str>) -> Result<Draft> {
     Ok(draft)
 }
 
+/// The picture at a path; one whose name is no UTF-8 can't be named to the decoder, so it is read here.
+fn source_of(path: &Path) -> Result<PictureSource> {
+    match path.to_str() {
+        Some(text) => Ok(PictureSource::file(text)),
+        None => std::fs::read(path)
+            .map(PictureSource::encoded)
+            .map_err(|e| Error::io(Kind::Input, "read", path, &e)),
+    }
+}
+
 /// A model that is ready to predict.
 struct Predictor {
     session: Session,
@@ -198,11 +229,17 @@ struct Predictor {
 }
 
 impl Predictor {
-    fn open(args: &PredictArgs, global: &Global, plugin: &str, draft: Draft, threshold: f64) -> Result<Self> {
-        let session = Session::open(global, draft, Some(plugin), &args.plugin_file)?;
+    fn open(
+        registry: &Arc<Registry>,
+        global: &Global,
+        plugin: &str,
+        draft: Draft,
+        threshold: f64,
+    ) -> Result<Self> {
+        let session = Session::with_plugins(Arc::clone(registry), global, draft, Some(plugin))?;
         let folder = session.model_folder(&session.loaded.config.model.model_name, true)?;
         let spec = checkpoint_spec(&session.task.form(), &folder)?;
-        let model = session.model(&folder, &spec, false)?;
+        let model = session.trained_model(&folder, &spec)?;
         Ok(Predictor {
             session,
             model,
@@ -266,7 +303,8 @@ impl Predictor {
 
     /// What is printed of a picture, and what a later stage gets with it.
     fn line(&self, path: &Path, picture: &Picture, prediction: &Fields) -> Result<Value> {
-        let mut line = json!({"image": path, "width": picture.width, "height": picture.height});
+        let mut line =
+            json!({"image": path.to_string_lossy(), "width": picture.width, "height": picture.height});
         let more = to_json(&self.session, prediction, &self.spec, self.threshold)?;
         if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
             line.extend(more);
@@ -306,9 +344,9 @@ impl<'a> Printer<'a> {
             let source = PictureSource::decoded(picture.clone());
             let (task, spec) = (&predictor.session.task, &predictor.spec);
             let files = pictures::draw(task, prediction, spec, &source, &self.options, &target)?;
-            fields["drawn"] = json!(target);
+            fields["drawn"] = json!(target.to_string_lossy());
             if !files.is_empty() {
-                fields["files"] = json!(files);
+                fields["files"] = files.iter().map(|f| f.to_string_lossy()).collect();
             }
         }
         if self.json {
@@ -323,7 +361,7 @@ impl<'a> Printer<'a> {
         if self.json {
             output::event(
                 "picture_failed",
-                json!({"image": path, "message": error.to_string()}),
+                json!({"image": path.to_string_lossy(), "message": error.to_string()}),
             );
         }
     }

@@ -86,7 +86,7 @@ fn balanced(labels: &Labels) -> ClassWeights {
                 "`{KEY}: balanced`: no picture has the class {}, so its weight can't be told",
                 empty.join(", ")
             ),
-            "leave the class out of `model.class_names`, or give the weights as numbers",
+            "give the weights as numbers; or name the classes that there are in `model.class_names`, for a head of their own",
         ),
     };
     ClassWeights {

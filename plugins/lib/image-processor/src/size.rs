@@ -99,7 +99,7 @@ fn by_edges(shortest: u32, longest: u32, multiple: u32, width: u32, height: u32)
 /// The shorter side becomes `edge`, the other one keeps the aspect ratio and is truncated.
 fn by_shortest(edge: u64, width: u32, height: u32) -> (u64, u64) {
     // In whole numbers first, as the reference multiplies, then divides in floating point.
-    let longer = |long: u32, short: u32| int((edge * u64::from(long)) as f64 / f64::from(short));
+    let longer = |long: u32, short: u32| int(edge.saturating_mul(u64::from(long)) as f64 / f64::from(short));
     if width <= height {
         (edge, longer(height, width))
     } else {

@@ -151,7 +151,7 @@ impl Builder<'_> {
     fn stages(&mut self, count: usize) -> Vec<Vec<Residual>> {
         let config = self.config;
         let mut inputs = config.embedding_size;
-        let (mut reached, mut dilation) = (4, 1);
+        let (mut reached, mut dilation) = (4i64, 1i64);
         let mut stages = Vec::with_capacity(count);
         for (stage, (&outputs, &depth)) in config
             .hidden_sizes
@@ -165,11 +165,11 @@ impl Builder<'_> {
             let first_dilation = dilation;
             let stride = match (halves, reached < config.output_stride || stage == 0) {
                 (true, true) => {
-                    reached *= 2;
+                    reached = reached.saturating_mul(2);
                     2
                 }
                 (true, false) => {
-                    dilation *= 2;
+                    dilation = dilation.saturating_mul(2);
                     1
                 }
                 (false, _) => 1,

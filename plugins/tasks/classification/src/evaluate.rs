@@ -300,7 +300,11 @@ impl ClassificationEvaluator {
                 ("auroc", *area),
             ];
             for (metric, value) in values {
-                report.push(format!("{metric}_{name}"), value);
+                let metric = format!("{metric}_{name}");
+                // A class may be called `weighted`; the mean over all classes is what everybody means by that name.
+                if report.get(&metric).is_none() {
+                    report.push(metric, value);
+                }
             }
             if there {
                 let mut row = vec![name, count.support().to_string(), count.predicted().to_string()];

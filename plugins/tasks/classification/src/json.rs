@@ -5,14 +5,10 @@ use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::{Fields, LabelSpec};
 use serde_json::{Value, json};
 
-/// `{"predictions": [{"label", "label_id", "score"}]}`, best first. `options`: `threshold`, below which nothing is printed,
-/// and `max_detections`; a missing one doesn't limit.
+/// `{"predictions": [{"label", "label_id", "score"}]}`, best first. `options`: `threshold`, below which nothing is printed;
+/// without it everything is.
 pub fn to_json(prediction: &Fields, spec: &LabelSpec, options: &Value) -> Result<Value> {
-    let ranked = limited(
-        best_first(prediction, spec)?,
-        options["threshold"].as_f64(),
-        options["max_detections"].as_u64(),
-    );
+    let ranked = limited(best_first(prediction, spec)?, options["threshold"].as_f64(), None);
     let predictions: Vec<Value> = ranked
         .iter()
         .map(|&(label, score)| {
@@ -46,10 +42,6 @@ mod tests {
         assert_eq!(
             text(json!({"threshold": 0.5})),
             r#"{"predictions":[{"label":"b","label_id":1,"score":0.7}]}"#
-        );
-        assert_eq!(
-            text(json!({"max_detections": 1})),
-            text(json!({"threshold": 0.5}))
         );
         assert_eq!(text(json!({"threshold": 0.9})), r#"{"predictions":[]}"#);
     }

@@ -106,6 +106,16 @@ fn pictures_of_different_sizes_and_boxes_are_refused() {
     uneven.metas[2].input_width = 3;
     let error = mix(&mut uneven, mixing, &mut random(0)).unwrap_err().to_string();
     assert!(error.contains("picture 2 is 3x4 in a batch of 4x4"), "{error}");
+    let mut bytes = batch(4);
+    bytes.items[0].data = Buffer::filled(DType::U8, 64, 0.0).unwrap();
+    let error = mix(&mut bytes, mixing, &mut random(0)).unwrap_err().to_string();
+    assert!(
+        error.contains("`pixel_values` of u8[4, 1, 4, 4] can't be mixed"),
+        "{error}"
+    );
+    let mut ragged = batch(4);
+    ragged.items[1].offsets = vec![0, 1, 2, 3, 4];
+    assert!(mix(&mut ragged, mixing, &mut random(0)).is_err());
     let mut boxes = batch(4);
     boxes.items[1].role = Some(Role::BOXES);
     let error = mix(&mut boxes, mixing, &mut random(0)).unwrap_err().to_string();
