@@ -1,12 +1,15 @@
 //! Samples to one batch, by the rules of the adapter's input side.
 
-use super::buffer::{Buffer, strides};
+mod arrays;
+
+use super::buffer::Buffer;
 use crate::error::from_plugin;
+use arrays::{batch_count, combine, common_dims, mask_of, types_differ, with_count};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::abi_stable::std_types::ROption;
 use cvhost_plugin_api::data::{
-    Array, Batch, Collate, CollateRule, DType, Fields, Meta, Prepared, Role, Sample, Shape,
+    Array, Batch, CollateRule, DType, Fields, Meta, Prepared, Role, Sample, Shape,
 };
 use cvhost_plugin_api::torch::batch_item;
 use tch::{Device, Kind, Tensor};
@@ -225,206 +228,6 @@ fn arrays_of<'a>(
 fn role_of(rule: &CollateRule, prepared: &[Prepared]) -> Option<Role> {
     let fields = &prepared.first()?.fields.items;
     fields.iter().find(|f| f.name == rule.name).map(|f| f.role)
-}
-
-/// The item of a rule, and its mask where the rule names one.
-fn combine(
-    rule: &CollateRule,
-    arrays: &[&Array],
-    samples: &[Sample],
-    role: Option<Role>,
-) -> Result<Vec<HostItem>> {
-    if rule.collate == Collate::RAGGED {
-        return Ok(vec![end_to_end(rule, arrays, samples, role)?]);
-    }
-    let shapes: Vec<&[u64]> = arrays.iter().map(|a| a.dims()).collect();
-    let block = common_dims(rule, &shapes, samples)?;
-    let dtype = arrays.first().map_or(DType::F32, |a| a.dtype());
-    let mut data = Buffer::filled(dtype, batch_count(samples, &block)?, rule.fill)?;
-    let size = dtype.size().unwrap_or(1);
-    for (block_bytes, array) in data
-        .bytes_mut()
-        .chunks_mut((block.iter().product::<u64>() as usize * size).max(1))
-        .zip(arrays)
-    {
-        copy_into(block_bytes, &block, array.bytes(), array.dims(), size);
-    }
-    let mut items = vec![HostItem {
-        name: rule.name.to_string(),
-        dims: with_count(samples, &block),
-        data,
-        offsets: Vec::new(),
-        role,
-    }];
-    if !rule.mask.is_empty() {
-        items.push(mask_of(rule, &shapes, &block)?);
-    }
-    Ok(items)
-}
-
-/// Copies an array to the top left of a larger block, row by row; `size` is of one element, in bytes.
-fn copy_into(block: &mut [u8], block_dims: &[u64], array: &[u8], dims: &[u64], size: usize) {
-    let row = dims.last().map_or(size, |&d| d as usize * size);
-    if row == 0 {
-        return;
-    }
-    let strides = strides(block_dims);
-    for (number, values) in array.chunks_exact(row).enumerate() {
-        // The row's index in every dimension but the last, least significant first.
-        let (mut left, mut offset) = (number as u64, 0);
-        for (&dim, &stride) in dims.iter().zip(&strides).rev().skip(1) {
-            offset += left % dim * stride;
-            left /= dim;
-        }
-        let start = offset as usize * size;
-        if let Some(target) = block.get_mut(start..start + row) {
-            target.copy_from_slice(values);
-        }
-    }
-}
-
-/// Rows of all samples one after the other, with offsets.
-fn end_to_end(
-    rule: &CollateRule,
-    arrays: &[&Array],
-    samples: &[Sample],
-    role: Option<Role>,
-) -> Result<HostItem> {
-    let inner = |a: &Array| a.dims().get(1..).map(<[u64]>::to_vec);
-    let Some(row) = arrays.first().and_then(|a| inner(a)) else {
-        return Err(Error::failed(format!(
-            "`{}` is a single value and can't be laid end to end",
-            rule.name
-        )));
-    };
-    let mut offsets = vec![0u64];
-    for array in arrays {
-        if inner(array).as_ref() != Some(&row) {
-            let shapes: Vec<&[u64]> = arrays.iter().map(|a| a.dims()).collect();
-            return Err(shapes_differ(rule, &shapes, samples, "rows of one shape"));
-        }
-        let rows = array.dims().first().copied().unwrap_or(0);
-        offsets.push(offsets.last().copied().unwrap_or(0) + rows);
-    }
-    let total = offsets.last().copied().unwrap_or(0);
-    let dtype = arrays.first().map_or(DType::F32, |a| a.dtype());
-    let mut data = Buffer::filled(dtype, total * row.iter().product::<u64>(), 0.0)?;
-    let mut rest = data.bytes_mut();
-    for array in arrays {
-        let (here, after) = rest.split_at_mut(array.bytes().len().min(rest.len()));
-        here.copy_from_slice(array.bytes().get(..here.len()).unwrap_or_default());
-        rest = after;
-    }
-    let mut dims = vec![total];
-    dims.extend(row);
-    Ok(HostItem {
-        name: rule.name.to_string(),
-        dims,
-        data,
-        offsets,
-        role,
-    })
-}
-
-/// What one sample of the batch takes: the shape that all have (STACK), or the largest in every dimension (PAD), height and
-/// width rounded up to the rule's multiple.
-fn common_dims(rule: &CollateRule, shapes: &[&[u64]], samples: &[Sample]) -> Result<Vec<u64>> {
-    let first = shapes.first().copied().unwrap_or_default();
-    match rule.collate {
-        Collate::STACK if shapes.iter().all(|s| *s == first) => Ok(first.to_vec()),
-        Collate::STACK => Err(shapes_differ(
-            rule,
-            shapes,
-            samples,
-            "one shape, since the rule stacks them",
-        )),
-        Collate::PAD if shapes.iter().all(|s| s.len() == first.len()) => {
-            let mut dims = first.to_vec();
-            for (i, dim) in dims.iter_mut().enumerate() {
-                *dim = shapes.iter().filter_map(|s| s.get(i)).max().copied().unwrap_or(0);
-                if i + 2 >= first.len() {
-                    *dim = dim
-                        .div_ceil(rule.multiple.max(1))
-                        .saturating_mul(rule.multiple.max(1));
-                }
-            }
-            Ok(dims)
-        }
-        Collate::PAD => Err(shapes_differ(rule, shapes, samples, "equally many dimensions")),
-        other => Err(
-            Error::failed(format!("`{}` can't be put together by {other:?}", rule.name))
-                .with_expected("STACK or PAD; further fields also RAGGED"),
-        ),
-    }
-}
-
-/// The mask `[N, H, W]` of a padded item: 1 on the sample, 0 on padding. H and W are the last two dimensions.
-fn mask_of(rule: &CollateRule, shapes: &[&[u64]], block: &[u64]) -> Result<HostItem> {
-    let plane = |dims: &[u64]| {
-        dims.get(dims.len().saturating_sub(2)..)
-            .unwrap_or_default()
-            .to_vec()
-    };
-    let sides = plane(block);
-    let size = sides.iter().product::<u64>() as usize;
-    let mut data = Buffer::filled(DType::I64, (size * shapes.len()) as u64, 0.0)?;
-    let width = sides.last().copied().unwrap_or(1).max(1) as usize;
-    for (mask, dims) in data.elements_mut::<i64>().chunks_mut(size.max(1)).zip(shapes) {
-        let inside = plane(dims);
-        let columns = inside.last().copied().unwrap_or(1) as usize;
-        let rows = if inside.len() > 1 {
-            inside.first().copied().unwrap_or(1) as usize
-        } else {
-            1
-        };
-        for row in mask.chunks_mut(width).take(rows) {
-            row.get_mut(..columns).unwrap_or_default().fill(1);
-        }
-    }
-    let mut dims = vec![shapes.len() as u64];
-    dims.extend(sides);
-    Ok(HostItem {
-        name: rule.mask.to_string(),
-        dims,
-        data,
-        offsets: Vec::new(),
-        role: None,
-    })
-}
-
-fn with_count(samples: &[Sample], block: &[u64]) -> Vec<u64> {
-    let mut dims = vec![samples.len() as u64];
-    dims.extend(block);
-    dims
-}
-
-/// Elements of the whole batch.
-fn batch_count(samples: &[Sample], block: &[u64]) -> Result<u64> {
-    let dims = with_count(samples, block);
-    dims.iter()
-        .try_fold(1u64, |product, &d| product.checked_mul(d))
-        .ok_or_else(|| Error::failed(format!("a batch of shape {dims:?} doesn't fit memory")))
-}
-
-fn types_differ(name: &str, first: DType, here: DType, sample: &str) -> Error {
-    Error::failed(format!(
-        "`{name}` is of {first:?} in the batch's first sample, and of {here:?} in this"
-    ))
-    .within(sample)
-}
-
-fn shapes_differ(rule: &CollateRule, shapes: &[&[u64]], samples: &[Sample], expected: &str) -> Error {
-    let details = shapes
-        .iter()
-        .zip(samples)
-        .map(|(shape, sample)| format!("{shape:?}: {}", sample.name))
-        .collect();
-    Error::failed(format!(
-        "`{}` has shapes that don't go together in a batch",
-        rule.name
-    ))
-    .with_details(details)
-    .with_expected(expected)
 }
 
 #[cfg(test)]
