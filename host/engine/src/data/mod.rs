@@ -1,8 +1,8 @@
 //! From records to batches: decode, augment, prepare, collate, and do it ahead of time on other threads.
 //!
 //! The way of one sample: [`Source::record`] → [`decode`] → [`augment`] (by role alone, training only) → `Input::prepare`,
-//! which writes into its slot of the padded batch → [`HostBatch`] → [`mix`] (by role, training only). The [`Loader`] makes whole batches on its threads and
-//! hands them out in an order that only seed and epoch decide.
+//! which writes into its slot of the padded batch → [`HostBatch`] → mixing (by role, training only). The [`Loader`] makes
+//! whole batches on its threads and hands them out in an order that only seed and epoch decide.
 //!
 //! Invariants: nothing here knows a task or a model family; torch is touched in [`HostBatch::to_batch`] alone, which the
 //! trainer's thread calls; a record's own targets leave untouched, beside the prepared ones.

@@ -30,6 +30,8 @@ pub struct Trainer<'a> {
     pub evaluator: Box<dyn Fn() -> Result<EvaluatorBox> + 'a>,
     pub finish: Value,
     pub monitor: Monitor,
+    /// The metric that people know the task by, for the line of an epoch.
+    pub headline: Option<String>,
     pub training: &'a TrainingConfig,
     pub checkpoints: Checkpoints,
     pub preprocessor: Value,
@@ -264,10 +266,12 @@ impl Trainer<'_> {
             String::new()
         };
         let mut line = format!("epoch {}/{epochs}{part}", at.epoch);
-        let monitored = self.monitor.metric.as_str();
+        let monitored = Some(self.monitor.metric.as_str());
         let mut names = vec!["train_loss", "val_loss"];
-        if !names.contains(&monitored) {
-            names.push(monitored);
+        for name in self.headline.as_deref().into_iter().chain(monitored) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
         for name in names {
             if let Some(v) = value(name) {

@@ -4,3 +4,4 @@ pub mod eval;
 pub mod plugin_list;
 pub mod predict;
 pub mod run;
+mod sides;

@@ -7,6 +7,7 @@ use crate::pictures;
 use crate::plugins::Registry;
 use crate::progress::Pass;
 use crate::session::{Model, Session, checkpoint_spec, find_plugins};
+use crate::verbs::sides::Sides;
 use crate::visual::to_json;
 use cvhost::cli::{Global, PredictArgs};
 use cvhost::config::Draft;
@@ -14,7 +15,6 @@ use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost_plugin_api::data::{Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::no_grad;
@@ -78,72 +78,6 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
         images.len()
     ))
     .with_details(failures))
-}
-
-/// What goes with each picture: lines that `cvhost predict --json` printed, by their `image`.
-#[derive(Default)]
-struct Sides(HashMap<PathBuf, Value>);
-
-impl Sides {
-    /// Reads a file and says which of `images` it has nothing about, and how many of its lines are about none of them.
-    fn read(file: &Path, images: &[PathBuf]) -> Result<Self> {
-        let text = std::fs::read_to_string(file).map_err(|e| Error::io(Kind::Input, "read", file, &e))?;
-        let mut sides = HashMap::new();
-        let mut skipped = 0;
-        for (number, line) in text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.trim().is_empty())
-        {
-            let wrong = |what: String| {
-                Error::input(format!("{}:{}: {what}", file.display(), number + 1)).with_expected(
-                    r#"a JSON object a line with the picture's path, as `cvhost predict --json` prints it: {"image": "a.jpg", …}"#,
-                )
-            };
-            let value: Value =
-                serde_json::from_str(line).map_err(|e| wrong(format!("the line is not valid JSON: {e}")))?;
-            // A line without an event is somebody's own; pictures that failed and the error at the end say nothing.
-            if value["event"].as_str().is_some_and(|event| event != "prediction") {
-                skipped += 1;
-                continue;
-            }
-            let image = value["image"].as_str().map(PathBuf::from);
-            let image = image.ok_or_else(|| wrong("the line has no `image`".to_owned()))?;
-            if sides.insert(same_path(&image), value).is_some() {
-                return Err(wrong(format!(
-                    "{} stands in an earlier line already",
-                    image.display()
-                )));
-            }
-        }
-        let sides = Sides(sides);
-        let known = images
-            .iter()
-            .filter(|image| sides.0.contains_key(&same_path(image)));
-        let known = known.collect::<HashSet<_>>().len();
-        let without = images.iter().collect::<HashSet<_>>().len() - known;
-        let foreign = sides.0.len() - known;
-        for (count, what) in [
-            (skipped, "lines are no predictions and are passed over"),
-            (foreign, "lines are about none of the pictures"),
-            (without, "pictures have no line in it"),
-        ] {
-            if count > 0 {
-                tracing::warn!("--side {}: {count} {what}", file.display());
-            }
-        }
-        Ok(sides)
-    }
-
-    /// What goes with a picture; null where the file says nothing of it.
-    fn of(&self, image: &Path) -> Value {
-        self.0.get(&same_path(image)).cloned().unwrap_or_default()
-    }
-}
-
-/// A path that is the same however it was written.
-fn same_path(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// The pictures of a command line: files as named, folders with all pictures below them, sorted.

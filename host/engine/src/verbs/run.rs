@@ -286,6 +286,7 @@ fn fit(
         evaluator: Box::new(|| checked(session.task.evaluator(&data.spec, config.as_str().into()))),
         finish: session.finish_options(0.0),
         monitor,
+        headline: session.metrics().first().map(|m| format!("val_{}", m.name)),
         training,
         checkpoints,
         preprocessor: model.preprocessor()?,
