@@ -8,4 +8,5 @@ pub mod libtorch;
 pub mod logging;
 pub mod machine;
 pub mod output;
+pub mod plugin_error;
 pub mod plugins;

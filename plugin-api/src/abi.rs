@@ -14,12 +14,12 @@
 
 use crate::data::{
     ArrayMut, Artifact, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, Mode, NamedTensor,
-    Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, Sample, Shape, Status,
+    Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Repair, Report, Sample, Shape, Status,
 };
-use crate::error::AbiResult;
+use crate::error::{AbiResult, PluginError};
 use abi_stable::library::RootModule;
 use abi_stable::sabi_types::VersionStrings;
-use abi_stable::std_types::{RBox, RSlice, RStr, RString, RVec};
+use abi_stable::std_types::{RBox, RResult, RSlice, RStr, RString, RVec};
 use abi_stable::{StableAbi, package_version_strings, sabi_trait};
 
 /// JSON text.
@@ -82,6 +82,10 @@ pub trait Task: Send + Sync {
         canvas: &mut Picture,
         options: RStr<'_>,
     ) -> AbiResult<()>;
+    fn repair(&self, args: OpenArgsRef) -> AbiResult<Repair> {
+        let _ = args;
+        RResult::RErr(PluginError::unsupported("this task can't repair annotations"))
+    }
     // Later methods of Task go here, each with a default body.
 }
 pub type TaskBox = Task_TO<'static, RBox<()>>;
@@ -127,6 +131,10 @@ pub trait Input: Send + Sync {
     fn collate(&self) -> RVec<CollateRule>;
     #[sabi(last_prefix_field)]
     fn config_json(&self) -> AbiResult<Json>;
+    fn stride(&self) -> u64 {
+        0
+    }
+    // Later methods of Input go here, each with a default body.
 }
 pub type InputBox = Input_TO<'static, RBox<()>>;
 

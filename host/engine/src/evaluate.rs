@@ -1,11 +1,12 @@
 //! One evaluation: every batch of a split through the model, and the task's metrics over all of it.
 
-use crate::data::{HostBatch, Loader, Source};
-use crate::error::checked;
+use crate::batch::to_batch;
 use crate::interrupt;
 use crate::network::{Forward, Network};
 use crate::progress::Pass;
 use cvhost::error::{Error, Result};
+use cvhost::plugin_error::checked;
+use cvhost_data::{HostBatch, Loader, Source};
 use cvhost_plugin_api::abi::EvaluatorBox;
 use cvhost_plugin_api::abi_stable::std_types::{RSlice, RString};
 use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, Report, StepContext};
@@ -52,7 +53,7 @@ pub fn evaluate(
             return Err(interrupt::error());
         }
         let host_batch = batch?;
-        let batch = host_batch.to_batch(network.device())?;
+        let batch = to_batch(&host_batch, network.device())?;
         let forward = no_grad(|| forward(network, &batch, &options))?;
         let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &options.finish))?;
         means.add(&forward, host_batch.metas.len());

@@ -1,8 +1,7 @@
 //! Trains, evaluates and predicts with plugins on libtorch.
 
+pub mod batch;
 pub mod checkpoint;
-pub mod data;
-pub mod error;
 pub mod evaluate;
 pub mod interrupt;
 pub mod loggers;

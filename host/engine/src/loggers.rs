@@ -1,8 +1,8 @@
 //! Logger plugins, each on a thread of its own. One that fails is switched off and named at the end; training goes on.
 
-use crate::error::checked;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use cvhost::error::Result;
+use cvhost::plugin_error::checked;
 use cvhost_plugin_api::abi::LoggerBox;
 use cvhost_plugin_api::abi_stable::std_types::ROption::RNone;
 use cvhost_plugin_api::abi_stable::std_types::RStr;

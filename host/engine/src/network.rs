@@ -1,7 +1,7 @@
 //! An adapter's model as the trainer uses it.
 
-use crate::error::checked;
 use cvhost::error::{Error, Result};
+use cvhost::plugin_error::checked;
 use cvhost_plugin_api::abi::ModelBox;
 use cvhost_plugin_api::abi_stable::std_types::{RSlice, RStr, RString};
 use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, NamedTensor, Parameter, StepContext};

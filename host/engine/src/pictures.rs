@@ -1,8 +1,8 @@
 //! Drawn predictions: a task's picture of its results, written as JPEG.
 
-use crate::data::decode;
-use crate::error::checked;
 use cvhost::error::{Error, Kind, Result};
+use cvhost::plugin_error::checked;
+use cvhost_data::decode;
 use cvhost_plugin_api::abi::TaskBox;
 use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{Fields, LabelSpec, Picture, PictureSource};

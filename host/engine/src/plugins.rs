@@ -1,8 +1,8 @@
 //! Plugins that are loaded: from a catalogue of files whose notes have passed to constructed components.
 
-use crate::error::{checked, from_plugin};
 use crate::telemetry;
 use cvhost::error::{Error, Result};
+use cvhost::plugin_error::{checked, from_plugin};
 use cvhost::plugins::{Catalogue, Found};
 use cvhost_plugin_api::PluginError;
 use cvhost_plugin_api::abi::{AdapterBox, LoggerBox, PluginRef, TaskBox};

@@ -3,14 +3,14 @@
 use crate::checkpoint::hub::{self, HubOptions};
 use crate::checkpoint::load::Fate;
 use crate::checkpoint::{CONFIG, LoadPolicy, LoadReport, ModelFolder, labels, load_into};
-use crate::data::{Loader, LoaderOptions, Mixing, Source};
-use crate::error::{checked, checked_with};
 use crate::network::{Network, device_name};
 use crate::plugins::Registry;
 use cvhost::cli::{self, Global, Split};
 use cvhost::config::{DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig};
 use cvhost::error::{Error, Result};
+use cvhost::plugin_error::{checked, checked_with};
 use cvhost::plugins::{Catalogue, Host, Search, relevant};
+use cvhost_data::{Loader, LoaderOptions, Mixing, Source};
 use cvhost_plugin_api::abi::{AdapterBox, DataSetBox, InputBox, TaskBox};
 use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{LabelSpec, MetricInfo, OpenArgs, Severity};

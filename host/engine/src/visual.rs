@@ -1,11 +1,11 @@
 //! The drawn pictures of an evaluation: the first so many, as `output.visualization` says.
 
-use crate::data::Source;
-use crate::error::checked;
 use crate::pictures;
 use crate::session::Session;
 use cvhost::config::Origin;
 use cvhost::error::Result;
+use cvhost::plugin_error::checked;
+use cvhost_data::Source;
 use cvhost_plugin_api::abi::DataSetBox;
 use cvhost_plugin_api::data::{Fields, LabelSpec, PictureSource};
 use serde_json::{Value, json};

@@ -19,6 +19,8 @@ pub use fields::{Field, Fields, Role};
 pub use label::{LabelSpec, MetricInfo};
 pub use parameter::{Parameter, Tags};
 pub use picture::{Picture, PictureSource};
-pub use record::{Meta, OpenArgs, Prepared, Problem, Record, RecordMeta, Region, Sample, Severity, Shape};
+pub use record::{
+    Meta, OpenArgs, Prepared, Problem, Record, RecordMeta, Region, Repair, Sample, Severity, Shape,
+};
 pub use report::{Artifact, Curve, Matrix, Report, Scalar, Table};
 pub use run::{LogItem, LogKind, RunInfo, Status};

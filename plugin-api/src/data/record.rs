@@ -53,7 +53,8 @@ pub struct RecordMeta {
     /// As the annotations say, in pixels; 0 where they don't.
     pub width: u32,
     pub height: u32,
-    /// The classes that it has, for balanced sampling; may be empty.
+    /// The label of each of its instances, in any order and with repetitions, for balanced sampling and statistics; of a record
+    /// that is classified as a whole, its classes. May be empty.
     pub classes: RVec<i64>,
 }
 
@@ -92,6 +93,17 @@ impl Problem {
             message: message.into().into(),
         }
     }
+}
+
+/// A split's annotations without what is wrong in them.
+#[repr(C)]
+#[derive(StableAbi, Debug, Clone, Default, PartialEq)]
+pub struct Repair {
+    /// The file to write: a new name beside the annotations that were read, which stay as they are.
+    pub path: RString,
+    pub bytes: RVec<u8>,
+    /// What was changed, a line each, with ids; empty where nothing was wrong.
+    pub changes: RVec<RString>,
 }
 
 /// A record after decoding and augmentation.

@@ -80,6 +80,10 @@ impl Input for InputDelegate {
     fn config_json(&self) -> Result<Value> {
         Ok(serde_json::from_str(&self.0.config_json().into_result()?)?)
     }
+
+    fn stride(&self) -> u64 {
+        self.0.stride()
+    }
 }
 
 struct ModelDelegate(abi::ModelBox);

@@ -5,8 +5,8 @@ use super::traits::{self, Checkpoint, Event};
 use crate::abi;
 use crate::data::{
     ArrayMut, Artifact, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor,
-    OpenArgs, Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample,
-    Shape, Status, StepContext,
+    OpenArgs, Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Repair, Report, RunInfo,
+    Sample, Shape, Status, StepContext,
 };
 use crate::error::{AbiResult, PluginError, Result};
 use abi_stable::erased_types::TD_Opaque;
@@ -54,6 +54,9 @@ impl abi::Task for TaskShim {
             let shim = DataSetShim(Guarded::new(data_set, format!("{}, data set", self.0.who())));
             Ok(abi::DataSet_TO::from_value(shim, TD_Opaque))
         })
+    }
+    fn repair(&self, args: abi::OpenArgsRef) -> AbiResult<Repair> {
+        self.0.call("repair", |t| t.repair(&OpenArgs::from_abi(args)?))
     }
     fn expand(&self, picture: &Picture, side: RStr<'_>, spec: &LabelSpec) -> AbiResult<RVec<Record>> {
         self.0
@@ -176,6 +179,9 @@ impl abi::Input for InputShim {
     fn config_json(&self) -> AbiResult<RString> {
         self.0
             .call("config_json", |i| Ok(i.config_json()?.to_string().into()))
+    }
+    fn stride(&self) -> u64 {
+        or_default(self.0.call("stride", |i| Ok(i.stride())))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::data::{
     ArrayMut, Artifact, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor,
-    OpenArgs, Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Report, RunInfo, Sample,
-    Shape, Status, StepContext,
+    OpenArgs, Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Repair, Report, RunInfo,
+    Sample, Shape, Status, StepContext,
 };
 use crate::error::{PluginError, Result};
 use serde_json::Value;
@@ -20,6 +20,14 @@ pub trait Task: Send + Sync {
 
     /// Opens a split's annotations. Problems that don't prevent its use go into [`DataSet::problems`].
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>>;
+
+    /// The split's annotations without what [`Task::open`] refuses or leaves out, as a file that can be opened in their place.
+    /// Nothing is written; the host does that where the user asks for it.
+    fn repair(&self, args: &OpenArgs) -> Result<Repair> {
+        let _ = args;
+        Err(PluginError::unsupported("this task can't repair annotations")
+            .with_help("mend the annotations by hand"))
+    }
 
     /// The records to predict for one picture. `side` is what the user or an earlier stage gave with it, or null: the line
     /// that `cvhost predict --json` prints of the picture, such as `{"predictions": [{"box_xyxy": […], …}]}`. One record of
@@ -107,12 +115,18 @@ pub trait Adapter: Send + Sync {
 pub trait Input: Send + Sync {
     /// The main input's shape for a picture of this size, in pixels; of a record with a region, for a region of this size.
     fn shape(&self, width: u32, height: u32, train: bool) -> Result<Shape>;
-    /// Writes the main input into `out`, which has the shape that [`Input::shape`] gave, and returns labels and meta.
+    /// Writes the main input into `out`, which has the shape that [`Input::shape`] gave, and returns labels and meta. `out` holds
+    /// anything before: every element of it must be written.
     fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared>;
     /// How the host makes batches: the first rule is the main input's.
     fn collate(&self) -> Vec<CollateRule>;
     /// The `preprocessor_config.json` to save.
     fn config_json(&self) -> Result<Value>;
+    /// How many pixels of the main input one position of the model's coarsest feature map stands for, such as 32; 0 where that
+    /// isn't known. Objects smaller than this are hard to tell apart.
+    fn stride(&self) -> u64 {
+        0
+    }
 }
 
 /// Something that happened in the run.

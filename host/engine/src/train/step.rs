@@ -1,10 +1,11 @@
 //! One optimizer step over an accumulation window of batches.
 
-use crate::data::HostBatch;
+use crate::batch::to_batch;
 use crate::evaluate::Means;
 use crate::network::{Forward, Network};
 use crate::train::optimizer::Optimizer;
 use cvhost::error::{Error, Result};
+use cvhost_data::HostBatch;
 use cvhost_plugin_api::data::{Batch, Mode, StepContext};
 use tch::Tensor;
 
@@ -71,7 +72,7 @@ pub fn step(
     let device = network.device();
     let batches = window
         .iter()
-        .map(|b| b.to_batch(device))
+        .map(|b| to_batch(b, device))
         .collect::<Result<Vec<Batch>>>()?;
     let normalisers = window_normalisers(network, &batches)?;
     let averaged = normalisers.is_empty();

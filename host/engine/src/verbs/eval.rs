@@ -47,7 +47,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
         .transpose()?;
     let loader = session.loader(data_set.clone(), &model.input, false);
     let config = session.evaluator_config(output_config.save_predictions);
-    let evaluator = crate::error::checked(session.task.evaluator(&spec, config.as_str().into()))?;
+    let evaluator = cvhost::plugin_error::checked(session.task.evaluator(&spec, config.as_str().into()))?;
     let mut gallery = Gallery::new(
         &session,
         &spec,

@@ -1,7 +1,6 @@
 //! `cvhost predict`: pictures in, predictions out.
 
-use crate::data::{Loader, LoaderOptions, Source, decode};
-use crate::error::checked;
+use crate::batch::to_batch;
 use crate::interrupt;
 use crate::pictures;
 use crate::plugins::Registry;
@@ -13,6 +12,8 @@ use cvhost::cli::{Global, PredictArgs};
 use cvhost::config::Draft;
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
+use cvhost::plugin_error::checked;
+use cvhost_data::{Loader, LoaderOptions, Source, decode};
 use cvhost_plugin_api::data::{Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -222,13 +223,15 @@ impl Predictor {
         let mut all: Option<Fields> = None;
         for batch in loader.epoch(0, 0) {
             let host_batch = batch?;
-            let batch = host_batch.to_batch(network.device())?;
+            let batch = to_batch(&host_batch, network.device())?;
             let forward = no_grad(|| network.forward(&batch, &context))?;
             let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &finish))?;
             for prediction in predictions {
                 all = Some(match all {
                     None => prediction,
-                    Some(before) => before.joined(&prediction).map_err(crate::error::from_plugin)?,
+                    Some(before) => before
+                        .joined(&prediction)
+                        .map_err(cvhost::plugin_error::from_plugin)?,
                 });
             }
         }

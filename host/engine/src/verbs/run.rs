@@ -1,7 +1,6 @@
 //! `cvhost run`: train a model.
 
 use crate::checkpoint::{Checkpoints, Keep, ModelFolder, TrainingState};
-use crate::error::checked;
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::loggers::Loggers;
 use crate::plugins::Registry;
@@ -15,6 +14,7 @@ use cvhost::cli::{Global, ResumeFrom, RunArgs, Split};
 use cvhost::config::{Draft, Loaded};
 use cvhost::error::{Kind, Result};
 use cvhost::output;
+use cvhost::plugin_error::checked;
 use cvhost_plugin_api::abi::DataSetBox;
 use cvhost_plugin_api::data::{LabelSpec, RunInfo, Status};
 use serde_json::{Value, json};

@@ -1,12 +1,12 @@
 //! Batches ahead of time, in an order that doesn't depend on how many threads make them.
 
-use super::augment::{self, Augmentations};
-use super::mix::{Mixing, mix};
-use super::random::Random;
-use super::{HostBatch, Source, collate, decode};
-use crate::error::from_plugin;
+use crate::augment::{self, Augmentations};
+use crate::mix::{Mixing, mix};
+use crate::random::Random;
+use crate::{HostBatch, Source, collate, decode};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use cvhost::error::{Error, Result};
+use cvhost::plugin_error::from_plugin;
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::data::{Fields, Sample};
 use std::any::Any;

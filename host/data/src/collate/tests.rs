@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::testing::{Plain, detections, pattern};
+use crate::testing::{Plain, detections, pattern};
 use cvhost_plugin_api::data::Role;
 
 fn sample(index: u64, width: u32, height: u32, fields: Fields) -> Sample {
@@ -81,38 +81,6 @@ fn ragged_fields_lie_end_to_end_and_metas_targets_and_names_go_along() {
         batch.targets,
         [samples[0].fields.clone(), samples[1].fields.clone()]
     );
-}
-
-#[test]
-fn tensors_have_the_types_shapes_and_values_of_the_items() {
-    let batch = collated(Plain::padded().rules, &two_pictures())
-        .unwrap()
-        .to_batch(Device::Cpu)
-        .unwrap();
-    let pixels = batch.tensor("pixel_values").unwrap();
-    assert_eq!((pixels.size(), pixels.kind()), (vec![2, 3, 3, 4], Kind::Float));
-    assert_eq!(pixels.double_value(&[0, 0, 0, 2]), 14.0);
-    assert_eq!(
-        batch
-            .tensor("pixel_mask")
-            .unwrap()
-            .sum(Kind::Int64)
-            .int64_value(&[]),
-        14
-    );
-    let (labels, counts) = batch.ragged("class_labels").unwrap();
-    assert_eq!(
-        (Vec::<i64>::try_from(labels).unwrap(), counts),
-        (vec![3, 4], vec![2, 0])
-    );
-    assert_eq!(batch.ragged("boxes").unwrap().0.size(), [2, 4]);
-}
-
-#[test]
-fn a_batch_without_any_box_has_tensors_without_rows() {
-    let batch = collated(Plain::padded().rules, &[sample(0, 2, 2, detections(&[], &[]))]).unwrap();
-    let (boxes, counts) = batch.to_batch(Device::Cpu).unwrap().ragged("boxes").unwrap();
-    assert_eq!((boxes.size(), counts), (vec![0, 4], vec![0]));
 }
 
 #[test]

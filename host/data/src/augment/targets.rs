@@ -2,8 +2,8 @@
 
 use super::geometry::{Map, nearest};
 use super::polygons;
-use crate::error::from_plugin;
 use cvhost::error::{Error, Result};
+use cvhost::plugin_error::from_plugin;
 use cvhost_plugin_api::PluginError;
 use cvhost_plugin_api::data::{Array, DType, Element, Field, Fields, Role};
 

@@ -1,6 +1,6 @@
 use super::targets::transform;
 use super::*;
-use crate::data::testing::pattern;
+use crate::testing::pattern;
 use cvhost::config::Probability;
 use cvhost_plugin_api::data::{Array, Fields, Role};
 

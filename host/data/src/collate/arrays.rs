@@ -1,7 +1,7 @@
 //! Arrays of all samples to one item, by one collate rule: stacked, padded with a mask, or laid end to end.
 
-use super::HostItem;
-use crate::data::buffer::{Buffer, strides};
+use crate::HostItem;
+use crate::buffer::{Buffer, strides};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{Array, Collate, CollateRule, DType, Role, Sample};
 

@@ -1,7 +1,7 @@
 //! Where records come from: a plugin's data set, or a list.
 
-use crate::error::from_plugin;
 use cvhost::error::{Error, Result};
+use cvhost::plugin_error::from_plugin;
 use cvhost_plugin_api::abi::DataSetBox;
 use cvhost_plugin_api::data::Record;
 

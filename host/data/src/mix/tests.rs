@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::buffer::Buffer;
+use crate::buffer::Buffer;
 use cvhost_plugin_api::data::{DType, Meta};
 
 /// Four samples of 1×4×4 whose pixels are all the sample's number, of the classes 0, 1, 2, 3.

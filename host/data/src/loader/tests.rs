@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::testing::{Plain, detections, pattern};
+use crate::testing::{Plain, detections, pattern};
 use cvhost_plugin_api::data::{PictureSource, Record};
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};

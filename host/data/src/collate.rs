@@ -2,17 +2,13 @@
 
 mod arrays;
 
-use super::buffer::Buffer;
-use crate::error::from_plugin;
+use crate::buffer::Buffer;
 use arrays::{batch_count, combine, common_dims, mask_of, types_differ, with_count};
 use cvhost::error::{Error, Result};
+use cvhost::plugin_error::from_plugin;
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::abi_stable::std_types::ROption;
-use cvhost_plugin_api::data::{
-    Array, Batch, CollateRule, DType, Fields, Meta, Prepared, Role, Sample, Shape,
-};
-use cvhost_plugin_api::torch::batch_item;
-use tch::{Device, Kind, Tensor};
+use cvhost_plugin_api::data::{Array, CollateRule, DType, Fields, Meta, Prepared, Role, Sample, Shape};
 
 /// One named array of a batch, in the host's memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,40 +49,6 @@ impl HostBatch {
     /// The indices of the samples' records in their data set.
     pub fn indices(&self) -> Vec<u64> {
         self.metas.iter().map(|m| m.index).collect()
-    }
-
-    /// The batch as tensors on `device`. Fails as libtorch does: out of memory.
-    pub fn to_batch(&self, device: Device) -> Result<Batch> {
-        let mut batch = Batch {
-            items: Default::default(),
-            metas: self.metas.clone().into(),
-        };
-        for item in &self.items {
-            let tensor = item.to_tensor(device).map_err(|e| {
-                Error::failed(format!(
-                    "cannot put `{}` of a batch on {device:?}: {e}",
-                    item.name
-                ))
-            })?;
-            batch
-                .items
-                .push(batch_item(&item.name, tensor, item.offsets.clone()));
-        }
-        Ok(batch)
-    }
-}
-
-impl HostItem {
-    fn to_tensor(&self, device: Device) -> Result<Tensor, tch::TchError> {
-        let kind = match self.data.dtype() {
-            DType::U8 => Kind::Uint8,
-            DType::I32 => Kind::Int,
-            DType::I64 => Kind::Int64,
-            DType::F32 => Kind::Float,
-            _ => Kind::Double,
-        };
-        let dims: Vec<i64> = self.dims.iter().map(|&d| d as i64).collect();
-        Tensor::f_from_data_size(self.data.bytes(), &dims, kind)?.f_to(device)
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::testing::pattern;
+use crate::testing::pattern;
 use image::{ImageBuffer, Luma, LumaA, Rgb, Rgba};
 
 fn rgb_image(picture: &Picture) -> DynamicImage {

@@ -9,7 +9,7 @@ mod geometry;
 mod polygons;
 mod targets;
 
-use super::random::Random;
+use crate::random::Random;
 use cvhost::config::RandomResize;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{Picture, Region, Sample};

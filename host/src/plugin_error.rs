@@ -1,7 +1,7 @@
 //! From a plugin's errors to the host's.
 
-use cvhost::config::Loaded;
-use cvhost::error::{Error, Kind, Result};
+use crate::config::Loaded;
+use crate::error::{Error, Kind, Result};
 use cvhost_plugin_api::error::{AbiResult, ErrorKind, PluginError};
 
 /// A plugin's error as the user sees it.

@@ -4,11 +4,11 @@
 //! which writes into its slot of the padded batch → [`HostBatch`] → mixing (by role, training only). The [`Loader`] makes
 //! whole batches on its threads and hands them out in an order that only seed and epoch decide.
 //!
-//! Invariants: nothing here knows a task or a model family; torch is touched in [`HostBatch::to_batch`] alone, which the
-//! trainer's thread calls; a record's own targets leave untouched, beside the prepared ones.
+//! Invariants: nothing here knows a task or a model family; nothing here links libtorch, the engine makes tensors of what
+//! comes out; a record's own targets leave untouched, beside the prepared ones.
 
 pub mod augment;
-mod buffer;
+pub mod buffer;
 mod collate;
 mod decode;
 mod loader;

@@ -111,7 +111,7 @@ fn slot_of<'a, T: Element>(
     let part = elements
         .get_mut(start..start + size as usize)
         .ok_or_else(|| Error::failed(format!("a batch has no block {index} of shape {block:?}")))?;
-    ArrayMut::new(part, dims, &strides(block)).map_err(crate::error::from_plugin)
+    ArrayMut::new(part, dims, &strides(block)).map_err(cvhost::plugin_error::from_plugin)
 }
 
 /// Row-major strides, in elements.

@@ -3,8 +3,8 @@
 //! Mixing works on a batch that is ready, as both references do: partners have one size there, and what is mixed is what the
 //! model sees.
 
-use super::random::Random;
-use super::{HostBatch, HostItem};
+use crate::random::Random;
+use crate::{HostBatch, HostItem};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{DType, Fields, Role};
 

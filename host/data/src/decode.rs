@@ -6,7 +6,7 @@
 
 mod header;
 
-use super::orientation;
+use crate::orientation;
 use cvhost::error::{Error, Kind, Result};
 use cvhost_plugin_api::data::{Picture, PictureSource};
 use image::{DynamicImage, ImageError, ImageFormat};
