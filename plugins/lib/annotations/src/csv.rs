@@ -86,10 +86,14 @@ pub fn read(reader: impl Read, delimiter: u8, faults: &mut Faults) -> Result<Box
 
 fn layout(header: &[String]) -> Result<Layout, String> {
     let lower: Vec<String> = header.iter().map(|h| h.to_lowercase()).collect();
-    for (i, name) in lower.iter().enumerate() {
-        if !name.is_empty() && lower.iter().skip(i + 1).any(|other| other == name) {
-            return Err(format!("two columns are named `{name}`"));
-        }
+    let mut sorted: Vec<&str> = lower
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !name.is_empty())
+        .collect();
+    sorted.sort_unstable();
+    if let Some(same) = sorted.chunk_by(|a, b| a == b).find(|same| same.len() > 1) {
+        return Err(format!("two columns are named `{}`", same.first().unwrap_or(&"")));
     }
     let find = |names: &[&str]| names.iter().find_map(|name| lower.iter().position(|h| h == name));
     let all = |columns: [&[&str]; 4]| {

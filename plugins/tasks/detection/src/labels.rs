@@ -80,12 +80,17 @@ pub fn choose(categories: &[Category], used: &HashSet<i64>, args: &OpenArgs) -> 
 
 /// The category that only groups the others: some exporters list it, with id 0, and never use it.
 fn unused_supercategory(categories: &[&Category], used: &HashSet<i64>) -> Option<usize> {
+    // It groups one of the first two, whichever of these it isn't itself.
+    let group = |index: usize| categories.get(index)?.supercategory.as_deref();
+    let groups = [group(0), group(1)];
     categories.iter().position(|candidate| {
-        let groups = |c: &&&Category| c.supercategory.as_deref() == Some(candidate.name.as_str());
-        let others = categories.iter().filter(|c| c.id != candidate.id);
-        !used.contains(&candidate.id)
+        groups.contains(&Some(candidate.name.as_str()))
+            && !used.contains(&candidate.id)
             && categories.len() > 1
-            && others.clone().count() == others.filter(groups).count()
+            && categories
+                .iter()
+                .filter(|c| c.id != candidate.id)
+                .all(|c| c.supercategory.as_deref() == Some(candidate.name.as_str()))
     })
 }
 
