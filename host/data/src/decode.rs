@@ -291,5 +291,10 @@ fn damaged(format: &str, message: &str) -> Error {
         .with_help("copy or download the file again, or take its record out of the annotations")
 }
 
+/// TEMPORARY until decode branch is merged.
+pub fn size(source: &PictureSource) -> Result<(u32, u32)> {
+    decode(source).map(|p| (p.width, p.height))
+}
+
 #[cfg(test)]
 mod tests;

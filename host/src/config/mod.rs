@@ -5,6 +5,7 @@
 //!
 //! Relative paths count from the current folder; one that isn't there but is beside the file is taken from there.
 
+mod batching;
 pub mod check;
 pub mod node;
 mod report;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
+pub use batching::{BrokenFiles, LastBatch, Sampling};
 use check::Problem;
 use node::{Content, Entry, Mark, Node};
 use report::Sources;

@@ -6,7 +6,8 @@ use crate::loggers::Loggers;
 use crate::plugins::Registry;
 use crate::progress;
 use crate::run_folder::RunFolder;
-use crate::session::{Model, Session, same_classes, shown};
+use crate::session::{Model, Session, shown};
+use crate::splits::{SplitData, Splits};
 use crate::train::monitor::Monitor;
 use crate::train::{Ended, Outcome, Trainer};
 use crate::visual::Gallery;
@@ -15,7 +16,7 @@ use cvhost::config::{Draft, Loaded};
 use cvhost::error::{Kind, Result};
 use cvhost::output;
 use cvhost::plugin_error::checked;
-use cvhost_plugin_api::abi::DataSetBox;
+use cvhost_data::Source;
 use cvhost_plugin_api::data::{LabelSpec, RunInfo, Status};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -58,8 +59,8 @@ pub fn run(args: &RunArgs, global: &Global) -> u8 {
 
 /// The data sets of a run, and their labels.
 struct Data {
-    train: Arc<DataSetBox>,
-    val: Option<Arc<DataSetBox>>,
+    train: Arc<dyn Source>,
+    val: Option<Arc<dyn Source>>,
     spec: LabelSpec,
 }
 
@@ -137,27 +138,25 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
 
 fn open_data(session: &Session, folder: &ModelFolder) -> Result<Data> {
     let classes = folder.label_names()?.unwrap_or_default();
-    let train = session.data_set(Split::Train, &classes)?;
-    let spec = train.spec();
+    let splits = Splits::new(session, &classes);
+    let SplitData { spec, source: train } = splits.open(Split::Train)?;
     let config = &session.loaded.config;
-    let val = match &config.data.val_data_path {
-        Some(_) => {
-            let val = session.data_set(Split::Val, &classes)?;
-            same_classes(&spec, &val.spec(), "training and validation data")?;
-            Some(Arc::new(val))
-        }
-        None if config.training.early_stopping_patience.is_some() => {
+    let val = match splits.has(Split::Val) {
+        true => Some(splits.open_like(Split::Val, &spec)?.source),
+        false if config.training.early_stopping_patience.is_some() => {
             return Err(session
                 .loaded
                 .error_at(
                     "training.early_stopping_patience",
                     "early stopping needs validation data",
                 )
-                .with_help("set data.val_data_path, or leave early_stopping_patience out"));
+                .with_help(
+                    "set data.val_data_path or data.val_ratio, or leave early_stopping_patience out",
+                ));
         }
-        None => {
+        false => {
             tracing::warn!(
-                "no data.val_data_path: nothing is validated, and the last checkpoint counts as the best"
+                "neither data.val_data_path nor data.val_ratio: nothing is validated, and the last checkpoint counts as the best"
             );
             None
         }
@@ -170,11 +169,7 @@ fn open_data(session: &Session, folder: &ModelFolder) -> Result<Data> {
         train.len(),
         spec.names.len()
     ));
-    Ok(Data {
-        train: Arc::new(train),
-        val,
-        spec,
-    })
+    Ok(Data { train, val, spec })
 }
 
 /// The run to go on with, and its newest valid checkpoint.
@@ -278,11 +273,12 @@ fn fit(
     }
     let config = session.evaluator_config(false);
     let trainer = Trainer {
-        train: session.loader(data.train.clone(), &model.input, true),
+        train: session.train_loader(data.train.clone(), &model.input)?,
         val: data
             .val
             .as_ref()
-            .map(|val| session.loader(val.clone(), &model.input, false)),
+            .map(|val| session.eval_loader(val.clone(), &model.input))
+            .transpose()?,
         evaluator: Box::new(|| checked(session.task.evaluator(&data.spec, config.as_str().into()))),
         finish: session.finish_options(0.0),
         monitor,
@@ -308,7 +304,7 @@ fn write_results(session: &Session, data: &Data, model: &mut Model, run: &RunFol
     else {
         return Ok(());
     };
-    let loader = session.loader(val.clone(), &model.input, false);
+    let loader = session.eval_loader(val.clone(), &model.input)?;
     let evaluator_config = session.evaluator_config(config.save_predictions);
     let evaluator = checked(
         session
