@@ -1,11 +1,12 @@
 //! `preprocessor_config.json`, read in its layouts, overridden by the user's configuration, and written.
 
+use crate::Processor;
 use crate::defaults::{Defaults, ShortestEdge};
 use crate::entry::{Entry, FILE, kind};
 use crate::resize::Resample;
 use crate::size::Size;
 use crate::user_size::apply_user_size;
-use crate::{Processor, pixels};
+use crate::values::Values;
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::{Map, Value, json};
 
@@ -85,7 +86,7 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
         do_normalize = true;
     }
 
-    let table = pixels::table(
+    let values = Values::new(
         do_rescale.then_some(rescale_factor),
         do_normalize.then_some((mean, std)),
     );
@@ -101,7 +102,7 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
         mean,
         std,
         do_pad,
-        table,
+        values,
         processor_type,
         original,
     })

@@ -13,8 +13,10 @@ mod kernels;
 mod labels;
 mod pixels;
 mod resize;
+mod resized;
 mod size;
 mod user_size;
+mod values;
 
 pub use defaults::{Defaults, ShortestEdge};
 pub use labels::detection_labels;
@@ -24,6 +26,7 @@ pub use size::Size;
 use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, Meta, Picture, Prepared, Sample, Shape};
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::{Map, Value};
+use values::Values;
 
 /// The name of the main input in a batch.
 pub const PIXEL_VALUES: &str = "pixel_values";
@@ -79,7 +82,7 @@ pub struct Processor {
     pub(crate) mean: [f64; 3],
     pub(crate) std: [f64; 3],
     pub(crate) do_pad: bool,
-    pub(crate) table: pixels::Table,
+    pub(crate) values: Values,
     pub(crate) processor_type: String,
     /// The file as it was read.
     pub(crate) original: Map<String, Value>,
