@@ -3,9 +3,9 @@
 use crate::Processor;
 use crate::kernels;
 use crate::resized::Resized;
+use crate::window::Window;
 use cvhost_plugin_api::data::{ArrayMut, DType, Picture};
 use cvhost_plugin_api::error::{PluginError, Result};
-use std::ops::Range;
 
 /// Writes `picture` into `out`, float32 `[3, H, W]`: resized to `to_width` × `to_height` pixels, and of that the middle `crop`,
 /// height and width.
@@ -81,31 +81,6 @@ fn fill_black(processor: &Processor, out: &mut ArrayMut<'_>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The part of one side of a resized picture that is shown. It may reach over the picture's border.
-struct Window {
-    /// Positions of the input before the picture begins.
-    before: usize,
-    /// The picture's positions that are shown.
-    shown: Range<usize>,
-}
-
-impl Window {
-    /// The middle `crop` of a side of `size`. Where a half is left over it is before a picture that is too small, and after
-    /// a part.
-    fn middle(size: u32, crop: u32) -> Self {
-        let (size, crop) = (i64::from(size), i64::from(crop));
-        let start = (size - crop).div_euclid(2);
-        Window {
-            before: (-start).max(0) as usize,
-            shown: start.max(0) as usize..(start + crop).min(size) as usize,
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.shown.len()
-    }
 }
 
 #[cfg(test)]
