@@ -1,6 +1,6 @@
 //! How long pictures of usual sizes take on one thread, from 8-bit RGB to a model's input, in milliseconds: the median of many runs.
 //!
-//!     cargo run -p cvhost-image-processor --example speed
+//!     cargo run -p cvhost-image-processor --example speed [WORDS OF THE CASES THAT ARE WANTED]
 
 use cvhost_image_processor::{Defaults, Processor};
 use cvhost_plugin_api::data::{ArrayMut, Picture};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 const SPENT: Duration = Duration::from_millis(1500);
 
 fn main() -> Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
     let plain = json!({"do_resize": false});
     let detr = json!({"size": {"shortest_edge": 800, "longest_edge": 1333}});
     let square = json!({"size": {"height": 224, "width": 224}});
@@ -24,6 +25,9 @@ fn main() -> Result<()> {
         ("640x480 to 224x224", &square, (640, 480)),
         ("640x480 to 256x256, bicubic, middle 224x224", &deit, (640, 480)),
     ] {
+        if !wanted.iter().all(|word| what.contains(word)) {
+            continue;
+        }
         let mut family = Defaults::shortest_edge("DetrImageProcessor");
         family.whole_picture = false;
         let processor = Processor::from_checkpoint(file, &Value::Null, &family)?;

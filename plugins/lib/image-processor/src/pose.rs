@@ -196,3 +196,90 @@ impl Source<'_> {
         sums.map(|sum| (sum + 0.5).min(255.0) as u8)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn processor(file: Value) -> Result<PoseProcessor> {
+        PoseProcessor::from_checkpoint(&file, &Value::Null)
+    }
+
+    /// The pixels of a processor that neither rescales nor normalises, and the meta.
+    fn prepared(sample: &Sample) -> (Vec<f32>, Meta) {
+        let file = json!({"size": {"height": 8, "width": 8}, "do_rescale": false, "do_normalize": false});
+        let p = processor(file).unwrap();
+        let mut values = vec![-1f32; 3 * 64];
+        let out = ArrayMut::new(&mut values, &p.shape().dims, &[64, 8, 1]).unwrap();
+        let meta = p.prepare_picture(sample, out).unwrap();
+        (values, meta)
+    }
+
+    fn half_white(region: Option<Region>) -> Sample {
+        let mut picture = Picture::filled(20, 20, [50; 3]);
+        for y in 0..10 {
+            for x in 0..20 {
+                picture.set_pixel(x, y, [200; 3]);
+            }
+        }
+        Sample {
+            pictures: vec![picture].into(),
+            region: region.into(),
+            ..Sample::default()
+        }
+    }
+
+    #[test]
+    fn a_sample_without_a_region_shows_all_of_its_picture_and_black_around_it() {
+        let (values, meta) = prepared(&half_white(None));
+        assert_eq!(
+            meta.region.into_option().map(|r| [r.x, r.y, r.width, r.height]),
+            Some([0.0, 0.0, 20.0, 20.0])
+        );
+        assert_eq!((meta.input_width, meta.input_height, meta.width), (8, 8, 20));
+        assert_eq!((values[0], values[8 + 4], values[6 * 8 + 4]), (0.0, 200.0, 50.0));
+    }
+
+    #[test]
+    fn a_turned_region_is_shown_upright() {
+        let region = Region {
+            x: 6.0,
+            y: 6.0,
+            width: 8.0,
+            height: 8.0,
+            angle: std::f64::consts::FRAC_PI_2,
+        };
+        // Up in the picture is right in the region.
+        let (values, _) = prepared(&half_white(Some(region)));
+        for row in values.chunks_exact(8).take(8) {
+            assert_eq!((row[0], row[7]), (50.0, 200.0), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_show_something_else_than_a_box_are_refused() {
+        for (file, part) in [
+            (
+                json!({"do_affine_transform": false}),
+                "`do_affine_transform` is not true",
+            ),
+            (
+                json!({"size": {"shortest_edge": 5}}),
+                "`size` must be height and width",
+            ),
+            (
+                json!({"normalize_factor": 0}),
+                "`normalize_factor` is 0; expected a number above 0",
+            ),
+        ] {
+            let error = processor(file).unwrap_err();
+            assert!(error.message.contains(part), "{error}");
+        }
+        let user = json!({"data": {"image_size": [128, 96]}});
+        let p = PoseProcessor::from_checkpoint(&Value::Null, &user).unwrap();
+        assert_eq!(
+            (p.size(), p.config_json()["size"].clone()),
+            ([128, 96], json!({"height": 128, "width": 96}))
+        );
+    }
+}

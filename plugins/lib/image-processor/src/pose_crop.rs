@@ -138,3 +138,81 @@ impl PoseCrop {
         self.angle == 0.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region([x, y, width, height]: [f64; 4], angle: f64) -> Region {
+        Region {
+            x,
+            y,
+            width,
+            height,
+            angle,
+        }
+    }
+
+    fn near(a: [f64; 2], b: [f64; 2]) -> bool {
+        a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3)
+    }
+
+    #[test]
+    fn a_box_gets_the_inputs_aspect_ratio_and_a_quarter_more() {
+        // 40 x 40 becomes 40 x 53 1/3, and 50 x 66 2/3 with the space around it.
+        let crop = PoseCrop::new(&region([10.0, 20.0, 40.0, 40.0], 0.0), [64, 48], 200.0).unwrap();
+        assert!(near(
+            crop.to_picture([0.0, 0.0], [64, 48]),
+            [5.0, 40.0 - 100.0 / 3.0]
+        ));
+        assert!(near(
+            crop.to_picture([47.0, 63.0], [64, 48]),
+            [55.0, 40.0 + 100.0 / 3.0]
+        ));
+        // A smaller factor makes boxes larger.
+        let crop = PoseCrop::new(&region([10.0, 20.0, 40.0, 40.0], 0.0), [64, 48], 100.0).unwrap();
+        assert!(near(crop.to_picture([0.0, 31.5], [64, 48]), [-20.0, 40.0]));
+    }
+
+    #[test]
+    fn points_go_to_the_input_and_back() {
+        for angle in [0.0, 0.4, -2.0] {
+            let crop = PoseCrop::new(&region([3.0, 4.0, 50.0, 20.0], angle), [64, 48], 200.0).unwrap();
+            for point in [[3.0, 4.0], [28.0, 14.0], [-7.0, 60.0]] {
+                for size in [[64, 48], [16, 12]] {
+                    assert!(near(crop.to_picture(crop.to_map(point, size), size), point));
+                }
+            }
+            // The pixels that are shown are at the places that points go to.
+            let [y_of, x_of] = crop.to_source();
+            for [row, column] in [[0.0, 0.0], [63.0, 10.0], [20.0, 47.0]] {
+                let shown = [x_of, y_of].map(|of| of[0] * row + of[1] * column + of[2]);
+                assert!(near(shown, crop.to_picture([column, row], [64, 48])), "{shown:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_turned_box_is_shown_upright() {
+        // A quarter turn counter-clockwise: what is above the centre in the picture was its right-hand side.
+        let angle = std::f64::consts::FRAC_PI_2;
+        let crop = PoseCrop::new(&region([10.0, 10.0, 20.0, 20.0], angle), [33, 33], 200.0).unwrap();
+        assert!(near(crop.to_map([20.0, 20.0 - 12.5], [33, 33]), [32.0, 16.0]));
+    }
+
+    #[test]
+    fn boxes_that_show_nothing_are_errors() {
+        for corners in [
+            [0.0, 0.0, 0.0, 5.0],
+            [0.0, 0.0, 5.0, -1.0],
+            [f64::NAN, 0.0, 5.0, 5.0],
+            [0.0, 0.0, 1e300, 5.0],
+        ] {
+            assert!(
+                PoseCrop::new(&region(corners, 0.0), [64, 48], 200.0).is_err(),
+                "{corners:?}"
+            );
+        }
+        assert!(PoseCrop::new(&region([0.0, 0.0, 5.0, 5.0], 0.0), [64, 1], 200.0).is_err());
+    }
+}

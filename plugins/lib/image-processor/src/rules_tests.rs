@@ -88,7 +88,7 @@ fn pixels(case: &Value, shape: &[u64], write: impl FnOnce(ArrayMut<'_>)) -> Opti
 fn pixels_and_labels_are_those_of_the_reference() {
     let cases: Vec<Value> = serde_json::from_str(RULES).unwrap();
     assert_eq!(cases.len(), 88);
-    let mut wrong = Vec::new();
+    let (mut wrong, mut points) = (Vec::new(), 0);
     for case in &cases {
         let picture = picture(case);
         let mut check = |what: &str, found: Value| {
@@ -110,6 +110,17 @@ fn pixels_and_labels_are_those_of_the_reference() {
                 p.write(&picture, &region, out).unwrap()
             });
             check("pixels", json!(found));
+            if let Some(expected) = case["map_point_in_picture"].as_array() {
+                let found = p
+                    .crop(&region)
+                    .unwrap()
+                    .to_picture([1.25, 6.5], p.size().map(|side| side / 4));
+                for (found, expected) in found.iter().zip(expected) {
+                    let off = (found - expected.as_f64().unwrap()).abs();
+                    assert!(off < 1e-4, "{found} {case}");
+                }
+                points += 1;
+            }
             continue;
         }
         let family = family(case["family"].as_str().unwrap());
@@ -136,5 +147,6 @@ fn pixels_and_labels_are_those_of_the_reference() {
             check("labels", json!(fnv(p.semantic_labels(&map).unwrap().bytes())));
         }
     }
+    assert_eq!(points, 17);
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -93,26 +93,35 @@ pub(super) fn along_x(columns: &[[u8; ROWS]], first: usize, taps: &Taps, out: &m
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn along_y(rows: &[u8], stride: usize, weights: &[i32], out: &mut [u8]) {
-    let (blocks, _) = out.as_chunks_mut::<BLOCK>();
-    let covered = blocks.len() * BLOCK;
+    let length = out.len();
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
     for (index, target) in blocks.iter_mut().enumerate() {
-        let mut sums = [_mm256_set1_epi32(HALF); 4];
-        for (row, &weight) in weights.iter().enumerate() {
-            let source: Option<&[u8; BLOCK]> = rows
-                .get(row * stride + index * BLOCK..)
-                .and_then(|r| r.first_chunk());
-            let Some(source) = source else { continue };
-            let weight = _mm256_set1_epi32(weight);
-            let (eights, _) = source.as_chunks::<ROWS>();
-            for (sum, eight) in sums.iter_mut().zip(eights) {
-                *sum = _mm256_add_epi32(*sum, _mm256_mullo_epi32(widened(eight), weight));
-            }
+        *target = block_along_y(rows, stride, index * BLOCK, weights);
+    }
+    if rest.is_empty() {
+        return;
+    }
+    // The last block may lie over the one before: its values are the same.
+    match out.last_chunk_mut() {
+        Some(target) => *target = block_along_y(rows, stride, length - BLOCK, weights),
+        None => plain::along_y(rows, stride, weights, out),
+    }
+}
+
+/// The vertical pass of the values from `at` on.
+#[target_feature(enable = "avx2")]
+fn block_along_y(rows: &[u8], stride: usize, at: usize, weights: &[i32]) -> [u8; BLOCK] {
+    let mut sums = [_mm256_set1_epi32(HALF); 4];
+    for (row, &weight) in weights.iter().enumerate() {
+        let source: Option<&[u8; BLOCK]> = rows.get(row * stride + at..).and_then(|r| r.first_chunk());
+        let Some(source) = source else { continue };
+        let weight = _mm256_set1_epi32(weight);
+        let (eights, _) = source.as_chunks::<ROWS>();
+        for (sum, eight) in sums.iter_mut().zip(eights) {
+            *sum = _mm256_add_epi32(*sum, _mm256_mullo_epi32(widened(eight), weight));
         }
-        *target = bytes_of_256(rounded(sums));
     }
-    if let Some(rest) = out.get_mut(covered..) {
-        plain::along_y(rows.get(covered..).unwrap_or_default(), stride, weights, rest);
-    }
+    bytes_of_256(rounded(sums))
 }
 
 #[target_feature(enable = "avx2,fma")]
