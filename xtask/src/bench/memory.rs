@@ -94,7 +94,10 @@ mod tests {
         let mut command = Command::new("sh");
         // A child of the shell holds 20 MB for a moment.
         let child = "x=$(head -c 20000000 /dev/zero | tr '\\0' a); sleep 0.4";
-        command.args(["-c", &format!("(sh -c \"{}\") & wait; echo done", child.replace('$', "\\$"))]);
+        command.args([
+            "-c",
+            &format!("(sh -c \"{}\") & wait; echo done", child.replace('$', "\\$")),
+        ]);
         let watched = watched(&mut command).unwrap();
         assert_eq!(watched.stdout, "done\n");
         assert!(watched.peak_memory >= 19, "{} MB", watched.peak_memory);

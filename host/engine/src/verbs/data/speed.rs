@@ -39,6 +39,8 @@ struct Measured {
     batches: usize,
     /// Pictures a second of each pass that counts.
     rates: Vec<f64>,
+    /// Megabytes that the process had at the end of each such pass.
+    memory: Vec<u64>,
     /// A thread's time for a picture, by stage, all passes that count.
     stages: Vec<(Stage, Duration)>,
     /// How long the first batch of the first pass took.
@@ -54,6 +56,7 @@ fn measure(loader: &Loader, passes: u64) -> Result<Measured> {
         pictures: 0,
         batches: loader.batches(),
         rates: Vec::new(),
+        memory: Vec::new(),
         stages: Vec::new(),
         first_batch: Duration::ZERO,
     };
@@ -80,6 +83,7 @@ fn measure(loader: &Loader, passes: u64) -> Result<Measured> {
             measured
                 .rates
                 .push(pictures as f64 / started.elapsed().as_secs_f64());
+            measured.memory.extend(memory("VmRSS:"));
             counted += pictures;
         }
         measured.pictures = pictures;
@@ -100,7 +104,7 @@ fn report(measured: &Measured, split: Split, global: &Global) {
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
     let milliseconds = |time: Duration| (time.as_secs_f64() * 1e5).round() / 100.0;
-    let memory = peak_memory();
+    let peak = memory("VmHWM:");
     if global.json {
         let stages: Map<String, Value> = measured
             .stages
@@ -112,7 +116,7 @@ fn report(measured: &Measured, split: Split, global: &Global) {
             "split": split.name(), "pictures": measured.pictures, "batches": measured.batches,
             "pictures_per_second": (median * 10.0).round() / 10.0, "rates": rates,
             "milliseconds_per_picture": stages, "first_batch_milliseconds": milliseconds(measured.first_batch),
-            "peak_memory_mb": memory,
+            "memory_mb": measured.memory, "peak_memory_mb": peak,
         });
         output::event("data_speed", fields);
         return;
@@ -133,16 +137,16 @@ fn report(measured: &Measured, split: Split, global: &Global) {
         "  first batch after {:.0} ms",
         milliseconds(measured.first_batch)
     ));
-    if let Some(memory) = memory {
-        output::line(&format!("  peak memory {memory} MB, libtorch included"));
+    if let Some(peak) = peak {
+        output::line(&format!("  peak memory {peak} MB, libtorch included"));
     }
     progress::note("an epoch takes longer where the model is slower than this");
 }
 
-/// The most memory that this process had at once, in megabytes; `None` where the system doesn't say.
-fn peak_memory() -> Option<u64> {
+/// A line of what the system says of this process, in megabytes; `None` where it doesn't say.
+fn memory(line: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let line = status.lines().find(|l| l.starts_with(line))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes >> 10)
 }
