@@ -20,7 +20,7 @@ mod source;
 mod testing;
 
 pub use collate::{HostBatch, HostItem, collate};
-pub use decode::decode;
+pub use decode::{Scaled, check_promises, decode, decode_scaled, recycle, size};
 pub use loader::{Batches, Loader, LoaderOptions};
 pub use mix::Mixing;
 pub use source::Source;
