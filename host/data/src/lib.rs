@@ -23,4 +23,5 @@ pub use collate::{HostBatch, HostItem, collate};
 pub use decode::decode;
 pub use loader::{Batches, Loader, LoaderOptions};
 pub use mix::Mixing;
+pub use random::Random;
 pub use source::Source;

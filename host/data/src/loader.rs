@@ -186,23 +186,8 @@ impl Plan {
             input,
             options,
         } = self.shared.as_ref();
-        let record = source
-            .record(index)
-            .map_err(|e| e.within(format!("record {index}")))?;
-        let name = if record.name.is_empty() {
-            format!("record {index}").into()
-        } else {
-            record.name
-        };
-        let pictures = record.pictures.iter().map(decode).collect::<Result<Vec<_>>>();
-        let mut sample = Sample {
-            index: index as u64,
-            pictures: pictures.map_err(|e| e.within(name.as_str()))?.into(),
-            name,
-            region: record.region,
-            fields: record.fields.clone(),
-            train: options.train,
-        };
+        let mut sample = self.decoded(index)?;
+        let fields = sample.fields.clone();
         if let Some(augmentations) = &options.augment {
             let mut random = Random::new(options.shuffle_seed.unwrap_or(0), self.epoch, index as u64);
             let input_size = |width, height| {
@@ -212,10 +197,37 @@ impl Plan {
                     .map_err(from_plugin)?;
                 Ok(shape.dims.iter().rev().take(2).min().copied().unwrap_or(0))
             };
-            augment::apply(&mut sample, augmentations, &mut random, &input_size)
+            let partner = |random: &mut Random| self.decoded(random.below(source.len()));
+            let context = augment::Context {
+                input_edge: &input_size,
+                partner: &partner,
+            };
+            augment::apply(&mut sample, augmentations, &mut random, &context)
                 .map_err(|e| e.within(sample.name.as_str()))?;
         }
-        Ok((sample, record.fields))
+        Ok((sample, fields))
+    }
+
+    /// The sample of a record as it is.
+    fn decoded(&self, index: usize) -> Result<Sample> {
+        let Shared { source, options, .. } = self.shared.as_ref();
+        let record = source
+            .record(index)
+            .map_err(|e| e.within(format!("record {index}")))?;
+        let name = if record.name.is_empty() {
+            format!("record {index}").into()
+        } else {
+            record.name
+        };
+        let pictures = record.pictures.iter().map(decode).collect::<Result<Vec<_>>>();
+        Ok(Sample {
+            index: index as u64,
+            pictures: pictures.map_err(|e| e.within(name.as_str()))?.into(),
+            name,
+            region: record.region,
+            fields: record.fields,
+            train: options.train,
+        })
     }
 }
 

@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::augmentations::Augmentations;
 use super::values::{
-    Augmentations, ImageSize, MonitorMode, Precision, PreferredDevices, Resources, Scheduler,
-    SchedulerParams, Visualization, results_dir,
+    ImageSize, MonitorMode, Precision, PreferredDevices, Resources, Scheduler, SchedulerParams,
+    Visualization, results_dir,
 };
 
 /// A whole configuration. After [`Config::load`] it is resolved: what stands in two sections is in one place.
