@@ -1,7 +1,7 @@
 //! Decoded pictures kept in memory, so that later epochs need not decode them.
 
+use crate::decode::Scaled;
 use cvhost::error::Result;
-use cvhost_plugin_api::data::Picture;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,7 +15,7 @@ pub struct PictureCache {
 
 #[derive(Default)]
 struct Kept {
-    pictures: HashMap<(usize, usize), Arc<Picture>>,
+    pictures: HashMap<(usize, usize), Arc<Scaled>>,
     bytes: usize,
 }
 
@@ -28,15 +28,15 @@ impl PictureCache {
     }
 
     /// The picture of that key (record and number of the picture), made by `decode` where it isn't kept.
-    pub fn get(&self, key: (usize, usize), decode: impl FnOnce() -> Result<Picture>) -> Result<Picture> {
+    pub fn get(&self, key: (usize, usize), decode: impl FnOnce() -> Result<Scaled>) -> Result<Scaled> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let found = kept.pictures.get(&key).cloned();
         drop(kept);
         if let Some(picture) = found {
-            return Ok(Picture::clone(&picture));
+            return Ok(Scaled::clone(&picture));
         }
         let picture = decode()?;
-        let size = picture.pixels.len();
+        let size = picture.picture.pixels.len();
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if kept.bytes + size <= self.budget && !kept.pictures.contains_key(&key) {
             kept.bytes += size;
@@ -49,6 +49,7 @@ impl PictureCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cvhost_plugin_api::data::Picture;
     use std::cell::Cell;
 
     #[test]
@@ -60,10 +61,14 @@ mod tests {
                 let picture = cache
                     .get((record, 0), || {
                         decoded.set(decoded.get() + 1);
-                        Ok(Picture::filled(4, 4, [record as u8; 3]))
+                        Ok(Scaled {
+                            picture: Picture::filled(4, 4, [record as u8; 3]),
+                            original: (8, 8),
+                        })
                     })
                     .unwrap();
-                assert_eq!(picture.pixel(0, 0), Some([record as u8; 3]));
+                assert_eq!(picture.original, (8, 8));
+                assert_eq!(picture.picture.pixel(0, 0), Some([record as u8; 3]));
             }
         }
         assert_eq!(decoded.get(), 2 + 3);

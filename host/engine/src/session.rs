@@ -211,10 +211,21 @@ impl Session {
 
     /// The adapter's input side alone, which needs no weights.
     pub fn input(&self, folder: &ModelFolder, spec: &LabelSpec) -> Result<InputBox> {
+        self.input_with(&self.adapter(folder)?, folder, &self.loaded.document, spec)
+    }
+
+    /// An adapter's input side under another configuration than the session's own.
+    pub fn input_with(
+        &self,
+        adapter: &AdapterBox,
+        folder: &ModelFolder,
+        config: &Value,
+        spec: &LabelSpec,
+    ) -> Result<InputBox> {
         let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
-        let config = self.loaded.document.to_string();
+        let config = config.to_string();
         let (files, config) = (RStr::from_str(&files), RStr::from_str(&config));
-        checked_with(&self.loaded, self.adapter(folder)?.input(files, config, spec))
+        checked_with(&self.loaded, adapter.input(files, config, spec))
     }
 
     /// The adapter's input side and network for these labels, with the folder's weights.

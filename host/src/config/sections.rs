@@ -7,10 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::augmentations::Augmentations;
 use super::batching::{BrokenFiles, LastBatch, Sampling};
 use super::values::{
-    Augmentations, ImageSize, MonitorMode, Precision, PreferredDevices, Resources, Scheduler,
-    SchedulerParams, Visualization, results_dir,
+    ImageSize, MonitorMode, Precision, PreferredDevices, Resources, Scheduler, SchedulerParams,
+    Visualization, results_dir,
 };
 
 /// A whole configuration. After [`Config::load`] it is resolved: what stands in two sections is in one place.

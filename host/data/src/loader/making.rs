@@ -1,18 +1,20 @@
 //! How one batch is made: each record decoded, changed, and written into its place.
 
 use super::{LoaderOptions, Shared};
-use crate::augment::{self, Augmentations};
-use crate::collate::shape_of;
-use crate::decode;
+use crate::augment::{self, Augmentations, shrunk};
+use crate::collate::{Assembly, shape_of};
+use crate::decode::{Scaled, decode_scaled, recycle};
 use crate::mix::mix;
 use crate::random::Random;
 use crate::timings::Stage;
-use crate::{HostBatch, collate};
+use crate::{HostBatch, collate, decode};
 use cvhost::config::BrokenFiles;
 use cvhost::error::{Error, Kind, Result};
 use cvhost_plugin_api::abi::InputBox;
-use cvhost_plugin_api::data::{Fields, Picture, PictureSource, Record, Sample};
+use cvhost_plugin_api::abi_stable::std_types::ROption;
+use cvhost_plugin_api::data::{Fields, PictureSource, Record, Sample};
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +64,27 @@ impl Plan {
         let positions = number * size..((number + 1) * size).min(self.order.len());
         let mut random = Random::of_batch(self.seed(), self.epoch, number);
         let input = self.input(&mut random);
+        let batch = match self.one_by_one(positions.clone(), input, stop)? {
+            OneByOne::Batch(batch) => Some(batch),
+            OneByOne::Stopped => None,
+            OneByOne::Impossible => self.all_at_once(positions, input, stop)?,
+        };
+        let Some(mut batch) = batch else {
+            return Ok(None);
+        };
+        if let Some(mixing) = self.options().mixing {
+            mix(&mut batch, mixing, &mut random)?;
+        }
+        Ok(Some(batch))
+    }
+
+    /// Reads all samples of a batch, then prepares them: the way that always works.
+    fn all_at_once(
+        &self,
+        positions: Range<usize>,
+        input: &InputBox,
+        stop: &AtomicBool,
+    ) -> Result<Option<HostBatch>> {
         let mut samples = Vec::with_capacity(positions.len());
         let mut targets = Vec::with_capacity(positions.len());
         for position in positions {
@@ -76,8 +99,7 @@ impl Plan {
         if samples.is_empty() {
             return Ok(None);
         }
-        let timings = &self.shared.timings;
-        let mut batch = timings.measured(Stage::Prepare, || {
+        let batch = self.shared.timings.measured(Stage::Prepare, || {
             collate(
                 input,
                 &samples,
@@ -86,10 +108,64 @@ impl Plan {
                 &self.shared.pool,
             )
         })?;
-        if let Some(mixing) = self.options().mixing {
-            mix(&mut batch, mixing, &mut random)?;
-        }
+        samples.into_iter().for_each(recycled);
         Ok(Some(batch))
+    }
+
+    /// Prepares each sample as soon as it is read, so that no more than one picture is in memory at a time: where the headers tell
+    /// all sizes beforehand, and every picture can be read.
+    fn one_by_one(&self, positions: Range<usize>, input: &InputBox, stop: &AtomicBool) -> Result<OneByOne> {
+        if !self.keeps_sizes() {
+            return Ok(OneByOne::Impossible);
+        }
+        let timings = &self.shared.timings;
+        let (mut records, mut shapes, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+        for position in positions {
+            let Some(&index) = self.order.get(position) else {
+                return Ok(OneByOne::Impossible);
+            };
+            let record = self.record(index)?;
+            let header = record.pictures.first().map(decode::size);
+            let (Some(Ok(size)), ROption::RNone) = (header, &record.region) else {
+                return Ok(OneByOne::Impossible);
+            };
+            let shape = shape_of(input, size, self.options().train);
+            shapes.push(shape.map_err(|e| e.within(record.name.as_str()))?);
+            sizes.push(size);
+            records.push((index, record));
+        }
+        let names = records
+            .iter()
+            .map(|(_, record)| record.name.to_string())
+            .collect();
+        let mut assembly = Assembly::new(input, shapes, names, &self.shared.pool)?;
+        let mut targets = Vec::with_capacity(records.len());
+        for ((index, record), size) in records.into_iter().zip(sizes) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(OneByOne::Stopped);
+            }
+            // What can't be read is dealt with in the other way.
+            let Ok(pictures) = self.pictures(index, &record) else {
+                return Ok(OneByOne::Impossible);
+            };
+            let (sample, own) = self.changed(index, record, pictures)?;
+            if sample.pictures.first().map(|p| (p.width, p.height)) != Some(size) {
+                return Ok(OneByOne::Impossible);
+            }
+            timings.measured(Stage::Prepare, || assembly.add(&sample))?;
+            targets.push(own);
+            recycled(sample);
+        }
+        let batch = timings.measured(Stage::Prepare, || {
+            assembly.finish(targets, self.options().predict)
+        })?;
+        Ok(OneByOne::Batch(batch))
+    }
+
+    /// Whether every picture has the size that its header says when it comes to the adapter.
+    fn keeps_sizes(&self) -> bool {
+        let crops = self.augmentations().is_some_and(|a| a.random_crop.value() > 0.0);
+        !crops && !self.options().scaled_decode
     }
 
     /// The input side of a batch: one of several sizes by chance.
@@ -114,8 +190,7 @@ impl Plan {
         loop {
             let Some(&index) = places.next().and_then(|place| self.order.get(place)) else {
                 return if self.options().train {
-                    Err(Error::input(format!("{tries} pictures in a row can't be read"))
-                        .with_help("the warnings name each; mend the files or their paths"))
+                    Err(too_many_broken(tries))
                 } else {
                     Ok(None)
                 };
@@ -147,30 +222,56 @@ impl Plan {
         Ok(record)
     }
 
-    /// The record's sample, changed at random where the epoch's training wants it.
-    fn changed(&self, index: usize, record: Record, pictures: Vec<Picture>) -> Result<(Sample, Fields)> {
-        let mut sample = Sample {
-            index: index as u64,
-            pictures: pictures.into(),
-            name: record.name,
-            region: record.region,
-            fields: record.fields.clone(),
-            train: self.options().train,
-        };
+    /// The record's sample, changed at random where the epoch's training wants it, and the record's own fields.
+    fn changed(&self, index: usize, record: Record, pictures: Vec<Scaled>) -> Result<(Sample, Fields)> {
+        let own = record.fields.clone();
+        let mut sample = self.unchanged(index, record, pictures)?;
         if let Some(augmentations) = self.augmentations() {
             self.shared
                 .timings
                 .measured(Stage::Augment, || self.augment(&mut sample, augmentations))
                 .map_err(|e| e.within(sample.name.as_str()))?;
         }
-        Ok((sample, record.fields))
+        Ok((sample, own))
     }
 
-    fn pictures(&self, index: usize, record: &Record) -> Result<Vec<Picture>> {
+    /// The record's sample as it is; its targets belong to the picture as it was decoded.
+    fn unchanged(&self, index: usize, record: Record, pictures: Vec<Scaled>) -> Result<Sample> {
+        let mut fields = record.fields;
+        if let Some(Scaled { picture, original }) = pictures.first()
+            && *original != (picture.width, picture.height)
+        {
+            let (from, to) = ([original.0, original.1], [picture.width, picture.height]);
+            fields = shrunk(&fields, from, to).map_err(|e| e.within(record.name.as_str()))?;
+        }
+        Ok(Sample {
+            index: index as u64,
+            pictures: pictures.into_iter().map(|scaled| scaled.picture).collect(),
+            name: record.name,
+            region: record.region,
+            fields,
+            train: self.options().train,
+        })
+    }
+
+    fn pictures(&self, index: usize, record: &Record) -> Result<Vec<Scaled>> {
+        let small = self.options().scaled_decode
+            && self.options().train
+            && record.pictures.len() == 1
+            && record.region.is_none();
+        let read = |source: &PictureSource| {
+            if small {
+                decode_scaled(source, self.largest_input(decode::size(source)?)?)
+            } else {
+                let picture = decode(source)?;
+                let original = (picture.width, picture.height);
+                Ok(Scaled { picture, original })
+            }
+        };
         let one = |(number, source): (usize, &PictureSource)| match &self.shared.cache {
             // What is in memory already needs no second copy.
-            Some(cache) if source.decoded.width == 0 => cache.get((index, number), || decode(source)),
-            _ => decode(source),
+            Some(cache) if source.decoded.width == 0 => cache.get((index, number), || read(source)),
+            _ => read(source),
         };
         self.shared
             .timings
@@ -178,6 +279,19 @@ impl Plan {
                 record.pictures.iter().enumerate().map(one).collect::<Result<_>>()
             })
             .map_err(|e| e.within(record.name.as_str()))
+    }
+
+    /// Width and height of the largest input that is made of a picture of this size.
+    fn largest_input(&self, size: (u32, u32)) -> Result<(u32, u32)> {
+        let mut largest = (0, 0);
+        for input in std::iter::once(&self.shared.input).chain(&self.shared.sizes) {
+            let shape = shape_of(input, size, true)?;
+            let mut sides = shape.dims.iter().rev();
+            let mut side = || sides.next().map_or(0, |&s| u32::try_from(s).unwrap_or(u32::MAX));
+            let (width, height) = (side(), side());
+            largest = (largest.0.max(width), largest.1.max(height));
+        }
+        Ok(largest)
     }
 
     /// What changes this epoch's pictures at random.
@@ -193,10 +307,46 @@ impl Plan {
             let shape = shape_of(&self.shared.input, (width, height), train)?;
             Ok(shape.dims.iter().rev().take(2).min().copied().unwrap_or(0))
         };
-        augment::apply(sample, augmentations, &mut random, &input_size)
+        let partner = |random: &mut Random| self.partner(random);
+        let context = augment::Context {
+            input_edge: &input_size,
+            partner: &partner,
+        };
+        augment::apply(sample, augmentations, &mut random, &context)
+    }
+
+    /// Another record's sample, unchanged. One that can't be read is passed over where the configuration says so.
+    fn partner(&self, random: &mut Random) -> Result<Sample> {
+        let skips = self.options().broken_files == BrokenFiles::Skip;
+        for _ in 0..MOST_BROKEN {
+            let index = random.below(self.shared.source.len());
+            let record = self.record(index)?;
+            match self.pictures(index, &record) {
+                Err(error) if skips && error.kind == Kind::Input => self.shared.broken.note(index, &error),
+                pictures => return self.unchanged(index, record, pictures?),
+            }
+        }
+        Err(too_many_broken(MOST_BROKEN))
     }
 }
 
+fn too_many_broken(tries: usize) -> Error {
+    Error::input(format!("{tries} pictures in a row can't be read"))
+        .with_help("the warnings name each; mend the files or their paths")
+}
+
+/// How making a batch sample by sample went.
+enum OneByOne {
+    Batch(HostBatch),
+    Stopped,
+    /// Its sizes aren't known beforehand, or one of its pictures can't be read.
+    Impossible,
+}
+
+/// The memory of a sample's pictures serves the thread's next one.
+fn recycled(sample: Sample) {
+    sample.pictures.into_iter().for_each(recycle);
+}
 /// What a panic said.
 fn message_of(payload: &(dyn Any + Send)) -> &str {
     payload

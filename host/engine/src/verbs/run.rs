@@ -57,8 +57,9 @@ pub fn run(args: &RunArgs, global: &Global) -> u8 {
     }
 }
 
-/// The data sets of a run, and their labels.
+/// The model that a run starts from, its data, and what the labels mean.
 struct Data {
+    folder: ModelFolder,
     train: Arc<dyn Source>,
     val: Option<Arc<dyn Source>>,
     spec: LabelSpec,
@@ -87,10 +88,10 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         Some(checkpoint) => ModelFolder::open(checkpoint)?,
         None => session.starting_folder()?,
     };
-    let data = open_data(&session, &folder)?;
+    let data = open_data(&session, folder)?;
     let monitor = Monitor::new(&session.loaded, &session.metrics(), &data.spec)?;
     let from_scratch = start.is_none() && !session.loaded.config.model.pretrained;
-    let mut model = session.model(&folder, &data.spec, from_scratch)?;
+    let mut model = session.model(&data.folder, &data.spec, from_scratch)?;
     if !model.report.rows.is_empty() {
         progress::note(&model.report.to_string());
     }
@@ -136,7 +137,7 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     })
 }
 
-fn open_data(session: &Session, folder: &ModelFolder) -> Result<Data> {
+fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
     let classes = folder.label_names()?.unwrap_or_default();
     let splits = Splits::new(session, &classes);
     let SplitData { spec, source: train } = splits.open(Split::Train)?;
@@ -169,7 +170,12 @@ fn open_data(session: &Session, folder: &ModelFolder) -> Result<Data> {
         train.len(),
         spec.names.len()
     ));
-    Ok(Data { train, val, spec })
+    Ok(Data {
+        folder,
+        train,
+        val,
+        spec,
+    })
 }
 
 /// The run to go on with, and its newest valid checkpoint.
@@ -273,7 +279,7 @@ fn fit(
     }
     let config = session.evaluator_config(false);
     let trainer = Trainer {
-        train: session.train_loader(data.train.clone(), &model.input)?,
+        train: session.train_loader(data.train.clone(), &model.input, &data.folder, &data.spec)?,
         val: data
             .val
             .as_ref()

@@ -23,7 +23,7 @@ pub fn speed(args: &DataSpeedArgs, global: &Global) -> Result<()> {
     let data = Splits::new(&session, &classes).open(args.split)?;
     let input = Arc::new(session.input(&folder, &data.spec)?);
     let loader = if args.split == Split::Train {
-        session.train_loader(data.source, &input)?
+        session.train_loader(data.source, &input, &folder, &data.spec)?
     } else {
         session.eval_loader(data.source, &input)?
     };

@@ -1,0 +1,340 @@
+//! The inner loops of augmentation, compiled for AVX2 as well; the processor chooses at run time. This folder's unsafe code is
+//! here. Each function gives the same bytes on every processor.
+
+use super::pixels::{self, Gaussian, Hsv, Row};
+
+/// A function that the compiler may make vector code of, for the processor at hand.
+macro_rules! chosen {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
+        $(#[$doc])*
+        pub fn $name($($arg: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            if std::is_x86_feature_detected!("avx2") {
+                #[target_feature(enable = "avx2")]
+                fn avx2($($arg: $type),*) $(-> $result)? {
+                    pixels::$name($($arg),*)
+                }
+                // SAFETY: the processor has AVX2, which is all that the function asks for.
+                return unsafe { avx2($($arg),*) };
+            }
+            pixels::$name($($arg),*)
+        }
+    )*};
+}
+
+chosen! {
+    /// `v * gain + offset` for every byte, rounded; v and offset from 0 to 255.
+    tone(bytes: &mut [u8], gain: f32, offset: f32);
+    /// Mixes every RGB pixel with its own grey: 0 is all grey, 1 the pixel as it is.
+    saturate(pixels: &mut [[u8; 3]], factor: f32);
+    /// Turns hue and adds to saturation and value of every RGB pixel.
+    shift_hsv(pixels: &mut [[u8; 3]], shift: Hsv);
+    /// The sum of the greys of RGB pixels.
+    grey_sum(pixels: &[[u8; 3]]) -> u64;
+    /// `target + (other - target) * part / 256`, rounded, part from 0 to 256.
+    blend(target: &mut [u8], other: &[u8], part: u16);
+    /// One row of RGB pixels blurred along x; the border's pixels go on outside.
+    blur_along_x(row: &[u8], gaussian: &Gaussian, scratch: &mut Vec<u8>, out: &mut [u8]);
+    /// Rows mixed by weights: `rows` are as many as the Gaussian is wide.
+    blur_along_y(rows: &[&[u8]], gaussian: &Gaussian, out: &mut [u8]);
+}
+
+/// Writes RGB pixels in reverse order. Both slices have one length.
+pub fn reversed(source: &[[u8; 3]], target: &mut [[u8; 3]]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, which is all that the function asks for.
+        return unsafe { simd::reversed(source, target) };
+    }
+    pixels::reversed(source, target);
+}
+
+/// One row of a warped picture, see [`pixels::warp_row`].
+pub fn warp_row(source: &[[u8; 3]], size: [usize; 2], row: &Row, fill: [u8; 3], target: &mut [[u8; 3]]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") && source.len() == size[0] * size[1] && source.len() < 1 << 29 {
+        // SAFETY: the processor has AVX2, and the source has the size that it is said to have, with offsets that fit i32.
+        return unsafe { simd::warp_row(source, size, row, fill, target) };
+    }
+    pixels::warp_row(source, size, row, fill, target, 0);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod simd {
+    use super::pixels::{self, Row};
+    use std::arch::x86_64::*;
+
+    /// Pixels that fill most of a vector of 16 bytes.
+    const FIVE: usize = 5;
+
+    #[target_feature(enable = "avx2")]
+    pub fn reversed(source: &[[u8; 3]], target: &mut [[u8; 3]]) {
+        let count = source.len().min(target.len());
+        let order = _mm_setr_epi8(12, 13, 14, 9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2, -1);
+        let mut done = 0;
+        // A vector reaches one pixel further than it moves, on both sides.
+        while done + FIVE < count {
+            let from = count - done - FIVE;
+            // SAFETY: 16 bytes from pixel `from` end in pixel `from + 5`; where that is past the end, the read starts a byte
+            // earlier, in pixel `from - 1`, which is there as `done + 5 < count`. The write from pixel `done` ends in pixel
+            // `done + 5`, below `count`.
+            unsafe {
+                let five = if done == 0 {
+                    let early = source.as_ptr().add(from).cast::<u8>().sub(1);
+                    _mm_srli_si128::<1>(_mm_loadu_si128(early.cast()))
+                } else {
+                    _mm_loadu_si128(source.as_ptr().add(from).cast())
+                };
+                _mm_storeu_si128(
+                    target.as_mut_ptr().add(done).cast(),
+                    _mm_shuffle_epi8(five, order),
+                );
+            }
+            done += FIVE;
+        }
+        let (rest, _) = source.split_at(count - done);
+        pixels::reversed(rest, target.get_mut(done..count).unwrap_or_default());
+    }
+
+    /// Pixels that are made at once.
+    const LANES: usize = 8;
+
+    /// As [`pixels::warp_row`], eight pixels at a time where all of their neighbours are inside.
+    ///
+    /// # Safety
+    /// `source` has `size[0] * size[1]` pixels, fewer than 2^29.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn warp_row(
+        source: &[[u8; 3]],
+        size: [usize; 2],
+        row: &Row,
+        fill: [u8; 3],
+        target: &mut [[u8; 3]],
+    ) {
+        let (width, height) = (size[0] as f32, size[1] as f32);
+        let count = target.len();
+        let stride = (3 * size[0]) as i32;
+        let ramp = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
+        let affine = row.step[2] == 0.0 && row.start[2] == 1.0;
+        let (zero, half) = (_mm256_setzero_ps(), _mm256_set1_ps(0.5));
+        // Of 8 bytes from a pixel on, three pixels are touched: the third must be in the row, too.
+        let (right, bottom) = (_mm256_set1_ps(width - 2.0), _mm256_set1_ps(height - 1.0));
+        let mut first = 0;
+        while first + LANES <= count {
+            let number = _mm256_add_ps(_mm256_set1_ps(first as f32), ramp);
+            let along = |k: usize| {
+                _mm256_add_ps(
+                    _mm256_set1_ps(row.start[k]),
+                    _mm256_mul_ps(number, _mm256_set1_ps(row.step[k])),
+                )
+            };
+            let (mut x, mut y) = (along(0), along(1));
+            if !affine {
+                let weight = along(2);
+                (x, y) = (_mm256_div_ps(x, weight), _mm256_div_ps(y, weight));
+            }
+            (x, y) = (_mm256_sub_ps(x, half), _mm256_sub_ps(y, half));
+            // Comparisons with NaN are false, and a weight below 0 is left to the slow way.
+            let mut inside = _mm256_and_ps(
+                _mm256_and_ps(
+                    _mm256_cmp_ps::<_CMP_GE_OQ>(x, zero),
+                    _mm256_cmp_ps::<_CMP_LT_OQ>(x, right),
+                ),
+                _mm256_and_ps(
+                    _mm256_cmp_ps::<_CMP_GE_OQ>(y, zero),
+                    _mm256_cmp_ps::<_CMP_LT_OQ>(y, bottom),
+                ),
+            );
+            if !affine {
+                let front = _mm256_cmp_ps::<_CMP_GT_OQ>(along(2), _mm256_set1_ps(pixels::LEAST_WEIGHT));
+                inside = _mm256_and_ps(inside, front);
+            }
+            if _mm256_movemask_ps(inside) == 0xff {
+                let (left, top) = (_mm256_cvttps_epi32(x), _mm256_cvttps_epi32(y));
+                let part = |at: __m256, whole: __m256i| {
+                    let rest = _mm256_sub_ps(at, _mm256_cvtepi32_ps(whole));
+                    let scaled = _mm256_cvttps_epi32(_mm256_mul_ps(rest, _mm256_set1_ps(32768.0)));
+                    _mm_packs_epi32(
+                        _mm256_castsi256_si128(scaled),
+                        _mm256_extracti128_si256::<1>(scaled),
+                    )
+                };
+                let (x_parts, y_parts) = (part(x, left), part(y, top));
+                let offsets = _mm256_add_epi32(
+                    _mm256_mullo_epi32(top, _mm256_set1_epi32(stride)),
+                    _mm256_add_epi32(left, _mm256_add_epi32(left, left)),
+                );
+                let mut starts = [0i32; LANES];
+                // SAFETY: the array has 32 bytes. All eight pixels have `0 <= left < width - 2` and `0 <= top < height - 1`, so
+                // 8 bytes at their offset, and a row below, end within the source. The target has eight pixels from `first`.
+                unsafe {
+                    _mm256_storeu_si256(starts.as_mut_ptr().cast(), offsets);
+                    let made = eight(source.as_ptr().cast(), starts, stride as usize, x_parts, y_parts);
+                    let out: *mut u8 = target.as_mut_ptr().add(first).cast();
+                    _mm_storeu_si128(out.cast(), made[0]);
+                    _mm_storel_epi64(out.add(16).cast(), made[1]);
+                }
+            } else if let Some(some) = target.get_mut(first..first + LANES) {
+                pixels::warp_row(source, size, row, fill, some, first);
+            }
+            first += LANES;
+        }
+        pixels::warp_row(
+            source,
+            size,
+            row,
+            fill,
+            target.get_mut(first..).unwrap_or_default(),
+            first,
+        );
+    }
+
+    /// Eight pixels, each mixed of two at `starts` (in bytes) and the two below: 24 bytes, the first 16 and the last 8.
+    ///
+    /// # Safety
+    /// From each start, 8 bytes can be read, and 8 more `stride` bytes later.
+    #[target_feature(enable = "avx2")]
+    unsafe fn eight(
+        source: *const u8,
+        starts: [i32; LANES],
+        stride: usize,
+        x_parts: __m128i,
+        y_parts: __m128i,
+    ) -> [__m128i; 2] {
+        let (x_parts, y_parts) = (
+            _mm256_broadcastsi128_si256(x_parts),
+            _mm256_broadcastsi128_si256(y_parts),
+        );
+        let [a, b, c, d, e, f, g, h] = starts;
+        // SAFETY: the caller's.
+        let pairs = unsafe {
+            [
+                two::<0>(source, a, b, stride, x_parts, y_parts),
+                two::<1>(source, c, d, stride, x_parts, y_parts),
+                two::<2>(source, e, f, stride, x_parts, y_parts),
+                two::<3>(source, g, h, stride, x_parts, y_parts),
+            ]
+        };
+        let four = |first: __m256i, second: __m256i| {
+            // The low lane has pixels 0 and 2, the high one 1 and 3, in 8 bytes each.
+            let packed = _mm256_packus_epi16(first, second);
+            let low = _mm_setr_epi8(0, 1, 2, -1, -1, -1, 8, 9, 10, -1, -1, -1, -1, -1, -1, -1);
+            let high = _mm_setr_epi8(-1, -1, -1, 0, 1, 2, -1, -1, -1, 8, 9, 10, -1, -1, -1, -1);
+            _mm_or_si128(
+                _mm_shuffle_epi8(_mm256_castsi256_si128(packed), low),
+                _mm_shuffle_epi8(_mm256_extracti128_si256::<1>(packed), high),
+            )
+        };
+        let (front, back) = (four(pairs[0], pairs[1]), four(pairs[2], pairs[3]));
+        [
+            _mm_or_si128(front, _mm_slli_si128::<12>(back)),
+            _mm_srli_si128::<4>(back),
+        ]
+    }
+
+    /// Pixels `2 * K` and `2 * K + 1` of eight, in the first three words of each half.
+    ///
+    /// # Safety
+    /// As [`eight`].
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn two<const K: i32>(
+        source: *const u8,
+        first: i32,
+        second: i32,
+        stride: usize,
+        x_parts: __m256i,
+        y_parts: __m256i,
+    ) -> __m256i {
+        // SAFETY: the caller's.
+        let (top, bottom) = unsafe {
+            let (first, second) = (source.add(first as usize), source.add(second as usize));
+            let both = |a: *const u8, b: *const u8| {
+                _mm_unpacklo_epi64(_mm_loadl_epi64(a.cast()), _mm_loadl_epi64(b.cast()))
+            };
+            (both(first, second), both(first.add(stride), second.add(stride)))
+        };
+        let widened = |v: __m128i| _mm256_slli_epi16::<7>(_mm256_cvtepu8_epi16(v));
+        let (top, bottom) = (widened(top), widened(bottom));
+        let word = |n: i32| _mm_set1_epi16((((2 * n + 1) << 8) | (2 * n)) as i16);
+        let order = _mm256_set_m128i(word(2 * K + 1), word(2 * K));
+        let (x_part, y_part) = (
+            _mm256_shuffle_epi8(x_parts, order),
+            _mm256_shuffle_epi8(y_parts, order),
+        );
+        let mixed = |a: __m256i, b: __m256i, part: __m256i| {
+            _mm256_add_epi16(a, _mm256_mulhrs_epi16(_mm256_sub_epi16(b, a), part))
+        };
+        let column = mixed(top, bottom, y_part);
+        let pixel = mixed(column, _mm256_srli_si256::<6>(column), x_part);
+        _mm256_srli_epi16::<7>(_mm256_add_epi16(pixel, _mm256_set1_epi16(64)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pixels;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn noise(count: usize, seed: u64) -> Vec<[u8; 3]> {
+        let mut random = crate::random::Random::new(seed, 0, 0);
+        (0..count)
+            .map(|_| [0; 3].map(|_| random.below(256) as u8))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_processor_reverses_alike(count in 0usize..70, seed in 0u64..1000) {
+            let source = noise(count, seed);
+            let mut target = vec![[0; 3]; count];
+            reversed(&source, &mut target);
+            prop_assert!(target.iter().eq(source.iter().rev()));
+        }
+
+        #[test]
+        fn every_processor_warps_alike(
+            width in 1usize..40, height in 1usize..20, count in 0usize..60, seed in 0u64..1000,
+            goes_on: bool, start in prop::array::uniform2(-30.0f32..50.0), step in prop::array::uniform2(-2.0f32..2.0),
+            tilt in prop_oneof![Just(0.0f32), -0.05f32..0.05],
+        ) {
+            let source = noise(width * height, seed);
+            let row = Row { start: [start[0], start[1], 1.0], step: [step[0], step[1], tilt], goes_on };
+            let (mut chosen, mut generic) = (vec![[0; 3]; count], vec![[0; 3]; count]);
+            warp_row(&source, [width, height], &row, [1, 2, 3], &mut chosen);
+            pixels::warp_row(&source, [width, height], &row, [1, 2, 3], &mut generic, 0);
+            prop_assert_eq!(chosen, generic);
+        }
+
+        #[test]
+        fn every_processor_colours_alike(
+            count in 0usize..300, seed in 0u64..1000, gain in -2.0f32..4.0, offset in -100.0f32..100.0,
+            hue in -1.0f32..1.0, saturation in -1.0f32..1.0, value in -1.0f32..1.0, part in 0u16..=256,
+        ) {
+            let source = noise(count, seed);
+            let other = noise(count, seed + 1);
+            let shift = Hsv { turn: hue, saturation, value };
+            type Colour<'a> = Box<dyn Fn(&mut [[u8; 3]]) + 'a>;
+            let pairs: [(Colour<'_>, Colour<'_>); 4] = [
+                (
+                    Box::new(|p| tone(p.as_flattened_mut(), gain, offset)),
+                    Box::new(|p| pixels::tone(p.as_flattened_mut(), gain, offset)),
+                ),
+                (Box::new(|p| saturate(p, gain)), Box::new(|p| pixels::saturate(p, gain))),
+                (Box::new(|p| shift_hsv(p, shift)), Box::new(|p| pixels::shift_hsv(p, shift))),
+                (
+                    Box::new(|p| blend(p.as_flattened_mut(), other.as_flattened(), part)),
+                    Box::new(|p| pixels::blend(p.as_flattened_mut(), other.as_flattened(), part)),
+                ),
+            ];
+            for (chosen, generic) in pairs {
+                let (mut a, mut b) = (source.clone(), source.clone());
+                chosen(&mut a);
+                generic(&mut b);
+                prop_assert_eq!(a, b);
+            }
+            prop_assert_eq!(grey_sum(&source), pixels::grey_sum(&source));
+        }
+    }
+}
