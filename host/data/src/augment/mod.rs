@@ -22,6 +22,7 @@ mod mosaic;
 mod pixels;
 mod polygons;
 mod rows;
+mod spare;
 mod targets;
 mod warp;
 
