@@ -183,9 +183,7 @@ fn resized_onto(target: &mut [[u8; 3]], source: &Picture, map: &Map, straight: &
     if width == 0 || height == 0 {
         return Ok(());
     }
-    let larger = straight.scale.iter().all(|s| s.abs() >= 1.0);
-    if larger {
-        // Nothing is left out, so four neighbours are enough.
+    if straight.scale.iter().all(|s| s.abs() >= SHRINKS) {
         return warped_rows(target, source, map, straight.covered(), true);
     }
     let part = resized(source, straight.shown(0), straight.shown(1), [width, height])?;
