@@ -1,16 +1,18 @@
 //! What each augmentation costs a picture of 640x480, beside a plain copy of it and the decoding of its JPEG file.
 //!
-//! `cargo test -p cvhost-data --bench augment` prints milliseconds a sample on one thread: the median of the rounds, which
+//! `cargo test -p cvhost-data --bench augment` prints milliseconds a sample on one thread: the mean of the rounds, which
 //! alternate between all cases, so that a busy machine slows them alike. `AUGMENT_ROUNDS` says how many there are; two by
-//! default, so that the tests stay fast.
+//! default, so that the tests stay fast. Arguments after `--` are parts of the cases' names that are wanted.
 
 use cvhost::config::{Augmentations, ColorJitter, Probability};
 use cvhost_data::augment::{Context, apply};
 use cvhost_data::{Random, decode};
 use cvhost_plugin_api::data::{Array, Fields, PictureSource, Role, Sample};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Instant;
 
+const COPY: &str = "a copy";
 /// Samples a round.
 const SAMPLES: u64 = 40;
 
@@ -38,19 +40,36 @@ fn main() {
         };
         cases.push((name, Box::new(run)));
     }
+    // The copy is what all others are compared with.
+    let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    cases.retain(|(name, _)| *name == COPY || only.is_empty() || only.iter().any(|o| name.contains(o)));
     let mut times = vec![Vec::with_capacity(rounds); cases.len()];
     for _ in 0..rounds {
         for ((_, run), times) in cases.iter().zip(&mut times) {
-            let start = Instant::now();
+            let start = worked();
             (0..SAMPLES).for_each(run);
-            times.push(start.elapsed().as_secs_f64() * 1e3 / SAMPLES as f64);
+            times.push((worked() - start) * 1e3 / SAMPLES as f64);
         }
     }
-    let medians: Vec<f64> = times.iter_mut().map(|t| median(t)).collect();
-    let copy = medians.get(1).copied().unwrap_or_default();
-    for ((name, _), median) in cases.iter().zip(&medians) {
-        println!("{name:32} {median:7.3}  {:+7.3} to the copy", median - copy);
+    let means: Vec<f64> = times.iter().map(|t| t.iter().sum::<f64>() / t.len().max(1) as f64).collect();
+    let copy = cases
+        .iter()
+        .zip(&means)
+        .find(|((name, _), _)| *name == COPY)
+        .map_or(0.0, |(_, m)| *m);
+    for ((name, _), mean) in cases.iter().zip(&means) {
+        println!("{name:32} {mean:7.3}  {:+7.3} to the copy", mean - copy);
     }
+}
+
+/// Seconds that this thread has been on a processor, so that others on the machine don't count; without `/proc`, those that have
+/// passed.
+fn worked() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let passed = START.get_or_init(Instant::now).elapsed().as_secs_f64();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|n| n.parse::<f64>().ok());
+    nanoseconds.map_or(passed, |n| n / 1e9)
 }
 
 fn augment(sample: &mut Sample, partner: &Sample, augmentations: &Augmentations, number: u64) {
@@ -59,11 +78,6 @@ fn augment(sample: &mut Sample, partner: &Sample, augmentations: &Augmentations,
         partner: &|_| Ok(partner.clone()),
     };
     apply(sample, augmentations, &mut Random::new(1, 0, number), &context).unwrap();
-}
-
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_unstable_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// The picture with a dozen boxes.
@@ -100,7 +114,7 @@ fn augmentations() -> Vec<(&'static str, Augmentations)> {
         hue: 0.1,
     };
     vec![
-        ("a copy", off),
+        (COPY, off),
         (
             "horizontal_flip",
             Augmentations {

@@ -1,8 +1,11 @@
 //! A Gaussian blur.
 
 use super::kernels;
-use super::pixels::Gaussian;
+use super::pixels::{Gaussian, MAX_RADIUS};
 use cvhost_plugin_api::data::Picture;
+
+/// Rows and columns that a blurred pixel is mixed of, at most.
+const MAX_TAPS: usize = 2 * MAX_RADIUS + 1;
 
 /// Blurs with `sigma` in pixels; at the border the last pixel goes on outside. Each pass rounds to whole values.
 pub fn blur(picture: &mut Picture, sigma: f64) {
@@ -15,27 +18,45 @@ pub fn blur(picture: &mut Picture, sigma: f64) {
     // The rows that the next one is made of, blurred along x: row `y` at place `y` modulo their number.
     let count = 2 * radius + 1;
     let mut ring = vec![0u8; count * pitch];
-    let mut scratch = Vec::with_capacity(pitch + 6 * radius + 64);
-    let mut made = vec![0u8; pitch];
+    let mut wide = Vec::with_capacity(pitch + 6 * radius);
     let mut ready = 0;
     for y in 0..height {
         while ready <= (y + radius).min(height - 1) {
             let row = picture.pixels.get(ready * pitch..(ready + 1) * pitch);
             let place = ready % count * pitch;
             if let Some((row, target)) = row.zip(ring.get_mut(place..place + pitch)) {
-                kernels::blur_along_x(row, &gaussian, &mut scratch, target);
+                along_x(row, &gaussian, &mut wide, target);
             }
             ready += 1;
         }
-        let rows: Vec<&[u8]> = (0..count)
-            .map(|k| (y + k).saturating_sub(radius).min(height - 1) % count * pitch)
-            .map(|place| ring.get(place..place + pitch).unwrap_or_default())
-            .collect();
-        kernels::blur_along_y(&rows, &gaussian, &mut made);
+        let mut rows: [&[u8]; MAX_TAPS] = [&[]; MAX_TAPS];
+        for (k, row) in rows.iter_mut().take(count).enumerate() {
+            let place = (y + k).saturating_sub(radius).min(height - 1) % count * pitch;
+            *row = ring.get(place..place + pitch).unwrap_or_default();
+        }
+        // Row `y` itself isn't needed any more.
         if let Some(target) = picture.pixels.get_mut(y * pitch..(y + 1) * pitch) {
-            target.copy_from_slice(&made);
+            kernels::mix(rows.get(..count).unwrap_or_default(), &gaussian, target);
         }
     }
+}
+
+/// One row of RGB pixels blurred along x, by way of `wide`, which gets the row with its borders continued.
+fn along_x(row: &[u8], gaussian: &Gaussian, wide: &mut Vec<u8>, target: &mut [u8]) {
+    let radius = gaussian.radius();
+    let (Some(first), Some(last)) = (row.first_chunk::<3>(), row.last_chunk::<3>()) else {
+        return;
+    };
+    wide.clear();
+    (0..radius).for_each(|_| wide.extend_from_slice(first));
+    wide.extend_from_slice(row);
+    (0..radius).for_each(|_| wide.extend_from_slice(last));
+    let count = 2 * radius + 1;
+    let mut taps: [&[u8]; MAX_TAPS] = [&[]; MAX_TAPS];
+    for (k, tap) in taps.iter_mut().take(count).enumerate() {
+        *tap = wide.get(3 * k..3 * k + row.len()).unwrap_or_default();
+    }
+    kernels::mix(taps.get(..count).unwrap_or_default(), gaussian, target);
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::join::{self, Key, Part, Place};
 use super::map::{Change, Map};
 use super::rows::{about, instances, select, with_dtype};
 use super::targets::transform;
-use super::{Context, masks, polygons, size_of, warp};
+use super::{Context, masks, polygons, size_of, spare, warp};
 use crate::random::Random;
 use cvhost::error::Result;
 use cvhost_plugin_api::data::{Array, Fields, Role, Sample};
@@ -58,14 +58,15 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
         covered.iter_mut().zip(outline).for_each(|(c, o)| *c |= *o);
     }
     if let Some((own, other)) = sample.pictures.first_mut().zip(partner.pictures.first()) {
-        let other = warp::picture(other, &map)?;
+        let moved = warp::picture(other, &map)?;
         let own: &mut [[u8; 3]] = own.pixels.as_mut_slice().as_chunks_mut().0;
-        let other: &[[u8; 3]] = other.pixels.as_slice().as_chunks().0;
+        let other: &[[u8; 3]] = moved.pixels.as_slice().as_chunks().0;
         for ((own, other), covered) in own.iter_mut().zip(other).zip(&covered) {
             if *covered != 0 {
                 *own = *other;
             }
         }
+        spare::give(moved);
     }
     let below = occluded(&sample.fields, &covered, size, filter)?;
     let part = |fields, share, place| Part { fields, share, place };

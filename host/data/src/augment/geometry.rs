@@ -4,7 +4,7 @@ use super::filter::{Filter, judge};
 use super::map::{Change, Map};
 use super::rows::{about, instances};
 use super::targets::{moved_box, transform};
-use super::{Augmentations, Context, masks, polygons, size_of, warp};
+use super::{Augmentations, Context, masks, polygons, size_of, spare, warp};
 use crate::random::Random;
 use cvhost::config::RandomResize;
 use cvhost::error::Result;
@@ -168,7 +168,8 @@ pub fn change(sample: &mut Sample, map: &Map, filter: &Filter) -> Result<()> {
 fn finish(sample: &mut Sample, map: &Map, fields: Fields) -> Result<()> {
     for picture in &mut sample.pictures {
         if !warp::mirrored_in_place(picture, map) {
-            *picture = warp::picture(picture, map)?;
+            let new = warp::picture(picture, map)?;
+            spare::give(std::mem::replace(picture, new));
         }
     }
     sample.fields = fields;

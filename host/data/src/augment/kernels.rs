@@ -33,10 +33,6 @@ chosen! {
     grey_sum(pixels: &[[u8; 3]]) -> u64;
     /// `target + (other - target) * part / 256`, rounded, part from 0 to 256.
     blend(target: &mut [u8], other: &[u8], part: u16);
-    /// One row of RGB pixels blurred along x; the border's pixels go on outside.
-    blur_along_x(row: &[u8], gaussian: &Gaussian, scratch: &mut Vec<u8>, out: &mut [u8]);
-    /// Rows mixed by weights: `rows` are as many as the Gaussian is wide.
-    blur_along_y(rows: &[&[u8]], gaussian: &Gaussian, out: &mut [u8]);
 }
 
 /// Writes RGB pixels in reverse order. Both slices have one length.
@@ -59,10 +55,45 @@ pub fn warp_row(source: &[[u8; 3]], size: [usize; 2], row: &Row, fill: [u8; 3], 
     pixels::warp_row(source, size, row, fill, target, 0);
 }
 
+/// Slices mixed by weights, see [`pixels::mix`].
+pub fn mix(taps: &[&[u8]], gaussian: &Gaussian, out: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2")
+        && taps.len() == 2 * gaussian.radius() + 1
+        && taps.iter().all(|t| t.len() == out.len())
+    {
+        // SAFETY: the processor has AVX2, there is a tap for each weight, and all are as long as `out`.
+        return unsafe { simd::mix(taps, gaussian, out) };
+    }
+    pixels::mix(taps, gaussian, out, 0);
+}
+
 #[cfg(target_arch = "x86_64")]
 mod simd {
-    use super::pixels::{self, Row};
+    use super::pixels::{self, Gaussian, Row};
     use std::arch::x86_64::*;
+
+    /// A value at any address. The loads of `std::arch` come with checks against overlap in builds with debug assertions, which
+    /// are all of this workspace's.
+    #[derive(Clone, Copy)]
+    #[repr(C, packed)]
+    struct Anywhere<T>(T);
+
+    /// # Safety
+    /// The bytes of a `T` can be read from `at`, and any bytes make a `T`.
+    #[inline(always)]
+    unsafe fn read<T: Copy>(at: *const u8) -> T {
+        // SAFETY: the caller's.
+        unsafe { (*at.cast::<Anywhere<T>>()).0 }
+    }
+
+    /// # Safety
+    /// The bytes of a `T` can be written to `at`.
+    #[inline(always)]
+    unsafe fn write<T>(at: *mut u8, value: T) {
+        // SAFETY: the caller's.
+        unsafe { *at.cast::<Anywhere<T>>() = Anywhere(value) }
+    }
 
     /// Pixels that fill most of a vector of 16 bytes.
     const FIVE: usize = 5;
@@ -70,26 +101,16 @@ mod simd {
     #[target_feature(enable = "avx2")]
     pub fn reversed(source: &[[u8; 3]], target: &mut [[u8; 3]]) {
         let count = source.len().min(target.len());
-        let order = _mm_setr_epi8(12, 13, 14, 9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2, -1);
+        let order = _mm_setr_epi8(13, 14, 15, 10, 11, 12, 7, 8, 9, 4, 5, 6, 1, 2, 3, -1);
         let mut done = 0;
-        // A vector reaches one pixel further than it moves, on both sides.
+        // A vector reaches a byte further than what it moves.
         while done + FIVE < count {
             let from = count - done - FIVE;
-            // SAFETY: 16 bytes from pixel `from` end in pixel `from + 5`; where that is past the end, the read starts a byte
-            // earlier, in pixel `from - 1`, which is there as `done + 5 < count`. The write from pixel `done` ends in pixel
-            // `done + 5`, below `count`.
-            unsafe {
-                let five = if done == 0 {
-                    let early = source.as_ptr().add(from).cast::<u8>().sub(1);
-                    _mm_srli_si128::<1>(_mm_loadu_si128(early.cast()))
-                } else {
-                    _mm_loadu_si128(source.as_ptr().add(from).cast())
-                };
-                _mm_storeu_si128(
-                    target.as_mut_ptr().add(done).cast(),
-                    _mm_shuffle_epi8(five, order),
-                );
-            }
+            let place = source.as_ptr().cast::<u8>().wrapping_add(3 * from - 1);
+            let to = target.as_mut_ptr().cast::<u8>().wrapping_add(3 * done);
+            // SAFETY: the read is of pixels `from` to `from + 4` and the byte before, which is there as `from > 0`. The write
+            // from pixel `done` ends in pixel `done + 5`, below `count`.
+            unsafe { write(to, _mm_shuffle_epi8(read::<__m128i>(place), order)) };
             done += FIVE;
         }
         let (rest, _) = source.split_at(count - done);
@@ -168,11 +189,11 @@ mod simd {
                 // SAFETY: the array has 32 bytes. All eight pixels have `0 <= left < width - 2` and `0 <= top < height - 1`, so
                 // 8 bytes at their offset, and a row below, end within the source. The target has eight pixels from `first`.
                 unsafe {
-                    _mm256_storeu_si256(starts.as_mut_ptr().cast(), offsets);
+                    write(starts.as_mut_ptr().cast(), offsets);
                     let made = eight(source.as_ptr().cast(), starts, stride as usize, x_parts, y_parts);
-                    let out: *mut u8 = target.as_mut_ptr().add(first).cast();
-                    _mm_storeu_si128(out.cast(), made[0]);
-                    _mm_storel_epi64(out.add(16).cast(), made[1]);
+                    let out = target.as_mut_ptr().cast::<u8>().wrapping_add(3 * first);
+                    write(out, made[0]);
+                    write(out.wrapping_add(16), _mm_cvtsi128_si64(made[1]));
                 }
             } else if let Some(some) = target.get_mut(first..first + LANES) {
                 pixels::warp_row(source, size, row, fill, some, first);
@@ -248,11 +269,12 @@ mod simd {
     ) -> __m256i {
         // SAFETY: the caller's.
         let (top, bottom) = unsafe {
-            let (first, second) = (source.add(first as usize), source.add(second as usize));
-            let both = |a: *const u8, b: *const u8| {
-                _mm_unpacklo_epi64(_mm_loadl_epi64(a.cast()), _mm_loadl_epi64(b.cast()))
-            };
-            (both(first, second), both(first.add(stride), second.add(stride)))
+            let at = |start: usize| _mm_cvtsi64_si128(read(source.wrapping_add(start)));
+            let (first, second) = (first as usize, second as usize);
+            (
+                _mm_unpacklo_epi64(at(first), at(second)),
+                _mm_unpacklo_epi64(at(first.wrapping_add(stride)), at(second.wrapping_add(stride))),
+            )
         };
         let widened = |v: __m128i| _mm256_slli_epi16::<7>(_mm256_cvtepu8_epi16(v));
         let (top, bottom) = (widened(top), widened(bottom));
@@ -268,6 +290,51 @@ mod simd {
         let column = mixed(top, bottom, y_part);
         let pixel = mixed(column, _mm256_srli_si256::<6>(column), x_part);
         _mm256_srli_epi16::<7>(_mm256_add_epi16(pixel, _mm256_set1_epi16(64)))
+    }
+
+    /// Values that are mixed at once.
+    const BYTES: usize = 32;
+
+    /// As [`pixels::mix`].
+    ///
+    /// # Safety
+    /// There are `2 * radius + 1` taps, each as long as `out`.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn mix(taps: &[&[u8]], gaussian: &Gaussian, out: &mut [u8]) {
+        // Taps on both sides of the middle with their common weight, the middle as its own other side.
+        let radius = gaussian.radius();
+        let (left, right) = taps.split_at(radius);
+        let weights = std::iter::once(gaussian.middle).chain(gaussian.sides.iter().copied());
+        let middle = right.first().into_iter();
+        let pairs: Vec<(*const u8, *const u8, i16)> = middle
+            .clone()
+            .chain(left.iter().rev())
+            .zip(right)
+            .zip(weights)
+            .map(|((a, b), weight)| (a.as_ptr(), b.as_ptr(), weight))
+            .collect();
+        let target = out.as_mut_ptr();
+        let mut first = 0;
+        while first + BYTES <= out.len() {
+            let mut sums = [_mm256_set1_epi16(64); 2];
+            for &(a, b, weight) in &pairs {
+                let weight = _mm256_set1_epi16(weight);
+                for (half, sum) in sums.iter_mut().enumerate() {
+                    let at = first + half * (BYTES / 2);
+                    // SAFETY: the taps are as long as `out`, which has 32 bytes from `first` on.
+                    let (a, b) = unsafe { (read(a.wrapping_add(at)), read(b.wrapping_add(at))) };
+                    let both = _mm256_add_epi16(_mm256_cvtepu8_epi16(a), _mm256_cvtepu8_epi16(b));
+                    let part = _mm256_mulhrs_epi16(_mm256_slli_epi16::<6>(both), weight);
+                    *sum = _mm256_add_epi16(*sum, part);
+                }
+            }
+            let [low, high] = sums.map(|sum| _mm256_srai_epi16::<7>(sum));
+            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(low, high));
+            // SAFETY: `out` has 32 bytes from `first` on.
+            unsafe { write(target.wrapping_add(first), packed) };
+            first += BYTES;
+        }
+        pixels::mix(taps, gaussian, out, first);
     }
 }
 
@@ -304,6 +371,17 @@ mod tests {
             let (mut chosen, mut generic) = (vec![[0; 3]; count], vec![[0; 3]; count]);
             warp_row(&source, [width, height], &row, [1, 2, 3], &mut chosen);
             pixels::warp_row(&source, [width, height], &row, [1, 2, 3], &mut generic, 0);
+            prop_assert_eq!(chosen, generic);
+        }
+
+        #[test]
+        fn every_processor_mixes_alike(count in 0usize..100, seed in 0u64..1000, sigma in 0.1f64..2.0) {
+            let gaussian = Gaussian::new(sigma);
+            let rows: Vec<Vec<[u8; 3]>> = (0..2 * gaussian.radius() + 1).map(|k| noise(count, seed + k as u64)).collect();
+            let taps: Vec<&[u8]> = rows.iter().map(|r| r.as_flattened()).collect();
+            let (mut chosen, mut generic) = (vec![0; 3 * count], vec![0; 3 * count]);
+            mix(&taps, &gaussian, &mut chosen);
+            pixels::mix(&taps, &gaussian, &mut generic, 0);
             prop_assert_eq!(chosen, generic);
         }
 

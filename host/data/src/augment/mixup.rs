@@ -4,7 +4,7 @@ use super::filter::Filter;
 use super::join::{self, Key, Part, Place};
 use super::map::Map;
 use super::targets::transform;
-use super::{Context, kernels, size_of, warp};
+use super::{Context, kernels, size_of, spare, warp};
 use crate::random::Random;
 use cvhost::error::Result;
 use cvhost_plugin_api::data::Sample;
@@ -28,6 +28,7 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
             .transpose()?;
         let other = moved.as_ref().unwrap_or(other);
         kernels::blend(own.pixels.as_mut_slice(), other.pixels.as_slice(), weight as u16);
+        moved.into_iter().for_each(spare::give);
     }
     let moved = transform(&partner.fields, &map, filter).map_err(|e| e.within(partner.name.as_str()))?;
     let part = |fields, share| Part {

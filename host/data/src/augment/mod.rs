@@ -23,6 +23,7 @@ mod pixels;
 mod polygons;
 mod rows;
 mod shrunk;
+mod spare;
 mod targets;
 mod warp;
 

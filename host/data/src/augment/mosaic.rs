@@ -4,10 +4,10 @@ use super::filter::Filter;
 use super::join::{self, Key, Part, Place};
 use super::map::Map;
 use super::targets::transform;
-use super::{Context, size_of, warp};
+use super::{Context, size_of, spare, warp};
 use crate::random::Random;
 use cvhost::error::Result;
-use cvhost_plugin_api::data::{Picture, Sample};
+use cvhost_plugin_api::data::Sample;
 
 /// The point where the four meet lies between these parts of each side.
 const MEETING: [f64; 2] = [0.3, 0.7];
@@ -34,7 +34,8 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
     ];
     random.shuffle(&mut windows);
 
-    let mut canvas = Picture::filled(width, height, warp::FILL);
+    let mut canvas = spare::picture(width, height);
+    warp::fill(&mut canvas);
     let mut parts = Vec::with_capacity(windows.len());
     for (number, window) in windows.into_iter().enumerate() {
         let partner = if number == 0 {
@@ -57,6 +58,8 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
         });
     }
     sample.fields = join::fields(&parts, size)?;
-    sample.pictures = vec![canvas].into();
+    if let Some(picture) = sample.pictures.first_mut() {
+        spare::give(std::mem::replace(picture, canvas));
+    }
     Ok(())
 }

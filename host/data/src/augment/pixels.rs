@@ -96,14 +96,23 @@ pub fn tone(bytes: &mut [u8], gain: f32, offset: f32) {
 /// Luma of ITU-R BT.601 in 16-bit fixed point, as Pillow computes mode `L`.
 #[inline(always)]
 fn grey(r: u8, g: u8, b: u8) -> u32 {
-    (u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16
+    let weighted = |v: u8, weight: u32| u32::from(v).wrapping_mul(weight);
+    let sum = weighted(r, 19595).wrapping_add(weighted(g, 38470));
+    sum.wrapping_add(weighted(b, 7471)).wrapping_add(0x8000) >> 16
 }
 
 #[inline(always)]
 pub fn grey_sum(pixels: &[[u8; 3]]) -> u64 {
     // Blocks whose sum fits 32 bits, of which more go into a vector.
-    let of = |block: &[[u8; 3]]| block.iter().map(|&[r, g, b]| grey(r, g, b)).sum::<u32>();
-    pixels.chunks(1 << 16).map(|block| u64::from(of(block))).sum()
+    let mut sum = 0u64;
+    for block in pixels.chunks(1 << 16) {
+        let mut part = 0u32;
+        for [r, g, b] in block {
+            part = part.wrapping_add(grey(*r, *g, *b));
+        }
+        sum += u64::from(part);
+    }
+    sum
 }
 
 /// Pixels that are taken apart into three planes at once.
@@ -146,8 +155,10 @@ fn block_in_planes(pixels: &mut [[u8; 3]; BLOCK], change: &impl Fn([f32; 3]) -> 
 #[inline(always)]
 pub fn saturate(pixels: &mut [[u8; 3]], factor: f32) {
     in_planes(pixels, |rgb| {
-        let [r, g, b] = rgb.map(|v| v as u32);
-        let grey = ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as f32;
+        // The weights of [`grey`], whose sums f32 holds exactly; adding 2^23 rounds.
+        let [r, g, b] = rgb;
+        let grey = (r * 19595.0 + g * 38470.0 + b * 7471.0) / 65536.0;
+        let grey = (grey + 8_388_608.0) - 8_388_608.0;
         rgb.map(|v| v * factor + (1.0 - factor) * grey)
     });
 }
@@ -197,23 +208,29 @@ pub fn shift_hsv(pixels: &mut [[u8; 3]], shift: Hsv) {
 
 #[inline(always)]
 pub fn blend(target: &mut [u8], other: &[u8], part: u16) {
-    let own = 256 - part;
+    // The sums fit by the range of `part`; wrapping arithmetic spares the overflow checks, which would keep the loop from
+    // becoming vector code.
+    let own = 256u16.wrapping_sub(part);
     for (v, o) in target.iter_mut().zip(other) {
-        *v = ((u16::from(*v) * own + u16::from(*o) * part + 128) >> 8) as u8;
+        let sum = u16::from(*v).wrapping_mul(own).wrapping_add(u16::from(*o).wrapping_mul(part));
+        *v = (sum.wrapping_add(128) >> 8) as u8;
     }
 }
+
+/// Enough for a sigma of 2.
+pub const MAX_RADIUS: usize = 6;
 
 /// The weights of a Gaussian, in 2^-15, the middle one first; those beside it count twice, as both sides are added up first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gaussian {
-    middle: i16,
-    sides: Vec<i16>,
+    pub middle: i16,
+    pub sides: Vec<i16>,
 }
 
 impl Gaussian {
-    /// Cut off at three times `sigma`, which is in pixels.
+    /// Cut off at three times `sigma`, which is in pixels, and at [`MAX_RADIUS`].
     pub fn new(sigma: f64) -> Self {
-        let radius = (3.0 * sigma).ceil().clamp(1.0, 64.0) as i32;
+        let radius = (3.0 * sigma).ceil().clamp(1.0, MAX_RADIUS as f64) as i32;
         let weight = |k: i32| (-0.5 * (f64::from(k) / sigma).powi(2)).exp();
         let sum: f64 = (-radius..=radius).map(weight).sum();
         let sides: Vec<i16> = (1..=radius)
@@ -230,60 +247,21 @@ impl Gaussian {
     }
 }
 
-/// Values that are blurred at once.
-const WIDTH: usize = 32;
-
-#[inline(always)]
-pub fn blur_along_x(row: &[u8], gaussian: &Gaussian, scratch: &mut Vec<u8>, out: &mut [u8]) {
+/// Values of equal places in `taps`, which are `2 * radius + 1` slices as long as `out`, mixed by the Gaussian's weights.
+pub fn mix(taps: &[&[u8]], gaussian: &Gaussian, out: &mut [u8], first: usize) {
     let radius = gaussian.radius();
-    let pixels = row.as_chunks::<3>().0;
-    let (Some(first), Some(last)) = (pixels.first(), pixels.last()) else {
-        return;
+    let value = |tap: usize, at: usize| {
+        let value = taps.get(tap).and_then(|t| t.get(at)).copied();
+        i32::from(value.unwrap_or(0))
     };
-    scratch.clear();
-    (0..radius).for_each(|_| scratch.extend_from_slice(first));
-    scratch.extend_from_slice(row);
-    (0..radius).for_each(|_| scratch.extend_from_slice(last));
-    // Whole blocks may be read at the end.
-    scratch.extend_from_slice(&[0; WIDTH]);
-    blurred(out, gaussian, |tap, start| scratch.get(3 * tap + start..));
-}
-
-#[inline(always)]
-pub fn blur_along_y(rows: &[&[u8]], gaussian: &Gaussian, out: &mut [u8]) {
-    blurred(out, gaussian, |tap, start| rows.get(tap)?.get(start..));
-}
-
-/// Each value of `out` is mixed of the values that the taps, numbered from one side to the other, give from its place on.
-#[inline(always)]
-fn blurred<'a>(out: &mut [u8], gaussian: &Gaussian, tap: impl Fn(usize, usize) -> Option<&'a [u8]>) {
-    let radius = gaussian.radius();
-    for (number, target) in out.chunks_mut(WIDTH).enumerate() {
-        let block = |k: usize| -> [u8; WIDTH] {
-            let values = tap(k, number * WIDTH).unwrap_or_default();
-            values.first_chunk().copied().unwrap_or_else(|| {
-                let mut short = [0; WIDTH];
-                short.iter_mut().zip(values).for_each(|(s, v)| *s = *v);
-                short
-            })
+    for (at, out) in (first..).zip(out.iter_mut().skip(first)) {
+        let part = |a: usize, b: usize, weight: i16| {
+            ((((value(a, at) + value(b, at)) << 6) * i32::from(weight)) + 0x4000) >> 15
         };
-        let mut sums = [64i16; WIDTH];
-        add(&mut sums, block(radius), block(radius), gaussian.middle);
-        for (k, weight) in gaussian.sides.iter().enumerate() {
-            add(&mut sums, block(radius - 1 - k), block(radius + 1 + k), *weight);
+        let mut sum = 64 + part(radius, radius, gaussian.middle);
+        for (k, weight) in (1..).zip(&gaussian.sides) {
+            sum += part(radius - k, radius + k, *weight);
         }
-        for (value, sum) in target.iter_mut().zip(sums) {
-            *value = (sum >> 7).clamp(0, 255) as u8;
-        }
-    }
-}
-
-/// Adds the mean of two values times a weight, in 2^-7.
-#[inline(always)]
-fn add(sums: &mut [i16; WIDTH], a: [u8; WIDTH], b: [u8; WIDTH], weight: i16) {
-    for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-        let both = (i16::from(a) + i16::from(b)) << 6;
-        let product = ((i32::from(both) * i32::from(weight) + 0x4000) >> 15) as i16;
-        *sum = sum.wrapping_add(product);
+        *out = (sum >> 7).clamp(0, 255) as u8;
     }
 }

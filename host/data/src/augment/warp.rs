@@ -4,11 +4,12 @@ use super::kernels;
 use super::map::Map;
 use super::matrix::Matrix;
 use super::pixels::Row;
+use super::spare;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::Picture;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 
 /// What pictures are filled with where nothing was: the mean colour of ImageNet, which most models' normalisation takes to
 /// about 0.
@@ -20,20 +21,22 @@ const SHRINKS: f64 = 0.75;
 /// The picture afterwards. Mirror images and cuts in whole pixels move pixels; all else interpolates (bilinear, with antialias
 /// where the picture shrinks much).
 pub fn picture(source: &Picture, map: &Map) -> Result<Picture> {
-    let [width, height] = map.to;
-    let mut canvas = if covers(map) {
-        let mut pixels = Vec::new();
-        pixels.resize(width as usize * height as usize * 3, 0);
-        Picture {
-            width,
-            height,
-            pixels: pixels.into(),
-        }
-    } else {
-        Picture::filled(width, height, FILL)
-    };
+    let mut canvas = spare::picture(map.to[0], map.to[1]);
+    if !covers(map) {
+        fill(&mut canvas);
+    }
     picture_onto(&mut canvas, source, map)?;
     Ok(canvas)
+}
+
+/// Makes all of a picture [`FILL`].
+pub fn fill(picture: &mut Picture) {
+    let pitch = 3 * picture.width as usize;
+    let mut rows = picture.pixels.as_mut_slice().chunks_exact_mut(pitch.max(1));
+    if let Some(first) = rows.next() {
+        first.as_chunks_mut().0.fill(FILL);
+        rows.for_each(|row| row.copy_from_slice(first));
+    }
 }
 
 /// Whether every pixel of the new picture gets a value from the old one's area or its border.
@@ -180,9 +183,7 @@ fn resized_onto(target: &mut [[u8; 3]], source: &Picture, map: &Map, straight: &
     if width == 0 || height == 0 {
         return Ok(());
     }
-    let larger = straight.scale.iter().all(|s| s.abs() >= 1.0);
-    if larger {
-        // Nothing is left out, so four neighbours are enough.
+    if straight.scale.iter().all(|s| s.abs() >= SHRINKS) {
         return warped_rows(target, source, map, straight.covered(), true);
     }
     let part = resized(source, straight.shown(0), straight.shown(1), [width, height])?;
@@ -196,6 +197,7 @@ fn resized_onto(target: &mut [[u8; 3]], source: &Picture, map: &Map, straight: &
     if let Some(moved) = Straight::of(&unscaled) {
         move_rows(part.pixels.as_slice().as_chunks().0, target, &unscaled, &moved);
     }
+    spare::give(part);
     Ok(())
 }
 
@@ -210,11 +212,12 @@ fn mirror_of(scale: [f64; 2], size: [u32; 2]) -> Matrix {
 fn resized(source: &Picture, x: [f64; 2], y: [f64; 2], size: [u32; 2]) -> Result<Picture> {
     let bad = |e: &dyn std::fmt::Display| Error::failed(format!("cannot resize a picture: {e}"));
     let [width, height] = [source.width, source.height];
-    let mut pixels = vec![0u8; size[0] as usize * size[1] as usize * 3];
+    let mut new = spare::picture(size[0], size[1]);
     // Typed, since the untyped call instantiates the resizer for every kind of pixel: minutes of compiling.
     let from =
         TypedImageRef::<U8x3>::from_buffer(width, height, source.pixels.as_slice()).map_err(|e| bad(&e))?;
-    let mut to = TypedImage::<U8x3>::from_buffer(size[0], size[1], &mut pixels).map_err(|e| bad(&e))?;
+    let mut to = TypedImage::<U8x3>::from_buffer(size[0], size[1], new.pixels.as_mut_slice())
+        .map_err(|e| bad(&e))?;
     // Rounding must not reach over the border.
     let span = |[start, length]: [f64; 2], side: u32| {
         let start = start.clamp(0.0, f64::from(side));
@@ -224,14 +227,8 @@ fn resized(source: &Picture, x: [f64; 2], y: [f64; 2], size: [u32; 2]) -> Result
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
         .crop(left, top, part_width, part_height);
-    Resizer::new()
-        .resize_typed(&from, &mut to, &options)
-        .map_err(|e| bad(&e))?;
-    Ok(Picture {
-        width: size[0],
-        height: size[1],
-        pixels: pixels.into(),
-    })
+    spare::with_resizer(|resizer| resizer.resize_typed(&from, &mut to, &options)).map_err(|e| bad(&e))?;
+    Ok(new)
 }
 
 /// Any map: each pixel of the window mixed from the four around where its centre comes from.
@@ -251,7 +248,9 @@ fn warped_onto(target: &mut [[u8; 3]], source: &Picture, map: &Map) -> Result<()
     ];
     let forward = Matrix::straight(back, [0.0, 0.0]).then(&map.forward);
     let rest = Map::new(forward, [width, height], map.to, map.window);
-    warped_rows(target, &smaller, &rest, map.window, false)
+    warped_rows(target, &smaller, &rest, map.window, false)?;
+    spare::give(smaller);
+    Ok(())
 }
 
 /// The part of the window, warped. `goes_on` says that the border's pixels go on outside, as they do where the content ends with
