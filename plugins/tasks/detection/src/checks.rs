@@ -1,142 +1,164 @@
 //! What is looked for in a split's annotations before anything is done with them.
 
-use crate::boxes::{self, BoxFault, BoxPolicy};
-use crate::coco::{Annotation, Coco};
+use crate::boxes::{self, BoxFault, BoxPolicy, Frame};
 use crate::pictures;
+use cvhost_annotations::{Annotation, BoxSet, Format, Found, Naming, position};
 use cvhost_data_sets::{Faults, Tally};
 use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::Problem;
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+
+/// So many shapes that aren't right are told one by one.
+const MOST_SHAPES: usize = 20;
 
 /// Everything that refuses a split, in one report.
-pub fn check(coco: &Coco, root: &Path, file: &Path, split: &str, policy: BoxPolicy) -> Result<()> {
-    let mut faults = Faults::default();
-    check_ids(coco, &mut faults);
-    check_categories(coco, &mut faults);
-    pictures::check(root, split, &coco.images, &mut faults)?;
-    let mut help =
-        format!("mend the annotation file; its file names start from the folder in `data.{split}_data_path`");
+pub fn check(found: &mut Found, split: &str, policy: BoxPolicy) -> Result<()> {
+    let mut faults = std::mem::take(&mut found.faults);
+    let set = &found.set;
+    let positions = set.images.positions();
+    check_ids(set, &positions, &mut faults);
+    check_categories(set, &mut faults);
+    pictures::check(&found.root, split, set, &mut faults)?;
+    let mut help = match found.format {
+        Format::Coco => "mend the annotation file".to_owned(),
+        _ => "mend the annotations".to_owned(),
+    };
+    help += &format!("; its file names start from the folder in `data.{split}_data_path`");
     if policy == BoxPolicy::Error {
-        let sizes = sizes(coco);
-        for (annotation, fault) in faulty_boxes(coco, &sizes) {
-            let Annotation {
-                id, image_id, bbox, ..
-            } = annotation;
+        for (annotation, fault) in faulty_boxes(set, &positions) {
             faults.push("wrong boxes", || {
-                format!("annotation {id} of image {image_id}: box {bbox:?}: {fault}")
+                let name = set.name_of(annotation, &positions);
+                format!("{name}: box {:?}: {fault}", annotation.bbox)
             });
         }
         help += "; `data.box_policy: clip` or `drop` goes on without the boxes that aren't right";
     }
     faults.into_result(
-        &format!("the annotations of the {split} split, {}", file.display()),
+        &format!("the annotations of the {split} split, {}", found.source.display()),
         &help,
     )
 }
 
-fn check_ids(coco: &Coco, faults: &mut Faults) {
-    let images = repeated(coco.images.iter().map(|i| i.id));
-    for (id, times) in &images {
+fn check_ids(set: &BoxSet, positions: &[(i64, u32)], faults: &mut Faults) {
+    repeated(set.images.ids().to_vec(), |id, times| {
         faults.push("repeated image ids", || {
             format!("image id {id} stands {times} times in `images`")
         });
+    });
+    match set.naming {
+        Naming::Annotations => {
+            let ids: Vec<i64> = set.annotations.iter().map(|a| a.id).collect();
+            repeated(ids, |id, times| {
+                faults.push("repeated annotation ids", || {
+                    format!("annotation id {id} stands {times} times in `annotations`")
+                });
+            });
+        }
+        Naming::Segments => {
+            let ids: Vec<(i64, i64)> = set.annotations.iter().map(|a| (a.image_id, a.id)).collect();
+            repeated(ids, |(image, id), times| {
+                faults.push("repeated segment ids", || {
+                    format!("segment id {id} stands {times} times in image {image}")
+                });
+            });
+        }
+        _ => {}
     }
-    for (id, times) in repeated(coco.annotations.iter().map(|a| a.id)) {
-        faults.push("repeated annotation ids", || {
-            format!("annotation id {id} stands {times} times in `annotations`")
-        });
+    for id in set.images.ids().iter().filter(|id| **id < 0) {
+        faults.push("negative ids", || format!("image id {id} is negative"));
     }
-    for image in coco.images.iter().filter(|i| i.id < 0) {
-        faults.push("negative ids", || format!("image id {} is negative", image.id));
-    }
-    let known_images: HashSet<i64> = coco.images.iter().map(|i| i.id).collect();
-    let known_categories: HashSet<i64> = coco.categories.iter().map(|c| c.id).collect();
-    for Annotation {
-        id,
-        image_id,
-        category_id,
-        ..
-    } in &coco.annotations
-    {
-        if !known_images.contains(image_id) {
+    let mut known: Vec<i64> = set.categories.iter().map(|c| c.id).collect();
+    known.sort_unstable();
+    for annotation in &set.annotations {
+        let Annotation {
+            id,
+            image_id,
+            category_id,
+            ..
+        } = annotation;
+        if position(positions, *image_id).is_none() {
             faults.push("annotations of unknown images", || {
                 format!("annotation {id}: its image {image_id} is not in `images`")
             });
         }
-        if !known_categories.contains(category_id) {
+        if known.binary_search(category_id).is_err() {
             faults.push("annotations of unknown categories", || {
-                format!(
-                    "annotation {id} of image {image_id}: its category {category_id} is not in `categories`"
-                )
+                let name = set.name_of(annotation, positions);
+                match set.naming {
+                    Naming::Annotations | Naming::Segments => {
+                        format!("{name}: its category {category_id} is not in `categories`")
+                    }
+                    _ => format!(
+                        "{name}: class {category_id} has no name; there are {}",
+                        known.len()
+                    ),
+                }
             });
         }
     }
 }
 
-fn check_categories(coco: &Coco, faults: &mut Faults) {
+fn check_categories(set: &BoxSet, faults: &mut Faults) {
     const KIND: &str = "wrong categories";
-    if coco.categories.is_empty() {
-        faults.push(KIND, || "`categories` is empty".to_owned());
+    if set.categories.is_empty() {
+        faults.push(KIND, || match set.naming {
+            Naming::Annotations | Naming::Segments => "`categories` is empty".to_owned(),
+            _ => "there is no object, so there are no classes".to_owned(),
+        });
     }
-    for (id, times) in repeated(coco.categories.iter().map(|c| c.id)) {
+    repeated(set.categories.iter().map(|c| c.id).collect(), |id, times| {
         faults.push(KIND, || {
             format!("category id {id} stands {times} times in `categories`")
         });
-    }
-    for (name, times) in repeated(coco.categories.iter().map(|c| c.name.as_str())) {
-        faults.push(KIND, || {
-            format!("{times} categories are named `{name}`; each needs a name of its own")
-        });
-    }
-    for category in coco.categories.iter().filter(|c| c.id < 0) {
+    });
+    repeated(
+        set.categories.iter().map(|c| c.name.as_str()).collect(),
+        |name, times| {
+            faults.push(KIND, || {
+                format!("{times} categories are named `{name}`; each needs a name of its own")
+            });
+        },
+    );
+    for category in set.categories.iter().filter(|c| c.id < 0) {
         faults.push(KIND, || {
             format!("category id {} (`{}`) is negative", category.id, category.name)
         });
     }
 }
 
-/// What occurs more than once, and how often, in order.
-fn repeated<T: Ord>(values: impl Iterator<Item = T>) -> BTreeMap<T, usize> {
-    let mut values: Vec<T> = values.collect();
+/// Tells what occurs more than once, and how often, in order.
+fn repeated<T: Ord + Copy>(mut values: Vec<T>, mut tell: impl FnMut(T, usize)) {
     values.sort_unstable();
-    let mut repeated = BTreeMap::new();
-    let mut values = values.into_iter().peekable();
-    while let Some(value) = values.next() {
-        let mut times = 1;
-        while values.next_if(|next| *next == value).is_some() {
-            times += 1;
-        }
-        if times > 1 {
-            repeated.insert(value, times);
+    for same in values.chunk_by(|a, b| a == b) {
+        if let [first, _, ..] = same {
+            tell(*first, same.len());
         }
     }
-    repeated
 }
 
-/// Width and height by image id.
-fn sizes(coco: &Coco) -> HashMap<i64, (u32, u32)> {
-    coco.images.iter().map(|i| (i.id, (i.width, i.height))).collect()
+/// What boxes of this picture are measured by.
+pub fn frame(set: &BoxSet, image: Option<usize>) -> Frame {
+    if set.relative {
+        return Frame::relative();
+    }
+    Frame::pixels(image.map_or((0, 0), |index| set.images.size(index)))
 }
 
 fn faulty_boxes<'a>(
-    coco: &'a Coco,
-    sizes: &'a HashMap<i64, (u32, u32)>,
+    set: &'a BoxSet,
+    positions: &'a [(i64, u32)],
 ) -> impl Iterator<Item = (&'a Annotation, BoxFault)> {
-    coco.annotations.iter().filter_map(|annotation| {
-        let size = sizes.get(&annotation.image_id).copied().unwrap_or_default();
-        Some((annotation, boxes::fault(annotation.bbox, size)?))
+    set.annotations.iter().filter_map(|annotation| {
+        let frame = frame(set, position(positions, annotation.image_id));
+        Some((annotation, boxes::fault(annotation.bbox, frame)?))
     })
 }
 
 /// What the policy did, counted by kind.
-pub fn box_warnings(coco: &Coco, policy: BoxPolicy) -> Vec<Problem> {
-    let sizes = sizes(coco);
+pub fn box_warnings(set: &BoxSet, policy: BoxPolicy) -> Vec<Problem> {
+    let positions = set.images.positions();
     let mut tally = Tally::new();
-    for (annotation, fault) in faulty_boxes(coco, &sizes) {
-        tally.push(fault, || {
-            format!("annotation {} of image {}", annotation.id, annotation.image_id)
-        });
+    for (annotation, fault) in faulty_boxes(set, &positions) {
+        tally.push(fault, || set.name_of(annotation, &positions));
     }
     tally
         .warnings("box", |fault| match (fault, policy) {
@@ -144,4 +166,30 @@ pub fn box_warnings(coco: &Coco, policy: BoxPolicy) -> Vec<Problem> {
             _ => "left out of training",
         })
         .collect()
+}
+
+/// Shapes beside the boxes that aren't right: detection goes on without them, and tells.
+pub fn shape_warnings(found: &Found) -> Option<Problem> {
+    let count = found.shape_faults.len();
+    let lines: Vec<String> = found
+        .shape_faults
+        .iter()
+        .take(MOST_SHAPES)
+        .filter_map(|(index, fault)| {
+            let annotation = found.set.annotations.get(*index as usize)?;
+            Some(format!("{}: {fault}", found.set.name_of(annotation, &[])))
+        })
+        .collect();
+    let more = if lines.len() < count {
+        format!("; and {} more", count - lines.len())
+    } else {
+        String::new()
+    };
+    (count > 0).then(|| {
+        let plural = if count == 1 { "" } else { "s" };
+        Problem::warning(format!(
+            "{count} annotation{plural} with a `segmentation` that isn't right, of which only the box is used: {}{more}",
+            lines.join("; ")
+        ))
+    })
 }

@@ -1,9 +1,11 @@
 //! The configuration keys that this task gives a meaning.
 
 use crate::boxes::BoxPolicy;
+use cvhost_annotations::Format;
 use cvhost_plugin_api::{PluginError, Result};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The part of the configuration document that the schema describes. `num_classes` and `class_names` are declared by the
@@ -31,11 +33,39 @@ struct ModelKeys {
 /// The keys in section `data`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct DataKeys {
+    /// What the annotations are. `auto`: what is there tells, and a message says which. `coco`: COCO JSON (instances,
+    /// keypoints or panoptic). `voc`: Pascal VOC's XML files. `yolo`: label files with data.yaml. `csv`: a row a box.
+    #[serde(default)]
+    pub format: DataFormat,
     /// What happens to annotated boxes that aren't right. `error`: the data set is refused. `clip`: parts outside the
     /// picture are cut off, and boxes without area are left out. `drop`: all of them are left out. They are counted and
     /// told either way.
     #[serde(default)]
     pub box_policy: BoxPolicy,
+}
+
+/// The format of the annotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DataFormat {
+    #[default]
+    Auto,
+    Coco,
+    Voc,
+    Yolo,
+    Csv,
+}
+
+impl From<DataFormat> for Format {
+    fn from(format: DataFormat) -> Self {
+        match format {
+            DataFormat::Auto => Format::Auto,
+            DataFormat::Coco => Format::Coco,
+            DataFormat::Voc => Format::Voc,
+            DataFormat::Yolo => Format::Yolo,
+            DataFormat::Csv => Format::Csv,
+        }
+    }
 }
 
 fn default_max_detections() -> u32 {
@@ -49,19 +79,23 @@ fn default_confidence_threshold() -> f64 {
 impl DataKeys {
     /// The keys out of the whole configuration.
     pub fn read(config: &Value) -> Result<Self> {
-        let policy = &config["data"]["box_policy"];
-        let box_policy = if policy.is_null() {
-            BoxPolicy::default()
-        } else {
-            BoxPolicy::deserialize(policy).map_err(|_| {
-                PluginError::config(
-                    "data.box_policy",
-                    format!("`data.box_policy` is {policy}; it can be `error`, `clip` or `drop`"),
-                )
-            })?
-        };
-        Ok(DataKeys { box_policy })
+        Ok(DataKeys {
+            format: choice(config, "format", "`auto`, `coco`, `voc`, `yolo` or `csv`")?,
+            box_policy: choice(config, "box_policy", "`error`, `clip` or `drop`")?,
+        })
     }
+}
+
+/// The value of a key in section `data` that has a few choices.
+fn choice<T: DeserializeOwned + Default>(config: &Value, key: &str, choices: &str) -> Result<T> {
+    let value = &config["data"][key];
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    T::deserialize(value).map_err(|_| {
+        let key = format!("data.{key}");
+        PluginError::config(&key, format!("`{key}` is {value}; it can be {choices}"))
+    })
 }
 
 #[cfg(test)]
@@ -86,10 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_box_policy_names_the_choices() {
+    fn an_unknown_choice_names_those_that_there_are() {
         let error = DataKeys::read(&json!({"data": {"box_policy": "crop"}})).unwrap_err();
         assert_eq!(error.key, "data.box_policy");
         assert!(error.message.contains("`error`, `clip` or `drop`"), "{error}");
         assert_eq!(DataKeys::read(&json!({})).unwrap().box_policy, BoxPolicy::Clip);
+        let error = DataKeys::read(&json!({"data": {"format": "pascal"}})).unwrap_err();
+        assert_eq!(error.key, "data.format");
+        assert!(error.message.contains("`voc`, `yolo` or `csv`"), "{error}");
+        assert_eq!(DataKeys::read(&json!({})).unwrap().format, DataFormat::Auto);
     }
 }

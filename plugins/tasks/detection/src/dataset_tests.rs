@@ -118,8 +118,8 @@ fn wrong_boxes_follow_the_policy() {
     ];
     annotations[4]["bbox"][0] = Value::Null;
     let document = document(&[(1, "a.jpg")], annotations);
-    let boxes = |data: &CocoDataSet| data.record(0).unwrap().fields.require("boxes").unwrap().dims()[0];
-    let told = |data: &CocoDataSet| {
+    let boxes = |data: &DetectionDataSet| data.record(0).unwrap().fields.require("boxes").unwrap().dims()[0];
+    let told = |data: &DetectionDataSet| {
         data.problems()
             .iter()
             .map(|p| p.message.to_string())
@@ -182,7 +182,7 @@ fn missing_files_say_where_was_looked_and_which_key_to_set() {
     let folder = Folder::with(&["a.jpg"]);
     let mut args = folder.args(json!({}));
     args.annotations = String::new();
-    let error = CocoDataSet::open(&args).err().unwrap();
+    let error = DetectionDataSet::open(&args).err().unwrap();
     assert_eq!(error.key, "data.val_annotation_file");
     assert!(error.to_string().contains("_annotations.coco.json"), "{error}");
     std::fs::write(
@@ -190,11 +190,11 @@ fn missing_files_say_where_was_looked_and_which_key_to_set() {
         document(&[(1, "a.jpg")], vec![]).to_string(),
     )
     .unwrap();
-    assert!(CocoDataSet::open(&args).is_ok());
+    assert!(DetectionDataSet::open(&args).is_ok());
 
     args.annotations = "/nowhere/a.json".to_owned();
     assert!(
-        CocoDataSet::open(&args)
+        DetectionDataSet::open(&args)
             .err()
             .unwrap()
             .to_string()
@@ -204,9 +204,15 @@ fn missing_files_say_where_was_looked_and_which_key_to_set() {
     let mut args = folder.args(json!({}));
     std::fs::write(&args.annotations, document(&[(1, "a.jpg")], vec![]).to_string()).unwrap();
     args.pictures = "/nowhere".to_owned();
-    assert_eq!(CocoDataSet::open(&args).err().unwrap().key, "data.val_data_path");
+    assert_eq!(
+        DetectionDataSet::open(&args).err().unwrap().key,
+        "data.val_data_path"
+    );
     args.pictures = String::new();
-    assert_eq!(CocoDataSet::open(&args).err().unwrap().key, "data.val_data_path");
+    assert_eq!(
+        DetectionDataSet::open(&args).err().unwrap().key,
+        "data.val_data_path"
+    );
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The fixture and what pycocotools says of it are made by `fixtures/make.py`.
 
 use super::*;
-use crate::coco::{self, Coco};
 use crate::testing::{Folder, annotation, document};
 use cvhost_plugin_api::data::Role;
 use cvhost_plugin_api::sdk::DataSet;
@@ -270,15 +269,17 @@ fn every_declared_metric_is_reported() {
 #[test]
 fn the_fixture_has_what_makes_it_hard() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gt.json");
-    let Coco {
-        annotations, images, ..
-    } = coco::read(&path).unwrap();
+    let set = cvhost_annotations::coco::open(&path, Default::default())
+        .unwrap()
+        .set;
+    let annotations = &set.annotations;
     assert!(annotations.iter().any(|a| a.crowd));
     assert!(annotations.iter().any(|a| a.bbox[2] == 0.0));
     assert!(annotations.iter().any(|a| a.bbox[0] < 0.0));
     assert!(
-        images
+        set.images
+            .ids()
             .iter()
-            .any(|i| annotations.iter().all(|a| a.image_id != i.id))
+            .any(|id| annotations.iter().all(|a| a.image_id != *id))
     );
 }

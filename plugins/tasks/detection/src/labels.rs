@@ -1,7 +1,7 @@
 //! From category ids, which may start anywhere and have gaps, to labels 0, 1, 2 …
 
 use crate::FORM;
-use crate::coco::Category;
+use cvhost_annotations::Category;
 use cvhost_data_sets::{check_num_classes, checkpoint_numbering, list_of};
 use cvhost_plugin_api::data::{LabelSpec, OpenArgs, Problem};
 use cvhost_plugin_api::{PluginError, Result};
@@ -160,6 +160,7 @@ mod tests {
             id,
             name: name.to_owned(),
             supercategory: Some(supercategory.to_owned()),
+            ..Category::default()
         }
     }
 

@@ -1,4 +1,4 @@
-//! Task `detection`: axis-aligned boxes with classes, from COCO JSON, evaluated the COCO way.
+//! Task `detection`: axis-aligned boxes with classes, from COCO, Pascal VOC, YOLO or CSV files, evaluated the COCO way.
 //!
 //! Its form is `detection/1`. Targets: `boxes` (`[N, 4]` f64, xyxy in pixels of the picture), `class_labels` (`[N]` i64),
 //! `area` (`[N]` f64, square pixels) and `iscrowd` (`[N]` u8). Predictions: `boxes` (`[Q, 4]` f32 or f64, xyxy in original
@@ -7,14 +7,12 @@
 
 mod boxes;
 mod checks;
-mod coco;
 mod config;
 mod dataset;
 mod draw;
 mod evaluate;
 mod json;
 mod labels;
-mod nan;
 mod pictures;
 mod predictions;
 mod state;
@@ -41,7 +39,7 @@ impl Task for Detection {
     }
 
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
-        Ok(Box::new(dataset::CocoDataSet::open(args)?))
+        Ok(Box::new(dataset::DetectionDataSet::open(args)?))
     }
 
     fn evaluator(&self, spec: &LabelSpec, config: &Value) -> Result<Box<dyn Evaluator>> {

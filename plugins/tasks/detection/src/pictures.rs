@@ -1,26 +1,24 @@
-//! The pictures that an annotation file names.
+//! The pictures that annotations name.
 
-use crate::coco::Image;
+use cvhost_annotations::{BoxSet, Naming};
 use cvhost_data_sets::{Faults, PictureFolder, Trouble};
 use cvhost_plugin_api::Result;
 use std::path::Path;
 
 /// Adds a fault for every image whose file is missing or lies outside `root`. `split` names the configuration key.
-pub fn check(root: &Path, split: &str, images: &[Image], faults: &mut Faults) -> Result<()> {
+pub fn check(root: &Path, split: &str, set: &BoxSet, faults: &mut Faults) -> Result<()> {
     let mut folder = PictureFolder::open(root, split)?;
-    for image in images {
-        if let Err(trouble) = folder.check(&image.file_name) {
+    let has_ids = matches!(set.naming, Naming::Annotations | Naming::Segments);
+    for (id, name) in set.images.ids().iter().zip(set.images.names()) {
+        if let Err(trouble) = folder.check(name) {
+            let image = if has_ids {
+                format!("image {id}: ")
+            } else {
+                String::new()
+            };
             faults.push(trouble.kind(), || match trouble {
-                Trouble::Missing => {
-                    format!(
-                        "image {}: {} {trouble}",
-                        image.id,
-                        root.join(&*image.file_name).display()
-                    )
-                }
-                Trouble::Leaves(_) => {
-                    format!("image {}: file_name {:?} {trouble}", image.id, &*image.file_name)
-                }
+                Trouble::Missing => format!("{image}{} {trouble}", root.join(name).display()),
+                Trouble::Leaves(_) => format!("{image}file_name {name:?} {trouble}"),
             });
         }
     }

@@ -1,6 +1,6 @@
 //! A picture folder and COCO documents for tests.
 
-use crate::dataset::CocoDataSet;
+use crate::dataset::DetectionDataSet;
 use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::OpenArgs;
 use serde_json::{Value, json};
@@ -35,10 +35,10 @@ impl Folder {
     }
 
     /// Writes the document and opens it as the split `val`.
-    pub fn open(&self, document: &Value, config: Value) -> Result<CocoDataSet> {
+    pub fn open(&self, document: &Value, config: Value) -> Result<DetectionDataSet> {
         let args = self.args(config);
         std::fs::write(&args.annotations, document.to_string()).unwrap();
-        CocoDataSet::open(&args)
+        DetectionDataSet::open(&args)
     }
 }
 

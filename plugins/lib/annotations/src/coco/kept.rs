@@ -1,0 +1,132 @@
+//! Shapes and keypoints of a file's annotations, one behind the other in few large pieces of memory.
+
+use super::segmentation::Segmentation;
+
+/// The shape of each annotation.
+#[derive(Debug, Default)]
+pub struct Shapes {
+    slots: Vec<Slot>,
+    /// Coordinates of all polygons, and where each ends.
+    numbers: Vec<f64>,
+    ends: Vec<usize>,
+    /// Compressed counts of all masks.
+    texts: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Slot {
+    /// Polygons from `first` on.
+    Polygons { first: usize, count: u32 },
+    Rle {
+        start: usize,
+        length: u32,
+        height: u32,
+        width: u32,
+    },
+}
+
+/// The shape of one annotation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ShapeRef<'a> {
+    /// Rings of x, y by turns, in pixels; none for an object without a shape, or with one that isn't right.
+    Polygons(Vec<&'a [f64]>),
+    /// A mask of `height` x `width` pixels with compressed `counts`, see [`super::rle`].
+    Rle {
+        height: u32,
+        width: u32,
+        counts: &'a str,
+    },
+}
+
+impl Shapes {
+    pub(super) fn push(&mut self, shape: Option<Segmentation>) {
+        let slot = match shape {
+            Some(Segmentation::Rle(rle)) => {
+                let start = self.texts.len();
+                self.texts.push_str(&rle.counts);
+                Slot::Rle {
+                    start,
+                    length: rle.counts.len() as u32,
+                    height: rle.height,
+                    width: rle.width,
+                }
+            }
+            Some(Segmentation::Polygons(rings)) => {
+                let first = self.ends.len();
+                for ring in &rings {
+                    self.numbers.extend_from_slice(ring);
+                    self.ends.push(self.numbers.len());
+                }
+                Slot::Polygons {
+                    first,
+                    count: rings.len() as u32,
+                }
+            }
+            None => Slot::Polygons { first: 0, count: 0 },
+        };
+        self.slots.push(slot);
+    }
+
+    /// The shape of the annotation with this index; `None` outside.
+    pub fn get(&self, index: usize) -> Option<ShapeRef<'_>> {
+        Some(match *self.slots.get(index)? {
+            Slot::Polygons { first, count } => {
+                let rings = first..first + count as usize;
+                ShapeRef::Polygons(rings.filter_map(|ring| self.ring(ring)).collect())
+            }
+            Slot::Rle {
+                start,
+                length,
+                height,
+                width,
+            } => ShapeRef::Rle {
+                height,
+                width,
+                counts: self.texts.get(start..start + length as usize)?,
+            },
+        })
+    }
+
+    fn ring(&self, ring: usize) -> Option<&[f64]> {
+        let start = match ring.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.numbers.get(start..*self.ends.get(ring)?)
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+            + self.numbers.capacity() * size_of::<f64>()
+            + self.ends.capacity() * size_of::<usize>()
+            + self.texts.capacity()
+    }
+}
+
+/// The keypoints of each annotation.
+#[derive(Debug, Default)]
+pub struct Keypoints {
+    numbers: Vec<f64>,
+    ends: Vec<usize>,
+}
+
+impl Keypoints {
+    pub(super) fn push(&mut self, numbers: &[f64]) {
+        self.numbers.extend_from_slice(numbers);
+        self.ends.push(self.numbers.len());
+    }
+
+    /// x, y in pixels and visibility (0 not labelled, 1 hidden, 2 visible) by turns, as the file has them; none for an
+    /// annotation without keypoints, and outside.
+    pub fn get(&self, index: usize) -> &[f64] {
+        let start = match index.checked_sub(1) {
+            Some(before) => self.ends.get(before).copied(),
+            None => Some(0),
+        };
+        let range = start.zip(self.ends.get(index).copied());
+        range
+            .and_then(|(start, end)| self.numbers.get(start..end))
+            .unwrap_or_default()
+    }
+}

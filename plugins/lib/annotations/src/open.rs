@@ -1,0 +1,197 @@
+//! Opens the boxes of a split, in whatever format they are.
+
+use crate::boxes::{BoxSet, Category};
+use crate::coco::{self, ShapeFault, Wanted};
+use crate::plan::{self, Plan};
+use crate::{csv, voc, yolo};
+use cvhost_data_sets::{Faults, list_of};
+use cvhost_plugin_api::{PluginError, Result};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// The format of a split's annotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// What is there tells.
+    #[default]
+    Auto,
+    Coco,
+    Voc,
+    Yolo,
+    Csv,
+}
+
+impl Format {
+    /// How messages call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Auto => "auto",
+            Format::Coco => "COCO",
+            Format::Voc => "Pascal VOC",
+            Format::Yolo => "YOLO",
+            Format::Csv => "CSV",
+        }
+    }
+}
+
+/// What the configuration says of a split.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `train`, `val` or `test`; names the configuration's keys in errors.
+    pub split: &'a str,
+    /// The folder of its pictures, or of the data set.
+    pub pictures: &'a Path,
+    /// Its annotations; empty where they are to be looked for.
+    pub annotations: &'a Path,
+    pub format: Format,
+    /// `model.class_names`; empty where the configuration has none.
+    pub class_names: &'a [String],
+    pub wanted: Wanted,
+}
+
+/// A split's boxes. What is wrong with them beyond `faults` isn't known yet.
+#[derive(Debug)]
+pub struct Found {
+    pub set: BoxSet,
+    pub format: Format,
+    /// The folder that file names start from.
+    pub root: PathBuf,
+    /// The file, or the folder of files, that the boxes are from.
+    pub source: PathBuf,
+    /// Whether the classes are those that occur, so that another split may have others.
+    pub classes_by_use: bool,
+    /// Refuses the split.
+    pub faults: Faults,
+    pub warnings: Vec<String>,
+    /// Of a COCO file: indices of annotations whose shape isn't right.
+    pub shape_faults: Vec<(u32, ShapeFault)>,
+    /// Of a COCO file, where wanted.
+    pub shapes: Option<coco::Shapes>,
+    pub keypoints: Option<coco::Keypoints>,
+}
+
+/// Finds out what a split's annotations are, says so in the log, and reads them.
+///
+/// # Errors
+/// Nothing there that can be read, or a file that is broken as a whole. What is wrong in single rows and entries is in
+/// [`Found::faults`].
+pub fn open(request: &Request) -> Result<Found> {
+    if !request.pictures.is_dir() {
+        let key = format!("data.{}_data_path", request.split);
+        let what = if request.pictures.exists() {
+            "is not a folder"
+        } else {
+            "does not exist"
+        };
+        let message = format!(
+            "the folder of the {} pictures, {}, {what}",
+            request.split,
+            request.pictures.display()
+        );
+        return Err(
+            PluginError::config(&key, message).with_help(format!("set `{key}` to the pictures' folder"))
+        );
+    }
+    let (plan, warning) = plan::make(request)?;
+    let mut found = Found {
+        set: BoxSet::default(),
+        format: plan.format(),
+        root: plan.root().to_owned(),
+        source: plan.source().to_owned(),
+        classes_by_use: matches!(plan, Plan::Voc(_) | Plan::Csv { .. }),
+        faults: Faults::default(),
+        warnings: warning.into_iter().collect(),
+        shape_faults: Vec::new(),
+        shapes: None,
+        keypoints: None,
+    };
+    let told = if request.format == Format::Auto {
+        "data.format: auto: "
+    } else {
+        ""
+    };
+    tracing::info!(
+        "{told}the {} annotations are {}, {}",
+        request.split,
+        found.format.name(),
+        found.source.display()
+    );
+    match &plan {
+        Plan::Coco { file, .. } => read_coco(file, request.wanted, &mut found)?,
+        Plan::Csv { file, .. } => found.set = read_csv(file, &mut found.faults)?,
+        Plan::Voc(plan) => found.set = voc::read(plan, &mut found.faults, &mut found.warnings)?,
+        Plan::Yolo(plan) => {
+            let Found { faults, warnings, .. } = &mut found;
+            found.set = yolo::read(plan, request.split, request.class_names, faults, warnings)?;
+        }
+    }
+    Ok(found)
+}
+
+fn read_coco(file: &Path, wanted: Wanted, found: &mut Found) -> Result<()> {
+    let mut document = coco::open(file, wanted)?;
+    if document.panoptic.is_some() {
+        let (segments, categories) = document.leave_things();
+        let stuff: String = match categories {
+            0 => "no category has `isthing`: all are taken for things".to_owned(),
+            _ => format!(
+                "{segments} segments of {categories} categories of stuff are no boxes and are left out"
+            ),
+        };
+        found
+            .warnings
+            .push(format!("{}: panoptic annotations: {stuff}", file.display()));
+    }
+    found.set = document.set;
+    found.shape_faults = document.shape_faults;
+    found.shapes = document.shapes;
+    found.keypoints = document.keypoints;
+    Ok(())
+}
+
+fn read_csv(file: &Path, faults: &mut Faults) -> Result<BoxSet> {
+    let failed = |what: String| PluginError::data(format!("{}: {what}", file.display()));
+    let reader = File::open(file).map_err(|e| failed(e.to_string()))?;
+    let tabs = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
+    let delimiter = if tabs { b'\t' } else { b',' };
+    csv::read(reader, delimiter, faults).map_err(|what| failed(what).with_help(csv::EXPECTED))
+}
+
+impl BoxSet {
+    /// Numbers classes by name, from 1: `known` in their order, then those of the set that are not among them.
+    pub fn number_classes(&mut self, known: &[String]) {
+        let own: Vec<(i64, String)> = self.categories.drain(..).map(|c| (c.id, c.name)).collect();
+        let mut names = known.to_vec();
+        names.extend(
+            own.iter()
+                .map(|(_, name)| name.clone())
+                .filter(|name| !known.contains(name)),
+        );
+        let mut numbers: Vec<(i64, i64)> = Vec::with_capacity(own.len());
+        for (id, name) in (1..).zip(names) {
+            numbers.extend(
+                own.iter()
+                    .filter(|(_, own)| *own == name)
+                    .map(|(old, _)| (*old, id)),
+            );
+            self.categories.push(Category {
+                id,
+                name,
+                ..Category::default()
+            });
+        }
+        numbers.sort_unstable();
+        for annotation in &mut self.annotations {
+            let at = numbers.binary_search_by_key(&annotation.category_id, |(old, _)| *old);
+            if let Some((_, id)) = at.ok().and_then(|at| numbers.get(at)) {
+                annotation.category_id = *id;
+            }
+        }
+    }
+
+    /// The names of the classes in order, as messages list them.
+    pub fn class_list(&self) -> String {
+        let names: Vec<&str> = self.categories.iter().map(|c| c.name.as_str()).collect();
+        list_of(&names)
+    }
+}

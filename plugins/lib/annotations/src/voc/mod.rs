@@ -1,0 +1,248 @@
+//! Pascal VOC: one XML file a picture, and lists of the pictures of a split in `ImageSets/Main`.
+//!
+//! Boxes are `xmax - xmin` wide, and nothing is subtracted: VOC's own tools count pixels from 1, most exporters from 0, and a
+//! file doesn't say which. Objects that are marked `difficult` are to be ignored, as in VOC's evaluation.
+
+mod xml;
+
+pub use xml::{Object, Picture, parse};
+
+use crate::boxes::{Annotation, BoxSet, Category, Naming};
+use crate::{limits, parallel};
+use cvhost_data_sets::{Faults, PICTURE_EXTENSIONS, is_picture, walk};
+use cvhost_plugin_api::{PluginError, Result};
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+
+/// The largest file of one picture, in bytes.
+const MAX_XML: u64 = 32 << 20;
+/// The largest list of pictures, in bytes.
+const MAX_LIST: u64 = 256 << 20;
+/// So many files are in memory at a time.
+const BLOCK: usize = 4096;
+
+const BROKEN: &str = "files that can't be read";
+const OBJECTS: &str = "objects without a class or a box";
+const REPEATED: &str = "repeated pictures";
+
+/// Where a split's files are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What file names start from, and the folder of the pictures below it, empty for none.
+    pub root: PathBuf,
+    pub pictures: &'static str,
+    /// The folder of the XML files.
+    pub files: PathBuf,
+    /// The list of the split's pictures, or one XML file; without one all files are the split.
+    pub list: Option<PathBuf>,
+}
+
+impl Plan {
+    /// How messages call it.
+    pub fn source(&self) -> &Path {
+        self.list.as_deref().unwrap_or(&self.files)
+    }
+}
+
+/// Reads a split. Classes are numbered from 1 by their names. Pictures without a file aren't in the set; `warnings` tells.
+pub fn read(plan: &Plan, faults: &mut Faults, warnings: &mut Vec<String>) -> Result<BoxSet> {
+    let stems = stems(plan)?;
+    let mut set = BoxSet {
+        naming: Naming::Objects,
+        ..BoxSet::default()
+    };
+    let mut classes = Classes::default();
+    for block in stems.chunks(BLOCK) {
+        let pictures = parallel::map(block, |stem| picture(plan, stem));
+        for (stem, picture) in block.iter().zip(pictures) {
+            match picture {
+                Ok((name, picture)) => add(&mut set, &mut classes, &name, &picture, faults),
+                Err(what) => faults.push(BROKEN, || format!("{} {what}", file_of(plan, stem).display())),
+            }
+        }
+    }
+    classes.number(&mut set);
+    repeated(&set, faults);
+    if plan.list.is_none() {
+        warnings.extend(unannotated(plan, &set));
+    }
+    set.images.shrink();
+    set.annotations.shrink_to_fit();
+    Ok(set)
+}
+
+/// The names of the XML files without their ending, from their folder on.
+fn stems(plan: &Plan) -> Result<Vec<String>> {
+    let Some(list) = &plan.list else {
+        let files = walk(&plan.files, |name| has_ending(name, "xml")).map_err(|e| {
+            PluginError::data(format!("cannot list the folder {}: {e}", plan.files.display()))
+        })?;
+        let stem = |name: &String| name.get(..name.len() - 4).unwrap_or_default().to_owned();
+        return Ok(files.names.iter().map(stem).collect());
+    };
+    if list.extension().is_some_and(|e| e.eq_ignore_ascii_case("xml")) {
+        let stem = list.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        return Ok(vec![stem.to_owned()]);
+    }
+    let failed = |what: String| PluginError::data(format!("{} {what}", list.display()));
+    let bytes = limits::read(list, MAX_LIST).map_err(failed)?;
+    let text = limits::utf8(&bytes).map_err(failed)?;
+    let mut stems = Vec::new();
+    for (line, text) in (1..).zip(text.lines()) {
+        // Lists of one class have 1, 0 or -1 behind the name.
+        let mut cells = text.split_whitespace();
+        let Some(name) = cells.next() else { continue };
+        if cells.next() == Some("-1") {
+            continue;
+        }
+        let name = name.strip_suffix(".xml").unwrap_or(name);
+        let name = if is_picture(name) {
+            name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+        } else {
+            name
+        };
+        if !is_inside(name) {
+            return Err(failed(format!(
+                "line {line}: {name:?} leads out of the folder; refused"
+            )));
+        }
+        stems.push(name.to_owned());
+    }
+    Ok(stems)
+}
+
+fn file_of(plan: &Plan, stem: &str) -> PathBuf {
+    plan.files.join(format!("{stem}.xml"))
+}
+
+/// The picture's name from the root on, and what its file says.
+fn picture(plan: &Plan, stem: &str) -> Result<(String, Picture), String> {
+    let bytes = limits::read(&file_of(plan, stem), MAX_XML)?;
+    let picture = parse(&bytes)?;
+    let below = |name: &str| match plan.pictures {
+        "" => name.to_owned(),
+        folder => format!("{folder}/{name}"),
+    };
+    // The file's own word counts where it is right; many tools rename pictures, or move them.
+    let beside = stem.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let named = picture.file_name.as_str();
+    let mut candidates = Vec::new();
+    if is_inside(named) {
+        candidates.push(below(named));
+        if !beside.is_empty() {
+            candidates.push(below(&format!("{beside}/{named}")));
+        }
+    }
+    let by_stem = PICTURE_EXTENSIONS.iter().flat_map(|ending| {
+        [
+            format!("{stem}.{ending}"),
+            format!("{stem}.{}", ending.to_uppercase()),
+        ]
+    });
+    let found = candidates
+        .into_iter()
+        .chain(by_stem.map(|name| below(&name)))
+        .find(|name| plan.root.join(name).is_file());
+    let name = found.unwrap_or_else(|| below(if named.is_empty() { stem } else { named }));
+    Ok((name, picture))
+}
+
+/// Whether a relative name stays below its folder.
+fn is_inside(name: &str) -> bool {
+    let normal = |c: Component| matches!(c, Component::Normal(_) | Component::CurDir);
+    !name.is_empty() && !name.contains('\0') && Path::new(name).components().all(normal)
+}
+
+fn has_ending(name: &str, ending: &str) -> bool {
+    let extension = Path::new(name).extension();
+    extension.is_some_and(|e| e.eq_ignore_ascii_case(ending))
+}
+
+fn add(set: &mut BoxSet, classes: &mut Classes, name: &str, picture: &Picture, faults: &mut Faults) {
+    let image_id = set.images.len() as i64 + 1;
+    set.images.push(image_id, name, picture.size);
+    for (id, object) in (1..).zip(&picture.objects) {
+        if object.name.is_empty() || !object.has_box {
+            let what = if object.has_box { "name" } else { "bndbox" };
+            faults.push(OBJECTS, || format!("object {id} of {name} has no `{what}`"));
+            continue;
+        }
+        let [xmin, ymin, xmax, ymax] = object.xyxy;
+        let bbox = [xmin, ymin, xmax - xmin, ymax - ymin];
+        set.annotations.push(Annotation {
+            id,
+            image_id,
+            category_id: classes.of(&object.name),
+            bbox,
+            area: bbox[2] * bbox[3],
+            crowd: object.difficult,
+        });
+    }
+}
+
+/// Classes in the order in which they came.
+#[derive(Default)]
+struct Classes {
+    numbers: HashMap<String, i64>,
+}
+
+impl Classes {
+    fn of(&mut self, name: &str) -> i64 {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        let number = self.numbers.len() as i64;
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    /// Numbers them by name, from 1.
+    fn number(self, set: &mut BoxSet) {
+        let mut names: Vec<(String, i64)> = self.numbers.into_iter().collect();
+        names.sort_unstable();
+        let mut new = vec![0; names.len()];
+        for (id, (name, old)) in (1..).zip(names) {
+            if let Some(slot) = new.get_mut(old as usize) {
+                *slot = id;
+            }
+            set.categories.push(Category {
+                id,
+                name,
+                ..Category::default()
+            });
+        }
+        for annotation in &mut set.annotations {
+            annotation.category_id = new.get(annotation.category_id as usize).copied().unwrap_or(0);
+        }
+    }
+}
+
+/// A fault for each picture that several files are about.
+fn repeated(set: &BoxSet, faults: &mut Faults) {
+    let mut names: Vec<&str> = set.images.names().collect();
+    names.sort_unstable();
+    for same in names.chunk_by(|a, b| a == b).filter(|same| same.len() > 1) {
+        faults.push(REPEATED, || {
+            format!(
+                "{} files are about the picture {}",
+                same.len(),
+                same.first().unwrap_or(&"")
+            )
+        });
+    }
+}
+
+/// A line about pictures without an XML file, if there are any.
+fn unannotated(plan: &Plan, set: &BoxSet) -> Option<String> {
+    let folder = plan.root.join(plan.pictures);
+    let pictures = walk(&folder, is_picture).ok()?.names.len();
+    let lacking = pictures.checked_sub(set.images.len()).filter(|n| *n > 0)?;
+    Some(format!(
+        "{}: {lacking} of {pictures} pictures have no XML file and are left out; one without objects counts as a picture without \
+         objects",
+        folder.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Which pictures a YOLO split has, and where their labels are.
+
+use super::{DataYaml, Plan};
+use crate::limits;
+use cvhost_data_sets::{is_picture, walk};
+use cvhost_plugin_api::{PluginError, Result};
+use std::path::{Component, Path, PathBuf};
+
+/// The largest list of pictures, in bytes.
+const MAX_LIST: u64 = 256 << 20;
+
+/// The split's pictures, from the plan's root on, sorted unless a list gives their order.
+pub fn pictures(plan: &Plan, data: &DataYaml, split: &str) -> Result<Vec<String>> {
+    if let Some(list) = &plan.list {
+        return listed(&plan.root, list);
+    }
+    let all = || found_in(&plan.root, "");
+    let Some(yaml) = &plan.yaml else { return all() };
+    let root = plan.root.canonicalize().unwrap_or_else(|_| plan.root.clone());
+    let own = yaml.parent().unwrap_or(Path::new(""));
+    let entries = data.split(split);
+    let mut pictures = Vec::new();
+    for entry in entries {
+        let Some(found) = resolve(entry, data.path.as_deref(), own, &root) else {
+            pictures.clear();
+            break;
+        };
+        if found.is_file() {
+            pictures.extend(listed(&root, &found)?);
+        } else {
+            let below = found.strip_prefix(&root).unwrap_or(Path::new(""));
+            pictures.extend(found_in(&root, &below.to_string_lossy())?);
+        }
+    }
+    if !pictures.is_empty() {
+        return Ok(pictures);
+    }
+    // The folder itself is the split's, unless it is the whole data set's.
+    let whole = own.canonicalize().is_ok_and(|own| own == root);
+    if !whole {
+        return all();
+    }
+    let key = format!("data.{split}_data_path");
+    let what = if entries.is_empty() {
+        format!("{} names no pictures of the {split} split", yaml.display())
+    } else {
+        format!(
+            "the {split} pictures that {} names were not found",
+            yaml.display()
+        )
+    };
+    let looked = entries
+        .iter()
+        .map(|entry| format!("`{split}: {entry}` is nowhere in {}", root.display()));
+    Err(PluginError::config(&key, what)
+        .with_details(looked)
+        .with_help(format!(
+            "mend the file, or set `{key}` to the split's pictures themselves"
+        )))
+}
+
+/// The folder or list that an entry of `data.yaml` means, if it lies in `root`. Exporters write `path` as it was on their
+/// machine, and `../` as if the file stood one folder deeper; so several starting points are tried.
+fn resolve(entry: &str, path: Option<&str>, own: &Path, root: &Path) -> Option<PathBuf> {
+    let plain = entry.trim_start_matches("../").trim_start_matches("./");
+    let base = path.map(|path| own.join(path));
+    let candidates = [
+        base.map(|base| base.join(entry)),
+        Some(own.join(entry)),
+        Some(root.join(entry)),
+        Some(own.join(plain)),
+        Some(root.join(plain)),
+    ];
+    candidates
+        .into_iter()
+        .flatten()
+        .filter_map(|candidate| candidate.canonicalize().ok())
+        .find(|candidate| candidate.starts_with(root))
+}
+
+/// The pictures in and below a folder.
+fn found_in(root: &Path, below: &str) -> Result<Vec<String>> {
+    let folder = root.join(below);
+    let files = walk(&folder, is_picture)
+        .map_err(|e| PluginError::data(format!("cannot list the folder {}: {e}", folder.display())))?;
+    if below.is_empty() {
+        return Ok(files.names);
+    }
+    Ok(files.names.iter().map(|name| format!("{below}/{name}")).collect())
+}
+
+/// The pictures that a list names: from the root on, from the list's folder on, or absolute, but in the root. What is not
+/// there is told later, with all the rest.
+fn listed(root: &Path, list: &Path) -> Result<Vec<String>> {
+    let failed = |what: String| PluginError::data(format!("{} {what}", list.display()));
+    let bytes = limits::read(list, MAX_LIST).map_err(failed)?;
+    let text = limits::utf8(&bytes).map_err(failed)?;
+    let own = list.parent().unwrap_or(Path::new(""));
+    let own = own.canonicalize().unwrap_or_else(|_| own.to_owned());
+    let real_root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let beside = own
+        .strip_prefix(&real_root)
+        .ok()
+        .map(|p| p.to_string_lossy().into_owned());
+    let mut from_list = None;
+    let mut names = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let line = line.trim_start_matches("./");
+        if Path::new(line).is_absolute() {
+            let inside = Path::new(line)
+                .strip_prefix(root)
+                .or_else(|_| Path::new(line).strip_prefix(&real_root));
+            names.push(inside.map_or(line.to_owned(), |p| p.to_string_lossy().into_owned()));
+            continue;
+        }
+        let from_list =
+            *from_list.get_or_insert_with(|| !root.join(line).is_file() && own.join(line).is_file());
+        match beside.as_deref() {
+            Some(folder) if from_list && !folder.is_empty() => names.push(format!("{folder}/{line}")),
+            _ => names.push(line.to_owned()),
+        }
+    }
+    Ok(names)
+}
+
+/// Where labels may be.
+pub struct LabelFolders {
+    root: PathBuf,
+    /// The folder that the configuration names.
+    given: Option<PathBuf>,
+}
+
+impl LabelFolders {
+    pub fn new(plan: &Plan) -> Self {
+        LabelFolders {
+            root: plan.root.clone(),
+            given: plan.labels.clone(),
+        }
+    }
+
+    /// The files that may have the labels of a picture, the usual one first.
+    pub fn candidates(&self, picture: &str) -> impl Iterator<Item = PathBuf> {
+        let path = Path::new(picture);
+        let own = path.parent().unwrap_or(Path::new(""));
+        let file = path
+            .with_extension("txt")
+            .file_name()
+            .map(PathBuf::from)
+            .unwrap_or_default();
+        let folders = match &self.given {
+            Some(given) => {
+                let after_images: PathBuf = own.components().skip_while(|c| !is_images(*c)).skip(1).collect();
+                vec![given.join(own), given.join(after_images), given.clone()]
+            }
+            None => {
+                let pictures = self.root.join(own);
+                let beside = pictures.parent().map(|parent| parent.join("labels"));
+                let twin = twin(&pictures);
+                [
+                    twin,
+                    Some(pictures.clone()),
+                    Some(pictures.join("labels")),
+                    beside,
+                ]
+                .into_iter()
+                .flatten()
+                .collect()
+            }
+        };
+        folders.into_iter().map(move |folder| folder.join(&file))
+    }
+}
+
+fn is_images(component: Component) -> bool {
+    matches!(component, Component::Normal(name) if name == "images")
+}
+
+/// The folder with the last `images` in its path replaced by `labels`.
+fn twin(pictures: &Path) -> Option<PathBuf> {
+    let components: Vec<Component> = pictures.components().collect();
+    let last = components.iter().rposition(|c| is_images(*c))?;
+    let twin = components.into_iter().enumerate().map(|(i, component)| {
+        if i == last {
+            Component::Normal("labels".as_ref())
+        } else {
+            component
+        }
+    });
+    Some(twin.collect())
+}

@@ -1,0 +1,253 @@
+//! YOLO: a text file a picture, and `data.yaml` with the names of the classes and the folders of the splits.
+
+mod data_yaml;
+mod find;
+mod labels;
+
+pub use data_yaml::{DataYaml, parse as parse_data_yaml};
+pub use labels::{Labels, Row, parse as parse_labels};
+
+use crate::boxes::{Annotation, BoxSet, Category, Naming};
+use crate::{limits, parallel};
+use cvhost_data_sets::Faults;
+use cvhost_plugin_api::{PluginError, Result};
+pub(crate) use find::LabelFolders;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// The largest label file, in bytes.
+const MAX_LABELS: u64 = 32 << 20;
+/// The largest list of class names, in bytes.
+const MAX_NAMES: u64 = 4 << 20;
+/// So many files are in memory at a time.
+const BLOCK: usize = 4096;
+/// So many names stand in a message.
+const MOST_NAMES: usize = 5;
+/// Lists of class names that stand beside labels.
+const NAME_FILES: [&str; 3] = ["classes.txt", "obj.names", "classes.names"];
+
+const BROKEN: &str = "files that can't be read";
+const ROWS: &str = "rows that can't be read";
+const CLASSES: &str = "wrong classes";
+
+/// Where a split's files are.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// The folder that the configuration names: the pictures', or the data set's.
+    pub root: PathBuf,
+    pub yaml: Option<PathBuf>,
+    /// A list of the split's pictures.
+    pub list: Option<PathBuf>,
+    /// The folder of the labels; without one they are looked for beside the pictures.
+    pub labels: Option<PathBuf>,
+}
+
+impl Plan {
+    /// How messages call it.
+    pub fn source(&self) -> &Path {
+        let named = self.list.as_deref().or(self.yaml.as_deref());
+        named.or(self.labels.as_deref()).unwrap_or(&self.root)
+    }
+}
+
+/// Reads a split. Its boxes are relative to the picture's sides, since its sizes stand nowhere. `class_names` are those of the
+/// configuration, which count where no file names the classes.
+pub fn read(
+    plan: &Plan,
+    split: &str,
+    class_names: &[String],
+    faults: &mut Faults,
+    warnings: &mut Vec<String>,
+) -> Result<BoxSet> {
+    let data = match &plan.yaml {
+        Some(path) => DataYaml::open(path).map_err(|what| {
+            PluginError::data(format!("{}: {what}", path.display())).with_help(
+                "data.yaml has `names` (a list, or a map from class numbers) and, for each split, a folder",
+            )
+        })?,
+        None => DataYaml::default(),
+    };
+    let pictures = find::pictures(plan, &data, split)?;
+    let folders = LabelFolders::new(plan);
+    let mut set = BoxSet {
+        relative: true,
+        naming: Naming::Lines,
+        ..BoxSet::default()
+    };
+    let keypoints = data.keypoint_numbers();
+    let (mut unlabelled, mut highest, mut used) = (0, None, HashSet::new());
+    for block in pictures.chunks(BLOCK) {
+        let read = parallel::map(block, |picture| labels_of(&folders, picture, keypoints));
+        for (picture, labels) in block.iter().zip(read) {
+            let image_id = set.images.len() as i64 + 1;
+            set.images.push(image_id, picture, (0, 0));
+            match labels {
+                Ok(Some((folder, labels))) => {
+                    used.insert(folder);
+                    add(&mut set, image_id, &labels.rows);
+                    highest = labels.rows.iter().map(|row| row.class).max().max(highest);
+                    for (line, what) in labels.faults {
+                        faults.push(ROWS, || format!("line {line} of the labels of {picture}: {what}"));
+                    }
+                }
+                Ok(None) => unlabelled += 1,
+                Err(what) => faults.push(BROKEN, || what),
+            }
+        }
+    }
+    if used.is_empty() && unlabelled > 0 {
+        let first = pictures.first().map_or("", String::as_str);
+        let looked = folders
+            .candidates(first)
+            .map(|file| format!("there is no {}", file.display()));
+        let message = format!(
+            "no picture of the {split} split has a label file, {}",
+            plan.source().display()
+        );
+        return Err(PluginError::data(message).with_details(looked).with_help(
+            "labels stand in `labels` beside `images`, or beside their pictures; else name their folder in \
+             `data.<split>_annotation_file`",
+        ));
+    }
+    if unlabelled > 0 {
+        warnings.push(format!(
+            "{}: {unlabelled} of {} pictures have no label file: they count as pictures without objects",
+            plan.source().display(),
+            pictures.len()
+        ));
+    }
+    if plan.list.is_none() {
+        warnings.extend(used.iter().filter_map(|folder| orphans(folder, &pictures)));
+    }
+    set.categories = categories(plan, &data, class_names, &used, highest, faults, warnings)?;
+    set.images.shrink();
+    set.annotations.shrink_to_fit();
+    Ok(set)
+}
+
+/// The labels of a picture and the folder that they were in, if there are any.
+fn labels_of(
+    folders: &LabelFolders,
+    picture: &str,
+    keypoints: Option<usize>,
+) -> Result<Option<(PathBuf, Labels)>, String> {
+    for file in folders.candidates(picture) {
+        if !file.is_file() {
+            continue;
+        }
+        let bytes = limits::read(&file, MAX_LABELS).map_err(|what| format!("{} {what}", file.display()))?;
+        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+        return Ok(Some((folder, parse_labels(&bytes, keypoints))));
+    }
+    Ok(None)
+}
+
+fn add(set: &mut BoxSet, image_id: i64, rows: &[Row]) {
+    set.annotations.extend(rows.iter().map(|row| Annotation {
+        id: i64::from(row.line),
+        image_id,
+        category_id: i64::from(row.class),
+        bbox: row.xywh,
+        area: row.xywh[2] * row.xywh[3],
+        crowd: false,
+    }));
+}
+
+/// A line about label files without a picture, if there are any.
+fn orphans(folder: &Path, pictures: &[String]) -> Option<String> {
+    let stem = |name: &str| {
+        Path::new(name)
+            .file_stem()
+            .and_then(|s| s.to_str())
+            .map(str::to_owned)
+    };
+    let stems: HashSet<String> = pictures.iter().filter_map(|name| stem(name)).collect();
+    let mut lacking: Vec<String> = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".txt") && !NAME_FILES.contains(&name.as_str()))
+        .filter(|name| stem(name).is_some_and(|stem| !stems.contains(&stem)))
+        .collect();
+    lacking.sort_unstable();
+    let names: Vec<&str> = lacking.iter().take(MOST_NAMES).map(String::as_str).collect();
+    (!lacking.is_empty()).then(|| {
+        format!(
+            "{}: {} label files have no picture and are passed over: {}{}",
+            folder.display(),
+            lacking.len(),
+            names.join(", "),
+            if lacking.len() > MOST_NAMES { " …" } else { "" }
+        )
+    })
+}
+
+/// The classes: those of `data.yaml`, of a list of names beside the labels, of the configuration, or mere numbers.
+fn categories(
+    plan: &Plan,
+    data: &DataYaml,
+    class_names: &[String],
+    folders: &HashSet<PathBuf>,
+    highest: Option<u32>,
+    faults: &mut Faults,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Category>> {
+    let numbered = |names: Vec<String>| (0..).zip(names).collect::<Vec<(i64, String)>>();
+    let mut names = data.names.clone();
+    if let (Some(path), Some(nc)) = (&plan.yaml, data.nc)
+        && !names.is_empty()
+        && nc != names.len() as i64
+    {
+        let count = names.len();
+        faults.push(CLASSES, || {
+            format!("{}: `nc` is {nc}, but there are {count} `names`", path.display())
+        });
+    }
+    if names.is_empty() {
+        names = numbered(names_beside(plan, folders)?);
+    }
+    if names.is_empty() {
+        names = numbered(class_names.to_vec());
+    }
+    if names.is_empty() {
+        names = numbered((0..=highest.unwrap_or(0)).map(|n| n.to_string()).collect());
+        warnings.push(format!(
+            "{}: nothing names the classes (`names` in data.yaml, classes.txt beside the labels, or `model.class_names`); their \
+             numbers are their names",
+            plan.source().display()
+        ));
+    }
+    Ok(names
+        .into_iter()
+        .map(|(id, name)| Category {
+            id,
+            name,
+            ..Category::default()
+        })
+        .collect())
+}
+
+fn names_beside(plan: &Plan, folders: &HashSet<PathBuf>) -> Result<Vec<String>> {
+    let mut folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+    folders.sort_unstable();
+    let around = folders
+        .iter()
+        .flat_map(|folder| [Some(*folder), folder.parent()])
+        .flatten();
+    for folder in around.chain([plan.root.as_path()]) {
+        for file in NAME_FILES.map(|name| folder.join(name)) {
+            if !file.is_file() {
+                continue;
+            }
+            let failed = |what: String| PluginError::data(format!("{} {what}", file.display()));
+            let bytes = limits::read(&file, MAX_NAMES).map_err(failed)?;
+            let text = limits::utf8(&bytes).map_err(failed)?;
+            let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            return Ok(names.map(str::to_owned).collect());
+        }
+    }
+    Ok(Vec::new())
+}
+
+#[cfg(test)]
+mod tests;
