@@ -7,6 +7,7 @@
 mod boxes;
 pub mod coco;
 pub mod csv;
+pub mod fuzz;
 mod images;
 mod limits;
 mod nan;
@@ -21,4 +22,4 @@ pub mod yolo;
 pub use boxes::{Annotation, BoxSet, ByImage, Category, Naming};
 pub use images::{Images, position};
 pub use nan::NanAsNull;
-pub use open::{Format, Found, Request, open};
+pub use open::{Format, Found, Located, Request, locate, open};

@@ -76,6 +76,34 @@ pub struct Found {
 /// Nothing there that can be read, or a file that is broken as a whole. What is wrong in single rows and entries is in
 /// [`Found::faults`].
 pub fn open(request: &Request) -> Result<Found> {
+    let (plan, warning) = plan(request)?;
+    read(&plan, warning, request)
+}
+
+/// Where a split's annotations are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Located {
+    pub format: Format,
+    /// The folder that file names start from.
+    pub root: PathBuf,
+    /// The file, or the folder of files.
+    pub source: PathBuf,
+}
+
+/// Finds out what a split's annotations are, without reading them.
+///
+/// # Errors
+/// Nothing there that can be read.
+pub fn locate(request: &Request) -> Result<Located> {
+    let (plan, _) = plan(request)?;
+    Ok(Located {
+        format: plan.format(),
+        root: plan.root().to_owned(),
+        source: plan.source().to_owned(),
+    })
+}
+
+fn plan(request: &Request) -> Result<(Plan, Option<String>)> {
     if !request.pictures.is_dir() {
         let key = format!("data.{}_data_path", request.split);
         let what = if request.pictures.exists() {
@@ -92,7 +120,10 @@ pub fn open(request: &Request) -> Result<Found> {
             PluginError::config(&key, message).with_help(format!("set `{key}` to the pictures' folder"))
         );
     }
-    let (plan, warning) = plan::make(request)?;
+    plan::make(request)
+}
+
+fn read(plan: &Plan, warning: Option<String>, request: &Request) -> Result<Found> {
     let mut found = Found {
         set: BoxSet::default(),
         format: plan.format(),
@@ -116,7 +147,7 @@ pub fn open(request: &Request) -> Result<Found> {
         found.format.name(),
         found.source.display()
     );
-    match &plan {
+    match plan {
         Plan::Coco { file, .. } => read_coco(file, request.wanted, &mut found)?,
         Plan::Csv { file, .. } => found.set = read_csv(file, &mut found.faults)?,
         Plan::Voc(plan) => found.set = voc::read(plan, &mut found.faults, &mut found.warnings)?,

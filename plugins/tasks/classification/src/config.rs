@@ -2,6 +2,7 @@
 
 use cvhost_plugin_api::{PluginError, Result};
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The part of the configuration document that the schema describes. `num_classes` and `class_names` are declared by the
@@ -38,9 +39,23 @@ struct ModelKeys {
 /// The keys in section `data`.
 #[derive(Debug, JsonSchema)]
 pub struct DataKeys {
+    /// What the labels are. `auto`: what is there tells, and a message says which. `folders`: one folder a class. `csv`: a CSV
+    /// or TSV file.
+    #[serde(default)]
+    pub format: Format,
     /// Whether a picture may have several classes, or none. By default the annotations tell: several labels in one cell, or
     /// one column a class, mean that it may.
     pub multi_label: Option<bool>,
+}
+
+/// Where the labels are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Auto,
+    Folders,
+    Csv,
 }
 
 fn one() -> f64 {
@@ -54,17 +69,23 @@ fn default_confidence_threshold() -> f64 {
 impl DataKeys {
     /// The keys out of the whole configuration.
     pub fn read(config: &Value) -> Result<Self> {
-        let multi_label = &config["data"]["multi_label"];
-        match multi_label {
-            Value::Null => Ok(DataKeys { multi_label: None }),
-            Value::Bool(b) => Ok(DataKeys {
-                multi_label: Some(*b),
-            }),
-            other => Err(PluginError::config(
-                "data.multi_label",
-                format!("`data.multi_label` is {other}; it can be `true` or `false`"),
-            )),
-        }
+        let data = &config["data"];
+        let format = match &data["format"] {
+            Value::Null => Format::Auto,
+            value => Format::deserialize(value).map_err(|_| {
+                let what = format!("`data.format` is {value}; it can be `auto`, `folders` or `csv`");
+                PluginError::config("data.format", what)
+            })?,
+        };
+        let multi_label = match &data["multi_label"] {
+            Value::Null => None,
+            Value::Bool(b) => Some(*b),
+            other => {
+                let what = format!("`data.multi_label` is {other}; it can be `true` or `false`");
+                return Err(PluginError::config("data.multi_label", what));
+            }
+        };
+        Ok(DataKeys { format, multi_label })
     }
 }
 
@@ -94,5 +115,8 @@ mod tests {
         let error = DataKeys::read(&json!({"data": {"multi_label": "yes"}})).unwrap_err();
         assert_eq!(error.key, "data.multi_label");
         assert_eq!(DataKeys::read(&json!({})).unwrap().multi_label, None);
+        let error = DataKeys::read(&json!({"data": {"format": "coco"}})).unwrap_err();
+        assert_eq!(error.key, "data.format");
+        assert!(error.message.contains("`auto`, `folders` or `csv`"), "{error}");
     }
 }

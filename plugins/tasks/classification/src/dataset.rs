@@ -30,21 +30,12 @@ impl ClassificationDataSet {
     /// Reads and checks a split. All that prevents its use comes in one error.
     pub fn open(args: &OpenArgs) -> Result<Self> {
         let split = args.split.as_str();
-        let multi_label = DataKeys::read(&args.config)?.multi_label;
-        let source = Source::of(&args.pictures, &args.annotations, split)?;
-        let fixed = Fixed::of(args, multi_label);
-        let mut found = match &source {
-            Source::Folders(root) => {
-                let mut found = folders::read(root, split)?;
-                found.multi_label = fixed.multi_label.unwrap_or(false);
-                found
-            }
-            Source::Table { file, root } => {
-                let mut found = table::read(file, fixed.multi_label, split)?;
-                check_pictures(&mut found, root, split)?;
-                found
-            }
-        };
+        let keys = DataKeys::read(&args.config)?;
+        let (source, warning) = Source::of(&args.pictures, &args.annotations, split, keys.format)?;
+        source.tell(split, keys.format);
+        let fixed = Fixed::of(args, keys.multi_label, keys.format);
+        let mut found = read(&source, &fixed, split)?;
+        found.warnings.extend(warning.map(Problem::warning));
         let spec = classes::number(&mut found, &fixed, args, &source);
         let what = format!("the {split} split, {}", source.name().display());
         std::mem::take(&mut found.faults).into_result(&what, &help(&source, split))?;
@@ -75,15 +66,33 @@ impl ClassificationDataSet {
     }
 }
 
+/// What a split's folder or file has, with all that is wrong in it but its classes.
+pub fn read(source: &Source, fixed: &Fixed, split: &str) -> Result<Found> {
+    match source {
+        Source::Folders(root) => {
+            let mut found = folders::read(root, split)?;
+            found.multi_label = fixed.multi_label.unwrap_or(false);
+            Ok(found)
+        }
+        Source::Table { file, root } => {
+            let mut found = table::read(file, fixed.multi_label, split)?;
+            check_pictures(&mut found, root, split)?;
+            Ok(found)
+        }
+    }
+}
+
 fn check_pictures(found: &mut Found, root: &Path, split: &str) -> Result<()> {
     let mut folder = PictureFolder::open(root, split)?;
-    for (index, line) in found.lines.iter().enumerate() {
+    for index in 0..found.records.len() {
         let name = found.records.name(index);
         if let Err(trouble) = folder.check(name) {
-            found.faults.push(trouble.kind(), || match trouble {
-                Trouble::Missing => format!("line {line}: {} {trouble}", root.join(name).display()),
-                Trouble::Leaves(_) => format!("line {line}: {name:?} {trouble}"),
-            });
+            let what = match trouble {
+                Trouble::Missing => format!("{} {trouble}", root.join(name).display()),
+                Trouble::Leaves(_) => format!("{name:?} {trouble}"),
+            };
+            let line = found.lines.get(index).copied().unwrap_or(0);
+            found.wrong(trouble.kind(), line, || what);
         }
     }
     Ok(())

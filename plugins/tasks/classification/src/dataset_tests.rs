@@ -348,3 +348,88 @@ fn a_hundred_thousand_rows_are_read_in_little_memory_and_time() {
     assert_eq!(found.records.counts(100), vec![1000; 100]);
     assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
 }
+
+#[test]
+fn a_table_beside_its_pictures_needs_no_key() {
+    let folder = Folder::with(&["train/a.png", "train/b.png"]);
+    folder.write(
+        "train/_classes.csv",
+        "filename, cat, dog\na.png, 1, 0\nb.png, 1, 1\n",
+    );
+    let data = folder.open("train", "", json!({})).unwrap();
+    assert_eq!(names(&data), ["cat", "dog"]);
+    assert_eq!(data.meta(1).unwrap().classes.as_slice(), [0, 1]);
+    assert!(!warnings(&data).contains("data.format"));
+}
+
+#[test]
+fn folders_and_a_table_in_one_place_are_told_and_can_be_chosen() {
+    let folder = Folder::with(&["train/cat/a.png", "train/dog/b.png"]);
+    folder.write("train/labels.csv", "image,label\ncat/a.png,x\ndog/b.png,y\n");
+    let data = folder.open("train", "", json!({})).unwrap();
+    assert_eq!(names(&data), ["cat", "dog"]);
+    let told = warnings(&data);
+    assert!(
+        told.contains("taken for classes, though") && told.contains("`data.format`"),
+        "{told}"
+    );
+    let table = folder
+        .open("train", "", json!({"data": {"format": "csv"}}))
+        .unwrap();
+    assert_eq!(names(&table), ["x", "y"]);
+    let folders = folder
+        .open("train", "", json!({"data": {"format": "folders"}}))
+        .unwrap();
+    assert!(!warnings(&folders).contains("data.format"));
+    folder.write("mine.csv", "image,label\ncat/a.png,x\n");
+    let both = folder.refusal("train", "mine.csv", json!({"data": {"format": "folders"}}));
+    assert_eq!(both.key, "data.train_annotation_file");
+    std::fs::remove_file(folder.path("train/labels.csv")).unwrap();
+    let none = folder.refusal("train", "", json!({"data": {"format": "csv"}}));
+    assert!(none.message.contains("there is no CSV file"), "{none}");
+}
+
+#[test]
+fn a_repaired_table_has_only_the_rows_that_are_right() {
+    let folder = Folder::with(&["train/a.png", "train/b.png", "train/c.png", "train/d.png"]);
+    let content = "\u{feff}image,label,note\r\n\r\n\"a.png\",cat,1\r\ngone.png,cat,2\r\na.png,cat,3\r\nb.png,dog,4\r\nb.png,cat,5\r\n\
+                   ../x.png,cat,6\r\nc.png,\r\nc.png,,7\r\nd.png,dog,8";
+    folder.write("train.csv", content);
+    let args = folder.args("train", "train.csv", json!({}));
+    let repaired = crate::repair::repair(&args).unwrap();
+    assert!(repaired.path.ends_with("train.repaired.csv"), "{}", repaired.path);
+    let text = std::str::from_utf8(&repaired.bytes).unwrap();
+    assert_eq!(text, "image,label,note\r\n\r\n\"a.png\",cat,1\r\nd.png,dog,8");
+    let told: Vec<&str> = repaired.changes.iter().map(|c| c.as_str()).collect();
+    for part in [
+        "gone.png does not exist",
+        "dropped: line 5: a.png stands in line 3 already",
+        "line 7: b.png stands in line 6 already, with another label",
+        "line 8: \"../x.png\" has `..` in it",
+        "line 9: 2 cells, but the header has 3",
+        "line 10: c.png has no label",
+    ] {
+        assert!(
+            told.iter().any(|line| line.contains(part)),
+            "no {part:?} in {told:#?}"
+        );
+    }
+    assert_eq!(told.len(), 6);
+    folder.write("train.repaired.csv", text);
+    assert_eq!(
+        folder
+            .open("train", "train.repaired.csv", json!({}))
+            .unwrap()
+            .len(),
+        2
+    );
+    let good = crate::repair::repair(&folder.args("train", "train.repaired.csv", json!({}))).unwrap();
+    assert!(good.changes.is_empty() && good.bytes.as_slice() == text.as_bytes());
+    let folders = folder.args("train", "", json!({}));
+    assert!(
+        crate::repair::repair(&folders)
+            .unwrap_err()
+            .message
+            .contains("folders of classes")
+    );
+}

@@ -1,15 +1,13 @@
 //! One folder a class: `root/<class>/…/picture.png`.
 
 use crate::found::Found;
-use cvhost_data_sets::{PictureFolder, list_of};
+use cvhost_data_sets::{PICTURE_EXTENSIONS, PictureFolder, is_picture, list_of};
 use cvhost_plugin_api::data::Problem;
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::BTreeMap;
 use std::fs::{DirEntry, FileType};
 use std::path::Path;
 
-/// Endings of files that are taken for pictures.
-const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
 /// So many folders within folders are gone into.
 const DEEPEST: usize = 64;
 /// So many skipped files are named.
@@ -62,7 +60,7 @@ pub fn read(root: &Path, split: &str) -> Result<Found> {
         .with_help(format!(
             "`{key}` must be a folder with one folder a class and pictures ({}) in these; for pictures with a CSV file set \
              `data.{split}_annotation_file`",
-            EXTENSIONS.join(", ")
+            PICTURE_EXTENSIONS.join(", ")
         ));
         let here = skipped.into_iter().map(|(why, names)| told(why, &names, root));
         error = error.with_details(here);
@@ -208,13 +206,6 @@ fn told(why: &str, (count, names): &(usize, Vec<String>), root: &Path) -> String
 
 fn hidden(entry: &Entry) -> bool {
     entry.name.starts_with('.')
-}
-
-fn is_picture(name: &str) -> bool {
-    let extension = Path::new(name)
-        .extension()
-        .map(|e| e.to_string_lossy().to_lowercase());
-    extension.is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
 }
 
 /// What a folder holds, sorted by name, so that the order of records is the same on every machine.

@@ -1,5 +1,6 @@
 //! What is found in a split before its classes are numbered, whichever way it is laid out.
 
+use crate::config::Format;
 use crate::folders;
 use crate::records::Records;
 use crate::table;
@@ -8,6 +9,14 @@ use cvhost_plugin_api::data::{OpenArgs, Problem};
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+
+/// Names of a file beside the pictures that need not be configured, the first of these that is there counts.
+const USUAL_FILES: [&str; 4] = [
+    "_classes.csv",
+    "_annotations.csv",
+    "annotations.csv",
+    "labels.csv",
+];
 
 /// A split as its folder or file has it.
 #[derive(Debug, Default)]
@@ -20,7 +29,17 @@ pub struct Found {
     /// Whether a picture may have several classes, or none.
     pub multi_label: bool,
     pub faults: Faults,
+    /// Of a file: lines whose rows aren't right.
+    pub wrong_lines: Vec<u32>,
     pub warnings: Vec<Problem>,
+}
+
+impl Found {
+    /// Adds a fault of a row. `kind` says, in the plural, what is counted when there are too many to tell each.
+    pub fn wrong(&mut self, kind: &'static str, line: u32, what: impl FnOnce() -> String) {
+        self.wrong_lines.push(line);
+        self.faults.push(kind, || format!("line {line}: {}", what()));
+    }
 }
 
 /// Where a split's classes come from.
@@ -33,8 +52,13 @@ pub enum Source {
 }
 
 impl Source {
-    /// What `data.<split>_data_path` and `data.<split>_annotation_file` say.
-    pub fn of(pictures: &str, annotations: &str, split: &str) -> Result<Self> {
+    /// What `data.<split>_data_path` and `data.<split>_annotation_file` say, and a warning where it could be read otherwise.
+    pub fn of(
+        pictures: &str,
+        annotations: &str,
+        split: &str,
+        format: Format,
+    ) -> Result<(Self, Option<String>)> {
         if pictures.is_empty() {
             let key = format!("data.{split}_data_path");
             let message = format!("there is no folder with the {split} pictures");
@@ -44,24 +68,76 @@ impl Source {
             )));
         }
         let root = PathBuf::from(pictures);
+        let key = format!("data.{split}_annotation_file");
         if annotations.is_empty() {
-            return Ok(Source::Folders(root));
+            return Source::in_folder(root, &key, format);
         }
         let file = PathBuf::from(annotations);
-        if table::delimiter(&file).is_some() {
-            return Ok(Source::Table { file, root });
+        if format == Format::Folders {
+            let message = format!("`{key}` is set, though `data.format` is `folders`");
+            return Err(PluginError::config(&key, message)
+                .with_help(format!("leave out one of them; `{key}` is for CSV files")));
         }
-        let key = format!("data.{split}_annotation_file");
+        if table::delimiter(&file).is_some() || format == Format::Csv {
+            return Ok((Source::Table { file, root }, None));
+        }
         let message = format!("{annotations} is neither a .csv nor a .tsv file");
         Err(PluginError::config(&key, message).with_help(format!(
             "classification reads CSV and TSV files; leave `{key}` out for a folder with one folder a class"
         )))
     }
 
+    /// What a folder holds: folders of classes win over a file.
+    fn in_folder(root: PathBuf, key: &str, format: Format) -> Result<(Self, Option<String>)> {
+        let file = if format == Format::Folders {
+            None
+        } else {
+            file_in(&root)
+        };
+        let Some(file) = file else {
+            if format == Format::Csv {
+                let message = format!("there is no CSV file in {}, or there are several", root.display());
+                return Err(PluginError::config(key, message).with_help(format!("set `{key}` to it")));
+            }
+            return Ok((Source::Folders(root), None));
+        };
+        let has_classes =
+            format == Format::Auto && folders::classes(&root).is_some_and(|classes| !classes.is_empty());
+        if !has_classes {
+            return Ok((Source::Table { file, root }, None));
+        }
+        let warning = format!(
+            "{}: its folders are taken for classes, though {} would do, too; set `data.format` to choose",
+            root.display(),
+            file.display()
+        );
+        Ok((Source::Folders(root), Some(warning)))
+    }
+
+    /// Says what was found.
+    pub fn tell(&self, split: &str, format: Format) {
+        let auto = if format == Format::Auto {
+            "data.format: auto: "
+        } else {
+            ""
+        };
+        let what = match self {
+            Source::Folders(_) => "folders of classes",
+            Source::Table { .. } => "a table",
+        };
+        tracing::info!("{auto}the {split} labels are {what}, {}", self.name().display());
+    }
+
     /// The training split of a configuration, where it names one.
-    fn training(config: &Value) -> Option<Self> {
+    fn training(config: &Value, format: Format) -> Option<Self> {
         let path = |key: &str| config["data"][key].as_str().unwrap_or_default();
-        Source::of(path("train_data_path"), path("train_annotation_file"), "train").ok()
+        let source = Source::of(
+            path("train_data_path"),
+            path("train_annotation_file"),
+            "train",
+            format,
+        );
+        source.ok().map(|(source, _)| source)
     }
 
     /// How messages call it.
@@ -71,6 +147,18 @@ impl Source {
             Source::Table { file, .. } => file,
         }
     }
+}
+
+/// The CSV or TSV file in a folder of pictures: one of the usual names, or the only one.
+fn file_in(root: &Path) -> Option<PathBuf> {
+    let usual = USUAL_FILES.map(|name| root.join(name));
+    if let Some(found) = usual.into_iter().find(|path| path.is_file()) {
+        return Some(found);
+    }
+    let entries = std::fs::read_dir(root).ok()?.flatten().map(|entry| entry.path());
+    let mut files = entries.filter(|path| table::delimiter(path).is_some() && path.is_file());
+    let first = files.next()?;
+    files.next().is_none().then_some(first)
 }
 
 /// What is fixed before a split is read.
@@ -86,7 +174,7 @@ impl Fixed {
     /// For the training split the configuration alone; for another one also what the training split has: validation must
     /// have its classes and their numbers, also those of which it has no picture. A training split that can't be read here,
     /// say because only a checkpoint is evaluated, fixes nothing.
-    pub fn of(args: &OpenArgs, multi_label: Option<bool>) -> Self {
+    pub fn of(args: &OpenArgs, multi_label: Option<bool>, format: Format) -> Self {
         let mut fixed = Fixed {
             multi_label,
             classes: None,
@@ -94,7 +182,7 @@ impl Fixed {
         if args.split == "train" {
             return fixed;
         }
-        let known = Source::training(&args.config).and_then(|source| match &source {
+        let known = Source::training(&args.config, format).and_then(|source| match &source {
             Source::Folders(root) => Some((folders::classes(root)?, false)),
             Source::Table { file, .. } => {
                 let found = table::read(file, multi_label, "train").ok()?;

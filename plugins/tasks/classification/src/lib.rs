@@ -18,11 +18,12 @@ mod json;
 mod measures;
 mod predictions;
 mod records;
+mod repair;
 mod scores;
 mod table;
 
 use cvhost_plugin_api::Result;
-use cvhost_plugin_api::data::{Fields, LabelSpec, MetricInfo, OpenArgs, Picture};
+use cvhost_plugin_api::data::{Fields, LabelSpec, MetricInfo, OpenArgs, Picture, Repair};
 use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
 use serde_json::Value;
 
@@ -42,6 +43,10 @@ impl Task for Classification {
 
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         Ok(Box::new(dataset::ClassificationDataSet::open(args)?))
+    }
+
+    fn repair(&self, args: &OpenArgs) -> Result<Repair> {
+        repair::repair(args)
     }
 
     fn evaluator(&self, spec: &LabelSpec, config: &Value) -> Result<Box<dyn Evaluator>> {

@@ -164,19 +164,19 @@ fn cells(record: &ByteRecord) -> std::result::Result<Vec<&str>, ()> {
 }
 
 /// From byte offsets, which only grow, to lines from 1.
-struct Lines<'a> {
+pub struct Lines<'a> {
     text: &'a [u8],
     at: usize,
     line: u32,
 }
 
 impl<'a> Lines<'a> {
-    fn new(text: &'a [u8]) -> Self {
+    pub fn new(text: &'a [u8]) -> Self {
         Lines { text, at: 0, line: 1 }
     }
 
     /// The line of the first row at or after `offset`: line ends and empty lines before it are passed over.
-    fn of(&mut self, offset: usize) -> u32 {
+    pub fn of(&mut self, offset: usize) -> u32 {
         let blank = |b: Option<&u8>| matches!(b, Some(b'\r' | b'\n'));
         while self.at < offset || blank(self.text.get(self.at)) {
             self.line += u32::from(self.text.get(self.at) == Some(&b'\n'));
@@ -223,16 +223,14 @@ impl Rows {
 
     fn add(&mut self, record: &ByteRecord, line: u32, layout: &Layout) {
         let Ok(cells) = cells(record) else {
-            self.found
-                .faults
-                .push(BROKEN, || format!("line {line}: not UTF-8"));
+            self.found.wrong(BROKEN, line, || "not UTF-8".to_owned());
             return;
         };
         let wanted = self.header.len();
         if cells.len() != wanted {
             let count = cells.len();
-            self.found.faults.push(RAGGED, || {
-                format!("line {line}: {count} cells, but the header has {wanted}")
+            self.found.wrong(RAGGED, line, || {
+                format!("{count} cells, but the header has {wanted}")
             });
             return;
         }
@@ -242,9 +240,7 @@ impl Rows {
             name = rest;
         }
         if name.is_empty() {
-            self.found
-                .faults
-                .push(BROKEN, || format!("line {line}: no file name"));
+            self.found.wrong(BROKEN, line, || "no file name".to_owned());
             return;
         }
         let labels = match layout {
@@ -289,8 +285,8 @@ impl Rows {
                 "0" | "0.0" | "false" => {}
                 _ => {
                     let name = self.header.get(column).cloned().unwrap_or_default();
-                    self.found.faults.push(CELLS, || {
-                        format!("line {line}: column `{name}` has `{cell}`, which is neither 0 nor 1")
+                    self.found.wrong(CELLS, line, || {
+                        format!("column `{name}` has `{cell}`, which is neither 0 nor 1")
                     });
                     return None;
                 }
@@ -298,8 +294,8 @@ impl Rows {
         }
         if labels.len() > 1 && !self.found.multi_label {
             let count = labels.len();
-            self.found.faults.push("pictures with several labels", || {
-                format!("line {line}: {count} classes are marked, but `data.multi_label` is false")
+            self.found.wrong("pictures with several labels", line, || {
+                format!("{count} classes are marked, but `data.multi_label` is false")
             });
             return None;
         }
@@ -314,30 +310,39 @@ impl Rows {
         } = self;
         if !found.multi_label {
             for (line, name) in unlabelled {
-                found
-                    .faults
-                    .push(UNLABELLED, || format!("line {line}: {name} has no label"));
+                found.wrong(UNLABELLED, line, || format!("{name} has no label"));
             }
         }
-        let records = &found.records;
-        let mut order: Vec<usize> = (0..records.len()).collect();
-        order.sort_by(|&a, &b| records.name(a).cmp(records.name(b)));
-        let mut first = None;
-        for &index in &order {
-            let name = records.name(index);
-            let line = |i: usize| found.lines.get(i).copied().unwrap_or(0);
-            match first {
-                Some(one) if records.name(one) == name => found.faults.push(REPEATED, || {
-                    format!(
-                        "line {}: {name} stands in line {} already",
-                        line(index),
-                        line(one)
-                    )
-                }),
-                _ => first = Some(index),
-            }
-        }
+        repeated(&mut found);
         found
+    }
+}
+
+/// A fault for each picture that stands there already. Where its labels differ, both rows are wrong.
+fn repeated(found: &mut Found) {
+    let records = &found.records;
+    let mut order: Vec<usize> = (0..records.len()).collect();
+    order.sort_by(|&a, &b| records.name(a).cmp(records.name(b)));
+    let mut pairs = Vec::new();
+    let mut first = None;
+    for &index in &order {
+        match first {
+            Some(one) if records.name(one) == records.name(index) => pairs.push((one, index)),
+            _ => first = Some(index),
+        }
+    }
+    for (one, index) in pairs {
+        let line = |i: usize| found.lines.get(i).copied().unwrap_or(0);
+        let (before, here) = (line(one), line(index));
+        let same = found.records.labels(one) == found.records.labels(index);
+        let name = found.records.name(index).to_owned();
+        let other = if same { "" } else { ", with another label" };
+        if !same {
+            found.wrong_lines.push(before);
+        }
+        found.wrong(REPEATED, here, || {
+            format!("{name} stands in line {before} already{other}")
+        });
     }
 }
 

@@ -8,7 +8,7 @@ use crate::boxes::{self, BoxPolicy};
 use crate::checks::{box_warnings, check, frame, shape_warnings};
 use crate::config::DataKeys;
 use crate::labels::{self, Labels};
-use cvhost_annotations::{Annotation, BoxSet, ByImage, Found, Request};
+use cvhost_annotations::{Annotation, BoxSet, ByImage, Found, Located, Request};
 use cvhost_data_sets::upright_size;
 use cvhost_plugin_api::data::{
     Array, Fields, LabelSpec, OpenArgs, PictureSource, Problem, Record, RecordMeta, Role,
@@ -94,23 +94,12 @@ impl DetectionDataSet {
 
 /// Finds and reads the annotations of a split, with the classes' numbers.
 pub fn find(args: &OpenArgs) -> Result<Found> {
-    let split = args.split.as_str();
-    if args.pictures.is_empty() {
-        let key = format!("data.{split}_data_path");
-        return Err(
-            PluginError::config(&key, format!("there is no folder with the {split} pictures")).with_help(format!(
-                "set `{key}`, and `data.{split}_annotation_file` to their annotations where these don't stand beside them"
-            )),
-        );
-    }
+    check_folder(args)?;
     let class_names = strings(&args.config["model"]["class_names"]);
-    let mut found = open(
-        split,
-        &args.pictures,
-        &args.annotations,
-        &args.config,
-        &class_names,
-    )?;
+    let mut found = cvhost_annotations::open(&Request {
+        class_names: &class_names,
+        ..request(&args.split, &args.pictures, &args.annotations, &args.config)?
+    })?;
     if found.classes_by_use {
         // Validation must have the training split's classes, also those that none of its pictures has.
         let known = if class_names.is_empty() {
@@ -123,19 +112,41 @@ pub fn find(args: &OpenArgs) -> Result<Found> {
     Ok(found)
 }
 
-fn open(
-    split: &str,
-    pictures: &str,
-    annotations: &str,
+/// Finds the annotations of a split.
+pub fn locate(args: &OpenArgs) -> Result<Located> {
+    check_folder(args)?;
+    cvhost_annotations::locate(&request(
+        &args.split,
+        &args.pictures,
+        &args.annotations,
+        &args.config,
+    )?)
+}
+
+fn check_folder(args: &OpenArgs) -> Result<()> {
+    let split = args.split.as_str();
+    if !args.pictures.is_empty() {
+        return Ok(());
+    }
+    let key = format!("data.{split}_data_path");
+    let message = format!("there is no folder with the {split} pictures");
+    Err(PluginError::config(&key, message).with_help(format!(
+        "set `{key}`, and `data.{split}_annotation_file` to their annotations where these don't stand beside them"
+    )))
+}
+
+fn request<'a>(
+    split: &'a str,
+    pictures: &'a str,
+    annotations: &'a str,
     config: &Value,
-    class_names: &[String],
-) -> Result<Found> {
-    cvhost_annotations::open(&Request {
+) -> Result<Request<'a>> {
+    Ok(Request {
         split,
         pictures: Path::new(pictures),
         annotations: Path::new(annotations),
         format: DataKeys::read(config)?.format.into(),
-        class_names,
+        class_names: &[],
         wanted: Default::default(),
     })
 }
@@ -148,13 +159,8 @@ fn training_classes(args: &OpenArgs) -> Vec<String> {
     if args.split == "train" || pictures.is_empty() {
         return Vec::new();
     }
-    let found = open(
-        "train",
-        pictures,
-        path("train_annotation_file"),
-        &args.config,
-        &[],
-    );
+    let found = request("train", pictures, path("train_annotation_file"), &args.config)
+        .and_then(|request| cvhost_annotations::open(&request));
     let categories = found.map_or(Vec::new(), |found| found.set.categories);
     let mut names: Vec<String> = categories.into_iter().map(|c| c.name).collect();
     names.sort_unstable();
@@ -262,3 +268,7 @@ mod tests;
 #[cfg(test)]
 #[path = "formats_tests.rs"]
 mod formats_tests;
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod memory_tests;

@@ -105,9 +105,9 @@ fn voc(document: &Value, root: &Path) {
         );
         for (class, [x, y, w, h]) in objects {
             let (x2, y2) = (x + w, y + h);
-            write!(
+            writeln!(
                 text,
-                "<object><name>{class}</name><bndbox><xmin>{x}</xmin><ymin>{y}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>\n"
+                "<object><name>{class}</name><bndbox><xmin>{x}</xmin><ymin>{y}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
             )
             .unwrap();
         }

@@ -15,12 +15,13 @@ mod json;
 mod labels;
 mod pictures;
 mod predictions;
+mod repair;
 mod state;
 #[cfg(test)]
 mod testing;
 
 use cvhost_plugin_api::Result;
-use cvhost_plugin_api::data::{Fields, LabelSpec, MetricInfo, OpenArgs, Picture};
+use cvhost_plugin_api::data::{Fields, LabelSpec, MetricInfo, OpenArgs, Picture, Repair};
 use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
 use serde_json::Value;
 
@@ -40,6 +41,10 @@ impl Task for Detection {
 
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         Ok(Box::new(dataset::DetectionDataSet::open(args)?))
+    }
+
+    fn repair(&self, args: &OpenArgs) -> Result<Repair> {
+        repair::repair(args)
     }
 
     fn evaluator(&self, spec: &LabelSpec, config: &Value) -> Result<Box<dyn Evaluator>> {

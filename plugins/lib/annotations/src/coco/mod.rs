@@ -105,6 +105,17 @@ fn document<R: Read, S: Shape, K: PointList>(
     Ok(document)
 }
 
+/// What is wrong with a `segmentation`, by itself.
+pub fn shape_fault(segmentation: &serde_json::Value) -> Option<ShapeFault> {
+    match Kept::deserialize(segmentation) {
+        Ok(kept) => match kept.take() {
+            Ok(shape) => shape?.fault((0, 0)),
+            Err(fault) => Some(fault),
+        },
+        Err(_) => Some(ShapeFault::OtherType),
+    }
+}
+
 /// What is read of `keypoints`.
 trait PointList: for<'de> Deserialize<'de> {
     fn into_numbers(self) -> Vec<f64>;

@@ -32,6 +32,8 @@ pub enum ShapeFault {
         width: u32,
     },
     Broken(Broken),
+    /// Neither a list nor RLE.
+    OtherType,
     /// A mask of another size than its picture.
     OtherSize {
         height: u32,
@@ -60,6 +62,7 @@ impl fmt::Display for ShapeFault {
             }
             ShapeFault::Broken(Broken::Text) => f.write_str("RLE whose compressed counts are no such text"),
             ShapeFault::Broken(Broken::Negative) => f.write_str("RLE with a negative count"),
+            ShapeFault::OtherType => f.write_str("neither a list of polygons nor RLE"),
             ShapeFault::OtherSize { height, width } => {
                 write!(
                     f,

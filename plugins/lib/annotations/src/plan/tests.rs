@@ -22,10 +22,13 @@ fn plan(root: &Path, pictures: &str, annotations: &str, format: Format) -> Resul
     make(&request("val", &root.join(pictures), &annotations, format))
 }
 
+/// Files, the folder that is named, and the format and the source that are found.
+type Layout<'a> = (&'a [(&'a str, &'a str)], &'a str, Format, &'a str);
+
 #[test]
 fn the_usual_layouts_are_told_apart() {
     const XML: &str = "<annotation/>";
-    let layouts: [(&[(&str, &str)], &str, Format, &str); 13] = [
+    let layouts: [Layout; 13] = [
         // Roboflow's exports, a folder a split.
         (
             &[("valid/_annotations.coco.json", "{}"), ("README.txt", "x")],
