@@ -141,3 +141,18 @@ fn the_speed_is_told_with_where_the_time_goes() {
         assert!(event["milliseconds_per_picture"][stage].is_number(), "{stage}");
     }
 }
+
+#[test]
+fn inputs_of_several_sizes_train_and_end_before_the_last_epochs_changes() {
+    let bench = Bench::new("detr");
+    let run = bench.run(&[
+        "data.augment=true",
+        "data.augmentations.multi_scale=[0.5,1.5]",
+        "data.augmentations.mosaic=1.0",
+        "data.augmentations.perspective=true",
+        "data.augmentations.off_last_epochs=1",
+    ]);
+    assert!(metrics(&run)["val_map"].is_number());
+    let speed = bench.speed(&["--passes", "1", "data.augment=true", "data.scaled_decode=true"]);
+    assert_eq!(speed["pictures"], 8);
+}

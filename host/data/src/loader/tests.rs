@@ -542,3 +542,65 @@ fn each_batch_takes_an_input_of_one_of_the_sizes() {
     assert_eq!(sides(0), first);
     assert_ne!(sides(1), first);
 }
+
+#[test]
+fn picture_by_picture_and_all_at_once_give_the_same_batches() {
+    // A chance of nothing: the draws are the same, but sizes count as unknown beforehand.
+    let unknown = |crop: f64| {
+        let mut options = training(2);
+        if let Some(augment) = &mut options.augment {
+            augment.random_crop = cvhost::config::Probability::Chance(crop);
+        }
+        let (loader, _) = loader(
+            Fake {
+                count: 30,
+                ..Default::default()
+            },
+            options,
+        );
+        batches(&loader, 4, 0)
+    };
+    assert_eq!(unknown(0.0), unknown(1e-300));
+}
+
+/// A record with a JPEG of this width and height, and a box over its left half.
+fn jpeg(width: u32, height: u32) -> Record {
+    let picture = pattern(width, height);
+    let mut bytes = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90)
+        .encode(&picture.pixels, width, height, image::ExtendedColorType::Rgb8)
+        .unwrap();
+    Record {
+        pictures: vec![PictureSource::encoded(bytes)].into(),
+        fields: detections(&[[0.0, 0.0, f64::from(width) / 2.0, f64::from(height)]], &[1]),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn training_decodes_large_pictures_smaller_on_request_and_an_evaluation_never() {
+    let sample = |train, side, cache| {
+        let options = LoaderOptions {
+            scaled_decode: true,
+            train,
+            cache,
+            ..Default::default()
+        };
+        let input = Arc::new(Input_TO::from_value(Square(side), TD_Opaque));
+        let loader = Loader::new(Arc::new(vec![jpeg(320, 256)]), input, options).unwrap();
+        loader.sample(0, 0).unwrap();
+        let (sample, own) = loader.sample(1, 0).unwrap();
+        let box_of = |fields: &Fields| fields.require("boxes").unwrap().to_rows::<4>().unwrap()[0];
+        assert_eq!(box_of(&own), [0.0, 0.0, 160.0, 256.0]);
+        let picture = &sample.pictures[0];
+        ((picture.width, picture.height), box_of(&sample.fields))
+    };
+    for cache in [0, 1 << 20] {
+        let quarter = ((80, 64), [0.0, 0.0, 40.0, 64.0]);
+        assert_eq!(sample(true, 60, cache), quarter);
+        assert_eq!(sample(true, 65, cache), ((160, 128), [0.0, 0.0, 80.0, 128.0]));
+        let whole = ((320, 256), [0.0, 0.0, 160.0, 256.0]);
+        assert_eq!(sample(true, 200, cache), whole);
+        assert_eq!(sample(false, 60, cache), whole);
+    }
+}
