@@ -89,6 +89,9 @@ pub enum Command {
     /// List or inspect plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Check, measure or look at the data of a configuration
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Check or show a configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -242,6 +245,48 @@ pub enum PluginCommand {
         #[arg(value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
         plugin: String,
     },
+}
+
+/// `cvhost data …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum DataCommand {
+    /// Measure how fast pictures become batches, and where the time goes
+    Speed(DataSpeedArgs),
+}
+
+/// What every `cvhost data …` takes.
+#[derive(Debug, Clone, Args)]
+pub struct DataArgs {
+    /// The task, by name; by default `model.task_type` of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+
+    /// The configuration, a YAML file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+
+    /// Use this plugin file before any that is found; may be given several times
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub plugin_file: Vec<PathBuf>,
+
+    /// Values that override the configuration, such as data.num_workers=2
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// `cvhost data speed`.
+#[derive(Debug, Clone, Args)]
+pub struct DataSpeedArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+
+    /// Which pictures; those of train are shuffled and augmented
+    #[arg(long, value_enum, default_value_t = Split::Train)]
+    pub split: Split,
+
+    /// How many times all pictures are read, beside a first time that is not counted
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub passes: u64,
 }
 
 /// `cvhost config …`.

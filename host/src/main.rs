@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     let global = &cli.global;
     match &cli.command {
-        Command::Run(_) | Command::Eval(_) | Command::Predict(_) => verbs::engine::exec(),
+        Command::Run(_) | Command::Eval(_) | Command::Predict(_) | Command::Data(_) => verbs::engine::exec(),
         Command::Plugin(PluginCommand::List { load: true }) => verbs::engine::exec(),
         Command::Plugin(PluginCommand::List { load: false }) => verbs::plugin::list(global),
         Command::Plugin(PluginCommand::Inspect { plugin }) => verbs::plugin::inspect(plugin, global),

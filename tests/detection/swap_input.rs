@@ -1,8 +1,9 @@
 //! The input side of the adapter that changes a part of another one, through the host's loader.
 
 use cvhost::plugins::{Catalogue, Folder, Host, Origin, Search};
+use cvhost_data::{Loader, LoaderOptions, OrderOptions, Source};
+use cvhost_engine::batch::to_batch;
 use cvhost_engine::checkpoint::ModelFolder;
-use cvhost_engine::data::{Loader, LoaderOptions, Source};
 use cvhost_engine::plugins::Registry;
 use cvhost_engine::session::checkpoint_spec;
 use cvhost_plugin_api::abi::InputBox;
@@ -76,15 +77,18 @@ fn a_batch_has_pictures_of_that_size_and_boxes_where_they_were() {
     let batch = |name: &str| {
         let source: Arc<dyn Source> = Arc::new(vec![record()]);
         let options = LoaderOptions {
-            batch_size: 1,
+            order: OrderOptions {
+                batch_size: 1,
+                ..OrderOptions::default()
+            },
             train: true,
             ..LoaderOptions::default()
         };
-        let loader = Loader::new(source, Arc::new(input(name)), options);
-        let batch = loader.epoch(0, 0).next().unwrap().unwrap();
+        let loader = Loader::new(source, Arc::new(input(name)), options).unwrap();
+        let mut batch = loader.epoch(0, 0).next().unwrap().unwrap();
         let meta = batch.metas[0].clone();
         assert_eq!((meta.width, meta.height), (96, 64));
-        let batch = batch.to_batch(Device::Cpu).unwrap();
+        let batch = to_batch(&mut batch, Device::Cpu).unwrap();
         let boxes: Vec<f64> = Vec::try_from(
             batch
                 .ragged("boxes")

@@ -5,6 +5,7 @@ use crate::training::{
     what_the_reference_freezes_is_frozen,
 };
 use crate::{OUTPUT, for_each_case};
+use cvhost_engine::batch::to_batch;
 use cvhost_plugin_api::data::Mode;
 use cvhost_tests::golden::{Case, difference};
 use serde_json::json;
@@ -24,7 +25,7 @@ for_each_case!(
 
 fn processed_pixels_and_labels_are_the_references(name: &str) {
     let case = Case::open(name);
-    let batch = case.batch(case.records()).to_batch(Device::Cpu).unwrap();
+    let batch = to_batch(&mut case.batch(case.records()), Device::Cpu).unwrap();
     let off = difference(
         &batch.tensor("pixel_values").unwrap(),
         case.tensor("input.pixel_values"),
@@ -57,8 +58,8 @@ fn logits_and_losses_are_the_references(name: &str) {
 
 fn scores_of_pictures_are_the_references(name: &str) {
     let mut case = Case::open(name);
-    let host_batch = case.batch(case.records());
-    let batch = host_batch.to_batch(Device::Cpu).unwrap();
+    let mut host_batch = case.batch(case.records());
+    let batch = to_batch(&mut host_batch, Device::Cpu).unwrap();
     let forward = no_grad(|| case.forward(&batch, Mode::PREDICT));
     let predictions = case
         .network

@@ -5,6 +5,7 @@ use crate::training::{
     what_the_reference_freezes_is_frozen,
 };
 use crate::{OUTPUT, for_each_case};
+use cvhost_engine::batch::to_batch;
 use cvhost_plugin_api::data::{Fields, Meta, Mode};
 use cvhost_tests::golden::{Case, difference};
 use serde_json::{Value, json};
@@ -30,8 +31,8 @@ for_each_case!(
 
 fn processed_pixels_and_labels_are_the_references(name: &str) {
     let case = Case::open(name);
-    let host_batch = case.batch(case.records());
-    let batch = host_batch.to_batch(tch::Device::Cpu).unwrap();
+    let mut host_batch = case.batch(case.records());
+    let batch = to_batch(&mut host_batch, tch::Device::Cpu).unwrap();
     let reference = case.tensor("input.pixel_values");
     let pixels = batch.tensor("pixel_values").unwrap();
     let off = difference(&pixels, reference);
@@ -124,8 +125,8 @@ fn predictions_of_single_pictures_are_the_references(name: &str) {
 fn predict(case: &mut Case, which: &[usize]) -> Vec<Fields> {
     let mut records = case.records();
     let records = which.iter().map(|i| std::mem::take(&mut records[*i])).collect();
-    let host_batch = case.batch(records);
-    let batch = host_batch.to_batch(tch::Device::Cpu).unwrap();
+    let mut host_batch = case.batch(records);
+    let batch = to_batch(&mut host_batch, tch::Device::Cpu).unwrap();
     let metas: Vec<Meta> = host_batch.metas.clone();
     let forward = no_grad(|| case.forward(&batch, Mode::PREDICT));
     case.network

@@ -5,8 +5,8 @@ mod detection;
 
 use crate::{fixture, programs};
 use cvhost::plugins::{Catalogue, Folder, Host, Origin, Search};
+use cvhost_data::{HostBatch, Loader, LoaderOptions, OrderOptions, Source};
 use cvhost_engine::checkpoint::{LoadPolicy, ModelFolder, Weights, load_into};
-use cvhost_engine::data::{HostBatch, Loader, LoaderOptions, Source};
 use cvhost_engine::network::{Forward, Network};
 use cvhost_engine::plugins::Registry;
 use cvhost_engine::session::checkpoint_spec;
@@ -132,11 +132,14 @@ impl Case {
         let batch_size = records.len();
         let source: Arc<dyn Source> = Arc::new(records);
         let options = LoaderOptions {
-            batch_size,
+            order: OrderOptions {
+                batch_size,
+                ..OrderOptions::default()
+            },
             train: true,
             ..LoaderOptions::default()
         };
-        let loader = Loader::new(source, Arc::clone(&self.input), options);
+        let loader = Loader::new(source, Arc::clone(&self.input), options).unwrap();
         loader.epoch(0, 0).next().unwrap().unwrap()
     }
 

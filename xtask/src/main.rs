@@ -1,5 +1,6 @@
 //! The jobs of this repository: `cargo xtask <job>`. This file only dispatches; each job has a file of its own.
 
+mod bench;
 mod build;
 mod demo;
 mod dist;
@@ -29,6 +30,7 @@ cargo xtask <job>
   demo [classification] [--short]   build, then train, evaluate and draw on the example pictures: a detector, or a
                                     classifier
   test                              every check that CI runs
+  bench loader [--python P] …       measure against a peer, in turns; see benches/README.md
   dist                              build, then lay out relocatable dist/bin and dist/plugins
 
 LIBTORCH=FOLDER (with lib/ and include/) chooses the libtorch to use.";
@@ -55,6 +57,7 @@ fn dispatch(args: &[&str]) -> Result<()> {
         ["demo", "classification"] => demo::run(&demo::CLASSIFICATION, demo::Length::Full),
         ["demo", "classification", "--short"] => demo::run(&demo::CLASSIFICATION, demo::Length::Short),
         ["test"] => test::run(),
+        ["bench", args @ ..] => bench::run(args),
         ["dist"] => dist::run(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

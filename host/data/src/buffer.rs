@@ -1,16 +1,19 @@
 //! Memory of a batch before it is a tensor.
 
+use crate::pool::Pool;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{ArrayMut, DType, Element};
+use std::sync::Arc;
 
 /// Elements of one type in a row, aligned for every type.
-#[derive(Clone, PartialEq)]
 pub struct Buffer {
     dtype: DType,
-    /// Whole 8-byte words; the last may be used in part.
+    /// Whole 8-byte words, of which the last ones may not be in use.
     words: Vec<u64>,
     /// Bytes in use.
     length: usize,
+    /// Where the memory goes afterwards.
+    pool: Option<Arc<Pool>>,
 }
 
 impl Buffer {
@@ -31,18 +34,23 @@ impl Buffer {
     }
 
     fn zeros(dtype: DType, count: u64) -> Result<Self> {
-        let size = dtype
-            .size()
-            .ok_or_else(|| Error::failed(format!("a batch of unknown element type {dtype:?}")))?;
-        let length = usize::try_from(count)
-            .ok()
-            .and_then(|count| count.checked_mul(size))
-            .filter(|&length| isize::try_from(length).is_ok())
-            .ok_or_else(|| Error::failed(format!("{count} elements of {dtype:?} don't fit memory")))?;
+        let length = bytes_of(dtype, count)?;
         Ok(Buffer {
             dtype,
             words: vec![0; length.div_ceil(8)],
             length,
+            pool: None,
+        })
+    }
+
+    /// `count` elements of any value, in memory of the pool, which gets it back when this is dropped.
+    pub fn pooled(pool: &Arc<Pool>, dtype: DType, count: u64) -> Result<Self> {
+        let length = bytes_of(dtype, count)?;
+        Ok(Buffer {
+            dtype,
+            words: pool.take(length.div_ceil(8)),
+            length,
+            pool: Some(Arc::clone(pool)),
         })
     }
 
@@ -94,6 +102,42 @@ impl Buffer {
     }
 }
 
+fn bytes_of(dtype: DType, count: u64) -> Result<usize> {
+    let size = dtype
+        .size()
+        .ok_or_else(|| Error::failed(format!("a batch of unknown element type {dtype:?}")))?;
+    usize::try_from(count)
+        .ok()
+        .and_then(|count| count.checked_mul(size))
+        .filter(|&length| isize::try_from(length).is_ok())
+        .ok_or_else(|| Error::failed(format!("{count} elements of {dtype:?} don't fit memory")))
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.give_back(std::mem::take(&mut self.words));
+        }
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        Buffer {
+            dtype: self.dtype,
+            words: self.words.clone(),
+            length: self.length,
+            pool: None,
+        }
+    }
+}
+
+impl PartialEq for Buffer {
+    fn eq(&self, other: &Self) -> bool {
+        (self.dtype, self.bytes()) == (other.dtype, other.bytes())
+    }
+}
+
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} bytes of {:?}", self.length, self.dtype)
@@ -112,6 +156,42 @@ fn slot_of<'a, T: Element>(
         .get_mut(start..start + size as usize)
         .ok_or_else(|| Error::failed(format!("a batch has no block {index} of shape {block:?}")))?;
     ArrayMut::new(part, dims, &strides(block)).map_err(cvhost::plugin_error::from_plugin)
+}
+
+impl Buffer {
+    /// Writes `fill` wherever block `index` lies outside its slot: what padding is.
+    pub fn fill_around(&mut self, index: u64, block: &[u64], dims: &[u64], fill: f64) {
+        match self.dtype {
+            DType::U8 => fill_around(self.elements_mut::<u8>(), index, block, dims, fill as u8),
+            DType::I32 => fill_around(self.elements_mut::<i32>(), index, block, dims, fill as i32),
+            DType::I64 => fill_around(self.elements_mut::<i64>(), index, block, dims, fill as i64),
+            DType::F32 => fill_around(self.elements_mut::<f32>(), index, block, dims, fill as f32),
+            _ => fill_around(self.elements_mut::<f64>(), index, block, dims, fill),
+        }
+    }
+}
+
+/// A block is rows of its last dimension; those that the slot has are filled up, the others filled.
+fn fill_around<T: Element>(elements: &mut [T], index: u64, block: &[u64], dims: &[u64], fill: T) {
+    let size = block.iter().product::<u64>() as usize;
+    let start = index as usize * size;
+    let part = elements.get_mut(start..start + size).unwrap_or_default();
+    let (Some(&row), Some(&used)) = (block.last(), dims.last()) else {
+        return;
+    };
+    let outer = block.len() - 1;
+    for (number, values) in part.chunks_exact_mut((row as usize).max(1)).enumerate() {
+        // The row's index in every dimension but the last, least significant first.
+        let mut left = number as u64;
+        let inside = (0..outer).rev().all(|axis| {
+            let side = block.get(axis).copied().unwrap_or(1).max(1);
+            let at = left % side;
+            left /= side;
+            dims.get(axis).is_some_and(|&dim| at < dim)
+        });
+        let from = if inside { used as usize } else { 0 };
+        values.get_mut(from..).unwrap_or_default().fill(fill);
+    }
 }
 
 /// Row-major strides, in elements.
@@ -141,6 +221,24 @@ mod tests {
         assert_eq!(buffer.elements::<f32>(), expected);
         assert!(buffer.slot(2, &[2, 3], &[2, 2]).is_err());
         assert!(buffer.slot(0, &[2, 3], &[2, 4]).is_err());
+    }
+
+    #[test]
+    fn around_a_slot_everything_is_filled_and_nothing_in_it() {
+        let mut buffer = Buffer::filled(DType::I32, 24, 7.0).unwrap();
+        buffer.fill_around(1, &[2, 2, 3], &[1, 1, 2], -1.0);
+        let expected: Vec<i32> = [7; 12].into_iter().chain([7, 7]).chain([-1; 10]).collect();
+        assert_eq!(buffer.elements::<i32>(), expected);
+    }
+
+    #[test]
+    fn pooled_memory_is_used_again() {
+        let pool = Pool::new(1);
+        let first = Buffer::pooled(&pool, DType::F32, 1000).unwrap();
+        let place = first.bytes().as_ptr();
+        drop(first);
+        let again = Buffer::pooled(&pool, DType::U8, 3900).unwrap();
+        assert_eq!((again.bytes().as_ptr(), again.bytes().len()), (place, 3900));
     }
 
     #[test]

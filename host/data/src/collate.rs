@@ -3,12 +3,14 @@
 mod arrays;
 
 use crate::buffer::Buffer;
+use crate::pool::Pool;
 use arrays::{batch_count, combine, common_dims, mask_of, types_differ, with_count};
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::from_plugin;
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::abi_stable::std_types::ROption;
 use cvhost_plugin_api::data::{Array, CollateRule, DType, Fields, Meta, Prepared, Role, Sample, Shape};
+use std::sync::Arc;
 
 /// One named array of a batch, in the host's memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,64 +65,9 @@ pub fn collate(
     samples: &[Sample],
     targets: Vec<Fields>,
     predicting: bool,
+    pool: &Arc<Pool>,
 ) -> Result<HostBatch> {
-    let rules = input.collate();
-    let Some((main, further)) = rules.split_first() else {
-        return Err(Error::failed(
-            "the adapter's input has no collate rule for its main input",
-        ));
-    };
-    let shapes = main_shapes(input, main, samples)?;
-    let block = common_dims(
-        main,
-        &shapes.iter().map(|s| s.dims.as_slice()).collect::<Vec<_>>(),
-        samples,
-    )?;
-    let dtype = shapes.first().map_or(DType::F32, |s| s.dtype);
-    let mut data = Buffer::filled(dtype, batch_count(samples, &block)?, main.fill)?;
-    let mut prepared = Vec::with_capacity(samples.len());
-    for (i, (sample, shape)) in samples.iter().zip(&shapes).enumerate() {
-        let slot = data.slot(i as u64, &block, &shape.dims)?;
-        let mut one = input
-            .prepare(sample, slot)
-            .into_result()
-            .map_err(|e| from_plugin(e).within(sample.name.as_str()))?;
-        one.meta.index = sample.index;
-        prepared.push(one);
-    }
-
-    let mut items = vec![HostItem {
-        name: main.name.to_string(),
-        dims: with_count(samples, &block),
-        data,
-        offsets: Vec::new(),
-        role: None,
-    }];
-    if !main.mask.is_empty() {
-        items.push(mask_of(
-            main,
-            &shapes.iter().map(|s| s.dims.as_slice()).collect::<Vec<_>>(),
-            &block,
-        )?);
-    }
-    for rule in further {
-        if let Some(arrays) = arrays_of(rule, &prepared, samples, predicting)? {
-            let role = role_of(rule, &prepared);
-            items.extend(combine(rule, &arrays, samples, role)?);
-        }
-    }
-    Ok(HostBatch {
-        items,
-        metas: prepared.into_iter().map(|p| p.meta).collect(),
-        targets,
-        names: samples.iter().map(|s| s.name.to_string()).collect(),
-    })
-}
-
-/// The main input's shape of each sample, all of one name, type and rank.
-fn main_shapes(input: &InputBox, rule: &CollateRule, samples: &[Sample]) -> Result<Vec<Shape>> {
-    let mut shapes: Vec<Shape> = Vec::with_capacity(samples.len());
-    for sample in samples {
+    let shape = |sample: &Sample| {
         let Some(picture) = sample.pictures.first() else {
             return Err(Error::input("the record has no picture").within(sample.name.as_str()));
         };
@@ -129,10 +76,127 @@ fn main_shapes(input: &InputBox, rule: &CollateRule, samples: &[Sample]) -> Resu
             ROption::RSome(region) => (whole_pixels(region.width), whole_pixels(region.height)),
             ROption::RNone => (picture.width, picture.height),
         };
-        let shape = input
-            .shape(width, height, sample.train)
+        shape_of(input, (width, height), sample.train).map_err(|e| e.within(sample.name.as_str()))
+    };
+    let shapes = samples.iter().map(shape).collect::<Result<Vec<_>>>()?;
+    let names = samples.iter().map(|s| s.name.to_string()).collect();
+    let mut assembly = Assembly::new(input, shapes, names, pool)?;
+    for sample in samples {
+        assembly.add(sample)?;
+    }
+    assembly.finish(targets, predicting)
+}
+
+/// The shape of the main input for a picture, or a region, of this width and height in pixels.
+pub fn shape_of(input: &InputBox, (width, height): (u32, u32), train: bool) -> Result<Shape> {
+    input
+        .shape(width, height, train)
+        .into_result()
+        .map_err(from_plugin)
+}
+
+/// A batch in the making: its memory is there, and sample after sample is written into it.
+pub struct Assembly<'a> {
+    input: &'a InputBox,
+    pool: &'a Arc<Pool>,
+    main: CollateRule,
+    further: Vec<CollateRule>,
+    shapes: Vec<Shape>,
+    names: Vec<String>,
+    /// What one sample of the main input takes, padding included.
+    block: Vec<u64>,
+    data: Buffer,
+    prepared: Vec<Prepared>,
+}
+
+impl<'a> Assembly<'a> {
+    /// For samples whose main inputs have these shapes, in order. Fails where the adapter's rule can't bring them together.
+    pub fn new(
+        input: &'a InputBox,
+        shapes: Vec<Shape>,
+        names: Vec<String>,
+        pool: &'a Arc<Pool>,
+    ) -> Result<Self> {
+        let mut further = input.collate().into_vec();
+        if further.is_empty() {
+            return Err(Error::failed(
+                "the adapter's input has no collate rule for its main input",
+            ));
+        }
+        let main = further.remove(0);
+        check_shapes(&shapes, &main, &names)?;
+        let block = common_dims(&main, &dims_of(&shapes), &names)?;
+        let dtype = shapes.first().map_or(DType::F32, |s| s.dtype);
+        let data = Buffer::pooled(pool, dtype, batch_count(&names, &block)?)?;
+        let prepared = Vec::with_capacity(shapes.len());
+        Ok(Assembly {
+            input,
+            pool,
+            main,
+            further,
+            shapes,
+            names,
+            block,
+            data,
+            prepared,
+        })
+    }
+
+    /// Prepares the next sample in its place.
+    pub fn add(&mut self, sample: &Sample) -> Result<()> {
+        let number = self.prepared.len();
+        let Some(shape) = self.shapes.get(number) else {
+            return Err(Error::failed(format!("a batch of {number} got one sample more")));
+        };
+        let slot = self.data.slot(number as u64, &self.block, &shape.dims)?;
+        let mut one = self
+            .input
+            .prepare(sample, slot)
             .into_result()
             .map_err(|e| from_plugin(e).within(sample.name.as_str()))?;
+        self.data
+            .fill_around(number as u64, &self.block, &shape.dims, self.main.fill);
+        one.meta.index = sample.index;
+        self.prepared.push(one);
+        Ok(())
+    }
+
+    /// The batch, once all samples are in it.
+    pub fn finish(self, targets: Vec<Fields>, predicting: bool) -> Result<HostBatch> {
+        let mut items = vec![HostItem {
+            name: self.main.name.to_string(),
+            dims: with_count(&self.names, &self.block),
+            data: self.data,
+            offsets: Vec::new(),
+            role: None,
+        }];
+        if !self.main.mask.is_empty() {
+            let dims = dims_of(&self.shapes);
+            items.push(mask_of(&self.main, &dims, &self.block, self.pool)?);
+        }
+        for rule in &self.further {
+            if let Some(arrays) = arrays_of(rule, &self.prepared, &self.names, predicting)? {
+                let role = role_of(rule, &self.prepared);
+                items.extend(combine(rule, &arrays, &self.names, role, self.pool)?);
+            }
+        }
+        Ok(HostBatch {
+            items,
+            metas: self.prepared.into_iter().map(|p| p.meta).collect(),
+            targets,
+            names: self.names,
+        })
+    }
+}
+
+fn dims_of(shapes: &[Shape]) -> Vec<&[u64]> {
+    shapes.iter().map(|s| s.dims.as_slice()).collect()
+}
+
+/// Main inputs must have one name, which is the rule's, and one type.
+fn check_shapes(shapes: &[Shape], rule: &CollateRule, names: &[String]) -> Result<()> {
+    let first = shapes.first();
+    for (shape, name) in shapes.iter().zip(names) {
         if shape.name != rule.name {
             return Err(Error::failed(format!(
                 "the adapter's main input is `{}`, and its first collate rule is for `{}`",
@@ -140,12 +204,11 @@ fn main_shapes(input: &InputBox, rule: &CollateRule, samples: &[Sample]) -> Resu
             ))
             .with_expected("one name"));
         }
-        if let Some(first) = shapes.first().filter(|f| f.dtype != shape.dtype) {
-            return Err(types_differ(&shape.name, first.dtype, shape.dtype, &sample.name));
+        if let Some(first) = first.filter(|f| f.dtype != shape.dtype) {
+            return Err(types_differ(&shape.name, first.dtype, shape.dtype, name));
         }
-        shapes.push(shape);
     }
-    Ok(shapes)
+    Ok(())
 }
 
 /// A side of a region in whole pixels, at least 1.
@@ -157,7 +220,7 @@ fn whole_pixels(side: f64) -> u32 {
 fn arrays_of<'a>(
     rule: &CollateRule,
     prepared: &'a [Prepared],
-    samples: &[Sample],
+    names: &[String],
     predicting: bool,
 ) -> Result<Option<Vec<&'a Array>>> {
     let found: Vec<Option<&Array>> = prepared.iter().map(|p| p.fields.get(&rule.name)).collect();
@@ -165,22 +228,17 @@ fn arrays_of<'a>(
         return Ok(None);
     }
     let mut arrays: Vec<&Array> = Vec::with_capacity(found.len());
-    for ((array, sample), prepared) in found.into_iter().zip(samples).zip(prepared) {
+    for ((array, name), prepared) in found.into_iter().zip(names).zip(prepared) {
         let Some(array) = array else {
             let there: Vec<&str> = prepared.fields.items.iter().map(|f| f.name.as_str()).collect();
             return Err(Error::failed(format!(
                 "the adapter has a collate rule for `{}` and didn't prepare it; it prepared {there:?}",
                 rule.name
             ))
-            .within(sample.name.as_str()));
+            .within(name.as_str()));
         };
         if let Some(first) = arrays.first().filter(|f| f.dtype() != array.dtype()) {
-            return Err(types_differ(
-                &rule.name,
-                first.dtype(),
-                array.dtype(),
-                &sample.name,
-            ));
+            return Err(types_differ(&rule.name, first.dtype(), array.dtype(), name));
         }
         arrays.push(array);
     }

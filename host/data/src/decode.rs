@@ -1,47 +1,140 @@
 //! Pictures as 8-bit RGB, from files of JPEG, PNG, BMP, GIF, TIFF and WebP.
 //!
-//! Pixels are those that Pillow's `Image.open(…).convert("RGB")` gives after `exif_transpose`: JPEG goes through
-//! libjpeg-turbo with the accurate DCT and smooth upsampling, alpha is dropped, CMYK is taken as Adobe's inverted one. One
-//! difference is meant: 16-bit greyscale keeps its high byte, as 16-bit colour does, where Pillow clips it to white.
+//! Pixels are those that Pillow's `Image.open(…)`, `exif_transpose` and `convert("RGB")` give: JPEG goes through libjpeg-turbo
+//! with the accurate DCT and smooth upsampling, alpha is dropped, CMYK JPEGs are taken as Adobe's inverted ones, and 16 bits of a
+//! colour keep their high byte. 16-bit greyscale is by value, as in Pillow: 255 and all above is white. A picture that uses the
+//! range of 16 bits has to be scaled to 8 first.
+//!
+//! Buffers are the thread's own: one that decodes picture after picture gives each back with [`recycle`] when done with it.
 
+mod bmp;
+mod buffers;
+mod colour;
+mod exif;
+mod format;
+mod gif;
+mod head;
 mod header;
+mod jpeg;
+mod limits;
+mod png;
+mod promises;
+mod raster;
+mod tiff;
+mod webp;
 
 use crate::orientation;
 use cvhost::error::{Error, Kind, Result};
 use cvhost_plugin_api::data::{Picture, PictureSource};
-use image::{DynamicImage, ImageError, ImageFormat};
-use std::fs;
+use format::Format;
+use head::FileHead;
+use header::Header;
+use limits::MAX_FILE;
+pub use promises::check_promises;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
-use turbojpeg::{Colorspace, Decompressor, PixelFormat};
 
-/// The longest side of a picture, in pixels.
-const MAX_SIDE: u64 = 32_768;
-/// The most pixels of a picture. Pillow refuses the same number as a decompression bomb.
-const MAX_PIXELS: u64 = 178_956_970;
-/// The largest file that is read at all, in bytes.
-const MAX_FILE: u64 = 1 << 30;
+/// A picture that may have been decoded at a part of its size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scaled {
+    /// At least as large as was asked for, or of its full size.
+    pub picture: Picture,
+    /// The full size, upright: width and height in pixels.
+    pub original: (u32, u32),
+}
 
 /// The picture of a source, upright, as 8-bit RGB. The content decides the format, never the file's name. Errors are of kind
 /// `Input` and name the file: not there, not a picture, too large (told from the header, before memory is taken), truncated or
 /// corrupt.
 pub fn decode(source: &PictureSource) -> Result<Picture> {
-    if source.decoded.width > 0 {
-        return checked(&source.decoded);
-    }
-    if !source.bytes.is_empty() {
-        return decode_bytes(&source.bytes).map_err(|e| e.within("picture in memory"));
-    }
-    if source.path.is_empty() {
-        return Err(Error::input(
-            "a record's picture has neither a file nor bytes nor pixels",
-        ));
-    }
-    let path = Path::new(source.path.as_str());
-    let bytes = read(path)?;
-    decode_bytes(&bytes).map_err(|e| e.within(path.display().to_string()))
+    Ok(decode_source(source, None)?.picture)
 }
 
-fn checked(picture: &Picture) -> Result<Picture> {
+/// As [`decode`], but a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where both sides, upright, stay at least `at_least`
+/// (width, height) in pixels: several times faster for a large photo that is made small anyway. Other formats have their full size.
+///
+/// libjpeg-turbo leaves the highest frequencies out, which is not what resizing does: after a resize to the wanted size, pixels of
+/// photos differ from those of the full picture by about 1/255 on average. So it is off where parity is asked for.
+pub fn decode_scaled(source: &PictureSource, at_least: (u32, u32)) -> Result<Scaled> {
+    decode_source(source, Some(at_least))
+}
+
+/// Width and height of the picture of a source, upright, in pixels. Reads the header alone, and of a file only the parts that
+/// have it. Errors are as for [`decode`], as far as the header tells.
+pub fn size(source: &PictureSource) -> Result<(u32, u32)> {
+    match Place::of(source)? {
+        Place::Decoded(picture) => Ok((picture.width, picture.height)),
+        Place::Memory(mut bytes) => Ok(Header::read(&mut bytes).map_err(in_memory)?.upright_size()),
+        Place::File(path) => {
+            let (file, length) = open(path)?;
+            let mut head = FileHead::new(file, length).map_err(|e| reading(path, &e))?;
+            let header = Header::read(&mut head);
+            // What couldn't be read isn't a defect of the picture.
+            head.finish().map_err(|e| reading(path, &e))?;
+            Ok(header.map_err(|e| within(e, path))?.upright_size())
+        }
+    }
+}
+
+/// Takes the memory of a picture that isn't needed any more for the thread's next one.
+pub fn recycle(picture: Picture) {
+    buffers::keep(picture.pixels.into_vec());
+}
+
+/// Where the picture of a source is.
+enum Place<'a> {
+    Decoded(&'a Picture),
+    Memory(&'a [u8]),
+    File(&'a Path),
+}
+
+impl<'a> Place<'a> {
+    fn of(source: &'a PictureSource) -> Result<Place<'a>> {
+        if source.decoded.width > 0 {
+            check(&source.decoded)?;
+            Ok(Place::Decoded(&source.decoded))
+        } else if !source.bytes.is_empty() {
+            Ok(Place::Memory(&source.bytes))
+        } else if !source.path.is_empty() {
+            Ok(Place::File(Path::new(source.path.as_str())))
+        } else {
+            Err(Error::input(
+                "a record's picture has neither a file nor bytes nor pixels",
+            ))
+        }
+    }
+}
+
+fn decode_source(source: &PictureSource, at_least: Option<(u32, u32)>) -> Result<Scaled> {
+    match Place::of(source)? {
+        Place::Decoded(picture) => Ok(Scaled {
+            picture: picture.clone(),
+            original: (picture.width, picture.height),
+        }),
+        Place::Memory(bytes) => decode_bytes(bytes, at_least).map_err(in_memory),
+        Place::File(path) => {
+            let bytes = read(path)?;
+            let scaled = decode_bytes(&bytes, at_least).map_err(|e| within(e, path));
+            buffers::keep(bytes);
+            scaled
+        }
+    }
+}
+
+fn in_memory(error: Error) -> Error {
+    error.within("picture in memory")
+}
+
+fn within(error: Error, path: &Path) -> Error {
+    error.within(path.display().to_string())
+}
+
+fn reading(path: &Path, error: &std::io::Error) -> Error {
+    Error::io(Kind::Input, "read the picture", path, error)
+}
+
+fn check(picture: &Picture) -> Result<()> {
     let expected = u64::from(picture.width) * u64::from(picture.height) * 3;
     if picture.pixels.len() as u64 != expected || picture.height == 0 {
         return Err(Error::input(format!(
@@ -52,13 +145,13 @@ fn checked(picture: &Picture) -> Result<Picture> {
         ))
         .with_expected(format!("{expected} bytes: height x width x 3")));
     }
-    Ok(picture.clone())
+    Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let io = |e: std::io::Error| Error::io(Kind::Input, "read the picture", path, &e);
-    let about = fs::metadata(path).map_err(io)?;
-    // A pipe or a device might never end.
+/// The file and its length in bytes.
+fn open(path: &Path) -> Result<(File, u64)> {
+    let about = std::fs::metadata(path).map_err(|e| reading(path, &e))?;
+    // A pipe or a device might never end, and opening a pipe might wait.
     if !about.is_file() {
         return Err(Error::input(format!("{} is not a file", path.display())).with_expected("a picture file"));
     }
@@ -68,228 +161,60 @@ fn read(path: &Path) -> Result<Vec<u8>> {
                 .with_expected(format!("a picture file of at most {} MB", MAX_FILE >> 20)),
         );
     }
-    fs::read(path).map_err(io)
+    Ok((File::open(path).map_err(|e| reading(path, &e))?, about.len()))
 }
 
-fn decode_bytes(bytes: &[u8]) -> Result<Picture> {
-    let picture = match format_of(bytes)? {
-        ImageFormat::Jpeg => decode_jpeg(bytes)?,
-        format => decode_other(bytes, format)?,
-    };
-    Ok(orientation::upright(picture, orientation::noted(bytes)))
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let (mut file, length) = open(path)?;
+    let mut bytes = buffers::take(length as usize);
+    file.read_exact(&mut bytes).map_err(|e| reading(path, &e))?;
+    Ok(bytes)
 }
 
-/// The format by the first bytes.
-fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
-    let starts = |magic: &[u8]| bytes.starts_with(magic);
-    let tagged = |at: usize, tag: &[u8]| bytes.get(at..at + tag.len()) == Some(tag);
-    if starts(b"\xff\xd8\xff") {
-        Ok(ImageFormat::Jpeg)
-    } else if starts(b"\x89PNG\r\n\x1a\n") {
-        Ok(ImageFormat::Png)
-    } else if starts(b"GIF87a") || starts(b"GIF89a") {
-        Ok(ImageFormat::Gif)
-    } else if starts(b"II*\0") || starts(b"MM\0*") || starts(b"II+\0") || starts(b"MM\0+") {
-        Ok(ImageFormat::Tiff)
-    } else if starts(b"RIFF") && tagged(8, b"WEBP") {
-        Ok(ImageFormat::WebP)
-    } else if starts(b"BM") && bytes.get(6..10) == Some(&[0; 4]) {
-        Ok(ImageFormat::Bmp)
-    } else {
-        Err(
-            Error::input(format!("not a picture: {}", what_else(bytes))).with_expected(
-                "the content of a JPEG, PNG, BMP, GIF, TIFF or WebP file; its name doesn't matter",
-            ),
-        )
+fn decode_bytes(bytes: &[u8], at_least: Option<(u32, u32)>) -> Result<Scaled> {
+    let mut head = bytes;
+    let header = Header::read(&mut head)?;
+    let mut shrink = 1;
+    if let (Format::Jpeg, Some(least)) = (header.format, at_least) {
+        shrink = shrinking(header.upright_size(), least);
     }
-}
-
-/// What a file that isn't a known picture seems to be.
-fn what_else(bytes: &[u8]) -> String {
-    let head = bytes.get(..bytes.len().min(64)).unwrap_or_default();
-    let text = String::from_utf8_lossy(head).trim_start().to_lowercase();
-    if bytes.is_empty() {
-        "the file is empty".to_owned()
-    } else if bytes.get(4..8) == Some(b"ftyp") {
-        "an AVIF, HEIC or video file; convert it to JPEG or PNG".to_owned()
-    } else if text.starts_with("version https://git-lfs") {
-        "a Git LFS pointer; fetch the real file with `git lfs pull`".to_owned()
-    } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        "an HTML page, perhaps what a server answered instead of the picture".to_owned()
-    } else if text.starts_with("<svg") || text.starts_with("<?xml") {
-        "XML or SVG text".to_owned()
-    } else if head
-        .iter()
-        .all(|&b| b >= 0x20 && b != 0x7f || b"\t\r\n".contains(&b))
-    {
-        "a text file".to_owned()
-    } else {
-        format!(
-            "it starts with bytes {:02x?}",
-            head.get(..head.len().min(8)).unwrap_or_default()
-        )
+    // Turning a picture to its side takes a second one.
+    if header.is_lying() {
+        let bytes = header.pixels() * 6 + header.extra_memory;
+        limits::check_memory(header.format, header.width, header.height, bytes)?;
     }
-}
-
-/// Refuses a picture by what its header says, before memory is taken for it.
-fn check_size(width: u64, height: u64) -> Result<()> {
-    if width == 0 || height == 0 {
-        return Err(Error::input(format!(
-            "a picture of {width}x{height} pixels has no content"
-        )));
-    }
-    if width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS {
-        return Err(
-            Error::input(format!("a picture of {width}x{height} pixels is too large"))
-                .with_expected(format!("at most {MAX_SIDE} on a side and {MAX_PIXELS} in all"))
-                .with_help("cut it into tiles or make it smaller first"),
-        );
-    }
-    Ok(())
-}
-
-fn decode_jpeg(bytes: &[u8]) -> Result<Picture> {
-    let bad = |e: turbojpeg::Error| damaged("JPEG", &jpeg_message(&e));
-    let mut decompressor = Decompressor::new().map_err(bad)?;
-    let header = decompressor.read_header(bytes).map_err(bad)?;
-    check_size(header.width as u64, header.height as u64)?;
-
-    let inked = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
-    let format = if inked {
-        PixelFormat::CMYK
-    } else {
-        PixelFormat::RGB
-    };
-    let pitch = header.width * format.size();
-    let mut image = turbojpeg::Image {
-        pixels: vec![0u8; pitch * header.height],
-        width: header.width,
-        pitch,
-        height: header.height,
-        format,
-    };
-    if let Err(error) = decompressor.decompress(bytes, image.as_deref_mut()) {
-        let message = jpeg_message(&error);
-        // Only the first warning is told, so truncation behind a harmless one shows by the missing end.
-        if !is_harmless(&message) || !has_end(bytes) {
-            return Err(damaged("JPEG", &message));
+    let (pixels, width, height) = match header.format {
+        Format::Jpeg => jpeg::decode(bytes, &header, shrink)?,
+        other => {
+            let pixels = match other {
+                Format::Png => png::decode(bytes, &header)?,
+                Format::Gif => gif::decode(bytes, &header)?,
+                Format::Bmp => bmp::decode(bytes, &header)?,
+                Format::Tiff => tiff::decode(bytes, &header)?,
+                _ => webp::decode(bytes, &header)?,
+            };
+            (pixels, header.width, header.height)
         }
-    }
-    let pixels = if inked {
-        rgb_of_cmyk(&image.pixels)
-    } else {
-        image.pixels
     };
-    Ok(Picture {
-        width: header.width as u32,
-        height: header.height as u32,
-        pixels: pixels.into(),
-    })
-}
-
-fn jpeg_message(error: &turbojpeg::Error) -> String {
-    match error {
-        turbojpeg::Error::TurboJpegError(message) => message.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Whether libjpeg's warning leaves every pixel as its writer meant it; old cameras and editors cause some of these.
-fn is_harmless(message: &str) -> bool {
-    let harmless = [
-        "extraneous bytes before marker",
-        "Invalid SOS parameters",
-        "unknown JFIF revision",
-        "Adobe color transform",
-    ];
-    harmless.iter().any(|h| message.contains(h))
-}
-
-/// Whether an end-of-image marker follows the last start of a scan.
-fn has_end(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    last(0xd9) > last(0xda)
-}
-
-/// CMYK to RGB, of JPEGs that store their inks inverted as Adobe's programs do: 255 is no ink. Each product is divided by 255
-/// and rounded, as in Pillow's conversion.
-fn rgb_of_cmyk(inks: &[u8]) -> Vec<u8> {
-    let mut pixels = Vec::with_capacity(inks.len() / 4 * 3);
-    for pixel in inks.chunks_exact(4) {
-        if let &[c, m, y, k] = pixel {
-            let light = u32::from(k);
-            for ink in [c, m, y] {
-                let product = u32::from(255 - ink) * light + 128;
-                let shade = (product + (product >> 8)) >> 8;
-                pixels.push((light - shade.min(light)) as u8);
-            }
-        }
-    }
-    pixels
-}
-
-fn decode_other(bytes: &[u8], format: ImageFormat) -> Result<Picture> {
-    let name = format!("{format:?}").to_uppercase();
-    // A header without a readable size is the decoder's to refuse; it takes 512 MiB at most.
-    if let Some((width, height)) = header::size(bytes, format) {
-        check_size(width, height)?;
-    }
-    // This function, and no generic one: `image` instantiates its decoders for it, which in this crate takes minutes.
-    let image = image::load_from_memory_with_format(bytes, format).map_err(|e| image_error(&name, &e))?;
-    let (width, height) = (image.width(), image.height());
-    check_size(u64::from(width), u64::from(height))?;
-    if matches!(
-        image,
-        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_)
-    ) {
-        return Err(Error::input(format!("this {name} holds floating-point pixels"))
-            .with_expected("8 or 16 bits a channel")
-            .with_help("convert it to 8 bits with the scale that you mean"));
-    }
-    Ok(Picture {
+    let stored = Picture {
         width,
         height,
-        pixels: rgb_of(image).into(),
+        pixels: pixels.into(),
+    };
+    let picture = orientation::upright(stored, header.orientation, buffers::take, buffers::keep);
+    Ok(Scaled {
+        picture,
+        original: header.upright_size(),
     })
 }
 
-/// Drops alpha, repeats grey, and keeps the high byte of 16 bits.
-fn rgb_of(image: DynamicImage) -> Vec<u8> {
-    let high = |v: u16| (v >> 8) as u8;
-    match image {
-        DynamicImage::ImageRgb8(i) => i.into_raw(),
-        DynamicImage::ImageRgba8(i) => i.pixels().flat_map(|p| [p[0], p[1], p[2]]).collect(),
-        DynamicImage::ImageLuma8(i) => i.pixels().flat_map(|p| [p[0]; 3]).collect(),
-        DynamicImage::ImageLumaA8(i) => i.pixels().flat_map(|p| [p[0]; 3]).collect(),
-        DynamicImage::ImageLuma16(i) => i.pixels().flat_map(|p| [high(p[0]); 3]).collect(),
-        DynamicImage::ImageLumaA16(i) => i.pixels().flat_map(|p| [high(p[0]); 3]).collect(),
-        DynamicImage::ImageRgb16(i) => i
-            .pixels()
-            .flat_map(|p| [high(p[0]), high(p[1]), high(p[2])])
-            .collect(),
-        DynamicImage::ImageRgba16(i) => i
-            .pixels()
-            .flat_map(|p| [high(p[0]), high(p[1]), high(p[2])])
-            .collect(),
-        other => other.into_rgb8().into_raw(),
-    }
+/// By how much a picture of a size may shrink: 8, 4, 2 or 1.
+fn shrinking(size: (u32, u32), least: (u32, u32)) -> u32 {
+    let fits = |by: &u32| size.0.div_ceil(*by) >= least.0 && size.1.div_ceil(*by) >= least.1;
+    [8, 4, 2].into_iter().find(fits).unwrap_or(1)
 }
 
-fn image_error(format: &str, error: &ImageError) -> Error {
-    match error {
-        ImageError::Unsupported(e) => Error::input(format!("this kind of {format} is not supported: {e}"))
-            .with_help("save it again as a plain 8-bit PNG or JPEG"),
-        ImageError::Limits(e) => Error::input(format!("this {format} is too large: {e}")).with_expected(
-            format!("at most {MAX_SIDE} pixels on a side and {MAX_PIXELS} in all"),
-        ),
-        other => damaged(format, &other.to_string()),
-    }
-}
-
-fn damaged(format: &str, message: &str) -> Error {
-    Error::input(format!("this {format} is truncated or corrupt: {message}"))
-        .with_help("copy or download the file again, or take its record out of the annotations")
-}
-
+#[cfg(test)]
+mod pillow_tests;
 #[cfg(test)]
 mod tests;

@@ -8,19 +8,30 @@
 //! comes out; a record's own targets leave untouched, beside the prepared ones.
 
 pub mod augment;
+mod broken;
 pub mod buffer;
+mod cache;
 mod collate;
 mod decode;
 mod loader;
 mod mix;
+mod order;
 mod orientation;
+mod part;
+pub mod pool;
 mod random;
 mod source;
 #[cfg(test)]
 mod testing;
+mod timings;
 
-pub use collate::{HostBatch, HostItem, collate};
-pub use decode::decode;
+pub use broken::BrokenRecords;
+pub use collate::{HostBatch, HostItem, collate, shape_of};
+pub use decode::{Scaled, check_promises, decode, decode_scaled, recycle, size};
 pub use loader::{Batches, Loader, LoaderOptions};
 pub use mix::Mixing;
+pub use order::OrderOptions;
+pub use part::{Part, divide};
+pub use random::Random;
 pub use source::Source;
+pub use timings::{Stage, Timings};

@@ -1,17 +1,22 @@
 //! Batches ahead of time, in an order that doesn't depend on how many threads make them.
 
-use crate::augment::{self, Augmentations};
-use crate::mix::{Mixing, mix};
-use crate::random::Random;
-use crate::{HostBatch, Source, collate, decode};
+mod making;
+
+use crate::augment::Augmentations;
+use crate::broken::BrokenRecords;
+use crate::cache::PictureCache;
+use crate::mix::Mixing;
+use crate::order::{Order, OrderOptions};
+use crate::pool::Pool;
+use crate::timings::Timings;
+use crate::{HostBatch, Source};
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use cvhost::config::BrokenFiles;
 use cvhost::error::{Error, Result};
-use cvhost::plugin_error::from_plugin;
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::data::{Fields, Sample};
-use std::any::Any;
+use making::Plan;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -19,39 +24,44 @@ use std::thread;
 /// How a [`Loader`] works.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoaderOptions {
-    /// Samples a batch; at least 1.
-    pub batch_size: usize,
+    /// Which records make which batch. Its seed draws the changes of pictures, too.
+    pub order: OrderOptions,
     /// Threads that make batches; 0 makes each when it is asked for, on the caller's thread.
     pub threads: usize,
     /// The most batches that are in the making or wait, at least 1. No more threads than this have work.
     pub prefetch: usize,
-    /// Shuffles every epoch anew, by seed and epoch. `None`: the records' own order.
-    pub shuffle_seed: Option<u64>,
-    /// Changes at random, drawn by `shuffle_seed` (0 without one), epoch and record.
+    /// Changes at random, drawn by the order's seed (0 without one), epoch and record.
     pub augment: Option<Augmentations>,
-    /// Two samples mixed into one, drawn by `shuffle_seed` (0 without one), epoch and batch.
+    /// From this epoch on nothing is changed at random.
+    pub augment_until: Option<u64>,
+    /// Two samples mixed into one, drawn by the order's seed (0 without one), epoch and batch.
     pub mixing: Option<Mixing>,
     /// What samples say to the adapter: whether targets are for training.
     pub train: bool,
     /// Whether the records are to be predicted and have no targets: what an adapter didn't prepare is then left out.
     pub predict: bool,
-    /// Whether the last batch is left out when it has fewer samples than the others.
-    pub drop_last: bool,
+    pub broken_files: BrokenFiles,
+    /// Bytes of decoded pictures that are kept for the next epochs.
+    pub cache: usize,
+    /// Large JPEGs are decoded smaller where the model's input is; only for training.
+    pub scaled_decode: bool,
 }
 
 impl Default for LoaderOptions {
     /// Evaluation: in order, nothing changed, one sample a batch on the caller's thread.
     fn default() -> Self {
         LoaderOptions {
-            batch_size: 1,
+            order: OrderOptions::default(),
             threads: 0,
             prefetch: 1,
-            shuffle_seed: None,
             augment: None,
+            augment_until: None,
             mixing: None,
             train: false,
             predict: false,
-            drop_last: false,
+            broken_files: BrokenFiles::Error,
+            cache: 0,
+            scaled_decode: false,
         }
     }
 }
@@ -66,30 +76,69 @@ pub struct Loader {
 struct Shared {
     source: Arc<dyn Source>,
     input: Arc<InputBox>,
+    /// Input sides for other sizes: each batch takes one of them by chance. None: all take `input`.
+    sizes: Vec<Arc<InputBox>>,
     options: LoaderOptions,
+    order: Order,
+    pool: Arc<Pool>,
+    cache: Option<PictureCache>,
+    broken: BrokenRecords,
+    timings: Timings,
 }
 
 impl Loader {
-    pub fn new(source: Arc<dyn Source>, input: Arc<InputBox>, mut options: LoaderOptions) -> Self {
-        options.batch_size = options.batch_size.max(1);
+    /// Fails where the order needs to know something of the records, and the source doesn't give it.
+    pub fn new(source: Arc<dyn Source>, input: Arc<InputBox>, options: LoaderOptions) -> Result<Self> {
+        Self::with_sizes(source, input, Vec::new(), options)
+    }
+
+    /// As [`Loader::new`], with input sides for several sizes: each batch takes one of them, drawn by seed, epoch and batch.
+    pub fn with_sizes(
+        source: Arc<dyn Source>,
+        input: Arc<InputBox>,
+        sizes: Vec<Arc<InputBox>>,
+        mut options: LoaderOptions,
+    ) -> Result<Self> {
         options.prefetch = options.prefetch.max(1);
-        Loader {
+        Ok(Loader {
             shared: Arc::new(Shared {
+                order: Order::new(source.as_ref(), options.order)?,
+                // Main input and mask of each batch that waits, and of those that the model has.
+                pool: Pool::new(2 * (options.prefetch + 2)),
+                cache: (options.cache > 0).then(|| PictureCache::new(options.cache)),
+                broken: BrokenRecords::default(),
+                timings: Timings::default(),
                 source,
                 input,
+                sizes,
                 options,
             }),
-        }
+        })
     }
 
     /// Batches an epoch.
     pub fn batches(&self) -> usize {
-        let (samples, size) = (self.shared.source.len(), self.shared.options.batch_size);
-        if self.shared.options.drop_last {
-            samples / size
-        } else {
-            samples.div_ceil(size)
-        }
+        self.shared.order.batches()
+    }
+
+    /// The records that were skipped so far because their pictures can't be read.
+    pub fn broken(&self) -> &BrokenRecords {
+        &self.shared.broken
+    }
+
+    /// Where the threads' time went so far.
+    pub fn timings(&self) -> &Timings {
+        &self.shared.timings
+    }
+
+    /// The records' indices in the order in which an epoch takes them.
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        self.shared.order.of_epoch(epoch)
+    }
+
+    /// The sample of record `index` as that epoch's training sees it, and the record's own fields as they were.
+    pub fn sample(&self, epoch: u64, index: usize) -> Result<(Sample, Fields)> {
+        Plan::new(&self.shared, epoch).sample(index)
     }
 
     /// The batches of an epoch, from batch `skip` on: a resumed epoch goes on where it stopped, with the same batches.
@@ -97,11 +146,7 @@ impl Loader {
     /// After an error, which names record and file, the iterator ends. Dropping it stops the threads after the sample in
     /// work, without waiting for them.
     pub fn epoch(&self, epoch: u64, skip: usize) -> Batches {
-        let plan = Plan {
-            shared: Arc::clone(&self.shared),
-            order: self.shared.order(epoch).into(),
-            epoch,
-        };
+        let plan = Plan::new(&self.shared, epoch);
         let end = self.batches();
         let maker = if self.shared.options.threads == 0 {
             Maker::Inline(plan)
@@ -117,115 +162,6 @@ impl Loader {
         batches.ask_ahead();
         batches
     }
-}
-
-impl Shared {
-    /// The records' indices in the epoch's order.
-    fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.source.len()).collect();
-        if let Some(seed) = self.options.shuffle_seed {
-            Random::new(seed, epoch, Random::ORDER).shuffle(&mut order);
-        }
-        order
-    }
-}
-
-/// One epoch's work, as every thread knows it.
-#[derive(Clone)]
-struct Plan {
-    shared: Arc<Shared>,
-    order: Arc<[usize]>,
-    epoch: u64,
-}
-
-impl Plan {
-    /// Makes batch `number`, or nothing where `stop` is set meanwhile. A panic on the way becomes an error.
-    fn make(&self, number: usize, stop: &AtomicBool) -> Result<Option<HostBatch>> {
-        catch_unwind(AssertUnwindSafe(|| self.make_unguarded(number, stop))).unwrap_or_else(|payload| {
-            Err(Error::failed(format!(
-                "making batch {number} panicked: {}",
-                message_of(payload.as_ref())
-            ))
-            .with_help("this is a mistake in cvhost or in a plugin; please report it"))
-        })
-    }
-
-    fn make_unguarded(&self, number: usize, stop: &AtomicBool) -> Result<Option<HostBatch>> {
-        let size = self.shared.options.batch_size;
-        let start = number * size;
-        let indices = self
-            .order
-            .get(start..(start + size).min(self.order.len()))
-            .unwrap_or_default();
-        let mut samples = Vec::with_capacity(indices.len());
-        let mut targets = Vec::with_capacity(indices.len());
-        for &index in indices {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let (sample, own) = self.sample(index)?;
-            samples.push(sample);
-            targets.push(own);
-        }
-        let mut batch = collate(&self.shared.input, &samples, targets, self.shared.options.predict)?;
-        if let Some(mixing) = self.shared.options.mixing {
-            let seed = self.shared.options.shuffle_seed.unwrap_or(0);
-            mix(
-                &mut batch,
-                mixing,
-                &mut Random::of_batch(seed, self.epoch, number),
-            )?;
-        }
-        Ok(Some(batch))
-    }
-
-    /// The sample of a record, and the record's own fields as they were.
-    fn sample(&self, index: usize) -> Result<(Sample, Fields)> {
-        let Shared {
-            source,
-            input,
-            options,
-        } = self.shared.as_ref();
-        let record = source
-            .record(index)
-            .map_err(|e| e.within(format!("record {index}")))?;
-        let name = if record.name.is_empty() {
-            format!("record {index}").into()
-        } else {
-            record.name
-        };
-        let pictures = record.pictures.iter().map(decode).collect::<Result<Vec<_>>>();
-        let mut sample = Sample {
-            index: index as u64,
-            pictures: pictures.map_err(|e| e.within(name.as_str()))?.into(),
-            name,
-            region: record.region,
-            fields: record.fields.clone(),
-            train: options.train,
-        };
-        if let Some(augmentations) = &options.augment {
-            let mut random = Random::new(options.shuffle_seed.unwrap_or(0), self.epoch, index as u64);
-            let input_size = |width, height| {
-                let shape = input
-                    .shape(width, height, options.train)
-                    .into_result()
-                    .map_err(from_plugin)?;
-                Ok(shape.dims.iter().rev().take(2).min().copied().unwrap_or(0))
-            };
-            augment::apply(&mut sample, augmentations, &mut random, &input_size)
-                .map_err(|e| e.within(sample.name.as_str()))?;
-        }
-        Ok((sample, record.fields))
-    }
-}
-
-/// What a panic said.
-fn message_of(payload: &(dyn Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
 }
 
 type Made = (usize, Result<Option<HostBatch>>);
@@ -252,7 +188,7 @@ impl Maker {
         let (jobs, todo) = unbounded::<usize>();
         let (done, made) = unbounded::<Made>();
         let stop = Arc::new(AtomicBool::new(false));
-        let options = &plan.shared.options;
+        let options = plan.options();
         let prefetch = options.prefetch;
         for number in 0..options.threads.min(prefetch) {
             let (plan, todo, done, stop) = (plan.clone(), todo.clone(), done.clone(), Arc::clone(&stop));
@@ -309,17 +245,18 @@ impl Batches {
         }
     }
 
-    fn wait_for(&mut self, number: usize) -> Option<Result<HostBatch>> {
+    /// The batch of that number; nothing where none of its records can be read.
+    fn wait_for(&mut self, number: usize) -> Result<Option<HostBatch>> {
         match &mut self.maker {
-            Maker::Inline(plan) => plan.make(number, &AtomicBool::new(false)).transpose(),
-            Maker::Failed(error) => error.take().map(Err),
+            Maker::Inline(plan) => plan.make(number, &AtomicBool::new(false)),
+            Maker::Failed(error) => error.take().map_or(Ok(None), Err),
             Maker::Threads { made, early, .. } => loop {
                 if let Some(result) = early.remove(&number) {
-                    return result.transpose();
+                    return result;
                 }
                 match made.recv() {
                     Ok((which, result)) => early.insert(which, result),
-                    Err(_) => return Some(Err(Error::failed("the loader's threads have ended early"))),
+                    Err(_) => return Err(Error::failed("the loader's threads have ended early")),
                 };
             },
         }
@@ -330,18 +267,22 @@ impl Iterator for Batches {
     type Item = Result<HostBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.end {
-            return None;
-        }
-        let result = self.wait_for(self.next);
-        match &result {
-            Some(Ok(_)) => {
-                self.next += 1;
-                self.ask_ahead();
+        while self.next < self.end {
+            match self.wait_for(self.next) {
+                Ok(batch) => {
+                    self.next += 1;
+                    self.ask_ahead();
+                    if batch.is_some() {
+                        return batch.map(Ok);
+                    }
+                }
+                Err(error) => {
+                    self.stop();
+                    return Some(Err(error));
+                }
             }
-            _ => self.stop(),
         }
-        result
+        None
     }
 }
 

@@ -1,63 +1,91 @@
-//! The EXIF orientation: cameras store what the sensor saw and a note how to turn it.
+//! Turning pictures upright.
 
 use cvhost_plugin_api::data::Picture;
-use std::io::Cursor;
 
-/// The orientation, 1 to 8, that a JPEG, PNG (`eXIf`), WebP or TIFF file notes; 1 (as it stands) where it notes none, or
-/// nothing readable.
-pub fn noted(bytes: &[u8]) -> u32 {
-    let Ok(exif) = exif::Reader::new()
-        .continue_on_error(true)
-        .read_from_container(&mut Cursor::new(bytes))
-        .or_else(
-            // A broken tag elsewhere doesn't take the orientation away.
-            |error| error.distill_partial_result(|_| {}),
-        )
-    else {
-        return 1;
-    };
-    exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)
-        .and_then(|field| field.value.get_uint(0))
-        .filter(|value| (1..=8).contains(value))
-        .unwrap_or(1)
-}
+/// Rows and columns that are turned together, so that what is read and what is written stays in the cache.
+const BLOCK: usize = 32;
 
-/// The picture turned and mirrored upright, by the table of EXIF 2.32, tag 0x0112.
-pub fn upright(picture: Picture, orientation: u32) -> Picture {
-    if !(2..=8).contains(&orientation) {
-        return picture;
-    }
+/// The picture turned and mirrored upright, by the table of EXIF 2.32, tag 0x0112; 1 and anything unknown leave it as it is.
+/// `take` gives a buffer of so many bytes that hold anything, `keep` gets the one that isn't needed any more.
+pub fn upright(
+    picture: Picture,
+    orientation: u8,
+    take: impl Fn(usize) -> Vec<u8>,
+    keep: impl Fn(Vec<u8>),
+) -> Picture {
     let (width, height) = (picture.width as usize, picture.height as usize);
-    let swapped = orientation >= 5;
-    let (new_width, new_height) = if swapped { (height, width) } else { (width, height) };
-    let source: &[[u8; 3]] = bytemuck::cast_slice(picture.pixels.as_slice());
-    let (right, bottom) = (width.saturating_sub(1), height.saturating_sub(1));
-    let mut pixels: Vec<u8> = Vec::with_capacity(picture.pixels.len());
-    for y in 0..new_height {
-        for x in 0..new_width {
-            // Where in the stored picture this pixel of the upright one lies.
-            let (from_x, from_y) = match orientation {
-                2 => (right - x, y),
-                3 => (right - x, bottom - y),
-                4 => (x, bottom - y),
-                5 => (y, x),
-                6 => (y, bottom - x),
-                7 => (right - y, bottom - x),
-                _ => (right - y, x),
+    let mut pixels = picture.pixels.into_vec();
+    let (points, _) = pixels.as_chunks_mut::<3>();
+    match orientation {
+        2 => points.chunks_mut(width.max(1)).for_each(<[_]>::reverse),
+        3 => points.reverse(),
+        4 => flip_rows(points, width),
+        5..=8 => {
+            let mut turned = take(pixels.len());
+            transpose(
+                pixels.as_chunks::<3>().0,
+                turned.as_chunks_mut::<3>().0,
+                (width, height),
+                orientation,
+            );
+            keep(pixels);
+            return Picture {
+                width: picture.height,
+                height: picture.width,
+                pixels: turned.into(),
             };
-            pixels.extend_from_slice(source.get(from_y * width + from_x).unwrap_or(&[0; 3]));
         }
+        _ => {}
     }
     Picture {
-        width: new_width as u32,
-        height: new_height as u32,
+        width: picture.width,
+        height: picture.height,
         pixels: pixels.into(),
+    }
+}
+
+fn flip_rows(points: &mut [[u8; 3]], width: usize) {
+    let rows = points.len() / width.max(1);
+    let (upper, lower) = points.split_at_mut(rows / 2 * width);
+    let lower = lower.rchunks_exact_mut(width.max(1));
+    for (a, b) in upper.chunks_exact_mut(width.max(1)).zip(lower) {
+        a.swap_with_slice(b);
+    }
+}
+
+/// Rows of `to` are columns of `from`, of `(width, height)`, for orientations 5 to 8.
+fn transpose(from: &[[u8; 3]], to: &mut [[u8; 3]], (width, height): (usize, usize), orientation: u8) {
+    // By 6 and 7 the stored rows run to the left, by 7 and 8 the stored columns run to the top.
+    let from_right = orientation == 6 || orientation == 7;
+    let from_bottom = orientation == 7 || orientation == 8;
+    // `across` of the new rows, which are `height` wide, and `down` of the new columns.
+    for (band, rows) in to.chunks_mut(height.max(1) * BLOCK).enumerate() {
+        for left in (0..height).step_by(BLOCK) {
+            for (down, row) in rows.chunks_mut(height.max(1)).enumerate() {
+                let down = band * BLOCK + down;
+                let column = if from_bottom { width - 1 - down } else { down };
+                let right = (left + BLOCK).min(height);
+                let Some(cells) = row.get_mut(left..right) else {
+                    continue;
+                };
+                for (across, cell) in (left..right).zip(cells) {
+                    let stored_row = if from_right { height - 1 - across } else { across };
+                    if let Some(point) = from.get(stored_row * width + column) {
+                        *cell = *point;
+                    }
+                }
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn turned(picture: Picture, orientation: u8) -> Picture {
+        upright(picture, orientation, |length| vec![0x55; length], drop)
+    }
 
     /// The rows of red values.
     fn reds(picture: &Picture) -> Vec<Vec<u8>> {
@@ -73,7 +101,7 @@ mod tests {
             height: 2,
             pixels: values.into(),
         };
-        let expected: [(u32, &[&[u8]]); 8] = [
+        let expected: [(u8, &[&[u8]]); 8] = [
             (1, &[&[1, 2, 3], &[4, 5, 6]]),
             (2, &[&[3, 2, 1], &[6, 5, 4]]),
             (3, &[&[6, 5, 4], &[3, 2, 1]]),
@@ -85,10 +113,39 @@ mod tests {
         ];
         for (orientation, rows) in expected {
             assert_eq!(
-                reds(&upright(stored.clone(), orientation)),
+                reds(&turned(stored.clone(), orientation)),
                 rows,
                 "orientation {orientation}"
             );
+        }
+    }
+
+    #[test]
+    fn a_picture_of_several_blocks_turns_like_a_small_one() {
+        let (width, height) = (BLOCK as u32 * 2 + 5, BLOCK as u32 + 3);
+        let stored = crate::testing::pattern(width, height);
+        let place = |orientation: u8, x: u32, y: u32| match orientation {
+            1 => (x, y),
+            2 => (width - 1 - x, y),
+            3 => (width - 1 - x, height - 1 - y),
+            4 => (x, height - 1 - y),
+            5 => (y, x),
+            6 => (y, height - 1 - x),
+            7 => (width - 1 - y, height - 1 - x),
+            _ => (width - 1 - y, x),
+        };
+        for orientation in 1..=8 {
+            let upright = turned(stored.clone(), orientation);
+            for y in 0..upright.height {
+                for x in 0..upright.width {
+                    let (from_x, from_y) = place(orientation, x, y);
+                    assert_eq!(
+                        upright.pixel(x, y),
+                        stored.pixel(from_x, from_y),
+                        "{orientation} {x} {y}"
+                    );
+                }
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::from_plugin;
 use cvhost_plugin_api::abi::DataSetBox;
-use cvhost_plugin_api::data::Record;
+use cvhost_plugin_api::data::{Record, RecordMeta};
 
 /// Records by index; read from several threads.
 pub trait Source: Send + Sync {
@@ -16,6 +16,12 @@ pub trait Source: Send + Sync {
 
     /// The record at `index`, from 0. Fails where the annotations of it can't be used, or past the end.
     fn record(&self, index: usize) -> Result<Record>;
+
+    /// What is known of the record at `index` without its picture; nothing, unless the source says otherwise.
+    fn meta(&self, index: usize) -> Result<RecordMeta> {
+        let _ = index;
+        Ok(RecordMeta::default())
+    }
 }
 
 impl Source for DataSetBox {
@@ -26,6 +32,12 @@ impl Source for DataSetBox {
 
     fn record(&self, index: usize) -> Result<Record> {
         DataSetBox::record(self, index as u64)
+            .into_result()
+            .map_err(from_plugin)
+    }
+
+    fn meta(&self, index: usize) -> Result<RecordMeta> {
+        DataSetBox::meta(self, index as u64)
             .into_result()
             .map_err(from_plugin)
     }

@@ -6,6 +6,7 @@
 // - cvhost_clear_gradients: gradients become undefined, as torch's zero_grad(set_to_none) has it; tch can only zero them.
 // - cvhost_set_deterministic: `training.deterministic`.
 // - cvhost_rng_state, cvhost_set_rng_state: the CPU generator's state, for exact resume.
+// - cvhost_tensor_of: a batch's memory becomes a tensor as it is, with a function to free it; tch can only copy.
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -103,6 +105,21 @@ int cvhost_set_rng_state(at::Tensor *state, char *error, size_t size) {
         auto generator = at::detail::getDefaultCPUGenerator();
         std::lock_guard<std::mutex> lock(generator.mutex());
         generator.set_state(*state);
+    });
+}
+
+// A tensor of `type` (an at::ScalarType) over memory that is not copied; `release(owner)` is called when the last tensor over it
+// is gone. After an error `owner` is still the caller's.
+int cvhost_tensor_of(void *data, const int64_t *dims, size_t rank, int type, void (*release)(void *), void *owner,
+                     at::Tensor **tensor, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(type));
+        // libtorch may drop the function object when it throws; it must not free anything then.
+        auto armed = std::make_shared<bool>(false);
+        auto made = at::from_blob(
+            data, at::IntArrayRef(dims, rank), [=](void *) { if (*armed) release(owner); }, options);
+        *tensor = new at::Tensor(std::move(made));
+        *armed = true;
     });
 }
 

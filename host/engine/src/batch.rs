@@ -1,47 +1,47 @@
 //! Batches from the data path as tensors.
 
+use crate::shim;
 use cvhost::error::{Error, Result};
 use cvhost_data::{HostBatch, HostItem};
-use cvhost_plugin_api::data::{Batch, DType};
+use cvhost_plugin_api::data::Batch;
 use cvhost_plugin_api::torch::batch_item;
-use tch::{Device, Kind, Tensor};
+use tch::Device;
 
-/// The batch as tensors on `device`. Fails as libtorch does: out of memory.
-pub fn to_batch(batch: &HostBatch, device: Device) -> Result<Batch> {
+/// The batch as tensors on `device`; its items are used up, metas, targets and names stay. On the CPU nothing is copied. Fails as
+/// libtorch does: out of memory.
+pub fn to_batch(batch: &mut HostBatch, device: Device) -> Result<Batch> {
     let mut tensors = Batch {
         items: Default::default(),
         metas: batch.metas.clone().into(),
     };
-    for item in &batch.items {
-        let tensor = to_tensor(item, device).map_err(|e| {
-            Error::failed(format!(
-                "cannot put `{}` of a batch on {device:?}: {e}",
-                item.name
-            ))
-        })?;
-        tensors
-            .items
-            .push(batch_item(&item.name, tensor, item.offsets.clone()));
+    for item in std::mem::take(&mut batch.items) {
+        let HostItem {
+            name,
+            dims,
+            data,
+            offsets,
+            ..
+        } = item;
+        let dims: Vec<i64> = dims.iter().map(|&d| d as i64).collect();
+        let on_device = |tensor: tch::Tensor| {
+            tensor
+                .f_to(device)
+                .map_err(|e| Error::failed(format!("libtorch: {e}")))
+        };
+        let tensor = shim::tensor_of(data, &dims)
+            .and_then(on_device)
+            .map_err(|e| e.within(format!("`{name}` of a batch on {device:?}")))?;
+        tensors.items.push(batch_item(&name, tensor, offsets));
     }
     Ok(tensors)
-}
-
-fn to_tensor(item: &HostItem, device: Device) -> Result<Tensor, tch::TchError> {
-    let kind = match item.data.dtype() {
-        DType::U8 => Kind::Uint8,
-        DType::I32 => Kind::Int,
-        DType::I64 => Kind::Int64,
-        DType::F32 => Kind::Float,
-        _ => Kind::Double,
-    };
-    let dims: Vec<i64> = item.dims.iter().map(|&d| d as i64).collect();
-    Tensor::f_from_data_size(item.data.bytes(), &dims, kind)?.f_to(device)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use cvhost_data::buffer::Buffer;
+    use cvhost_plugin_api::data::DType;
+    use tch::Kind;
 
     fn item(name: &str, dims: &[u64], values: &[i64], offsets: &[u64]) -> HostItem {
         let mut data = Buffer::filled(DType::I64, values.len() as u64, 0.0).unwrap();
@@ -59,7 +59,7 @@ mod tests {
     fn tensors_have_the_types_shapes_and_values_of_the_items() {
         let mut pixels = Buffer::filled(DType::F32, 6, 0.5).unwrap();
         pixels.elements_mut::<f32>()[4] = 14.0;
-        let host_batch = HostBatch {
+        let mut host_batch = HostBatch {
             items: vec![
                 HostItem {
                     data: pixels,
@@ -68,11 +68,11 @@ mod tests {
                 item("class_labels", &[2], &[3, 4], &[0, 2, 2]),
                 item("boxes", &[0, 4], &[], &[0, 0, 0]),
             ],
-            metas: Vec::new(),
+            metas: vec![Default::default(); 2],
             targets: Vec::new(),
             names: Vec::new(),
         };
-        let batch = to_batch(&host_batch, Device::Cpu).unwrap();
+        let batch = to_batch(&mut host_batch, Device::Cpu).unwrap();
         let pixels = batch.tensor("pixel_values").unwrap();
         assert_eq!((pixels.size(), pixels.kind()), (vec![2, 1, 3], Kind::Float));
         assert_eq!(pixels.double_value(&[1, 0, 1]), 14.0);
@@ -82,5 +82,29 @@ mod tests {
             (vec![3, 4], vec![2, 0])
         );
         assert_eq!(batch.ragged("boxes").unwrap().0.size(), [0, 4]);
+    }
+    #[test]
+    fn a_tensor_keeps_its_memory_and_gives_it_back_to_the_pool() {
+        let pool = cvhost_data::pool::Pool::new(1);
+        let mut buffer = Buffer::pooled(&pool, DType::F32, 4).unwrap();
+        buffer
+            .elements_mut::<f32>()
+            .copy_from_slice(&[1.0, 2.0, 3.0, 4.0]);
+        let place = buffer.bytes().as_ptr();
+        let tensor = shim::tensor_of(buffer, &[2, 2]).unwrap();
+        let row = tensor.get(1);
+        drop(tensor);
+        assert_eq!(Vec::<f32>::try_from(&row).unwrap(), [3.0, 4.0]);
+        drop(row);
+        assert_eq!(
+            Buffer::pooled(&pool, DType::F32, 4).unwrap().bytes().as_ptr(),
+            place
+        );
+    }
+
+    #[test]
+    fn a_shape_that_asks_for_more_memory_than_there_is_is_refused() {
+        let buffer = Buffer::filled(DType::I64, 3, 0.0).unwrap();
+        assert!(shim::tensor_of(buffer, &[2, 2]).is_err());
     }
 }

@@ -52,8 +52,8 @@ pub fn evaluate(
         if interrupt::requested() {
             return Err(interrupt::error());
         }
-        let host_batch = batch?;
-        let batch = to_batch(&host_batch, network.device())?;
+        let mut host_batch = batch?;
+        let batch = to_batch(&mut host_batch, network.device())?;
         let forward = no_grad(|| forward(network, &batch, &options))?;
         let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &options.finish))?;
         means.add(&forward, host_batch.metas.len());

@@ -28,6 +28,7 @@ fn dispatch(command: &Command, cli: &Cli) -> Result<()> {
     match command {
         Command::Eval(args) => verbs::eval::eval(args, &cli.global),
         Command::Predict(args) => verbs::predict::predict(args, &cli.global),
+        Command::Data(command) => verbs::data::data(command, &cli.global),
         Command::Plugin(PluginCommand::List { load: true }) => verbs::plugin_list::list(&cli.global),
         _ => {
             Err(Error::usage("this verb is the launcher's")

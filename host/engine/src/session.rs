@@ -10,7 +10,6 @@ use cvhost::config::{DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::{checked, checked_with};
 use cvhost::plugins::{Catalogue, Host, Search, relevant};
-use cvhost_data::{Loader, LoaderOptions, Mixing, Source};
 use cvhost_plugin_api::abi::{AdapterBox, DataSetBox, InputBox, TaskBox};
 use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{LabelSpec, MetricInfo, OpenArgs, Severity};
@@ -75,20 +74,30 @@ impl Session {
         })
     }
 
+    /// Where a split's pictures are, if the configuration says.
+    pub fn data_path(&self, split: Split) -> Option<&str> {
+        let pointer = format!("/data/{}_data_path", split.name());
+        self.loaded.document.pointer(&pointer).and_then(Value::as_str)
+    }
+
+    /// What the task opens a split with; without a folder of pictures where the configuration has none.
+    pub fn open_args(&self, split: Split, checkpoint_classes: &[String]) -> OpenArgs {
+        let name = split.name();
+        let annotations = format!("/data/{name}_annotation_file");
+        let annotations = self.loaded.document.pointer(&annotations).and_then(Value::as_str);
+        OpenArgs {
+            split: name.to_owned(),
+            pictures: self.data_path(split).unwrap_or_default().to_owned(),
+            annotations: annotations.unwrap_or_default().to_owned(),
+            config: self.loaded.document.clone(),
+            checkpoint_classes: checkpoint_classes.to_vec(),
+        }
+    }
+
     /// Opens a split's data set; all problems of its annotations are told, and errors among them end here.
     pub fn data_set(&self, split: Split, checkpoint_classes: &[String]) -> Result<DataSetBox> {
         let name = split.name();
-        let path = |key: &str| {
-            let value = self.loaded.document.pointer(&format!("/data/{name}_{key}"));
-            value.and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        let args = OpenArgs {
-            split: name.to_owned(),
-            pictures: path("data_path"),
-            annotations: path("annotation_file"),
-            config: self.loaded.document.clone(),
-            checkpoint_classes: checkpoint_classes.to_vec(),
-        };
+        let args = self.open_args(split, checkpoint_classes);
         if args.pictures.is_empty() {
             return Err(self
                 .loaded
@@ -96,9 +105,13 @@ impl Session {
                     "data",
                     format!("`data.{name}_data_path` is missing: where are the {name} pictures?"),
                 )
-                .with_help(format!(
-                    "set data.{name}_data_path in the file or on the command line"
-                )));
+                .with_help(if split == Split::Train {
+                    format!("set data.{name}_data_path in the file or on the command line")
+                } else {
+                    format!(
+                        "set data.{name}_data_path, or data.{name}_ratio to set a part of the training pictures aside"
+                    )
+                }));
         }
         let opened = args.lend(|args| checked_with(&self.loaded, self.task.open(args)));
         let data_set = opened.map_err(|e| e.within(format!("{name} data")))?;
@@ -126,21 +139,38 @@ impl Session {
     /// The folder that a training starts from: `model.model_name`, resolved and downloaded when need be, with the user's
     /// `model_kwargs` merged in and the preprocessing of `data.model_name`, if that is given.
     pub fn starting_folder(&self) -> Result<ModelFolder> {
+        self.starting_folder_from(&HubOptions::from_env(), self.loaded.config.model.pretrained)
+    }
+
+    /// As [`Session::starting_folder`], if it is on this machine already: nothing is downloaded, and no weights are needed.
+    pub fn local_starting_folder(&self) -> Result<ModelFolder> {
+        let offline = HubOptions {
+            offline: true,
+            ..HubOptions::from_env()
+        };
+        self.starting_folder_from(&offline, false)
+    }
+
+    fn starting_folder_from(&self, hub: &HubOptions, with_weights: bool) -> Result<ModelFolder> {
         let config = &self.loaded.config;
-        let mut folder = self.model_folder(&config.model.model_name, config.model.pretrained)?;
+        let mut folder = self.folder_from(hub, &config.model.model_name, with_weights)?;
         merge(
             &mut folder.config,
             &Value::Object(config.model.model_kwargs.clone()),
         );
         if let Some(other) = &config.data.model_name {
-            folder.preprocessor = self.model_folder(other, false)?.preprocessor;
+            folder.preprocessor = self.folder_from(hub, other, false)?.preprocessor;
         }
         Ok(folder)
     }
 
     /// Resolves `name` (a folder or a hub id), downloading it when need be, and reads its JSON files.
     pub fn model_folder(&self, name: &str, with_weights: bool) -> Result<ModelFolder> {
-        let resolved = hub::resolve(name, &HubOptions::from_env(), &crate::progress::download)?;
+        self.folder_from(&HubOptions::from_env(), name, with_weights)
+    }
+
+    fn folder_from(&self, hub: &HubOptions, name: &str, with_weights: bool) -> Result<ModelFolder> {
+        let resolved = hub::resolve(name, hub, &crate::progress::download)?;
         if let Some(note) = &resolved.note {
             tracing::warn!("{note}");
         }
@@ -177,6 +207,25 @@ impl Session {
             provided.version
         );
         Ok(adapter)
+    }
+
+    /// The adapter's input side alone, which needs no weights.
+    pub fn input(&self, folder: &ModelFolder, spec: &LabelSpec) -> Result<InputBox> {
+        self.input_with(&self.adapter(folder)?, folder, &self.loaded.document, spec)
+    }
+
+    /// An adapter's input side under another configuration than the session's own.
+    pub fn input_with(
+        &self,
+        adapter: &AdapterBox,
+        folder: &ModelFolder,
+        config: &Value,
+        spec: &LabelSpec,
+    ) -> Result<InputBox> {
+        let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
+        let config = config.to_string();
+        let (files, config) = (RStr::from_str(&files), RStr::from_str(&config));
+        checked_with(&self.loaded, adapter.input(files, config, spec))
     }
 
     /// The adapter's input side and network for these labels, with the folder's weights.
@@ -241,45 +290,6 @@ impl Session {
         let mut config = self.loaded.document.clone();
         config["evaluation"] = json!({"save_predictions": save_predictions});
         config.to_string()
-    }
-
-    /// How training samples are mixed; none, which is told, where the task's targets can't be.
-    fn mixing(&self, source: &dyn Source) -> Option<Mixing> {
-        let model = &self.loaded.config.model;
-        let mixing = Mixing::new(model.mixup_alpha, model.cutmix_alpha)?;
-        if self.loaded.config.data.batch_size < 2 {
-            tracing::warn!(
-                "mixing has no effect with data.batch_size 1: a picture is mixed with another one of its batch"
-            );
-            return None;
-        }
-        let first = source.record(0).unwrap_or_default();
-        if Mixing::fits(&first.fields) {
-            return Some(mixing);
-        }
-        tracing::warn!(
-            "`model.mixup_alpha` and `model.cutmix_alpha` have no effect: the targets of this task hold no distribution over \
-             classes that could be mixed"
-        );
-        None
-    }
-
-    /// A loader over a source; training order and augmentation only where `train`.
-    pub fn loader(&self, source: Arc<dyn Source>, input: &Arc<InputBox>, train: bool) -> Loader {
-        let data = &self.loaded.config.data;
-        let threads = data.num_workers.map_or_else(default_threads, |n| n as usize);
-        let options = LoaderOptions {
-            batch_size: data.batch_size as usize,
-            threads,
-            prefetch: 2 * threads.max(1),
-            shuffle_seed: train.then_some(self.loaded.config.training.seed),
-            augment: (train && data.augment).then_some(data.augmentations),
-            mixing: train.then(|| self.mixing(source.as_ref())).flatten(),
-            train,
-            predict: false,
-            drop_last: false,
-        };
-        Loader::new(source, Arc::clone(input), options)
     }
 }
 
@@ -397,10 +407,6 @@ fn configured_device(training: &TrainingConfig) -> cli::Device {
         None if training.use_gpu == Some(true) => cli::Device::Cuda(0),
         None => cli::Device::Auto,
     }
-}
-
-fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
 }
 
 /// Puts the members of `more` into `base`, objects member by member.

@@ -6,7 +6,6 @@ use cvhost::config::Origin;
 use cvhost::error::Result;
 use cvhost::plugin_error::checked;
 use cvhost_data::Source;
-use cvhost_plugin_api::abi::DataSetBox;
 use cvhost_plugin_api::data::{Fields, LabelSpec, PictureSource};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub struct Gallery<'a> {
     session: &'a Session,
     spec: &'a LabelSpec,
-    data_set: &'a DataSetBox,
+    source: &'a dyn Source,
     /// Where to; none draws nothing.
     folder: Option<PathBuf>,
     options: Value,
@@ -38,14 +37,14 @@ impl<'a> Gallery<'a> {
     pub fn new(
         session: &'a Session,
         spec: &'a LabelSpec,
-        data_set: &'a DataSetBox,
+        source: &'a dyn Source,
         folder: Option<PathBuf>,
     ) -> Self {
         let visual = session.loaded.config.output.visualization;
         Gallery {
             session,
             spec,
-            data_set,
+            source,
             folder: folder.filter(|_| visual.save_images),
             options: draw_options(session),
             left: visual.max_images,
@@ -61,7 +60,7 @@ impl<'a> Gallery<'a> {
         if self.folder.is_none() || (self.left == 0 && self.open.is_none()) {
             return Ok(());
         }
-        let record = Source::record(self.data_set, index as usize)?;
+        let record = self.source.record(index as usize)?;
         let Some(source) = record.pictures.into_iter().next() else {
             return Ok(());
         };

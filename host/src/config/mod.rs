@@ -5,6 +5,8 @@
 //!
 //! Relative paths count from the current folder; one that isn't there but is beside the file is taken from there.
 
+mod augmentations;
+mod batching;
 pub mod check;
 pub mod node;
 mod report;
@@ -24,6 +26,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
+pub use augmentations::{Augmentations, ColorJitter, Probability, RandomResize};
+pub use batching::{BrokenFiles, LastBatch, Sampling};
 use check::Problem;
 use node::{Content, Entry, Mark, Node};
 use report::Sources;
@@ -31,8 +35,8 @@ pub use resolve::PLUGIN_MODEL_KEYS;
 pub use schema::PluginSchema;
 pub use sections::{Config, DataConfig, MlflowConfig, ModelConfig, OutputConfig, TrainingConfig};
 pub use values::{
-    Augmentations, ColorJitter, DeviceName, ImageSize, MonitorMode, Precision, PreferredDevices, Probability,
-    RandomResize, Resources, Scheduler, SchedulerParams, Visualization,
+    DeviceName, ImageSize, MonitorMode, Precision, PreferredDevices, Resources, Scheduler, SchedulerParams,
+    Visualization,
 };
 
 impl Config {

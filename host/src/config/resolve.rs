@@ -288,20 +288,25 @@ pub fn rules(root: &Node) -> Vec<Problem> {
             "leave one of them out, or make them agree",
         );
     }
-    let pair = root.at("data.augmentations.random_resize").map(Node::to_json);
-    let pair = pair
-        .as_ref()
-        .and_then(Value::as_array)
-        .map(|p| p.iter().filter_map(Value::as_f64).collect::<Vec<_>>());
-    if let Some([low, high]) = pair.as_deref()
-        && (low > high || (*low <= 10.0) != (*high <= 10.0))
-    {
+    let range = |path: &str| {
+        let pair = root.at(path).map(Node::to_json);
+        let numbers: Vec<f64> = pair
+            .as_ref()?
+            .as_array()?
+            .iter()
+            .filter_map(Value::as_f64)
+            .collect();
+        <[f64; 2]>::try_from(numbers).ok()
+    };
+    let resize = "data.augmentations.random_resize";
+    if range(resize).is_some_and(|[low, high]| low > high || (low <= 10.0) != (high <= 10.0)) {
         let help = "write [low, high]: both factors up to 10, such as [0.8, 1.25], or both pixels, such as [480, 800]";
-        refuse(
-            "data.augmentations.random_resize",
-            "`random_resize` is no range of sizes",
-            help,
-        );
+        refuse(resize, "`random_resize` is no range of sizes", help);
+    }
+    let scales = "data.augmentations.multi_scale";
+    if range(scales).is_some_and(|[low, high]| low > high) {
+        let help = "write [low, high], such as [0.8, 1.25]";
+        refuse(scales, "`multi_scale` is no range of factors", help);
     }
     problems
 }

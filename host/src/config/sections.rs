@@ -7,9 +7,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::augmentations::Augmentations;
+use super::batching::{BrokenFiles, LastBatch, Sampling};
 use super::values::{
-    Augmentations, ImageSize, MonitorMode, Precision, PreferredDevices, Resources, Scheduler,
-    SchedulerParams, Visualization, results_dir,
+    ImageSize, MonitorMode, Precision, PreferredDevices, Resources, Scheduler, SchedulerParams,
+    Visualization, results_dir,
 };
 
 /// A whole configuration. After [`Config::load`] it is resolved: what stands in two sections is in one place.
@@ -127,6 +129,16 @@ pub struct DataConfig {
     /// The test annotations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_annotation_file: Option<PathBuf>,
+    /// The part of the training pictures that is set aside for validation, where there is no `val_data_path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.9))]
+    pub val_ratio: Option<f64>,
+    /// The part of the training pictures that is set aside as test pictures, where there is no `test_data_path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.9))]
+    pub test_ratio: Option<f64>,
+    /// Decides which pictures `val_ratio` and `test_ratio` set aside; `training.seed` doesn't.
+    pub split_seed: u64,
     /// Pictures in one forward pass.
     #[schemars(range(min = 1, max = 65536))]
     pub batch_size: u32,
@@ -134,6 +146,26 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 256))]
     pub num_workers: Option<u32>,
+    /// The most batches that wait for the model or are in the making; by default one more than `num_workers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub prefetch: Option<u32>,
+    /// Decoded pictures are kept in up to so many megabytes of memory for the next epochs; 0 keeps none.
+    pub cache_mb: u64,
+    /// Large JPEGs are decoded at a half, a quarter or an eighth of their size for training, where the model's input is not
+    /// larger: faster, with pixels that differ a little. Evaluation and prediction never do so.
+    pub scaled_decode: bool,
+    /// What happens when a picture can't be read.
+    pub broken_files: BrokenFiles,
+    /// Which training pictures come more often than others.
+    pub sampling: Sampling,
+    /// Of `sampling: repeat_factor`: classes that fewer than this part of the pictures have are repeated.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub repeat_threshold: f64,
+    /// Upright and wide training pictures get batches of their own, so that less is padded.
+    pub group_by_aspect_ratio: bool,
+    /// What becomes of a last batch that has fewer training pictures than the others.
+    pub last_batch: LastBatch,
     /// Where preprocessor_config.json is taken from: a folder or a hub id; by default `model.model_name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_name: Option<String>,
@@ -162,8 +194,19 @@ impl Default for DataConfig {
             train_annotation_file: None,
             val_annotation_file: None,
             test_annotation_file: None,
+            val_ratio: None,
+            test_ratio: None,
+            split_seed: 42,
             batch_size: 4,
             num_workers: None,
+            prefetch: None,
+            cache_mb: 0,
+            scaled_decode: false,
+            broken_files: BrokenFiles::Error,
+            sampling: Sampling::Natural,
+            repeat_threshold: 0.001,
+            group_by_aspect_ratio: false,
+            last_batch: LastBatch::Keep,
             model_name: None,
             image_size: None,
             normalize_mean: None,

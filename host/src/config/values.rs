@@ -5,36 +5,6 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A chance from 0 to 1; `true` is 0.5 and `false` is 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Probability {
-    Switch(bool),
-    Chance(#[schemars(range(min = 0.0, max = 1.0))] f64),
-}
-
-impl Probability {
-    /// From 0 to 1.
-    pub fn value(self) -> f64 {
-        match self {
-            Probability::Switch(on) => {
-                if on {
-                    0.5
-                } else {
-                    0.0
-                }
-            }
-            Probability::Chance(p) => p,
-        }
-    }
-}
-
-impl Default for Probability {
-    fn default() -> Self {
-        Probability::Chance(0.0)
-    }
-}
-
 /// The size that pictures are brought to, in pixels: one number for a square, or `[height, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -124,76 +94,6 @@ pub enum DeviceName {
     Cpu,
     Gpu,
     Cuda,
-}
-
-/// How pictures are resized at random, from a pair `[low, high]`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RandomResize {
-    /// A factor on the size that the model's input has.
-    Factor(f64, f64),
-    /// The length of the shortest edge, in pixels.
-    ShortestEdge(f64, f64),
-}
-
-impl RandomResize {
-    /// Pairs up to 10 are factors, larger ones are pixels.
-    pub fn from_pair([low, high]: [f64; 2]) -> Self {
-        if high <= 10.0 {
-            RandomResize::Factor(low, high)
-        } else {
-            RandomResize::ShortestEdge(low, high)
-        }
-    }
-}
-
-/// Strengths of a colour jitter, with torchvision's meaning: a factor is drawn from `1 - x` to `1 + x`; hue is turned by up to
-/// `x` of the whole circle.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct ColorJitter {
-    #[schemars(range(min = 0.0, max = 10.0))]
-    pub brightness: f64,
-    #[schemars(range(min = 0.0, max = 10.0))]
-    pub contrast: f64,
-    #[schemars(range(min = 0.0, max = 10.0))]
-    pub saturation: f64,
-    #[schemars(range(min = 0.0, max = 0.5))]
-    pub hue: f64,
-}
-
-/// Random changes of training pictures. What isn't given is off.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Augmentations {
-    /// The chance of a left-right mirror image.
-    pub horizontal_flip: Probability,
-    /// The chance of an upside-down mirror image.
-    pub vertical_flip: Probability,
-    /// Turned by up to so many degrees either way.
-    #[schemars(range(min = 0.0, max = 180.0))]
-    pub rotation: f64,
-    /// The chance that brightness and contrast change, each by up to 20 %.
-    pub brightness_contrast: Probability,
-    /// The chance that hue (by up to 20 of 360 degrees), saturation (30 of 255) and value (20 of 255) change.
-    pub hue_saturation: Probability,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub color_jitter: Option<ColorJitter>,
-    /// The chance that a random part is cut out, of at least half of each side.
-    pub random_crop: Probability,
-    /// `[low, high]`: a random factor on the size (pairs up to 10), or a random length of the shortest edge in pixels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(inner(range(min = 0.01)))]
-    pub random_resize: Option<[f64; 2]>,
-}
-
-impl Augmentations {
-    /// What is done when a configuration says nothing: a left-right mirror image of every other picture.
-    pub fn usual() -> Self {
-        Augmentations {
-            horizontal_flip: Probability::Chance(0.5),
-            ..Augmentations::default()
-        }
-    }
 }
 
 /// Processor cores and GPUs of one worker.

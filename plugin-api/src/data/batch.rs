@@ -73,7 +73,7 @@ pub struct CollateRule {
     pub fill: f64,
     /// Each padded side is rounded up to a multiple of this; 1 for none.
     pub multiple: u64,
-    /// With `PAD`: the name of an i64 tensor `[N, H, W]` that is 1 on the sample and 0 on padding; empty for none.
+    /// With `PAD`: the name of a u8 tensor `[N, H, W]` that is 1 on the sample and 0 on padding; empty for none.
     pub mask: RString,
 }
 

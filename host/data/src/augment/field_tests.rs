@@ -1,7 +1,7 @@
 //! What a field itself says of a change: its fill, and its order in a mirror image.
 
-use super::geometry::Change;
-use super::targets::transform;
+use super::map::{Change, Map};
+use super::tests::transform;
 use cvhost_plugin_api::data::{Array, Field, Fields, Role};
 
 const MIRROR: Change = Change::MirrorX;
@@ -19,7 +19,7 @@ fn points(fields: &Fields) -> Vec<f64> {
 
 #[test]
 fn left_and_right_change_their_names_in_a_mirror_image() {
-    let map = MIRROR.map(10, 4);
+    let map = Map::of(&[MIRROR], [10, 4]);
     let swapped = transform(&two_hands(&[0, 2, 1]), &map).unwrap();
     assert_eq!(points(&swapped), [5.0, 1.0, 2.0, 3.0, 3.0, 1.0, 8.0, 3.0, 2.0]);
     assert_eq!(
@@ -29,7 +29,7 @@ fn left_and_right_change_their_names_in_a_mirror_image() {
     );
     let plain = transform(&two_hands(&[]), &map).unwrap();
     assert_eq!(points(&plain), [5.0, 1.0, 2.0, 8.0, 3.0, 2.0, 3.0, 3.0, 1.0]);
-    let upside_down = transform(&two_hands(&[0, 2, 1]), &Change::MirrorY.map(10, 4)).unwrap();
+    let upside_down = transform(&two_hands(&[0, 2, 1]), &Map::of(&[Change::MirrorY], [10, 4])).unwrap();
     assert_eq!(
         points(&upside_down),
         [5.0, 3.0, 2.0, 7.0, 1.0, 1.0, 2.0, 1.0, 2.0]
@@ -40,7 +40,7 @@ fn left_and_right_change_their_names_in_a_mirror_image() {
 fn a_turn_is_no_mirror_image() {
     let turned = transform(
         &two_hands(&[0, 2, 1]),
-        &Change::Rotate { radians: 0.0 }.map(10, 4),
+        &Map::of(&[Change::Rotate { radians: 0.0 }], [10, 4]),
     )
     .unwrap();
     assert_eq!(points(&turned), points(&two_hands(&[])));
@@ -49,7 +49,7 @@ fn a_turn_is_no_mirror_image() {
 #[test]
 fn mirror_indices_that_are_no_order_are_refused() {
     for wrong in [&[0, 1][..], &[0, 1, 1], &[0, 1, 3], &[0, 1, 2, 3]] {
-        let error = transform(&two_hands(wrong), &MIRROR.map(10, 4))
+        let error = transform(&two_hands(wrong), &Map::of(&[MIRROR], [10, 4]))
             .unwrap_err()
             .to_string();
         assert!(
@@ -67,7 +67,7 @@ fn what_comes_from_outside_is_what_the_field_says() {
         .and(Field::new("segments", Role::LABEL_MAP, plane(7)).filled_with(-1.0))
         .with("depth", Role::DENSE_MAP, plane(7));
     // Half as large, in the top left corner.
-    let map = Change::zoom(2, 2, 0.5, [0.0, 0.0]).map(2, 2);
+    let map = Map::of(&[Change::zoom(2, 2, 0.5, [0.0, 0.0])], [2, 2]);
     let moved = transform(&fields, &map).unwrap();
     let values = |name: &str| moved.require(name).unwrap().values::<i64>().unwrap().to_vec();
     assert_eq!(values("classes"), [7, 255, 255, 255]);

@@ -1,11 +1,36 @@
-use super::targets::transform;
+use super::map::{Change, Map};
 use super::*;
 use crate::testing::pattern;
 use cvhost::config::Probability;
-use cvhost_plugin_api::data::{Array, Fields, Role};
+use cvhost_plugin_api::data::{Array, Fields, Picture, Region, Role};
 
 const WIDTH: u32 = 60;
 const HEIGHT: u32 = 40;
+const USUAL: Filter = Filter {
+    min_area: 25.0,
+    min_visibility: 0.1,
+};
+
+pub(super) fn map_of(change: Change) -> Map {
+    Map::of(&[change], [WIDTH, HEIGHT])
+}
+
+pub(super) fn transform(fields: &Fields, map: &Map) -> Result<Fields> {
+    targets::transform(fields, map, &USUAL)
+}
+
+fn change(sample: &mut Sample, change: Change) -> Result<()> {
+    let map = Map::of(&[change], size_of(sample)?);
+    geometry::change(sample, &map, &USUAL)
+}
+
+/// A context without partners.
+pub(super) fn alone<'a>(input_edge: &'a dyn Fn(u32, u32) -> Result<u64>) -> Context<'a> {
+    Context {
+        input_edge,
+        partner: &|_| panic!("nobody asked for a partner"),
+    }
+}
 
 fn rectangle_mask([x1, y1, x2, y2]: [u32; 4]) -> Vec<u8> {
     let inside = |x, y| (x1..x2).contains(&x) && (y1..y2).contains(&y);
@@ -135,6 +160,10 @@ fn some_changes(random: &mut Random) -> Vec<Change> {
         Change::Rotate {
             radians: random.uniform(-1.0, 1.0),
         },
+        Change::Perspective {
+            corners: [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+                .map(|corner| corner.map(|v: f64| (v - random.uniform(0.0, 0.1)).abs())),
+        },
     ]
 }
 
@@ -165,11 +194,11 @@ fn boxes_masks_polygons_and_keypoints_agree_after_every_change() {
     for _ in 0..100 {
         let fields = all_roles(&random_rectangles(&mut random));
         for change in some_changes(&mut random) {
-            let map = change.map(WIDTH, HEIGHT);
+            let map = map_of(change);
             let moved = transform(&fields, &map).unwrap();
             let boxes = rows(&moved, "boxes");
             let count = boxes.len() as u64;
-            let [scale_x, scale_y] = map.forward.scales();
+            let [scale_x, scale_y] = map.scales([WIDTH, HEIGHT].map(|v| f64::from(v) / 2.0));
             for name in ["masks", "keypoints", "numbers"] {
                 assert_eq!(
                     moved.get(name).unwrap().dims()[0],
@@ -237,7 +266,7 @@ fn unknown_roles_and_texts_are_untouched() {
     let mut random = Random::new(4, 0, 0);
     let fields = all_roles(&[[5, 5, 20, 20]]);
     for change in some_changes(&mut random) {
-        let moved = transform(&fields, &change.map(WIDTH, HEIGHT)).unwrap();
+        let moved = transform(&fields, &map_of(change)).unwrap();
         assert_eq!(moved.get("later"), fields.get("later"));
         assert_eq!(moved.get("caption"), fields.get("caption"));
         let names = |f: &Fields| {
@@ -260,13 +289,12 @@ fn instances_leave_with_all_their_columns() {
         [12, 12, 24, 24],
         [30, 15, 40, 25],
     ]);
-    let map = Change::Crop {
+    let map = map_of(Change::Crop {
         left: 20,
         top: 20,
         width: 30,
         height: 20,
-    }
-    .map(WIDTH, HEIGHT);
+    });
     let moved = transform(&fields, &map).unwrap();
     assert_eq!(moved.get("numbers").unwrap().values::<i64>().unwrap(), [0, 4]);
     assert_eq!(rows(&moved, "boxes"), [[2., 2., 12., 12.], [10., 0., 20., 5.]]);
@@ -279,13 +307,12 @@ fn instances_leave_with_all_their_columns() {
 fn boxes_alone_are_clipped_and_keep_their_type_and_small_ones_that_were_not_cut_stay() {
     let boxes = [[1f32, 1., 4., 4.], [0., 0., 60., 40.]];
     let fields = Fields::new().with("boxes", Role::BOXES, Array::rows(&boxes));
-    let map = Change::Crop {
+    let map = map_of(Change::Crop {
         left: 0,
         top: 0,
         width: 30,
         height: 20,
-    }
-    .map(WIDTH, HEIGHT);
+    });
     let moved = transform(&fields, &map).unwrap();
     assert_eq!(
         moved.get("boxes").unwrap().values::<f32>().unwrap(),
@@ -295,13 +322,12 @@ fn boxes_alone_are_clipped_and_keep_their_type_and_small_ones_that_were_not_cut_
 
 #[test]
 fn a_picture_may_lose_all_its_instances() {
-    let map = Change::Crop {
+    let map = map_of(Change::Crop {
         left: 30,
         top: 20,
         width: 30,
         height: 20,
-    }
-    .map(WIDTH, HEIGHT);
+    });
     let moved = transform(&all_roles(&[[0, 0, 10, 10]]), &map).unwrap();
     assert_eq!(moved.get("boxes").unwrap().dims(), [0, 4]);
     assert_eq!(moved.get("numbers").unwrap().dims(), [0]);
@@ -396,6 +422,9 @@ fn everything() -> Augmentations {
         }),
         random_crop: Probability::Chance(0.5),
         random_resize: Some([0.5, 1.5]),
+        perspective: Probability::Chance(0.5),
+        blur: Probability::Chance(0.3),
+        ..Augmentations::default()
     }
 }
 
@@ -405,7 +434,7 @@ fn applied(augmentations: &Augmentations, seed: u64, epoch: u64) -> Sample {
         &mut sample,
         augmentations,
         &mut Random::new(seed, epoch, 0),
-        &|_, _| Ok(80),
+        &alone(&|_, _| Ok(80)),
     )
     .unwrap();
     sample
@@ -521,7 +550,7 @@ fn each_key_does_what_it_says() {
 
 #[test]
 fn wrong_shapes_are_named_by_field() {
-    let map = Change::MirrorX.map(WIDTH, HEIGHT);
+    let map = map_of(Change::MirrorX);
     let wrong = |name: &str, role: Role, array: Array| {
         let error = transform(&Fields::new().with(name, role, array), &map)
             .unwrap_err()
@@ -563,9 +592,9 @@ fn pictures_of_different_sizes_only_change_their_colours() {
         ..Default::default()
     };
     let mut random = Random::new(0, 0, 0);
-    apply(&mut sample, &colours, &mut random, &|_, _| Ok(1)).unwrap();
+    apply(&mut sample, &colours, &mut random, &alone(&|_, _| Ok(1))).unwrap();
     assert!(
-        apply(&mut sample, &flips, &mut random, &|_, _| Ok(1))
+        apply(&mut sample, &flips, &mut random, &alone(&|_, _| Ok(1)))
             .unwrap_err()
             .to_string()
             .contains("8x8 and 4x4")

@@ -2,23 +2,26 @@
 
 use crate::HostItem;
 use crate::buffer::{Buffer, strides};
+use crate::pool::Pool;
 use cvhost::error::{Error, Result};
-use cvhost_plugin_api::data::{Array, Collate, CollateRule, DType, Role, Sample};
+use cvhost_plugin_api::data::{Array, Collate, CollateRule, DType, Role};
+use std::sync::Arc;
 
 /// The item of a rule, and its mask where the rule names one.
 pub(super) fn combine(
     rule: &CollateRule,
     arrays: &[&Array],
-    samples: &[Sample],
+    names: &[String],
     role: Option<Role>,
+    pool: &Arc<Pool>,
 ) -> Result<Vec<HostItem>> {
     if rule.collate == Collate::RAGGED {
-        return Ok(vec![end_to_end(rule, arrays, samples, role)?]);
+        return Ok(vec![end_to_end(rule, arrays, names, role)?]);
     }
     let shapes: Vec<&[u64]> = arrays.iter().map(|a| a.dims()).collect();
-    let block = common_dims(rule, &shapes, samples)?;
+    let block = common_dims(rule, &shapes, names)?;
     let dtype = arrays.first().map_or(DType::F32, |a| a.dtype());
-    let mut data = Buffer::filled(dtype, batch_count(samples, &block)?, rule.fill)?;
+    let mut data = Buffer::filled(dtype, batch_count(names, &block)?, rule.fill)?;
     let size = dtype.size().unwrap_or(1);
     for (block_bytes, array) in data
         .bytes_mut()
@@ -29,13 +32,13 @@ pub(super) fn combine(
     }
     let mut items = vec![HostItem {
         name: rule.name.to_string(),
-        dims: with_count(samples, &block),
+        dims: with_count(names, &block),
         data,
         offsets: Vec::new(),
         role,
     }];
     if !rule.mask.is_empty() {
-        items.push(mask_of(rule, &shapes, &block)?);
+        items.push(mask_of(rule, &shapes, &block, pool)?);
     }
     Ok(items)
 }
@@ -65,7 +68,7 @@ fn copy_into(block: &mut [u8], block_dims: &[u64], array: &[u8], dims: &[u64], s
 fn end_to_end(
     rule: &CollateRule,
     arrays: &[&Array],
-    samples: &[Sample],
+    names: &[String],
     role: Option<Role>,
 ) -> Result<HostItem> {
     let inner = |a: &Array| a.dims().get(1..).map(<[u64]>::to_vec);
@@ -79,7 +82,7 @@ fn end_to_end(
     for array in arrays {
         if inner(array).as_ref() != Some(&row) {
             let shapes: Vec<&[u64]> = arrays.iter().map(|a| a.dims()).collect();
-            return Err(shapes_differ(rule, &shapes, samples, "rows of one shape"));
+            return Err(shapes_differ(rule, &shapes, names, "rows of one shape"));
         }
         let rows = array.dims().first().copied().unwrap_or(0);
         offsets.push(offsets.last().copied().unwrap_or(0) + rows);
@@ -106,14 +109,14 @@ fn end_to_end(
 
 /// What one sample of the batch takes: the shape that all have (STACK), or the largest in every dimension (PAD), height and
 /// width rounded up to the rule's multiple.
-pub(super) fn common_dims(rule: &CollateRule, shapes: &[&[u64]], samples: &[Sample]) -> Result<Vec<u64>> {
+pub(super) fn common_dims(rule: &CollateRule, shapes: &[&[u64]], names: &[String]) -> Result<Vec<u64>> {
     let first = shapes.first().copied().unwrap_or_default();
     match rule.collate {
         Collate::STACK if shapes.iter().all(|s| *s == first) => Ok(first.to_vec()),
         Collate::STACK => Err(shapes_differ(
             rule,
             shapes,
-            samples,
+            names,
             "one shape, since the rule stacks them",
         )),
         Collate::PAD if shapes.iter().all(|s| s.len() == first.len()) => {
@@ -128,7 +131,7 @@ pub(super) fn common_dims(rule: &CollateRule, shapes: &[&[u64]], samples: &[Samp
             }
             Ok(dims)
         }
-        Collate::PAD => Err(shapes_differ(rule, shapes, samples, "equally many dimensions")),
+        Collate::PAD => Err(shapes_differ(rule, shapes, names, "equally many dimensions")),
         other => Err(
             Error::failed(format!("`{}` can't be put together by {other:?}", rule.name))
                 .with_expected("STACK or PAD; further fields also RAGGED"),
@@ -137,7 +140,12 @@ pub(super) fn common_dims(rule: &CollateRule, shapes: &[&[u64]], samples: &[Samp
 }
 
 /// The mask `[N, H, W]` of a padded item: 1 on the sample, 0 on padding. H and W are the last two dimensions.
-pub(super) fn mask_of(rule: &CollateRule, shapes: &[&[u64]], block: &[u64]) -> Result<HostItem> {
+pub(super) fn mask_of(
+    rule: &CollateRule,
+    shapes: &[&[u64]],
+    block: &[u64],
+    pool: &Arc<Pool>,
+) -> Result<HostItem> {
     let plane = |dims: &[u64]| {
         dims.get(dims.len().saturating_sub(2)..)
             .unwrap_or_default()
@@ -145,9 +153,9 @@ pub(super) fn mask_of(rule: &CollateRule, shapes: &[&[u64]], block: &[u64]) -> R
     };
     let sides = plane(block);
     let size = sides.iter().product::<u64>() as usize;
-    let mut data = Buffer::filled(DType::I64, (size * shapes.len()) as u64, 0.0)?;
+    let mut data = Buffer::pooled(pool, DType::U8, (size * shapes.len()) as u64)?;
     let width = sides.last().copied().unwrap_or(1).max(1) as usize;
-    for (mask, dims) in data.elements_mut::<i64>().chunks_mut(size.max(1)).zip(shapes) {
+    for (mask, dims) in data.elements_mut::<u8>().chunks_mut(size.max(1)).zip(shapes) {
         let inside = plane(dims);
         let columns = inside.last().copied().unwrap_or(1) as usize;
         let rows = if inside.len() > 1 {
@@ -155,8 +163,11 @@ pub(super) fn mask_of(rule: &CollateRule, shapes: &[&[u64]], block: &[u64]) -> R
         } else {
             1
         };
-        for row in mask.chunks_mut(width).take(rows) {
-            row.get_mut(..columns).unwrap_or_default().fill(1);
+        for (number, row) in mask.chunks_mut(width).enumerate() {
+            let used = if number < rows { columns } else { 0 };
+            let (picture, padding) = row.split_at_mut(used.min(row.len()));
+            picture.fill(1);
+            padding.fill(0);
         }
     }
     let mut dims = vec![shapes.len() as u64];
@@ -170,15 +181,15 @@ pub(super) fn mask_of(rule: &CollateRule, shapes: &[&[u64]], block: &[u64]) -> R
     })
 }
 
-pub(super) fn with_count(samples: &[Sample], block: &[u64]) -> Vec<u64> {
-    let mut dims = vec![samples.len() as u64];
+pub(super) fn with_count(names: &[String], block: &[u64]) -> Vec<u64> {
+    let mut dims = vec![names.len() as u64];
     dims.extend(block);
     dims
 }
 
 /// Elements of the whole batch.
-pub(super) fn batch_count(samples: &[Sample], block: &[u64]) -> Result<u64> {
-    let dims = with_count(samples, block);
+pub(super) fn batch_count(names: &[String], block: &[u64]) -> Result<u64> {
+    let dims = with_count(names, block);
     dims.iter()
         .try_fold(1u64, |product, &d| product.checked_mul(d))
         .ok_or_else(|| Error::failed(format!("a batch of shape {dims:?} doesn't fit memory")))
@@ -191,11 +202,11 @@ pub(super) fn types_differ(name: &str, first: DType, here: DType, sample: &str) 
     .within(sample)
 }
 
-fn shapes_differ(rule: &CollateRule, shapes: &[&[u64]], samples: &[Sample], expected: &str) -> Error {
+fn shapes_differ(rule: &CollateRule, shapes: &[&[u64]], names: &[String], expected: &str) -> Error {
     let details = shapes
         .iter()
-        .zip(samples)
-        .map(|(shape, sample)| format!("{shape:?}: {}", sample.name))
+        .zip(names)
+        .map(|(shape, name)| format!("{shape:?}: {name}"))
         .collect();
     Error::failed(format!(
         "`{}` has shapes that don't go together in a batch",

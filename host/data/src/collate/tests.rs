@@ -19,7 +19,7 @@ fn item<'a>(batch: &'a HostBatch, name: &str) -> &'a HostItem {
 
 fn collated(rules: Vec<CollateRule>, samples: &[Sample]) -> Result<HostBatch> {
     let targets = samples.iter().map(|s| s.fields.clone()).collect();
-    collate(&Plain { rules }.boxed(), samples, targets, false)
+    collate(&Plain { rules }.boxed(), samples, targets, false, &Pool::new(4))
 }
 
 fn two_pictures() -> Vec<Sample> {
@@ -46,7 +46,7 @@ fn pictures_are_padded_at_the_bottom_and_right_with_a_mask() {
     let mask = item(&batch, "pixel_mask");
     assert_eq!(mask.dims, [2, 3, 4]);
     assert_eq!(
-        mask.data.elements::<i64>(),
+        mask.data.elements::<u8>(),
         [
             1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0
         ]
@@ -120,7 +120,7 @@ fn fields_are_padded_and_stacked_too() {
         [1., 2., 9., 9., 3., 4., 5., 6.]
     );
     assert_eq!(
-        item(&batch, "points_mask").data.elements::<i64>(),
+        item(&batch, "points_mask").data.elements::<u8>(),
         [1, 1, 0, 0, 1, 1, 1, 1]
     );
     assert_eq!(item(&batch, "code").dims, [2]);
@@ -156,7 +156,14 @@ fn a_missing_field_is_an_error_unless_records_are_only_predicted() {
     let side = Fields::new().with("score", Role::OPAQUE, Array::vector(&[0.5f32]));
     let samples = [sample(0, 3, 3, side.clone())];
     assert!(collated(Plain::padded().rules, &samples).is_err());
-    let batch = collate(&Plain::padded().boxed(), &samples, vec![side], true).unwrap();
+    let batch = collate(
+        &Plain::padded().boxed(),
+        &samples,
+        vec![side],
+        true,
+        &Pool::new(4),
+    )
+    .unwrap();
     let names: Vec<&str> = batch.items.iter().map(|i| i.name.as_str()).collect();
     assert_eq!(names, ["pixel_values", "pixel_mask"]);
 }

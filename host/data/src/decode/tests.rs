@@ -1,6 +1,9 @@
+use super::jpeg::is_harmless;
 use super::*;
 use crate::testing::pattern;
-use image::{ImageBuffer, Luma, LumaA, Rgb, Rgba};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
+use std::fs;
+use turbojpeg::PixelFormat;
 
 fn rgb_image(picture: &Picture) -> DynamicImage {
     let pixels = picture.pixels.to_vec();
@@ -140,7 +143,7 @@ fn cmyk_jpeg_is_read_as_adobes_inverted_one() {
 }
 
 #[test]
-fn alpha_is_dropped_and_16_bits_keep_the_high_byte() {
+fn alpha_is_dropped_and_16_bits_become_8_as_in_pillow() {
     let rgba = DynamicImage::ImageRgba8(ImageBuffer::from_pixel(2, 2, Rgba([10, 20, 30, 0])));
     assert_eq!(
         decoded(&encoded(&rgba, ImageFormat::Png)).pixel(1, 1),
@@ -151,11 +154,14 @@ fn alpha_is_dropped_and_16_bits_keep_the_high_byte() {
         decoded(&encoded(&grey_alpha, ImageFormat::Png)).pixel(0, 0),
         Some([9, 9, 9])
     );
-    let grey = DynamicImage::ImageLuma16(ImageBuffer::from_pixel(2, 2, Luma([0x1280])));
-    assert_eq!(
-        decoded(&encoded(&grey, ImageFormat::Png)).pixel(0, 0),
-        Some([0x12; 3])
-    );
+    // By its value, not by its high byte: 255 and all above is white.
+    for (value, expected) in [(0x12, 0x12), (0xff, 0xff), (0x1280, 0xff)] {
+        let grey = DynamicImage::ImageLuma16(ImageBuffer::from_pixel(2, 2, Luma([value])));
+        assert_eq!(
+            decoded(&encoded(&grey, ImageFormat::Png)).pixel(0, 0),
+            Some([expected; 3])
+        );
+    }
     let colour = DynamicImage::ImageRgb16(ImageBuffer::from_pixel(2, 2, Rgb([0x12ff, 0x8000, 0xffff])));
     assert_eq!(
         decoded(&encoded(&colour, ImageFormat::Png)).pixel(0, 0),

@@ -1,6 +1,11 @@
 use super::*;
 use crate::testing::{Plain, detections, pattern};
-use cvhost_plugin_api::data::{PictureSource, Record};
+use cvhost::config::LastBatch;
+use cvhost_plugin_api::abi::Input_TO;
+use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
+use cvhost_plugin_api::abi_stable::std_types::{RResult::ROk, RString, RVec};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, PictureSource, Prepared, Record, Shape};
+use cvhost_plugin_api::error::AbiResult;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
@@ -40,7 +45,7 @@ impl Source for Fake {
 fn loader(source: Fake, options: LoaderOptions) -> (Loader, Arc<Fake>) {
     let source = Arc::new(source);
     (
-        Loader::new(source.clone(), Arc::new(Plain::padded().boxed()), options),
+        Loader::new(source.clone(), Arc::new(Plain::padded().boxed()), options).unwrap(),
         source,
     )
 }
@@ -53,15 +58,24 @@ fn training(threads: usize) -> LoaderOptions {
         ..Default::default()
     };
     LoaderOptions {
-        batch_size: 4,
+        order: OrderOptions {
+            batch_size: 4,
+            shuffle_seed: Some(11),
+            ..Default::default()
+        },
         threads,
         prefetch: 3,
-        shuffle_seed: Some(11),
         augment: Some(augment),
-        mixing: None,
         train: true,
-        predict: false,
-        drop_last: false,
+        ..Default::default()
+    }
+}
+
+/// So many records a batch, in order.
+fn by(batch_size: usize) -> OrderOptions {
+    OrderOptions {
+        batch_size,
+        ..Default::default()
     }
 }
 
@@ -129,7 +143,7 @@ fn skipping_gives_the_rest_of_the_same_epoch() {
 #[test]
 fn without_a_seed_records_come_in_order_and_targets_untouched() {
     let options = LoaderOptions {
-        batch_size: 4,
+        order: by(4),
         threads: 2,
         prefetch: 2,
         ..Default::default()
@@ -177,8 +191,10 @@ fn augmentation_leaves_the_records_targets_alone() {
 #[test]
 fn the_last_batch_is_dropped_on_request() {
     let options = LoaderOptions {
-        batch_size: 4,
-        drop_last: true,
+        order: OrderOptions {
+            last_batch: LastBatch::Drop,
+            ..by(4)
+        },
         ..Default::default()
     };
     let (dropping, _) = loader(
@@ -195,7 +211,7 @@ fn the_last_batch_is_dropped_on_request() {
             ..Default::default()
         },
         LoaderOptions {
-            drop_last: false,
+            order: by(4),
             ..options
         },
     );
@@ -219,7 +235,7 @@ fn a_failing_record_is_named_after_the_good_batches_and_ends_the_epoch() {
             ..Default::default()
         };
         let options = LoaderOptions {
-            batch_size: 2,
+            order: by(2),
             threads,
             prefetch: 4,
             ..Default::default()
@@ -250,7 +266,13 @@ fn a_broken_file_is_named_with_its_record() {
         Arc::new(Plain::padded().boxed()),
         LoaderOptions::default(),
     );
-    let message = loader.epoch(0, 0).next().unwrap().unwrap_err().to_string();
+    let message = loader
+        .unwrap()
+        .epoch(0, 0)
+        .next()
+        .unwrap()
+        .unwrap_err()
+        .to_string();
     assert!(
         message.starts_with(&format!("image 3: {path}: not a picture")),
         "{message}"
@@ -266,7 +288,7 @@ fn a_panic_becomes_an_error() {
             ..Default::default()
         };
         let options = LoaderOptions {
-            batch_size: 2,
+            order: by(2),
             threads,
             prefetch: 4,
             ..Default::default()
@@ -284,7 +306,7 @@ fn a_panic_becomes_an_error() {
 #[test]
 fn no_more_is_read_ahead_than_prefetch_says() {
     let options = LoaderOptions {
-        batch_size: 2,
+        order: by(2),
         threads: 8,
         prefetch: 3,
         ..Default::default()
@@ -307,7 +329,7 @@ fn no_more_is_read_ahead_than_prefetch_says() {
 #[test]
 fn dropping_an_epoch_ends_its_threads() {
     let options = LoaderOptions {
-        batch_size: 2,
+        order: by(2),
         threads: 4,
         prefetch: 4,
         ..Default::default()
@@ -336,7 +358,7 @@ fn dropping_an_epoch_ends_its_threads() {
 
 #[test]
 fn mixed_batches_do_not_depend_on_the_number_of_threads() {
-    use cvhost_plugin_api::data::{Array, CollateRule, Role};
+    use cvhost_plugin_api::data::{Array, Role};
     let record = |index: usize| Record {
         pictures: vec![PictureSource::decoded(pattern(8, 8))].into(),
         fields: Fields::new().with(
@@ -358,10 +380,227 @@ fn mixed_batches_do_not_depend_on_the_number_of_threads() {
             Arc::new(records.clone()),
             Arc::new(Plain { rules }.boxed()),
             options,
-        );
+        )
+        .unwrap();
         batches(&loader, 1, 0)
     };
     let mixing = Mixing::new(0.5, 0.5);
     assert_eq!(made(0, mixing), made(3, mixing));
     assert_ne!(made(0, mixing), made(0, None));
+}
+
+/// Pictures of 8 × 8, of which these records' can't be read.
+fn with_broken(count: usize, broken: &[usize]) -> Arc<Vec<Record>> {
+    let record = |index: usize| Record {
+        name: format!("image {index}").into(),
+        pictures: vec![if broken.contains(&index) {
+            PictureSource::encoded(b"no picture".to_vec())
+        } else {
+            PictureSource::decoded(pattern(8, 8))
+        }]
+        .into(),
+        fields: detections(&[], &[]),
+        ..Default::default()
+    };
+    Arc::new((0..count).map(record).collect())
+}
+
+fn skipping(order: OrderOptions, train: bool, threads: usize) -> LoaderOptions {
+    LoaderOptions {
+        order,
+        threads,
+        prefetch: 2,
+        train,
+        broken_files: BrokenFiles::Skip,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn an_evaluation_leaves_broken_pictures_out_and_goes_on() {
+    for threads in [0, 2] {
+        let source = with_broken(9, &[1, 4, 5]);
+        let input = Arc::new(Plain::padded().boxed());
+        let loader = Loader::new(source, input, skipping(by(2), false, threads)).unwrap();
+        for _ in 0..2 {
+            let all = batches(&loader, 0, 0);
+            let sizes: Vec<usize> = all.iter().map(HostBatch::len).collect();
+            // The third batch has no picture at all.
+            assert_eq!(sizes, [1, 2, 2, 1]);
+            assert_eq!(indices(&all), [0, 2, 3, 6, 7, 8]);
+        }
+        assert_eq!(loader.broken().count(), 3);
+    }
+}
+
+#[test]
+fn in_training_another_picture_takes_a_broken_ones_place() {
+    let order = OrderOptions {
+        shuffle_seed: Some(4),
+        ..by(3)
+    };
+    let made = |threads| {
+        let input = Arc::new(Plain::padded().boxed());
+        let options = skipping(order, true, threads);
+        batches(
+            &Loader::new(with_broken(9, &[1, 4]), input, options).unwrap(),
+            2,
+            0,
+        )
+    };
+    let all = made(0);
+    assert_eq!(all.iter().map(HostBatch::len).collect::<Vec<_>>(), [3, 3, 3]);
+    assert!(indices(&all).iter().all(|i| ![1, 4].contains(i)));
+    assert_eq!(made(3), all);
+}
+
+#[test]
+fn training_on_nothing_but_broken_pictures_is_an_error() {
+    let input = Arc::new(Plain::padded().boxed());
+    let options = skipping(by(2), true, 2);
+    let loader = Loader::new(with_broken(3, &[0, 1, 2]), input, options).unwrap();
+    let error = loader.epoch(0, 0).next().unwrap().unwrap_err();
+    assert!(error.to_string().contains("3 pictures in a row"), "{error}");
+}
+
+#[test]
+fn a_wrong_annotation_is_never_skipped() {
+    let source = Fake {
+        count: 4,
+        fails_at: Some(1),
+        ..Default::default()
+    };
+    let (loader, _) = loader(source, skipping(by(1), false, 0));
+    assert!(loader.epoch(0, 0).nth(1).unwrap().is_err());
+}
+
+#[test]
+fn changes_end_at_the_epoch_that_was_said() {
+    let options = LoaderOptions {
+        augment_until: Some(2),
+        ..training(0)
+    };
+    let (loader, source) = loader(
+        Fake {
+            count: 8,
+            ..Default::default()
+        },
+        options,
+    );
+    let unchanged = |epoch| {
+        batches(&loader, epoch, 0)
+            .iter()
+            .flat_map(|batch| {
+                let boxes = batch.items.iter().find(|i| i.name == "boxes").unwrap();
+                boxes.data.elements::<f64>().to_vec()
+            })
+            .eq([4., 4., 20., 24.].repeat(source.len()))
+    };
+    assert!(!unchanged(1) && unchanged(2));
+}
+
+/// Makes squares of this side, whatever the picture.
+struct Square(u64);
+
+impl cvhost_plugin_api::abi::Input for Square {
+    fn shape(&self, _width: u32, _height: u32, _train: bool) -> AbiResult<Shape> {
+        ROk(Shape {
+            name: "pixel_values".into(),
+            dtype: DType::F32,
+            dims: vec![3, self.0, self.0].into(),
+        })
+    }
+
+    fn prepare(&self, _sample: &Sample, _out: ArrayMut<'_>) -> AbiResult<Prepared> {
+        ROk(Prepared::default())
+    }
+
+    fn collate(&self) -> RVec<CollateRule> {
+        vec![CollateRule::stack("pixel_values")].into()
+    }
+
+    fn config_json(&self) -> AbiResult<RString> {
+        ROk("{}".into())
+    }
+}
+
+#[test]
+fn each_batch_takes_an_input_of_one_of_the_sizes() {
+    let square = |side| Arc::new(Input_TO::from_value(Square(side), TD_Opaque));
+    let sizes = vec![square(4), square(16)];
+    let options = LoaderOptions {
+        augment: None,
+        ..training(2)
+    };
+    let loader = Loader::with_sizes(with_broken(40, &[]), square(8), sizes, options).unwrap();
+    let sides = |epoch| -> Vec<u64> {
+        let all = batches(&loader, epoch, 0);
+        all.iter().map(|batch| batch.items[0].dims[3]).collect()
+    };
+    let first = sides(0);
+    assert!(first.contains(&4) && first.contains(&16) && !first.contains(&8));
+    assert_eq!(sides(0), first);
+    assert_ne!(sides(1), first);
+}
+
+#[test]
+fn picture_by_picture_and_all_at_once_give_the_same_batches() {
+    // A chance of nothing: the draws are the same, but sizes count as unknown beforehand.
+    let unknown = |crop: f64| {
+        let mut options = training(2);
+        if let Some(augment) = &mut options.augment {
+            augment.random_crop = cvhost::config::Probability::Chance(crop);
+        }
+        let (loader, _) = loader(
+            Fake {
+                count: 30,
+                ..Default::default()
+            },
+            options,
+        );
+        batches(&loader, 4, 0)
+    };
+    assert_eq!(unknown(0.0), unknown(1e-300));
+}
+
+/// A record with a JPEG of this width and height, and a box over its left half.
+fn jpeg(width: u32, height: u32) -> Record {
+    let picture = pattern(width, height);
+    let mut bytes = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90)
+        .encode(&picture.pixels, width, height, image::ExtendedColorType::Rgb8)
+        .unwrap();
+    Record {
+        pictures: vec![PictureSource::encoded(bytes)].into(),
+        fields: detections(&[[0.0, 0.0, f64::from(width) / 2.0, f64::from(height)]], &[1]),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn training_decodes_large_pictures_smaller_on_request_and_an_evaluation_never() {
+    let sample = |train, side, cache| {
+        let options = LoaderOptions {
+            scaled_decode: true,
+            train,
+            cache,
+            ..Default::default()
+        };
+        let input = Arc::new(Input_TO::from_value(Square(side), TD_Opaque));
+        let loader = Loader::new(Arc::new(vec![jpeg(320, 256)]), input, options).unwrap();
+        loader.sample(0, 0).unwrap();
+        let (sample, own) = loader.sample(1, 0).unwrap();
+        let box_of = |fields: &Fields| fields.require("boxes").unwrap().to_rows::<4>().unwrap()[0];
+        assert_eq!(box_of(&own), [0.0, 0.0, 160.0, 256.0]);
+        let picture = &sample.pictures[0];
+        ((picture.width, picture.height), box_of(&sample.fields))
+    };
+    for cache in [0, 1 << 20] {
+        let quarter = ((80, 64), [0.0, 0.0, 40.0, 64.0]);
+        assert_eq!(sample(true, 60, cache), quarter);
+        assert_eq!(sample(true, 65, cache), ((160, 128), [0.0, 0.0, 80.0, 128.0]));
+        let whole = ((320, 256), [0.0, 0.0, 160.0, 256.0]);
+        assert_eq!(sample(true, 200, cache), whole);
+        assert_eq!(sample(false, 60, cache), whole);
+    }
 }

@@ -66,12 +66,12 @@ impl StepResult {
 pub fn step(
     network: &mut Network,
     optimizer: &mut Optimizer,
-    window: &[HostBatch],
+    window: &mut [HostBatch],
     settings: StepSettings,
 ) -> Result<StepResult> {
     let device = network.device();
     let batches = window
-        .iter()
+        .iter_mut()
         .map(|b| to_batch(b, device))
         .collect::<Result<Vec<Batch>>>()?;
     let normalisers = window_normalisers(network, &batches)?;
@@ -83,7 +83,7 @@ pub fn step(
         normalisers,
     };
     let mut forwards = Vec::with_capacity(batches.len());
-    for (batch, host_batch) in batches.iter().zip(window) {
+    for (batch, host_batch) in batches.iter().zip(window.iter()) {
         let mut forward = network.forward(batch, &context)?;
         if let Some(loss) = forward.loss.take() {
             let share = if averaged {

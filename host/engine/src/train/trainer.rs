@@ -182,7 +182,7 @@ impl Trainer<'_> {
         let (mut sum, mut count) = (0.0, 0u64);
         let mut batches = self.train.epoch(at.epoch, at.batch);
         loop {
-            let window = batches
+            let mut window = batches
                 .by_ref()
                 .take(accumulate)
                 .collect::<Result<Vec<HostBatch>>>()?;
@@ -196,7 +196,7 @@ impl Trainer<'_> {
                 rate,
                 clip: self.training.gradient_clip.filter(|c| *c > 0.0),
             };
-            let result = step(self.network, optimizer, &window, settings)?;
+            let result = step(self.network, optimizer, &mut window, settings)?;
             at.step += 1;
             at.batch += window.len();
             self.network.tell(&Event::StepEnd(at.step))?;

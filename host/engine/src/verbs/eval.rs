@@ -2,6 +2,7 @@
 
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::session::{Session, checkpoint_spec, same_classes};
+use crate::splits::{SplitData, Splits};
 use crate::visual::Gallery;
 use cvhost::cli::{EvalArgs, Global};
 use cvhost::config::Draft;
@@ -17,11 +18,11 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     let checkpoint = args.checkpoint.display().to_string();
     let folder = session.model_folder(&checkpoint, true)?;
     let classes = folder.label_names()?;
-    let data_set = Arc::new(session.data_set(args.split, classes.as_deref().unwrap_or_default())?);
-    let spec: LabelSpec = data_set.spec();
-    if let Some(classes) = classes {
+    let SplitData { spec, source } =
+        Splits::new(&session, classes.as_deref().unwrap_or_default()).open(args.split)?;
+    if let Some(classes) = &classes {
         let expected = LabelSpec {
-            names: classes.into_iter().map(Into::into).collect(),
+            names: classes.iter().map(|name| name.as_str().into()).collect(),
             ..LabelSpec::default()
         };
         same_classes(
@@ -45,13 +46,13 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
             )
         })
         .transpose()?;
-    let loader = session.loader(data_set.clone(), &model.input, false);
+    let loader = session.eval_loader(Arc::clone(&source), &model.input)?;
     let config = session.evaluator_config(output_config.save_predictions);
     let evaluator = cvhost::plugin_error::checked(session.task.evaluator(&spec, config.as_str().into()))?;
     let mut gallery = Gallery::new(
         &session,
         &spec,
-        data_set.as_ref(),
+        source.as_ref(),
         run.as_ref().map(|r| r.path.join("pictures")),
     );
     let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
@@ -69,7 +70,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     if let Some(run) = &run {
         run.write_config(&session.loaded.to_yaml())?;
         evaluation.write_artifacts(&run.path)?;
-        evaluation.write_report(args.split.name(), data_set.as_ref(), &run.path)?;
+        evaluation.write_report(args.split.name(), source.as_ref(), &run.path)?;
         fields["run_dir"] = json!(run.path);
     }
     if global.json {

@@ -1,5 +1,6 @@
 //! The engine's verbs, one a file.
 
+pub mod data;
 pub mod eval;
 pub mod plugin_list;
 pub mod predict;

@@ -13,7 +13,7 @@ use cvhost::config::Draft;
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost::plugin_error::checked;
-use cvhost_data::{Loader, LoaderOptions, Source, decode};
+use cvhost_data::{Loader, LoaderOptions, OrderOptions, Source, decode};
 use cvhost_plugin_api::data::{Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -206,12 +206,14 @@ impl Predictor {
         }
         let source: Arc<dyn Source> = Arc::new(records);
         let options = LoaderOptions {
-            batch_size: CHUNK,
-            threads: 0,
+            order: OrderOptions {
+                batch_size: CHUNK,
+                ..OrderOptions::default()
+            },
             predict: true,
             ..LoaderOptions::default()
         };
-        let loader = Loader::new(source, Arc::clone(&self.model.input), options);
+        let loader = Loader::new(source, Arc::clone(&self.model.input), options)?;
         let context = StepContext {
             mode: Mode::PREDICT,
             step: 0,
@@ -222,8 +224,8 @@ impl Predictor {
         let network = &mut self.model.network;
         let mut all: Option<Fields> = None;
         for batch in loader.epoch(0, 0) {
-            let host_batch = batch?;
-            let batch = to_batch(&host_batch, network.device())?;
+            let mut host_batch = batch?;
+            let batch = to_batch(&mut host_batch, network.device())?;
             let forward = no_grad(|| network.forward(&batch, &context))?;
             let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &finish))?;
             for prediction in predictions {

@@ -6,7 +6,8 @@ use crate::loggers::Loggers;
 use crate::plugins::Registry;
 use crate::progress;
 use crate::run_folder::RunFolder;
-use crate::session::{Model, Session, same_classes, shown};
+use crate::session::{Model, Session, shown};
+use crate::splits::{SplitData, Splits};
 use crate::train::monitor::Monitor;
 use crate::train::{Ended, Outcome, Trainer};
 use crate::visual::Gallery;
@@ -15,7 +16,7 @@ use cvhost::config::{Draft, Loaded};
 use cvhost::error::{Kind, Result};
 use cvhost::output;
 use cvhost::plugin_error::checked;
-use cvhost_plugin_api::abi::DataSetBox;
+use cvhost_data::Source;
 use cvhost_plugin_api::data::{LabelSpec, RunInfo, Status};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -56,10 +57,11 @@ pub fn run(args: &RunArgs, global: &Global) -> u8 {
     }
 }
 
-/// The data sets of a run, and their labels.
+/// The model that a run starts from, its data, and what the labels mean.
 struct Data {
-    train: Arc<DataSetBox>,
-    val: Option<Arc<DataSetBox>>,
+    folder: ModelFolder,
+    train: Arc<dyn Source>,
+    val: Option<Arc<dyn Source>>,
     spec: LabelSpec,
 }
 
@@ -86,10 +88,10 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         Some(checkpoint) => ModelFolder::open(checkpoint)?,
         None => session.starting_folder()?,
     };
-    let data = open_data(&session, &folder)?;
+    let data = open_data(&session, folder)?;
     let monitor = Monitor::new(&session.loaded, &session.metrics(), &data.spec)?;
     let from_scratch = start.is_none() && !session.loaded.config.model.pretrained;
-    let mut model = session.model(&folder, &data.spec, from_scratch)?;
+    let mut model = session.model(&data.folder, &data.spec, from_scratch)?;
     if !model.report.rows.is_empty() {
         progress::note(&model.report.to_string());
     }
@@ -135,29 +137,27 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     })
 }
 
-fn open_data(session: &Session, folder: &ModelFolder) -> Result<Data> {
+fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
     let classes = folder.label_names()?.unwrap_or_default();
-    let train = session.data_set(Split::Train, &classes)?;
-    let spec = train.spec();
+    let splits = Splits::new(session, &classes);
+    let SplitData { spec, source: train } = splits.open(Split::Train)?;
     let config = &session.loaded.config;
-    let val = match &config.data.val_data_path {
-        Some(_) => {
-            let val = session.data_set(Split::Val, &classes)?;
-            same_classes(&spec, &val.spec(), "training and validation data")?;
-            Some(Arc::new(val))
-        }
-        None if config.training.early_stopping_patience.is_some() => {
+    let val = match splits.has(Split::Val) {
+        true => Some(splits.open_like(Split::Val, &spec)?.source),
+        false if config.training.early_stopping_patience.is_some() => {
             return Err(session
                 .loaded
                 .error_at(
                     "training.early_stopping_patience",
                     "early stopping needs validation data",
                 )
-                .with_help("set data.val_data_path, or leave early_stopping_patience out"));
+                .with_help(
+                    "set data.val_data_path or data.val_ratio, or leave early_stopping_patience out",
+                ));
         }
-        None => {
+        false => {
             tracing::warn!(
-                "no data.val_data_path: nothing is validated, and the last checkpoint counts as the best"
+                "neither data.val_data_path nor data.val_ratio: nothing is validated, and the last checkpoint counts as the best"
             );
             None
         }
@@ -171,7 +171,8 @@ fn open_data(session: &Session, folder: &ModelFolder) -> Result<Data> {
         spec.names.len()
     ));
     Ok(Data {
-        train: Arc::new(train),
+        folder,
+        train,
         val,
         spec,
     })
@@ -278,11 +279,12 @@ fn fit(
     }
     let config = session.evaluator_config(false);
     let trainer = Trainer {
-        train: session.loader(data.train.clone(), &model.input, true),
+        train: session.train_loader(data.train.clone(), &model.input, &data.folder, &data.spec)?,
         val: data
             .val
             .as_ref()
-            .map(|val| session.loader(val.clone(), &model.input, false)),
+            .map(|val| session.eval_loader(val.clone(), &model.input))
+            .transpose()?,
         evaluator: Box::new(|| checked(session.task.evaluator(&data.spec, config.as_str().into()))),
         finish: session.finish_options(0.0),
         monitor,
@@ -308,7 +310,7 @@ fn write_results(session: &Session, data: &Data, model: &mut Model, run: &RunFol
     else {
         return Ok(());
     };
-    let loader = session.loader(val.clone(), &model.input, false);
+    let loader = session.eval_loader(val.clone(), &model.input)?;
     let evaluator_config = session.evaluator_config(config.save_predictions);
     let evaluator = checked(
         session

@@ -1,11 +1,13 @@
 //! `preprocessor_config.json`, read in its layouts, overridden by the user's configuration, and written.
 
+use crate::Processor;
 use crate::defaults::{Defaults, ShortestEdge};
 use crate::entry::{Entry, FILE, kind};
+use crate::label_map::LabelRule;
 use crate::resize::Resample;
 use crate::size::Size;
 use crate::user_size::apply_user_size;
-use crate::{Processor, pixels};
+use crate::values::Values;
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::{Map, Value, json};
 
@@ -56,6 +58,18 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
     // Older files say it under a longer name.
     let do_pad = flag("do_pad", flag("pad_and_return_pixel_mask", defaults.do_pad)?)?;
 
+    let size_divisor = match (
+        defaults.size_divisor,
+        file("size_divisor").or(file("size_divisibility")),
+    ) {
+        (Some(_), Some(entry)) => entry.divisor()?,
+        (missing, _) => missing.unwrap_or(1),
+    };
+    let labels = LabelRule {
+        do_reduce_labels: flag("do_reduce_labels", flag("reduce_labels", false)?)?,
+        ignore_index: file("ignore_index").map(|e| e.whole()).transpose()?,
+    };
+
     let do_center_crop = flag("do_center_crop", defaults.center_crop.is_some())?;
     let mut center_crop = match file("crop_size").filter(|_| do_center_crop) {
         Some(entry) => Some(crop_size(&entry)?),
@@ -69,7 +83,7 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
     if let Some(entry) = user("data.image_size").or_else(|| user("model.image_size")) {
         apply_user_size(
             &entry,
-            family.whole_picture,
+            family.whole_picture && family.number_is_shortest_edge,
             &mut size,
             &mut center_crop,
             &mut processor_type,
@@ -85,7 +99,7 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
         do_normalize = true;
     }
 
-    let table = pixels::table(
+    let values = Values::new(
         do_rescale.then_some(rescale_factor),
         do_normalize.then_some((mean, std)),
     );
@@ -93,6 +107,8 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
         do_resize,
         size,
         multiple: defaults.multiple,
+        size_divisor,
+        labels,
         center_crop,
         resample,
         do_rescale,
@@ -101,7 +117,7 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
         mean,
         std,
         do_pad,
-        table,
+        values,
         processor_type,
         original,
     })
@@ -115,8 +131,20 @@ pub(crate) fn write(processor: &Processor) -> Value {
         "feature_extractor_type",
         "pad_and_return_pixel_mask",
         "crop_pct",
+        "size_divisibility",
+        "reduce_labels",
     ] {
         map.remove(old);
+    }
+    let had = |name: &str| processor.original.get(name).is_some_and(|v| !v.is_null());
+    if had("size_divisibility") && processor.size_divisor > 1 {
+        map.insert("size_divisor".into(), json!(processor.size_divisor));
+    }
+    if had("reduce_labels") {
+        map.insert(
+            "do_reduce_labels".into(),
+            json!(processor.labels.do_reduce_labels),
+        );
     }
     let size = match processor.size {
         Size::Edges { shortest, longest } => json!({"shortest_edge": shortest, "longest_edge": longest}),

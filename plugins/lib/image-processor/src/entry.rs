@@ -76,6 +76,19 @@ impl<'a> Entry<'a> {
             .ok_or_else(|| self.wrong(&format!("a whole number of pixels from 1 to {MAX_SIDE}")))
     }
 
+    /// A multiple that sides are rounded to; 0 means none, as 1 does.
+    pub(crate) fn divisor(&self) -> Result<u32> {
+        let divisor = self.value.as_u64().and_then(|v| u32::try_from(v).ok());
+        let divisor = divisor.filter(|d| *d <= MAX_SIDE);
+        divisor
+            .map(|d| d.max(1))
+            .ok_or_else(|| self.wrong(&format!("a whole number from 0 to {MAX_SIDE}")))
+    }
+
+    pub(crate) fn whole(&self) -> Result<i64> {
+        self.value.as_i64().ok_or_else(|| self.wrong("a whole number"))
+    }
+
     pub(crate) fn positive(&self) -> Result<f64> {
         self.value
             .as_f64()

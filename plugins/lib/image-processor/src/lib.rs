@@ -10,20 +10,33 @@ mod config;
 mod defaults;
 mod entry;
 mod kernels;
+mod label_map;
 mod labels;
 mod pixels;
+mod pose;
+mod pose_crop;
 mod resize;
+mod resized;
+#[cfg(test)]
+mod rules_tests;
+mod segments;
 mod size;
 mod user_size;
+mod values;
+mod window;
 
 pub use defaults::{Defaults, ShortestEdge};
+pub use label_map::LabelRule;
 pub use labels::detection_labels;
+pub use pose::PoseProcessor;
+pub use pose_crop::PoseCrop;
 pub use resize::Resample;
 pub use size::Size;
 
 use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, Meta, Picture, Prepared, Sample, Shape};
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::{Map, Value};
+use values::Values;
 
 /// The name of the main input in a batch.
 pub const PIXEL_VALUES: &str = "pixel_values";
@@ -70,6 +83,8 @@ pub struct Processor {
     pub(crate) do_resize: bool,
     pub(crate) size: Size,
     pub(crate) multiple: u32,
+    pub(crate) size_divisor: u32,
+    pub(crate) labels: LabelRule,
     /// Height and width that are cut out of the middle after resizing, if [`Size`] doesn't say it.
     pub(crate) center_crop: Option<[u32; 2]>,
     pub(crate) resample: Resample,
@@ -79,7 +94,7 @@ pub struct Processor {
     pub(crate) mean: [f64; 3],
     pub(crate) std: [f64; 3],
     pub(crate) do_pad: bool,
-    pub(crate) table: pixels::Table,
+    pub(crate) values: Values,
     pub(crate) processor_type: String,
     /// The file as it was read.
     pub(crate) original: Map<String, Value>,
@@ -116,7 +131,7 @@ impl Processor {
         if !self.do_resize {
             return Ok((width, height));
         }
-        size::target(self.size, self.multiple, width, height)
+        size::target(self.size, self.multiple, self.size_divisor, width, height)
     }
 
     /// Height and width of the middle part that is left of a resized picture; `None` where all of it is.
@@ -171,17 +186,21 @@ impl Processor {
         with_detection_labels(sample, meta(sample, picture, size))
     }
 
-    /// The collate rules that go with [`Self::prepare_detection`]: `pixel_values` padded with zeros at the bottom and right
-    /// (stacked where the file says `do_pad: false`), ragged `boxes` and `class_labels`. `mask` is the name of the mask that
-    /// padding gives, empty for a model that wants none.
-    pub fn detection_collate(&self, mask: &str) -> Vec<CollateRule> {
-        let pixels = if self.do_pad {
+    /// How pictures become a batch: `pixel_values` padded with zeros at the bottom and right, or stacked where the file says
+    /// `do_pad: false`. `mask` is the name of the mask that padding gives, empty for a model that wants none.
+    pub fn picture_collate(&self, mask: &str) -> CollateRule {
+        if self.do_pad {
             CollateRule::pad(PIXEL_VALUES, mask)
         } else {
             CollateRule::stack(PIXEL_VALUES)
-        };
+        }
+    }
+
+    /// The collate rules that go with [`Self::prepare_detection`]: [`Self::picture_collate`], ragged `boxes` and
+    /// `class_labels`.
+    pub fn detection_collate(&self, mask: &str) -> Vec<CollateRule> {
         vec![
-            pixels,
+            self.picture_collate(mask),
             CollateRule::ragged("boxes"),
             CollateRule::ragged("class_labels"),
         ]

@@ -1,29 +1,11 @@
 //! From a picture to a model's input: resized, rescaled and normalised, written in place.
 
 use crate::Processor;
-use crate::kernels::{self, COLUMN, ROWS};
-use crate::resize::Taps;
+use crate::kernels;
+use crate::resized::Resized;
+use crate::window::Window;
 use cvhost_plugin_api::data::{ArrayMut, DType, Picture};
 use cvhost_plugin_api::error::{PluginError, Result};
-use std::borrow::Cow;
-
-/// What each 8-bit value of each channel becomes.
-pub(crate) type Table = [[f32; 256]; 3];
-
-/// Rescaling is done in float64 and rounded, normalising in float32, as the reference does.
-pub(crate) fn table(rescale: Option<f64>, normalise: Option<([f64; 3], [f64; 3])>) -> Table {
-    let mut table = [[0.0; 256]; 3];
-    for (channel, line) in table.iter_mut().enumerate() {
-        for (value, entry) in line.iter_mut().enumerate() {
-            let scaled = (value as f64 * rescale.unwrap_or(1.0)) as f32;
-            *entry = match normalise {
-                Some((mean, std)) => (scaled - mean[channel] as f32) / std[channel] as f32,
-                None => scaled,
-            };
-        }
-    }
-    table
-}
 
 /// Writes `picture` into `out`, float32 `[3, H, W]`: resized to `to_width` × `to_height` pixels, and of that the middle `crop`,
 /// height and width.
@@ -34,16 +16,52 @@ pub(crate) fn write(
     crop: Option<[u32; 2]>,
     mut out: ArrayMut<'_>,
 ) -> Result<()> {
-    let (width, height) = (picture.width as usize, picture.height as usize);
+    check_picture(picture)?;
+    let crop = crop.unwrap_or([to_height, to_width]);
+    check_slot(&out, crop)?;
+    let rows = Window::middle(to_height, crop[0]);
+    let columns = Window::middle(to_width, crop[1]);
+    if rows.before > 0
+        || columns.before > 0
+        || rows.len() < crop[0] as usize
+        || columns.len() < crop[1] as usize
+    {
+        fill_black(processor, &mut out)?;
+    }
+    let resized = Resized {
+        pixels: &picture.pixels,
+        size: (picture.width as usize, picture.height as usize),
+        to: (to_width as usize, to_height as usize),
+        columns: columns.shown.clone(),
+        rows: rows.shown.clone(),
+        filter: processor.resample,
+    };
+    resized.each_row(|row, rgb| {
+        for channel in 0..3 {
+            let target: &mut [f32] = out.row_mut(&[channel, (rows.before + row) as u64])?;
+            let target = target.get_mut(columns.before..).unwrap_or_default();
+            kernels::to_values(rgb, channel as usize, &processor.values, target);
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn check_picture(picture: &Picture) -> Result<()> {
     let bytes = 3 * u128::from(picture.width) * u128::from(picture.height);
     if bytes == 0 || picture.pixels.len() as u128 != bytes {
         return Err(PluginError::data(format!(
-            "a picture of {width}x{height} pixels has {} bytes: expected {bytes}, at least 3",
+            "a picture of {}x{} pixels has {} bytes: expected {bytes}, at least 3",
+            picture.width,
+            picture.height,
             picture.pixels.len()
         )));
     }
-    let crop = crop.unwrap_or([to_height, to_width]);
-    let expected = [3, u64::from(crop[0]), u64::from(crop[1])];
+    Ok(())
+}
+
+/// `out` must be float32 `[3, height, width]`.
+pub(crate) fn check_slot(out: &ArrayMut<'_>, [height, width]: [u32; 2]) -> Result<()> {
+    let expected = [3, u64::from(height), u64::from(width)];
     if out.dims() != expected || out.dtype() != DType::F32 {
         return Err(PluginError::failed(format!(
             "a slot of {:?}{:?} was given for a picture that becomes F32 {expected:?}",
@@ -51,134 +69,18 @@ pub(crate) fn write(
             out.dims()
         )));
     }
-    let window = Window::middle([to_height, to_width], crop);
-    let (to_width, to_height) = (to_width as usize, to_height as usize);
-    let x_taps = (to_width != width).then(|| Taps::new(processor.resample, width, to_width));
-    let mut y_taps = (to_height != height).then(|| Taps::new(processor.resample, height, to_height));
-
-    let mut pixels = Cow::Borrowed(picture.pixels.as_slice());
-    if let Some(taps) = y_taps.take_if(|_| columns_first((width, height), (to_width, to_height))) {
-        let row = width * 3;
-        let mut shorter = vec![0; to_height * row];
-        for (y, target) in shorter.chunks_exact_mut(row).enumerate() {
-            resize_row(&pixels, row, &taps, y, target);
-        }
-        pixels = Cow::Owned(shorter);
-    }
-    let height = pixels.len() / (width * 3);
-    let planes = resized_along_x(&pixels, width, height, to_width, x_taps.as_ref());
-    let mut line = vec![0u8; to_width];
-    for (channel, (plane, table)) in planes
-        .chunks_exact(height * to_width)
-        .zip(&processor.table)
-        .enumerate()
-    {
-        for row in 0..crop[0] as usize {
-            let target: &mut [f32] = out.row_mut(&[channel as u64, row as u64])?;
-            // What a crop shows from outside the picture is black.
-            target.fill(table[0]);
-            let Some(y) = window.row(row) else { continue };
-            match &y_taps {
-                Some(taps) => resize_row(plane, to_width, taps, y, &mut line),
-                None => line.copy_from_slice(plane.get(y * to_width..(y + 1) * to_width).unwrap_or_default()),
-            }
-            let (first, from) = window.columns();
-            let values = target.get_mut(first..).unwrap_or_default().iter_mut();
-            for (value, &pixel) in values.zip(line.get(from..).unwrap_or_default()) {
-                *value = table[usize::from(pixel)];
-            }
-        }
-    }
     Ok(())
 }
 
-/// The part of a resized picture that is shown. It may reach over the picture's border.
-struct Window {
-    /// The picture's row and column at the window's top left corner.
-    top: i64,
-    left: i64,
-    /// Rows of the picture.
-    height: i64,
-}
-
-impl Window {
-    /// The middle `crop` of a picture of `size`, both height and width. Where a half is left over it is above and to the left
-    /// of a picture that is too small, and below and to the right of a part.
-    fn middle(size: [u32; 2], crop: [u32; 2]) -> Self {
-        let [top, left] = [0, 1].map(|side| (i64::from(size[side]) - i64::from(crop[side])).div_euclid(2));
-        Window {
-            top,
-            left,
-            height: i64::from(size[0]),
+/// What a crop shows from outside the picture is black.
+fn fill_black(processor: &Processor, out: &mut ArrayMut<'_>) -> Result<()> {
+    let height = out.dims().get(1).copied().unwrap_or_default();
+    for (channel, table) in (0..).zip(&processor.values.table) {
+        for row in 0..height {
+            out.row_mut::<f32>(&[channel, row])?.fill(table[0]);
         }
     }
-
-    /// The picture's row in a row of the window; none outside the picture.
-    fn row(&self, row: usize) -> Option<usize> {
-        let y = self.top + row as i64;
-        (0..self.height).contains(&y).then_some(y as usize)
-    }
-
-    /// The window's first column with a picture in it, and the picture's column there.
-    fn columns(&self) -> (usize, usize) {
-        ((-self.left).max(0) as usize, self.left.max(0) as usize)
-    }
-}
-
-/// Whether the pass along columns comes first. Each pass rounds to 8 bits, so it matters. As in Pillow 13: where the height
-/// shrinks by more than twice what the width does; older versions always take rows first.
-fn columns_first((width, height): (usize, usize), (to_width, to_height): (usize, usize)) -> bool {
-    to_height < height && (height - to_height) + 2 * to_width > 2 * width
-}
-
-/// Row `y` of the result of resizing `rows`, `length` bytes each, along columns.
-fn resize_row(rows: &[u8], length: usize, taps: &Taps, y: usize, target: &mut [u8]) {
-    let (start, weights) = taps.get(y);
-    kernels::along_y(
-        rows.get(start * length..).unwrap_or_default(),
-        length,
-        weights,
-        target,
-    );
-}
-
-/// The picture with its new width, as three planes of `height` rows.
-fn resized_along_x(
-    pixels: &[u8],
-    width: usize,
-    height: usize,
-    to_width: usize,
-    taps: Option<&Taps>,
-) -> Vec<u8> {
-    let mut planes = vec![0u8; 3 * height * to_width];
-    let mut columns = vec![0u8; width * COLUMN];
-    let mut resized = vec![0u8; if taps.is_some() { to_width * COLUMN } else { 0 }];
-    for first in (0..height).step_by(ROWS) {
-        let count = ROWS.min(height - first);
-        let rows = pixels.chunks_exact(width * 3).skip(first).take(count);
-        for (lane, row) in rows.enumerate() {
-            for (column, &value) in columns.chunks_exact_mut(ROWS).zip(row) {
-                column[lane] = value;
-            }
-        }
-        let block = match taps {
-            Some(taps) => {
-                kernels::along_x(&columns, taps, &mut resized);
-                &resized
-            }
-            None => &columns,
-        };
-        for channel in 0..3 {
-            for lane in 0..count {
-                let start = (channel * height + first + lane) * to_width;
-                let target = planes.get_mut(start..start + to_width).unwrap_or_default();
-                for (value, column) in target.iter_mut().zip(block.chunks_exact(COLUMN)) {
-                    *value = column[channel * ROWS + lane];
-                }
-            }
-        }
-    }
-    planes
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use cvhost_plugin_api::error::{PluginError, Result};
 use std::f64::consts::PI;
+use std::ops::Range;
 
 /// Fraction bits of a weight: 32 less 8 for the pixel and 2 for filters that overshoot.
 pub(crate) const WEIGHT_BITS: u32 = 22;
@@ -92,28 +93,28 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
 
-/// What every output position of one axis is made of.
+/// What output positions of one axis are made of.
 pub(crate) struct Taps {
     /// Of each output position: its first input position, and where its weights lie in `weights`.
-    spans: Vec<(usize, std::ops::Range<usize>)>,
+    spans: Vec<(usize, Range<usize>)>,
     weights: Vec<i32>,
 }
 
 impl Taps {
-    /// The weights that take `from` positions to `to`.
-    pub(crate) fn new(filter: Resample, from: usize, to: usize) -> Self {
+    /// The weights that take `from` positions to `to`, for the output positions in `part`.
+    pub(crate) fn new(filter: Resample, from: usize, to: usize, part: Range<usize>) -> Self {
         if filter == Resample::Nearest {
-            return Self::nearest(from, to);
+            return Self::nearest(from, to, part);
         }
         let scale = from as f64 / to as f64;
         let stretch = scale.max(1.0);
         let support = filter.support() * stretch;
         let mut taps = Taps {
-            spans: Vec::with_capacity(to),
+            spans: Vec::with_capacity(part.len()),
             weights: Vec::new(),
         };
         let mut exact: Vec<f64> = Vec::new();
-        for position in 0..to {
+        for position in part {
             let centre = (position as f64 + 0.5) * scale;
             let start = (centre - support + 0.5).max(0.0) as usize;
             let end = ((centre + support + 0.5) as usize).min(from);
@@ -131,17 +132,11 @@ impl Taps {
         taps
     }
 
-    /// One input position each. The position is added up in steps, as PIL does: the rounding matters at borders.
-    fn nearest(from: usize, to: usize) -> Self {
-        let scale = from as f64 / to as f64;
-        let mut at = scale * 0.5;
-        let mut spans = Vec::with_capacity(to);
-        for _ in 0..to {
-            spans.push(((at as usize).min(from.saturating_sub(1)), 0..1));
-            at += scale;
-        }
+    /// One input position each.
+    fn nearest(from: usize, to: usize, part: Range<usize>) -> Self {
+        let spans = nearest(from, to).skip(part.start).take(part.len());
         Taps {
-            spans,
+            spans: spans.map(|at| (at, 0..1)).collect(),
             weights: vec![1 << WEIGHT_BITS],
         }
     }
@@ -153,13 +148,28 @@ impl Taps {
             .map(|(start, range)| (*start, self.weights.get(range.clone()).unwrap_or_default()))
     }
 
-    /// The first input position and the weights of output position `index`; none outside.
-    pub(crate) fn get(&self, index: usize) -> (usize, &[i32]) {
-        match self.spans.get(index) {
-            Some((start, range)) => (*start, self.weights.get(range.clone()).unwrap_or_default()),
-            None => (0, &[]),
-        }
+    /// The input positions that are used.
+    pub(crate) fn reach(&self) -> Range<usize> {
+        let first = self.spans.first().map_or(0, |(start, _)| *start);
+        let end = self.spans.last().map_or(0, |(start, range)| start + range.len());
+        first..end
     }
+
+    /// The most input positions that an output position is made of.
+    pub(crate) fn most(&self) -> usize {
+        self.spans.iter().map(|(_, range)| range.len()).max().unwrap_or(0)
+    }
+}
+
+/// The input position of each of `to` output positions. It is added up in steps, as PIL does: the rounding matters at borders.
+pub(crate) fn nearest(from: usize, to: usize) -> impl Iterator<Item = usize> {
+    let scale = from as f64 / to as f64;
+    let mut at = scale * 0.5;
+    (0..to).map(move |_| {
+        let position = (at as usize).min(from.saturating_sub(1));
+        at += scale;
+        position
+    })
 }
 
 fn fixed_point(weight: f64) -> i32 {

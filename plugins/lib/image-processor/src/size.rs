@@ -34,8 +34,9 @@ impl Size {
     }
 }
 
-/// The width and height that a picture is resized to. `multiple` floors the sides that come from `Size::Edges`.
-pub(crate) fn target(size: Size, multiple: u32, width: u32, height: u32) -> Result<(u32, u32)> {
+/// The width and height that a picture is resized to. `multiple` floors the sides that come from `Size::Edges`; then all sides are
+/// rounded up to a multiple of `divisor`.
+pub(crate) fn target(size: Size, multiple: u32, divisor: u32, width: u32, height: u32) -> Result<(u32, u32)> {
     let (target_width, target_height) = match size {
         Size::Exact { height, width } => (u64::from(width), u64::from(height)),
         Size::Within {
@@ -61,7 +62,14 @@ pub(crate) fn target(size: Size, multiple: u32, width: u32, height: u32) -> Resu
     } else {
         1
     };
-    let side = |side: u64| u32::try_from(side.max(least)).ok().filter(|&s| s <= MAX_SIDE);
+    let rounded = |side: u64| {
+        side.max(least)
+            .checked_next_multiple_of(u64::from(divisor.max(1)))
+    };
+    let side = |side: u64| {
+        let side = rounded(side).and_then(|side| u32::try_from(side).ok());
+        side.filter(|&s| s <= MAX_SIDE)
+    };
     match (side(target_width), side(target_height)) {
         (Some(w), Some(h)) => Ok((w, h)),
         _ => Err(PluginError::data(format!(
@@ -150,12 +158,12 @@ mod tests {
         for (width, height, shortest, longest, detr, yolos) in REFERENCE {
             let size = Size::Edges { shortest, longest };
             assert_eq!(
-                target(size, 1, width, height).unwrap(),
+                target(size, 1, 1, width, height).unwrap(),
                 detr,
                 "{width}x{height} by {shortest}, {longest}"
             );
             assert_eq!(
-                target(size, 16, width, height).unwrap(),
+                target(size, 16, 1, width, height).unwrap(),
                 yolos,
                 "{width}x{height} by {shortest}, {longest}"
             );
@@ -171,6 +179,7 @@ mod tests {
                     width: 70
                 },
                 16,
+                1,
                 640,
                 480
             )
@@ -188,6 +197,7 @@ mod tests {
                     width: 50
                 },
                 1,
+                1,
                 200,
                 100
             )
@@ -200,6 +210,7 @@ mod tests {
                     height: 200,
                     width: 500
                 },
+                1,
                 1,
                 200,
                 100
@@ -215,7 +226,23 @@ mod tests {
             shortest: 800,
             longest: 1333,
         };
-        assert_eq!(target(size, 16, 10_000, 4).unwrap(), (1328, 16));
-        assert_eq!(target(size, 1, 10_000, 1).unwrap(), (1333, 1));
+        assert_eq!(target(size, 16, 1, 10_000, 4).unwrap(), (1328, 16));
+        assert_eq!(target(size, 1, 1, 10_000, 1).unwrap(), (1333, 1));
+    }
+
+    #[test]
+    fn a_divisor_rounds_sides_up() {
+        let edges = Size::Edges {
+            shortest: 800,
+            longest: 1333,
+        };
+        assert_eq!(target(edges, 1, 32, 640, 480).unwrap(), (1088, 800));
+        assert_eq!(target(edges, 1, 32, 1000, 8).unwrap(), (1344, 32));
+        let exact = Size::Exact {
+            height: 64,
+            width: 65,
+        };
+        assert_eq!(target(exact, 1, 32, 9, 9).unwrap(), (96, 64));
+        assert!(target(exact, 1, 20_000, 9, 9).is_err());
     }
 }

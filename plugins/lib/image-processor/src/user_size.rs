@@ -5,19 +5,19 @@ use crate::size::{MAX_SIDE, Size};
 use cvhost_plugin_api::error::Result;
 use serde_json::Value;
 
-/// `[height, width]` is exactly the input; so is one number, as a square, unless the picture must stay whole: then it is the
-/// shortest edge, with DETR's ratio to the longest. A processor that resizes and then crops goes on doing so, by the same
+/// `[height, width]` is exactly the input; so is one number, as a square, unless `edge`: then it is the shortest edge, with
+/// DETR's ratio to the longest. A processor that resizes and then crops goes on doing so, by the same
 /// ratio. ConvNeXT's can't make an input that isn't square, so ViT's takes its place.
 pub(crate) fn apply_user_size(
     entry: &Entry,
-    whole_picture: bool,
+    edge: bool,
     size: &mut Size,
     center_crop: &mut Option<[u32; 2]>,
     processor_type: &mut String,
 ) -> Result<()> {
     let wanted = match entry.value {
         Value::Array(sides) => entry.pair(sides)?,
-        Value::Number(_) if whole_picture => {
+        Value::Number(_) if edge => {
             let shortest = entry.side()?;
             let longest = (f64::from(shortest) * 1333.0 / 800.0).round() as u32;
             *size = Size::Edges {
@@ -27,7 +27,7 @@ pub(crate) fn apply_user_size(
             return Ok(());
         }
         Value::Number(_) => [entry.side()?; 2],
-        _ if whole_picture => {
+        _ if edge => {
             return Err(entry.wrong("[height, width], or one number for the shortest edge"));
         }
         _ => return Err(entry.wrong("[height, width], or one number for a square")),

@@ -170,3 +170,109 @@ fn wrong_values_name_the_key_and_what_was_expected() {
         assert!(error.message.contains("expected"), "{config}: {error}");
     }
 }
+
+fn by_type(name: &str, mut file: Value) -> Processor {
+    file["image_processor_type"] = json!(name);
+    processor(file, json!({})).unwrap()
+}
+
+#[test]
+fn the_named_processors_defaults_count() {
+    let exact = |height, width| Size::Exact { height, width };
+    let rt_detr = by_type("RTDetrImageProcessorFast", json!({}));
+    assert_eq!(rt_detr.size, exact(640, 640));
+    assert!(!rt_detr.do_normalize && !rt_detr.do_pad && rt_detr.do_rescale);
+
+    let segformer = by_type("SegformerImageProcessor", json!({"size": 128}));
+    assert_eq!((segformer.size, segformer.do_pad), (exact(128, 128), false));
+    assert_eq!(
+        (segformer.mean[0], segformer.resample),
+        (0.485, Resample::Bilinear)
+    );
+
+    let mask2former = by_type("Mask2FormerImageProcessor", json!({}));
+    assert_eq!((mask2former.size_divisor, mask2former.do_pad), (32, true));
+    assert_eq!(mask2former.target_size(640, 480).unwrap(), (1088, 800));
+    assert_eq!(
+        by_type("DetrImageProcessor", json!({"size_divisor": 7})).size_divisor,
+        1
+    );
+
+    let vit_pose = by_type("VitPoseImageProcessor", json!({}));
+    assert_eq!((vit_pose.size, vit_pose.std[2]), (exact(256, 192), 0.225));
+    let bit = json!({"image_processor_type": "BitImageProcessor"});
+    let bit = read(&bit, &Value::Null, &Defaults::vit()).unwrap();
+    assert_eq!(
+        (bit.size, bit.crop()),
+        (Size::Shortest { edge: 224 }, Some([224, 224]))
+    );
+    assert_eq!((bit.resample, bit.mean[0]), (Resample::Bicubic, 0.48145466));
+}
+
+#[test]
+fn older_names_of_keys_keep_their_meaning_and_are_saved_as_the_new_ones() {
+    let file = json!({"feature_extractor_type": "MaskFormerFeatureExtractor", "size": 512, "max_size": 2048,
+        "size_divisibility": 16, "reduce_labels": true, "ignore_index": 255});
+    let old = processor(file, json!({})).unwrap();
+    assert_eq!(
+        (old.size, old.size_divisor),
+        (
+            Size::Edges {
+                shortest: 512,
+                longest: 2048
+            },
+            16
+        )
+    );
+    assert_eq!(
+        old.label_rule(),
+        LabelRule {
+            do_reduce_labels: true,
+            ignore_index: Some(255)
+        }
+    );
+    let saved = old.config_json();
+    assert_eq!(
+        (saved["size_divisor"].clone(), saved["do_reduce_labels"].clone()),
+        (json!(16), json!(true))
+    );
+    assert_eq!(
+        (saved.get("size_divisibility"), saved.get("reduce_labels")),
+        (None, None)
+    );
+    assert_eq!(processor(saved.clone(), json!({})).unwrap().config_json(), saved);
+    let none = by_type("Mask2FormerImageProcessor", json!({"size_divisor": 0}));
+    assert_eq!(
+        (none.size_divisor, none.config_json()["size_divisor"].clone()),
+        (1, json!(0))
+    );
+}
+
+#[test]
+fn one_number_of_the_user_is_a_square_for_families_that_stretch() {
+    let user = json!({"data": {"image_size": 320}});
+    let square = read(&Value::Null, &user, &Defaults::rt_detr()).unwrap();
+    assert_eq!(square.target_size(640, 480).unwrap(), (320, 320));
+    assert_eq!(square.config_json()["size"], json!({"height": 320, "width": 320}));
+}
+
+#[test]
+fn wrong_values_of_label_rules_name_the_key() {
+    for (file, part) in [
+        (
+            json!({"ignore_index": "x"}),
+            "`ignore_index` is \"x\"; expected a whole number",
+        ),
+        (
+            json!({"do_reduce_labels": 1}),
+            "`do_reduce_labels` is 1; expected true or false",
+        ),
+        (
+            json!({"image_processor_type": "MaskFormerImageProcessor", "size_divisor": -4}),
+            "`size_divisor` is -4; expected a whole number from 0",
+        ),
+    ] {
+        let error = processor(file, json!({})).unwrap_err();
+        assert!(error.message.contains(part), "{error}");
+    }
+}

@@ -1,0 +1,65 @@
+//! Four pictures in one (Bochkovskiy et al. 2020, "YOLOv4").
+
+use super::filter::Filter;
+use super::join::{self, Key, Part, Place};
+use super::map::Map;
+use super::targets::transform;
+use super::{Context, size_of, spare, warp};
+use crate::random::Random;
+use cvhost::error::Result;
+use cvhost_plugin_api::data::Sample;
+
+/// The point where the four meet lies between these parts of each side.
+const MEETING: [f64; 2] = [0.3, 0.7];
+
+/// Puts the sample and three partners around a random point of a canvas of the sample's size. Each fills its quarter with its
+/// shape kept; what is too wide or too high is cut off at random places. Pictures with a side of one pixel stay as they are.
+pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context: &Context<'_>) -> Result<()> {
+    join::check(sample, Key::Mosaic)?;
+    let size = size_of(sample)?;
+    let [width, height] = size;
+    if width < 2 || height < 2 {
+        return Ok(());
+    }
+    let mut meeting = |side: u32| {
+        let at = (f64::from(side) * random.uniform(MEETING[0], MEETING[1])).round();
+        (at as u32).clamp(1, side - 1)
+    };
+    let (x, y) = (meeting(width), meeting(height));
+    let mut windows = [
+        [0, 0, x, y],
+        [x, 0, width, y],
+        [0, y, x, height],
+        [x, y, width, height],
+    ];
+    random.shuffle(&mut windows);
+
+    let mut canvas = spare::picture(width, height);
+    warp::fill(&mut canvas);
+    let mut parts = Vec::with_capacity(windows.len());
+    for (number, window) in windows.into_iter().enumerate() {
+        let partner = if number == 0 {
+            None
+        } else {
+            Some(join::partner(random, context, Key::Mosaic)?)
+        };
+        let source: &Sample = partner.as_ref().unwrap_or(sample);
+        let places = [random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)];
+        let map = Map::cover(size_of(source)?, size, window, places);
+        if let Some(picture) = source.pictures.first() {
+            warp::picture_onto(&mut canvas, picture, &map)?;
+        }
+        let fields = transform(&source.fields, &map, filter).map_err(|e| e.within(source.name.as_str()))?;
+        let [left, top, right, bottom] = window.map(f64::from);
+        parts.push(Part {
+            fields,
+            share: (right - left) * (bottom - top) / (f64::from(width) * f64::from(height)),
+            place: Place::Window(window),
+        });
+    }
+    sample.fields = join::fields(&parts, size)?;
+    if let Some(picture) = sample.pictures.first_mut() {
+        spare::give(std::mem::replace(picture, canvas));
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Pixels against Pillow's, recorded by `fixtures/make_pil.py`.
+
+use super::*;
+
+fn fixtures() -> Vec<(String, Vec<u8>, Picture)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pil");
+    let mut fixtures = Vec::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let answer = folder.join("rgb").join(format!("{name}.png"));
+            let answer = image::open(&answer).unwrap().into_rgb8();
+            let picture = Picture {
+                width: answer.width(),
+                height: answer.height(),
+                pixels: answer.into_raw().into(),
+            };
+            fixtures.push((name, std::fs::read(&path).unwrap(), picture));
+        }
+    }
+    fixtures.sort_by(|a, b| a.0.cmp(&b.0));
+    fixtures
+}
+
+#[test]
+fn pixels_equal_pillows_in_every_kind_of_picture() {
+    let fixtures = fixtures();
+    assert!(fixtures.len() >= 20, "{} fixtures", fixtures.len());
+    for (name, bytes, expected) in fixtures {
+        let decoded = decode(&PictureSource::encoded(bytes)).unwrap();
+        assert_eq!(
+            (decoded.width, decoded.height),
+            (expected.width, expected.height),
+            "{name}"
+        );
+        let pairs = decoded.pixels.iter().zip(expected.pixels.iter());
+        let differing = pairs.filter(|(a, b)| a != b).count();
+        assert_eq!(differing, 0, "{name}: bytes that differ");
+    }
+}
+
+#[test]
+fn the_size_of_a_file_is_that_of_its_decoded_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes, expected) in fixtures() {
+        let size_of = |source: &PictureSource| size(source).unwrap();
+        let path = folder.path().join(&name);
+        std::fs::write(&path, &bytes).unwrap();
+        let expected = (expected.width, expected.height);
+        let file = PictureSource::file(path.to_str().unwrap());
+        assert_eq!(size_of(&file), expected, "{name}");
+        assert_eq!(
+            size_of(&PictureSource::encoded(bytes)),
+            expected,
+            "{name} in memory"
+        );
+    }
+}
+
+#[test]
+fn every_truncation_of_every_kind_is_a_named_error_or_a_whole_picture() {
+    for (name, bytes, expected) in fixtures() {
+        for part in 1..40 {
+            let cut = &bytes[..bytes.len() * part / 40];
+            match decode_bytes(cut, None) {
+                // What is missing is behind the last row.
+                Ok(scaled) => assert!(scaled.picture == expected, "{name} {part}/40"),
+                Err(error) => {
+                    let message = error.to_string();
+                    assert!(
+                        message.contains("truncated or corrupt") || message.contains("not a picture"),
+                        "{name} {part}/40: {message}"
+                    );
+                }
+            }
+            check_promises(cut).unwrap();
+        }
+    }
+}

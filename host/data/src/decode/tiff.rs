@@ -1,0 +1,346 @@
+//! TIFF: its first picture, in strips or tiles, of 1 to 16 bits, grey, with a palette, RGB or CMYK.
+
+use super::colour::Chroma;
+use super::exif::{Folder, Notes};
+use super::format::Format;
+use super::head::Head;
+use super::header::Header;
+use super::limits::{bytes_of, check_memory, damaged, unsupported};
+use super::{buffers, colour};
+use cvhost::error::Result;
+use std::io::Cursor;
+use tiff::decoder::{Decoder, Limits};
+use tiff::{ColorType, TiffError};
+
+const WIDTH: u16 = 256;
+const HEIGHT: u16 = 257;
+const BITS: u16 = 258;
+const COMPRESSION: u16 = 259;
+const PHOTOMETRIC: u16 = 262;
+const FILL_ORDER: u16 = 266;
+const SAMPLES: u16 = 277;
+const PALETTE: u16 = 320;
+const EXTRA_SAMPLES: u16 = 338;
+const SAMPLE_FORMAT: u16 = 339;
+const XMP: u16 = 700;
+
+/// A compression.
+const IN_JPEG: u64 = 7;
+
+const WHITE_IS_ZERO: u64 = 0;
+const BLACK_IS_ZERO: u8 = 1;
+const INDEXED: u64 = 3;
+
+/// The most that one strip or tile may take, in bytes.
+const MAX_CHUNK: usize = 256 << 20;
+/// The most that a tag's values may take, in bytes.
+const MAX_VALUES: usize = 4 << 20;
+
+pub fn header(head: &mut dyn Head) -> Result<Header> {
+    let folder = folder(head)?;
+    let side = |head: &mut dyn Head, tag, name: &str| {
+        folder
+            .value(head, tag)
+            .map(|v| u32::try_from(v).unwrap_or(u32::MAX))
+            .ok_or_else(|| damaged(Format::Tiff, &format!("its first folder has no {name}")))
+    };
+    let (width, height) = (side(head, WIDTH, "width")?, side(head, HEIGHT, "height")?);
+    let mut notes = Notes::default();
+    notes.folder(head, &folder);
+    if let Some(entry) = folder.find(XMP).copied() {
+        if let Some(text) = head.get(entry.at, usize::try_from(entry.count).unwrap_or(usize::MAX)) {
+            notes.xmp(text);
+        }
+    }
+    let bits = folder.value(head, BITS).unwrap_or(1);
+    let samples = folder.value(head, SAMPLES).unwrap_or(1);
+    let row = u64::from(width)
+        .saturating_mul(bits.saturating_mul(samples))
+        .div_ceil(8);
+    Ok(Header {
+        format: Format::Tiff,
+        width,
+        height,
+        orientation: notes.orientation(),
+        // Samples of 8 bits and 3 a pixel are read where they stay.
+        extra_memory: if (bits, samples) == (8, 3) {
+            0
+        } else {
+            row.saturating_mul(u64::from(height))
+                .saturating_add(u64::from(width).saturating_mul(u64::from(height) * samples))
+        },
+    })
+}
+
+fn folder(head: &mut dyn Head) -> Result<Folder> {
+    Folder::first(head).ok_or_else(|| damaged(Format::Tiff, "its first folder isn't there"))
+}
+
+/// What the tags say that decide the way from samples to colours.
+struct Kind {
+    photometric: u64,
+    extra: u64,
+    chroma: Chroma,
+    bits_reversed: bool,
+}
+
+/// Pixels as RGB, by Pillow's rules: 16 bits of a colour keep the high byte, grey values of more than 255 become white; alpha is
+/// dropped, after colours that were multiplied by it are divided again.
+pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
+    let (width, height) = (header.width, header.height);
+    check_memory(
+        Format::Tiff,
+        width,
+        height,
+        header.pixels() * 3 + header.extra_memory,
+    )?;
+    let mut head = bytes;
+    let folder = folder(&mut head)?;
+    let kind = kind(&mut head, &folder)?;
+    // The decoder has no palettes, and turns some kinds of white-is-zero around but not all: for both it reads plain grey.
+    let patched;
+    let mut source = bytes;
+    if kind.photometric == WHITE_IS_ZERO || kind.photometric == INDEXED {
+        patched = as_grey(bytes, &folder);
+        source = &patched;
+    }
+
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = MAX_CHUNK;
+    limits.intermediate_buffer_size = MAX_CHUNK;
+    limits.ifd_value_size = MAX_VALUES;
+    let mut decoder = Decoder::new(Cursor::new(source))
+        .map_err(explained)?
+        .with_limits(limits);
+    if decoder.dimensions().map_err(explained)? != (width, height) {
+        return Err(damaged(Format::Tiff, "its headers contradict each other"));
+    }
+    let colours = decoder.colortype().map_err(explained)?;
+    let layout = decoder.image_buffer_layout().map_err(explained)?;
+    let taken = layout.complete_len as u64;
+    check_memory(Format::Tiff, width, height, header.pixels() * 3 + taken)?;
+    let mut raw = buffers::take(layout.complete_len);
+    decoder.read_image_bytes(&mut raw).map_err(explained)?;
+
+    if kind.bits_reversed {
+        raw.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
+    }
+    let channels = usize::from(colours.num_samples());
+    let samples = eight_bits(raw, colours, width, header.height, &kind)?;
+    let samples = if layout.planes > 1 {
+        interleaved(samples, channels)
+    } else {
+        samples
+    };
+    let pixels = match kind.photometric {
+        INDEXED => indexed(&samples, channels, &mut head, &folder)?,
+        _ => rgb(samples, colours, &kind)?,
+    };
+    if pixels.len() != bytes_of(width, height, 3) {
+        return Err(damaged(Format::Tiff, "its headers contradict each other"));
+    }
+    Ok(pixels)
+}
+
+fn kind(head: &mut dyn Head, folder: &Folder) -> Result<Kind> {
+    let mut of = |tag, default| folder.value(head, tag).unwrap_or(default);
+    let (bits, compression) = (of(BITS, 1), of(COMPRESSION, 1));
+    let sample_format = of(SAMPLE_FORMAT, 1);
+    let bits_reversed = of(FILL_ORDER, 1) == 2;
+    if !(sample_format == 1 || sample_format == 2 && bits == 8) {
+        return Err(
+            unsupported(Format::Tiff, "its samples are signed or floating-point numbers")
+                .with_help("convert it to 8 bits with the scale that you mean"),
+        );
+    }
+    if bits_reversed && (compression != 1 || bits > 8) {
+        return Err(unsupported(
+            Format::Tiff,
+            "compressed with its bits in reversed order",
+        ));
+    }
+    Ok(Kind {
+        photometric: of(PHOTOMETRIC, WHITE_IS_ZERO),
+        extra: of(EXTRA_SAMPLES, 0),
+        chroma: if compression == IN_JPEG {
+            Chroma::Jpeg
+        } else {
+            Chroma::Pillow
+        },
+        bits_reversed,
+    })
+}
+
+/// The file with the tag that says what samples mean set to plain grey.
+fn as_grey(bytes: &[u8], folder: &Folder) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let entries = folder.entries.iter().filter(|entry| entry.tag == PHOTOMETRIC);
+    for entry in entries {
+        let at = entry.at as usize;
+        let size = if entry.kind == 4 { 4 } else { 2 };
+        if let Some(value) = bytes.get_mut(at..at.saturating_add(size)) {
+            value.fill(0);
+            let low = if folder.little {
+                value.first_mut()
+            } else {
+                value.last_mut()
+            };
+            if let Some(low) = low {
+                *low = BLACK_IS_ZERO;
+            }
+        }
+    }
+    bytes
+}
+
+/// Samples of 8 bits each.
+fn eight_bits(raw: Vec<u8>, colours: ColorType, width: u32, height: u32, kind: &Kind) -> Result<Vec<u8>> {
+    let channels = usize::from(colours.num_samples());
+    match colours.bit_depth() {
+        8 => Ok(raw),
+        16 => {
+            // The decoder gives them in the machine's order of bytes.
+            let values = raw
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|bytes| u16::from_ne_bytes(*bytes));
+            let grey = matches!(colours, ColorType::Gray(_));
+            Ok(values
+                .map(|v| if grey { colour::clipped(v) } else { (v >> 8) as u8 })
+                .collect())
+        }
+        bits @ (1 | 2 | 4) if channels == 1 => {
+            let bits = u32::from(bits);
+            let mut samples = buffers::take(bytes_of(width, height, 1));
+            let packed_row = (width * bits).div_ceil(8) as usize;
+            let rows = samples.chunks_mut(width as usize);
+            for (packed, row) in raw.chunks(packed_row).zip(rows) {
+                colour::unpack(packed, bits, row);
+                // A grey of few bits spreads over the range, an index doesn't.
+                if kind.photometric != INDEXED {
+                    let step = 255 / ((1u32 << bits) - 1);
+                    row.iter_mut()
+                        .for_each(|sample| *sample = (u32::from(*sample) * step) as u8);
+                }
+            }
+            buffers::keep(raw);
+            Ok(samples)
+        }
+        bits => Err(unsupported(
+            Format::Tiff,
+            &format!("{bits} bits a sample and {channels} samples a pixel"),
+        )),
+    }
+}
+
+/// One plane after the other to one pixel after the other.
+fn interleaved(planes: Vec<u8>, channels: usize) -> Vec<u8> {
+    let count = planes.len() / channels.max(1);
+    let mut samples = buffers::take(count * channels);
+    for (channel, plane) in planes.chunks(count.max(1)).enumerate().take(channels) {
+        let places = samples.iter_mut().skip(channel).step_by(channels);
+        for (sample, value) in places.zip(plane) {
+            *sample = *value;
+        }
+    }
+    buffers::keep(planes);
+    samples
+}
+
+/// The palette has all its reds first, then the greens and the blues, of 16 bits.
+fn indexed(samples: &[u8], channels: usize, head: &mut dyn Head, folder: &Folder) -> Result<Vec<u8>> {
+    let missing = || damaged(Format::Tiff, "it has no palette");
+    let entry = *folder.find(PALETTE).ok_or_else(missing)?;
+    let length = usize::try_from(entry.count)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(2);
+    let values = head.get(entry.at, length).ok_or_else(missing)?;
+    let high: Vec<u8> = values
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|&[first, second]| if folder.little { second } else { first })
+        .collect();
+    let size = high.len() / 3;
+    let value = |band: usize, index: u8| {
+        let index = usize::from(index);
+        let there = high.get(band * size + index).filter(|_| index < size);
+        there.copied().unwrap_or(0)
+    };
+    let mut pixels = buffers::take(samples.len() / channels.max(1) * 3);
+    let places = pixels.as_chunks_mut::<3>().0.iter_mut();
+    for (pixel, sample) in places.zip(samples.chunks(channels.max(1))) {
+        let index = sample.first().copied().unwrap_or_default();
+        *pixel = [0, 1, 2].map(|band| value(band, index));
+    }
+    Ok(pixels)
+}
+
+fn rgb(mut samples: Vec<u8>, colours: ColorType, kind: &Kind) -> Result<Vec<u8>> {
+    let channels = usize::from(colours.num_samples());
+    let multiplied = kind.extra == 1;
+    match colours {
+        ColorType::Gray(bits) => {
+            // Pillow turns 16 bits around nowhere.
+            if kind.photometric == WHITE_IS_ZERO && bits <= 8 {
+                samples.iter_mut().for_each(|sample| *sample = !*sample);
+            }
+            Ok(grey(samples, 1))
+        }
+        ColorType::GrayA(_) | ColorType::Multiband { num_samples: 2, .. }
+            if kind.photometric <= u64::from(BLACK_IS_ZERO) =>
+        {
+            for pixel in samples.as_chunks_mut::<2>().0 {
+                let [grey, alpha] = pixel;
+                if kind.photometric == WHITE_IS_ZERO {
+                    *grey = !*grey;
+                }
+                if multiplied {
+                    *grey = colour::unmultiplied(*grey, *alpha);
+                }
+            }
+            Ok(grey(samples, 2))
+        }
+        ColorType::RGB(_) => Ok(samples),
+        ColorType::RGBA(_) => {
+            if multiplied {
+                for pixel in samples.as_chunks_mut::<4>().0 {
+                    let [r, g, b, alpha] = pixel;
+                    [r, g, b]
+                        .into_iter()
+                        .for_each(|v| *v = colour::unmultiplied(*v, *alpha));
+                }
+            }
+            colour::first_three(&mut samples, channels);
+            Ok(samples)
+        }
+        ColorType::YCbCr(_) => {
+            colour::rgb_of_ycbcr(&mut samples, kind.chroma);
+            Ok(samples)
+        }
+        ColorType::CMYK(_) => {
+            colour::rgb_of_cmyk(&mut samples, false);
+            Ok(samples)
+        }
+        other => Err(unsupported(Format::Tiff, &format!("its pixels are {other:?}"))),
+    }
+}
+
+fn grey(samples: Vec<u8>, channels: usize) -> Vec<u8> {
+    let mut pixels = buffers::take(samples.len() / channels * 3);
+    colour::repeat_first(&samples, channels, &mut pixels);
+    buffers::keep(samples);
+    pixels
+}
+
+fn explained(error: TiffError) -> cvhost::error::Error {
+    match error {
+        TiffError::UnsupportedError(e) => unsupported(Format::Tiff, &e.to_string()),
+        TiffError::LimitsExceeded => unsupported(
+            Format::Tiff,
+            &format!("a strip, tile or tag takes more than {} MB", MAX_CHUNK >> 20),
+        ),
+        other => damaged(Format::Tiff, &other.to_string()),
+    }
+}

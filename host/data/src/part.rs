@@ -1,0 +1,161 @@
+//! A part of a source's records, and how a source is divided into parts.
+
+use crate::Source;
+use crate::random::Random;
+use cvhost::error::Result;
+use cvhost_plugin_api::data::{Record, RecordMeta};
+use std::sync::Arc;
+
+/// Some of another source's records.
+pub struct Part {
+    whole: Arc<dyn Source>,
+    /// Their indices in the whole, sorted.
+    indices: Vec<usize>,
+}
+
+impl Part {
+    pub fn new(whole: Arc<dyn Source>, indices: Vec<usize>) -> Self {
+        Part { whole, indices }
+    }
+
+    /// The index in the whole of this part's record `index`; past the end its length, which no record has.
+    fn at(&self, index: usize) -> usize {
+        self.indices.get(index).copied().unwrap_or(self.whole.len())
+    }
+}
+
+impl Source for Part {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn record(&self, index: usize) -> Result<Record> {
+        self.whole.record(self.at(index))
+    }
+
+    fn meta(&self, index: usize) -> Result<RecordMeta> {
+        self.whole.meta(self.at(index))
+    }
+}
+
+/// Divides a source's records at random into parts; the first gets what the `ratios` of the others leave. Each part's indices
+/// are sorted.
+///
+/// Records with one class each are divided class by class, so that every part has each class in about the same share. A part
+/// with a ratio above 0 gets at least one record, as long as the first part keeps one.
+pub fn divide(source: &dyn Source, ratios: &[f64], seed: u64) -> Result<Vec<Vec<usize>>> {
+    let count = source.len();
+    let mut keys: Vec<(Option<i64>, usize)> = Vec::with_capacity(count);
+    for index in 0..count {
+        let mut classes = source.meta(index)?.classes.into_vec();
+        classes.dedup();
+        keys.push((classes.first().copied().filter(|_| classes.len() == 1), index));
+    }
+    let by_class = keys.iter().all(|(class, _)| class.is_some());
+    let mut random = Random::new(seed, 0, Random::DIVISION);
+    random.shuffle(&mut keys);
+    if by_class {
+        keys.sort_by_key(|(class, _)| *class); // stable: by chance within a class
+    }
+    let wanted: Vec<usize> = ratios
+        .iter()
+        .map(|ratio| {
+            let least = usize::from(*ratio > 0.0);
+            ((count as f64 * ratio).round() as usize).max(least)
+        })
+        .collect();
+    let mut parts = vec![Vec::new(); ratios.len() + 1];
+    let spare = count.saturating_sub(1);
+    let mut taken = 0;
+    // Each part takes records at even distances of what is left, so that it has a share of every class.
+    let mut left: Vec<usize> = keys.into_iter().map(|(_, index)| index).collect();
+    for (part, wanted) in parts.iter_mut().skip(1).zip(wanted) {
+        let wanted = wanted.min(spare.saturating_sub(taken));
+        taken += wanted;
+        let total = left.len();
+        let mut kept = Vec::with_capacity(total - wanted);
+        for (position, index) in left.into_iter().enumerate() {
+            let steps = |position: usize| position * wanted / total.max(1);
+            if steps(position + 1) > steps(position) {
+                part.push(index);
+            } else {
+                kept.push(index);
+            }
+        }
+        left = kept;
+    }
+    if let Some(first) = parts.first_mut() {
+        *first = left;
+    }
+    parts.iter_mut().for_each(|part| part.sort_unstable());
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Record `i` has class `i % 4 == 0`.
+    struct Classes(usize);
+
+    impl Source for Classes {
+        fn len(&self) -> usize {
+            self.0
+        }
+
+        fn record(&self, index: usize) -> Result<Record> {
+            Ok(Record {
+                name: format!("{index}").into(),
+                ..Default::default()
+            })
+        }
+
+        fn meta(&self, index: usize) -> Result<RecordMeta> {
+            Ok(RecordMeta {
+                classes: vec![i64::from(index.is_multiple_of(4))].into(),
+                ..Default::default()
+            })
+        }
+    }
+
+    #[test]
+    fn parts_are_disjoint_whole_and_have_every_class_in_its_share() {
+        let parts = divide(&Classes(400), &[0.25, 0.1], 7).unwrap();
+        let sizes: Vec<usize> = parts.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [260, 100, 40]);
+        let mut all = parts.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..400).collect::<Vec<_>>());
+        for part in &parts {
+            let rare = part.iter().filter(|i| i.is_multiple_of(4)).count();
+            assert!(rare.abs_diff(part.len() / 4) <= 1, "{rare} of {}", part.len());
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_and_nothing_else() {
+        let of_seed = |seed| divide(&Classes(50), &[0.2], seed).unwrap();
+        assert_eq!(of_seed(1), of_seed(1));
+        assert_ne!(of_seed(1), of_seed(2));
+    }
+
+    #[test]
+    fn small_sets_keep_a_record_for_training() {
+        assert_eq!(divide(&Classes(1), &[0.5], 0).unwrap(), [vec![0], vec![]]);
+        let sizes = |count, ratios: &[f64]| -> Vec<usize> {
+            let parts = divide(&Classes(count), ratios, 0).unwrap();
+            parts.iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(2, &[0.01]), [1, 1]);
+        assert_eq!(sizes(3, &[0.9, 0.9]), [1, 2, 0]);
+        assert_eq!(sizes(0, &[0.5]), [0, 0]);
+    }
+
+    #[test]
+    fn a_part_gives_the_wholes_records() {
+        let part = Part::new(Arc::new(Classes(10)), vec![3, 8]);
+        assert_eq!(part.len(), 2);
+        assert_eq!(part.record(1).unwrap().name, "8");
+        assert_eq!(part.meta(1).unwrap().classes[0], 1);
+    }
+}

@@ -1,0 +1,184 @@
+//! The loader of a split, as the configuration wants it.
+
+use crate::checkpoint::ModelFolder;
+use crate::session::Session;
+use cvhost::config::Sampling;
+use cvhost::error::Result;
+use cvhost_data::{Loader, LoaderOptions, Mixing, OrderOptions, Source, shape_of};
+use cvhost_plugin_api::abi::InputBox;
+use cvhost_plugin_api::data::LabelSpec;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+impl Session {
+    /// The loader of training pictures: their order, their changes, their sizes. `folder` is the model's, `input` its input side.
+    pub fn train_loader(
+        &self,
+        source: Arc<dyn Source>,
+        input: &Arc<InputBox>,
+        folder: &ModelFolder,
+        spec: &LabelSpec,
+    ) -> Result<Loader> {
+        let config = &self.loaded.config;
+        let data = &config.data;
+        let seed = config.training.seed;
+        let common = self.common_options();
+        let options = LoaderOptions {
+            order: OrderOptions {
+                shuffle_seed: Some(seed),
+                sampling: data.sampling,
+                repeat_threshold: data.repeat_threshold,
+                group_by_aspect_ratio: data.group_by_aspect_ratio,
+                last_batch: data.last_batch,
+                ..common.order
+            },
+            augment: data.augment.then_some(data.augmentations),
+            augment_until: self.augment_until(),
+            mixing: self.mixing(source.as_ref()),
+            train: true,
+            cache: usize::try_from(data.cache_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX),
+            scaled_decode: data.scaled_decode,
+            ..common
+        };
+        if data.sampling != Sampling::Natural {
+            self.warn_without_classes(source.as_ref())?;
+        }
+        let sizes = self.input_sizes(input, folder, spec)?;
+        Loader::with_sizes(source, Arc::clone(input), sizes, options)
+    }
+
+    /// The first epoch without random changes.
+    fn augment_until(&self) -> Option<u64> {
+        let config = &self.loaded.config;
+        let off = config.data.augmentations.off_last_epochs;
+        (off > 0).then(|| u64::from(config.training.max_epochs.saturating_sub(off)))
+    }
+
+    /// The input sides of `multi_scale`: the model's own one for each size from the lowest factor to the highest, in steps of
+    /// [`SCALE_STEP`] pixels; none where the key is off.
+    fn input_sizes(
+        &self,
+        input: &InputBox,
+        folder: &ModelFolder,
+        spec: &LabelSpec,
+    ) -> Result<Vec<Arc<InputBox>>> {
+        let data = &self.loaded.config.data;
+        let Some(factors) = data.augmentations.multi_scale.filter(|_| data.augment) else {
+            return Ok(Vec::new());
+        };
+        let adapter = self.adapter(folder)?;
+        let mut inputs = Vec::new();
+        for size in scaled_sizes(own_size(input)?, factors) {
+            let mut config = self.loaded.document.clone();
+            config["data"]["image_size"] = size;
+            inputs.push(Arc::new(self.input_with(&adapter, folder, &config, spec)?));
+        }
+        Ok(inputs)
+    }
+
+    /// The loader of pictures that are evaluated: in order, unchanged, exact.
+    pub fn eval_loader(&self, source: Arc<dyn Source>, input: &Arc<InputBox>) -> Result<Loader> {
+        Loader::new(source, Arc::clone(input), self.common_options())
+    }
+
+    fn common_options(&self) -> LoaderOptions {
+        let data = &self.loaded.config.data;
+        let threads = data.num_workers.map_or_else(default_threads, |n| n as usize);
+        LoaderOptions {
+            order: OrderOptions {
+                batch_size: data.batch_size as usize,
+                ..OrderOptions::default()
+            },
+            threads,
+            prefetch: data.prefetch.map_or(threads + 1, |n| n as usize),
+            broken_files: data.broken_files,
+            ..LoaderOptions::default()
+        }
+    }
+
+    /// How training samples are mixed; none, which is told, where the task's targets can't be.
+    fn mixing(&self, source: &dyn Source) -> Option<Mixing> {
+        let model = &self.loaded.config.model;
+        let mixing = Mixing::new(model.mixup_alpha, model.cutmix_alpha)?;
+        if self.loaded.config.data.batch_size < 2 {
+            tracing::warn!(
+                "mixing has no effect with data.batch_size 1: a picture is mixed with another one of its batch"
+            );
+            return None;
+        }
+        let first = source.record(0).unwrap_or_default();
+        if Mixing::fits(&first.fields) {
+            return Some(mixing);
+        }
+        tracing::warn!(
+            "`model.mixup_alpha` and `model.cutmix_alpha` have no effect: the targets of this task hold no distribution over \
+             classes that could be mixed"
+        );
+        None
+    }
+
+    /// Sampling by class needs classes.
+    fn warn_without_classes(&self, source: &dyn Source) -> Result<()> {
+        for index in 0..source.len() {
+            if !source.meta(index)?.classes.is_empty() {
+                return Ok(());
+            }
+        }
+        tracing::warn!("`data.sampling` has no effect: this task doesn't say which classes a picture has");
+        Ok(())
+    }
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
+}
+
+/// Input sizes of `multi_scale` are multiples of so many pixels, as the feature maps of most models are.
+const SCALE_STEP: u32 = 32;
+
+/// Height and width of the input for a square picture: what `data.image_size` stands for, whether the model's processor makes
+/// squares or keeps the picture's shape.
+fn own_size(input: &InputBox) -> Result<[u32; 2]> {
+    let shape = shape_of(input, (1000, 1000), true)?;
+    let mut sides = shape.dims.iter().rev().map(|&side| side as u32);
+    let (width, height) = (sides.next().unwrap_or(1), sides.next().unwrap_or(1));
+    Ok([height, width])
+}
+
+/// Values of `data.image_size`: one number for a square (or the shortest edge), else `[height, width]`.
+fn scaled_sizes([height, width]: [u32; 2], [low, high]: [f64; 2]) -> Vec<Value> {
+    let edge = height.min(width);
+    let steps = |factor: f64| {
+        (f64::from(edge) * factor / f64::from(SCALE_STEP))
+            .round()
+            .max(1.0) as u32
+    };
+    let (first, last) = (steps(low.min(high)), steps(high.max(low)));
+    let size = |step: u32| {
+        if height == width {
+            return json!(step * SCALE_STEP);
+        }
+        let scaled = |side: u32| {
+            let exact = f64::from(side) * f64::from(step * SCALE_STEP) / f64::from(edge);
+            ((exact / f64::from(SCALE_STEP)).round() as u32).max(1) * SCALE_STEP
+        };
+        json!([scaled(height), scaled(width)])
+    };
+    (first..=last).map(size).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_go_from_the_lowest_factor_to_the_highest_in_steps() {
+        let sizes = scaled_sizes([640, 640], [0.9, 1.1]);
+        assert_eq!(sizes, [576, 608, 640, 672, 704].map(Value::from));
+        assert_eq!(
+            scaled_sizes([320, 640], [0.5, 0.6]),
+            [json!([160, 320]), json!([192, 384])]
+        );
+        assert_eq!(scaled_sizes([16, 16], [1.0, 1.0]), [json!(32)]);
+    }
+}

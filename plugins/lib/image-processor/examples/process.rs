@@ -1,0 +1,101 @@
+//! What a model sees of pictures, for comparisons with other implementations.
+//!
+//!     cargo run -p cvhost-image-processor --example process -- PREPROCESSOR_CONFIG FAMILY < LINES
+//!
+//! Each line: width, height, a file with 8-bit RGB pixels `[height, width, 3]`, and the file to write, separated by tabs; of a pose
+//! model then the box's x, y, width and height in pixels. What is written is float32 `[3, H, W]` in native endianness, not
+//! padded; H and W are printed.
+
+use cvhost_image_processor::{Defaults, PoseProcessor, Processor};
+use cvhost_plugin_api::data::{ArrayMut, Picture, Region};
+use serde_json::Value;
+use std::error::Error;
+
+const FAMILIES: &str = "conditional_detr, convnext, d_fine, deit, detr, dinov2, mask2former, maskformer, resnet, rt_detr, segformer, swin, \
+                        upernet, vit, vitpose, yolos";
+
+enum Rules {
+    Whole(Processor),
+    Box(PoseProcessor),
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [file, family] = arguments.as_slice() else {
+        return Err(format!("expected a preprocessor_config.json and a family, one of {FAMILIES}").into());
+    };
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+    let rules = rules(&file, family)?;
+    for (number, line) in std::io::stdin().lines().enumerate() {
+        let (height, width) = process(&rules, &line?).map_err(|e| format!("line {}: {e}", number + 1))?;
+        println!("{height} {width}");
+    }
+    Ok(())
+}
+
+fn rules(file: &Value, family: &str) -> Result<Rules, Box<dyn Error>> {
+    let defaults = match family {
+        "detr" => Defaults::shortest_edge("DetrImageProcessor"),
+        "conditional_detr" => Defaults::shortest_edge("ConditionalDetrImageProcessor"),
+        "yolos" => Defaults {
+            multiple: 16,
+            ..Defaults::shortest_edge("YolosImageProcessor")
+        },
+        "rt_detr" | "d_fine" => Defaults::rt_detr(),
+        "vit" | "swin" => Defaults::vit(),
+        "deit" => Defaults::deit(),
+        "convnext" | "resnet" => Defaults::conv_next(),
+        "dinov2" => Defaults::bit(),
+        "segformer" | "upernet" => Defaults::segformer(),
+        "mask2former" | "maskformer" => Defaults::mask2former(),
+        "vitpose" => return Ok(Rules::Box(PoseProcessor::from_checkpoint(file, &Value::Null)?)),
+        other => return Err(format!("family `{other}` is not one of {FAMILIES}").into()),
+    };
+    Ok(Rules::Whole(Processor::from_checkpoint(
+        file,
+        &Value::Null,
+        &defaults,
+    )?))
+}
+
+/// Height and width of what was written.
+fn process(rules: &Rules, line: &str) -> Result<(u64, u64), Box<dyn Error>> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [width, height, source, target, corners @ ..] = fields.as_slice() else {
+        return Err("expected width, height, picture and target, separated by tabs".into());
+    };
+    let picture = Picture {
+        width: width.parse()?,
+        height: height.parse()?,
+        pixels: std::fs::read(source)?.into(),
+    };
+    let shape = match rules {
+        Rules::Whole(processor) => processor.shape(picture.width, picture.height)?,
+        Rules::Box(processor) => processor.shape(),
+    };
+    let &[channels, height, width] = shape.dims.as_slice() else {
+        return Err("the input has no height and width".into());
+    };
+    let mut values = vec![0f32; (channels * height * width) as usize];
+    let out = ArrayMut::new(&mut values, &shape.dims, &[height * width, width, 1])?;
+    match rules {
+        Rules::Whole(processor) => processor.write(&picture, out)?,
+        Rules::Box(processor) => {
+            let corners: Vec<f64> = corners.iter().map(|v| v.parse()).collect::<Result<_, _>>()?;
+            let &[x, y, width, height] = corners.as_slice() else {
+                return Err("expected a box's x, y, width and height".into());
+            };
+            let region = Region {
+                x,
+                y,
+                width,
+                height,
+                angle: 0.0,
+            };
+            processor.write(&picture, &region, out)?;
+        }
+    }
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_ne_bytes()).collect();
+    std::fs::write(target, bytes)?;
+    Ok((height, width))
+}

@@ -1,0 +1,285 @@
+//! ViTPose's image processor: a box of a picture, stretched to the model's input.
+
+use crate::pixels::{check_picture, check_slot};
+use crate::pose_crop::PoseCrop;
+use crate::size::Size;
+use crate::{Defaults, Processor, input_shape, kernels, meta, picture_of};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, Meta, Picture, Region, Sample, Shape};
+use cvhost_plugin_api::error::{PluginError, Result};
+use serde_json::{Value, json};
+
+/// The reference's unit of boxes, in pixels.
+const NORMALIZE_FACTOR: f64 = 200.0;
+
+/// An image processor of top-down pose models: it shows a box, a quarter larger and with the input's aspect ratio, see
+/// [`PoseCrop`], by bilinear interpolation; what is outside the picture is black. Then it rescales and normalises as
+/// [`Processor`] does. The pixels are those of `VitPoseImageProcessor` with its PIL backend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoseProcessor {
+    processor: Processor,
+    /// Height and width of the input.
+    size: [u32; 2],
+    normalize_factor: f64,
+}
+
+impl PoseProcessor {
+    /// As [`Processor::from_checkpoint`], with the defaults of `VitPoseImageProcessor`.
+    ///
+    /// # Errors
+    /// Also a `size` that isn't height and width, and `do_affine_transform: false`, which leaves pictures in their own size.
+    pub fn from_checkpoint(preprocessor: &Value, config: &Value) -> Result<Self> {
+        let processor = Processor::from_checkpoint(preprocessor, config, &Defaults::vit_pose())?;
+        let Size::Exact { height, width } = processor.size else {
+            return Err(PluginError::unsupported(
+                "preprocessor_config.json: a pose model's `size` must be height and width",
+            )
+            .with_help("correct the file, or override it with `data.image_size: [height, width]`"));
+        };
+        let key = |name: &str| processor.original.get(name).filter(|v| !v.is_null());
+        if key("do_affine_transform").is_some_and(|v| v != &json!(true)) {
+            return Err(PluginError::unsupported(
+                "preprocessor_config.json: `do_affine_transform` is not true; the model sees a box of the picture by it",
+            )
+            .with_help("remove the key from the file"));
+        }
+        let normalize_factor = match key("normalize_factor") {
+            Some(value) => value.as_f64().filter(|v| *v > 0.0).ok_or_else(|| {
+                PluginError::checkpoint(format!(
+                    "preprocessor_config.json: `normalize_factor` is {value}; expected a number above 0"
+                ))
+            })?,
+            None => NORMALIZE_FACTOR,
+        };
+        Ok(PoseProcessor {
+            processor,
+            size: [height, width],
+            normalize_factor,
+        })
+    }
+
+    /// Height and width of the input in pixels.
+    pub fn size(&self) -> [u32; 2] {
+        self.size
+    }
+
+    /// The shape of the main input, whatever the box: `pixel_values`, float32, `[3, height, width]`.
+    pub fn shape(&self) -> Shape {
+        input_shape((self.size[1], self.size[0]))
+    }
+
+    /// The part of a picture that the model sees of `region`, in pixels, with the way to and from the input.
+    pub fn crop(&self, region: &Region) -> Result<PoseCrop> {
+        PoseCrop::new(region, self.size, self.normalize_factor)
+    }
+
+    /// Writes what the model sees of `region` into `out`: float32 `[3, H, W]`.
+    ///
+    /// # Errors
+    /// A slot of another shape or type, a picture whose pixels don't fit its size, a region that shows nothing.
+    pub fn write(&self, picture: &Picture, region: &Region, mut out: ArrayMut<'_>) -> Result<()> {
+        check_picture(picture)?;
+        check_slot(&out, self.size)?;
+        let crop = self.crop(region)?;
+        let source = Source {
+            pixels: &picture.pixels,
+            width: picture.width as usize,
+            height: picture.height as usize,
+        };
+        let [y_of, x_of] = crop.to_source();
+        let (rows, columns) = (self.size[0], self.size[1]);
+        let at =
+            |of: [f64; 3], row: u32, column: u32| of[2] + f64::from(row) * of[0] + f64::from(column) * of[1];
+        let across: Vec<Option<Tap>> = (0..columns)
+            .map(|column| Tap::new(at(x_of, 0, column), source.width))
+            .collect();
+        let mut line = vec![[0u8; 3]; columns as usize];
+        for row in 0..rows {
+            let down = Tap::new(at(y_of, row, 0), source.height);
+            for ((column, value), &across) in (0..columns).zip(&mut line).zip(&across) {
+                let taps = if crop.is_upright() {
+                    down.zip(across)
+                } else {
+                    let down = Tap::new(at(y_of, row, column), source.height);
+                    down.zip(Tap::new(at(x_of, row, column), source.width))
+                };
+                *value = taps.map_or([0; 3], |(y, x)| source.between(y, x));
+            }
+            for channel in 0..3 {
+                let target: &mut [f32] = out.row_mut(&[channel, u64::from(row)])?;
+                kernels::to_values(
+                    line.as_flattened(),
+                    channel as usize,
+                    &self.processor.values,
+                    target,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the sample's region of its picture into `out`, and gives a meta with the region: [`Self::crop`] leads from it
+    /// back to the picture. A sample without a region shows all of its picture.
+    pub fn prepare_picture(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Meta> {
+        let picture = picture_of(sample)?;
+        let region = sample.region.into_option().unwrap_or(Region {
+            x: 0.0,
+            y: 0.0,
+            width: f64::from(picture.width),
+            height: f64::from(picture.height),
+            angle: 0.0,
+        });
+        self.write(picture, &region, out)?;
+        Ok(Meta {
+            region: Some(region).into(),
+            ..meta(sample, picture, (self.size[1], self.size[0]))
+        })
+    }
+
+    /// How inputs become a batch: all have one shape.
+    pub fn collate(&self) -> CollateRule {
+        CollateRule::stack(crate::PIXEL_VALUES)
+    }
+
+    /// The `preprocessor_config.json` to save.
+    pub fn config_json(&self) -> Value {
+        self.processor.config_json()
+    }
+}
+
+/// The two positions of a side that a point lies between, and their weights.
+#[derive(Clone, Copy)]
+struct Tap {
+    first: usize,
+    second: usize,
+    weights: [f64; 2],
+}
+
+impl Tap {
+    /// `None` outside: there is no blending with what is beyond the border.
+    fn new(at: f64, length: usize) -> Option<Self> {
+        let last = length.checked_sub(1)?;
+        if !(0.0..=last as f64).contains(&at) {
+            return None;
+        }
+        let first = at.floor();
+        let weight = 1.0 - (at - first);
+        Some(Tap {
+            first: first as usize,
+            second: (first as usize + 1).min(last),
+            weights: [weight, 1.0 - weight],
+        })
+    }
+}
+
+/// 8-bit RGB, `[height, width, 3]`.
+struct Source<'a> {
+    pixels: &'a [u8],
+    width: usize,
+    height: usize,
+}
+
+impl Source<'_> {
+    /// In float64, summed and rounded as `scipy.ndimage.affine_transform` of order 1 does.
+    fn between(&self, y: Tap, x: Tap) -> [u8; 3] {
+        let mut sums = [0f64; 3];
+        for (row, down) in [(y.first, y.weights[0]), (y.second, y.weights[1])] {
+            for (column, across) in [(x.first, x.weights[0]), (x.second, x.weights[1])] {
+                let pixel: Option<&[u8; 3]> = self
+                    .pixels
+                    .get((row * self.width + column) * 3..)
+                    .and_then(|p| p.first_chunk());
+                for (sum, &value) in sums.iter_mut().zip(pixel.unwrap_or(&[0; 3])) {
+                    *sum += f64::from(value) * down * across;
+                }
+            }
+        }
+        sums.map(|sum| (sum + 0.5).min(255.0) as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn processor(file: Value) -> Result<PoseProcessor> {
+        PoseProcessor::from_checkpoint(&file, &Value::Null)
+    }
+
+    /// The pixels of a processor that neither rescales nor normalises, and the meta.
+    fn prepared(sample: &Sample) -> (Vec<f32>, Meta) {
+        let file = json!({"size": {"height": 8, "width": 8}, "do_rescale": false, "do_normalize": false});
+        let p = processor(file).unwrap();
+        let mut values = vec![-1f32; 3 * 64];
+        let out = ArrayMut::new(&mut values, &p.shape().dims, &[64, 8, 1]).unwrap();
+        let meta = p.prepare_picture(sample, out).unwrap();
+        (values, meta)
+    }
+
+    fn half_white(region: Option<Region>) -> Sample {
+        let mut picture = Picture::filled(20, 20, [50; 3]);
+        for y in 0..10 {
+            for x in 0..20 {
+                picture.set_pixel(x, y, [200; 3]);
+            }
+        }
+        Sample {
+            pictures: vec![picture].into(),
+            region: region.into(),
+            ..Sample::default()
+        }
+    }
+
+    #[test]
+    fn a_sample_without_a_region_shows_all_of_its_picture_and_black_around_it() {
+        let (values, meta) = prepared(&half_white(None));
+        assert_eq!(
+            meta.region.into_option().map(|r| [r.x, r.y, r.width, r.height]),
+            Some([0.0, 0.0, 20.0, 20.0])
+        );
+        assert_eq!((meta.input_width, meta.input_height, meta.width), (8, 8, 20));
+        assert_eq!((values[0], values[8 + 4], values[6 * 8 + 4]), (0.0, 200.0, 50.0));
+    }
+
+    #[test]
+    fn a_turned_region_is_shown_upright() {
+        let region = Region {
+            x: 6.0,
+            y: 6.0,
+            width: 8.0,
+            height: 8.0,
+            angle: std::f64::consts::FRAC_PI_2,
+        };
+        // Up in the picture is right in the region.
+        let (values, _) = prepared(&half_white(Some(region)));
+        for row in values.chunks_exact(8).take(8) {
+            assert_eq!((row[0], row[7]), (50.0, 200.0), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_show_something_else_than_a_box_are_refused() {
+        for (file, part) in [
+            (
+                json!({"do_affine_transform": false}),
+                "`do_affine_transform` is not true",
+            ),
+            (
+                json!({"size": {"shortest_edge": 5}}),
+                "`size` must be height and width",
+            ),
+            (
+                json!({"normalize_factor": 0}),
+                "`normalize_factor` is 0; expected a number above 0",
+            ),
+        ] {
+            let error = processor(file).unwrap_err();
+            assert!(error.message.contains(part), "{error}");
+        }
+        let user = json!({"data": {"image_size": [128, 96]}});
+        let p = PoseProcessor::from_checkpoint(&Value::Null, &user).unwrap();
+        assert_eq!(
+            (p.size(), p.config_json()["size"].clone()),
+            ([128, 96], json!({"height": 128, "width": 96}))
+        );
+    }
+}
