@@ -21,5 +21,5 @@ pub mod yolo;
 
 pub use boxes::{Annotation, BoxSet, ByImage, Category, Naming};
 pub use images::{Images, position};
-pub use nan::NanAsNull;
+pub use nan::plain_json;
 pub use open::{Format, Found, Located, Request, locate, open};

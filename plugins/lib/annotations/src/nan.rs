@@ -1,12 +1,29 @@
 //! Python writes NaN and infinities into JSON as bare words. Here they become `null`, so that a file with one broken box
-//! can be read and the box named.
+//! can be read and the box named. The mark that some editors put before UTF-8 is passed over, too.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
+
+/// JSON that serde_json reads: without NaN, infinities and a mark before it.
+///
+/// # Errors
+/// UTF-16, or an error of the reader.
+pub fn plain_json<R: Read>(mut reader: R) -> io::Result<impl Read> {
+    let mut begin = Vec::with_capacity(3);
+    reader.by_ref().take(3).read_to_end(&mut begin)?;
+    if begin.starts_with(&[0xff, 0xfe]) || begin.starts_with(&[0xfe, 0xff]) {
+        let what = "the file is UTF-16; save it as UTF-8";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    if begin == b"\xef\xbb\xbf" {
+        begin.clear();
+    }
+    Ok(NanAsNull::new(Cursor::new(begin).chain(reader)))
+}
 
 const CHUNK: usize = 64 * 1024;
 
 /// Passes JSON through, with `NaN`, `Infinity` and `-Infinity` outside of strings replaced by `null`.
-pub struct NanAsNull<R> {
+struct NanAsNull<R> {
     inner: R,
     chunk: Vec<u8>,
     out: Vec<u8>,
@@ -21,7 +38,7 @@ pub struct NanAsNull<R> {
 }
 
 impl<R: Read> NanAsNull<R> {
-    pub fn new(inner: R) -> Self {
+    fn new(inner: R) -> Self {
         NanAsNull {
             inner,
             chunk: vec![0; CHUNK],
@@ -41,8 +58,19 @@ impl<R: Read> NanAsNull<R> {
         let mut chunk = std::mem::take(&mut self.chunk);
         let count = self.inner.read(&mut chunk);
         if let Ok(count) = count {
-            for &byte in chunk.iter().take(count) {
-                self.push(byte);
+            let mut rest = chunk.get(..count).unwrap_or_default();
+            while let Some((&byte, after)) = rest.split_first() {
+                let plain = self.plain(rest);
+                match rest.split_at_checked(plain) {
+                    Some((plain, others)) if !plain.is_empty() => {
+                        self.out.extend_from_slice(plain);
+                        rest = others;
+                    }
+                    _ => {
+                        self.push(byte);
+                        rest = after;
+                    }
+                }
             }
             if count == 0 {
                 self.ended = true;
@@ -53,6 +81,18 @@ impl<R: Read> NanAsNull<R> {
         }
         self.chunk = chunk;
         count.map(|_| ())
+    }
+
+    /// How many bytes from here on pass unchanged and change nothing.
+    fn plain(&self, bytes: &[u8]) -> usize {
+        let next = |special: fn(u8) -> bool| bytes.iter().position(|b| special(*b)).unwrap_or(bytes.len());
+        if self.escaped || self.swallowing || self.minus {
+            0
+        } else if self.in_string {
+            next(|b| matches!(b, b'"' | b'\\'))
+        } else {
+            next(|b| matches!(b, b'"' | b'N' | b'I' | b'-'))
+        }
     }
 
     fn push(&mut self, byte: u8) {
@@ -125,6 +165,23 @@ mod tests {
             .unwrap();
         assert_eq!(out, whole);
         out
+    }
+
+    #[test]
+    fn a_mark_is_passed_over_and_utf16_is_told() {
+        let cases: [(&[u8], &[u8]); 4] = [
+            (b"\xef\xbb\xbf{}", b"{}"),
+            (b"[1", b"[1"),
+            (b"", b""),
+            (b"\xef\xbb", b"\xef\xbb"),
+        ];
+        for (bytes, expected) in cases {
+            let mut out = Vec::new();
+            plain_json(bytes).unwrap().read_to_end(&mut out).unwrap();
+            assert_eq!(out, expected);
+        }
+        let error = plain_json(&b"\xff\xfe{\0"[..]).err().unwrap();
+        assert!(error.to_string().contains("UTF-16"));
     }
 
     #[test]

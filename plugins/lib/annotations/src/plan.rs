@@ -121,7 +121,12 @@ fn beside(root: &Path, request: &Request) -> Result<Vec<Plan>> {
         plans.extend(yolo_beside(root));
     }
     if wanted(Format::Voc) {
-        plans.extend(voc_beside(root, request.split)?);
+        match voc_beside(root, request.split) {
+            Ok(plan) => plans.extend(plan),
+            // A list that VOC lacks is no matter where another format is there.
+            Err(error) if plans.is_empty() => return Err(error),
+            Err(_) => {}
+        }
     }
     if wanted(Format::Csv) {
         let usual = ["_annotations.csv", "annotations.csv"].map(|name| root.join(name));

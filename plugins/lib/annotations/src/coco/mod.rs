@@ -11,7 +11,7 @@ pub use kept::{Keypoints, ShapeRef, Shapes};
 pub use segmentation::{Segmentation, ShapeFault};
 
 use crate::boxes::{Annotation, BoxSet, Category, Naming};
-use crate::nan::NanAsNull;
+use crate::nan::plain_json;
 use cvhost_plugin_api::{PluginError, Result};
 use entries::{RawAnnotation, RawCategory, RawImage};
 use segmentation::{Checked, Kept, Shape, Skipped};
@@ -69,7 +69,8 @@ pub fn open(path: &Path, wanted: Wanted) -> Result<Document> {
 
 /// Reads a document. The error says what, and in which line; it may be one of `reader`.
 pub fn read(reader: impl Read, wanted: Wanted) -> Result<Document, serde_json::Error> {
-    let reader = BufReader::with_capacity(64 * 1024, NanAsNull::new(reader));
+    let reader = plain_json(reader).map_err(serde_json::Error::io)?;
+    let reader = BufReader::with_capacity(64 * 1024, reader);
     match (wanted.shapes, wanted.keypoints) {
         (ShapesWanted::No, false) => document::<_, Skipped, Skipped>(reader, wanted),
         (ShapesWanted::No, true) => document::<_, Skipped, Points>(reader, wanted),

@@ -75,6 +75,7 @@ fn another_document_says_what_is_expected() {
         ("{\"images\": [], \"images\": []}", "twice"),
         ("not json", "line 1"),
         ("", "EOF"),
+        ("\u{feff}{}", "the list `images` is missing"),
     ] {
         let error = parse(text).unwrap_err();
         assert!(error.message.contains(part), "{text}: {error}");

@@ -209,6 +209,9 @@ fn what_cannot_be_decided_is_an_error_that_names_the_choice() {
     let root = folder(&[("Annotations/a.xml", ""), ("ImageSets/Main/train.txt", "a")]);
     let error = plan(root.path(), "", "", Format::Auto).unwrap_err();
     assert!(error.message.contains("ImageSets/Main/val.txt"), "{error}");
+    std::fs::write(root.path().join("annotations.json"), "{}").unwrap();
+    let (taken, _) = plan(root.path(), "", "", Format::Auto).unwrap();
+    assert_eq!(taken.format(), Format::Coco);
     let root = folder(&[("a.jpg", "")]);
     let error = plan(root.path(), "", "", Format::Auto).unwrap_err();
     assert_eq!(error.key, "data.val_annotation_file");

@@ -1,7 +1,7 @@
 //! Repairs a COCO document as a whole, so that keys which this task doesn't know stay as they are.
 
 use crate::boxes::{self, BoxFault, BoxPolicy, Frame};
-use cvhost_annotations::{NanAsNull, coco};
+use cvhost_annotations::{coco, plain_json};
 use cvhost_data_sets::PictureFolder;
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ pub fn repair(file: &Path, root: &Path, split: &str, policy: BoxPolicy) -> Resul
     let failed = |e: &dyn std::fmt::Display| {
         PluginError::data(format!("{}: {e}", file.display())).with_help(coco::EXPECTED)
     };
-    let reader = BufReader::new(NanAsNull::new(File::open(file).map_err(|e| failed(&e))?));
+    let reader = File::open(file).and_then(plain_json).map_err(|e| failed(&e))?;
+    let reader = BufReader::new(reader);
     let mut document: Value = serde_json::from_reader(reader).map_err(|e| failed(&e))?;
     let mut lists = HashMap::new();
     for name in ["images", "annotations", "categories"] {
