@@ -2,10 +2,13 @@
 
 use cvhost_plugin_api::{PluginError, Result};
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
-/// Width and height in pixels, after the turn that the picture's EXIF data ask for: boxes are drawn on upright pictures.
+/// XMP further behind isn't looked for, in bytes: it stands before the pixels in what cameras and editors write.
+const XMP_WITHIN: u64 = 256 << 10;
+
+/// Width and height in pixels, after the turn that the picture's EXIF or XMP data ask for: boxes are drawn on upright pictures.
 ///
 /// # Errors
 /// A file that can't be read, or has no header of a picture.
@@ -29,19 +32,41 @@ pub fn upright_size(path: &Path) -> Result<(u32, u32)> {
     })
 }
 
-/// The orientation, 1 to 8, that the file notes; 1 where it notes none, or nothing readable.
+/// The orientation, 1 to 8, that the file notes in EXIF or, where that says nothing, in XMP; 1 where neither does.
 fn orientation(reader: &mut BufReader<File>) -> u32 {
     let exif = exif::Reader::new()
         .continue_on_error(true)
         .read_from_container(reader)
         .or_else(|error| error.distill_partial_result(|_| {}));
-    exif.ok()
-        .and_then(|exif| {
-            let field = exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?;
-            field.value.get_uint(0)
+    let field = exif
+        .as_ref()
+        .ok()
+        .and_then(|exif| exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY));
+    let value = match field {
+        Some(field) => field.value.get_uint(0),
+        None => in_xmp(reader),
+    };
+    value.filter(|value| (1..=8).contains(value)).unwrap_or(1)
+}
+
+/// What XMP at the begin of the file says: `tiff:Orientation="6"` or `<tiff:Orientation>6`.
+fn in_xmp(reader: &mut BufReader<File>) -> Option<u32> {
+    const NAME: &[u8] = b"tiff:Orientation";
+    let mut begin = Vec::new();
+    reader.rewind().ok()?;
+    reader.take(XMP_WITHIN).read_to_end(&mut begin).ok()?;
+    // Few bytes are a `t`, so this is fast.
+    let places = begin
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b't')
+        .map(|(at, _)| at);
+    places
+        .filter_map(|at| begin.get(at..)?.strip_prefix(NAME))
+        .find_map(|rest| {
+            let value = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?;
+            char::from(*value.first()?).to_digit(10)
         })
-        .filter(|value| (1..=8).contains(value))
-        .unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -68,6 +93,27 @@ mod tests {
             std::fs::write(&path, png(orientation)).unwrap();
             assert_eq!(upright_size(&path).unwrap(), size, "{orientation}");
         }
+    }
+
+    #[test]
+    fn xmp_counts_where_exif_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let bare = png(1)[..33].to_vec();
+        for (text, size) in [
+            ("tiff:Orientation=\"6\"", (2, 3)),
+            ("<tiff:Orientation>5<", (2, 3)),
+            ("tiff:Orientation", (3, 2)),
+        ] {
+            let mut bytes = bare.clone();
+            bytes.extend(text.as_bytes());
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(upright_size(&path).unwrap(), size, "{text}");
+        }
+        let mut both = png(1);
+        both.extend(b"tiff:Orientation=\"6\"");
+        std::fs::write(&path, both).unwrap();
+        assert_eq!(upright_size(&path).unwrap(), (3, 2));
     }
 
     #[test]
