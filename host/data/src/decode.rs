@@ -55,7 +55,8 @@ pub fn decode(source: &PictureSource) -> Result<Picture> {
 /// (width, height) in pixels: several times faster for a large photo that is made small anyway. Other formats have their full size.
 ///
 /// libjpeg-turbo leaves the highest frequencies out, which is not what resizing does: after a resize to the wanted size, pixels of
-/// photos differ from those of the full picture by about 1/255 on average. So it is off where parity is asked for.
+/// photos differ from those of the full picture by 1/255 on average (16 photos at 224 pixels: 0.8 bilinear, 0.9 bicubic; the worst
+/// photo 2.5, single pixels up to 67). So it is off where parity is asked for.
 pub fn decode_scaled(source: &PictureSource, at_least: (u32, u32)) -> Result<Scaled> {
     decode_source(source, Some(at_least))
 }
@@ -178,11 +179,7 @@ fn decode_bytes(bytes: &[u8], at_least: Option<(u32, u32)>) -> Result<Scaled> {
     if let (Format::Jpeg, Some(least)) = (header.format, at_least) {
         shrink = shrinking(header.upright_size(), least);
     }
-    // Turning a picture to its side takes a second one.
-    if header.is_lying() {
-        let bytes = header.pixels() * 6 + header.extra_memory;
-        limits::check_memory(header.format, header.width, header.height, bytes)?;
-    }
+    header.check_memory()?;
     let (pixels, width, height) = match header.format {
         Format::Jpeg => jpeg::decode(bytes, &header, shrink)?,
         other => {
@@ -216,5 +213,7 @@ fn shrinking(size: (u32, u32), least: (u32, u32)) -> u32 {
 
 #[cfg(test)]
 mod pillow_tests;
+#[cfg(test)]
+mod scaled_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use super::exif::Notes;
 use super::format::Format;
 use super::head::Head;
 use super::header::Header;
-use super::limits::{check_memory, damaged};
+use super::limits::damaged;
 use super::raster;
 use cvhost::error::Result;
 
@@ -70,11 +70,5 @@ fn notes(head: &mut dyn Head) -> Notes {
 
 /// Pixels as RGB; alpha is dropped.
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
-    check_memory(
-        Format::WebP,
-        header.width,
-        header.height,
-        header.pixels() * 3 + header.extra_memory,
-    )?;
     raster::rgb(bytes, header, image::ImageFormat::WebP)
 }
