@@ -27,10 +27,11 @@ mod timings;
 
 pub use broken::BrokenRecords;
 pub use collate::{HostBatch, HostItem, collate};
-pub use decode::{Scaled, check_promises, decode, decode_scaled, recycle, size};
+pub use decode::{Measured, Scaled, check_promises, decode, decode_scaled, measure, recycle, size};
 pub use loader::{Batches, Loader, LoaderOptions};
 pub use mix::Mixing;
 pub use order::OrderOptions;
 pub use part::{Part, divide};
+pub use random::Random;
 pub use source::Source;
 pub use timings::{Stage, Timings};
