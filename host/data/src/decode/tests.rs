@@ -230,6 +230,13 @@ fn the_noted_orientation_is_applied_in_every_format_that_has_one() {
     for (name, bytes) in [("JPEG", in_jpeg), ("PNG", in_png), ("WebP", in_webp)] {
         let picture = decoded(&bytes);
         assert_eq!((picture.width, picture.height), (16, 24), "{name}");
+        let told = Measured {
+            format: name,
+            width: 16,
+            height: 24,
+            turned: true,
+        };
+        assert_eq!(measure(&PictureSource::encoded(bytes)).unwrap(), told);
         assert!(
             picture.pixel(8, 1).unwrap()[0] > 250 && picture.pixel(8, 22).unwrap()[2] > 250,
             "{name}"
