@@ -5,6 +5,7 @@
 //! default, so that the tests stay fast. Arguments after `--` are parts of the cases' names that are wanted.
 
 use cvhost::config::{Augmentations, ColorJitter, Probability};
+use cvhost::error::Result;
 use cvhost_data::augment::{Context, apply};
 use cvhost_data::{Random, decode};
 use cvhost_plugin_api::data::{Array, Fields, PictureSource, Role, Sample};
@@ -16,9 +17,9 @@ const COPY: &str = "a copy";
 /// Samples a round.
 const SAMPLES: u64 = 40;
 
-type Case<'a> = (&'a str, Box<dyn Fn(u64) + 'a>);
+type Case<'a> = (&'a str, Box<dyn Fn(u64) -> Result<()> + 'a>);
 
-fn main() {
+fn main() -> Result<()> {
     let rounds = std::env::var("AUGMENT_ROUNDS")
         .ok()
         .and_then(|v| v.parse().ok())
@@ -26,17 +27,18 @@ fn main() {
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/bccd/images/train/BloodImage_00001.jpg");
     let source = PictureSource::file(file.display().to_string());
-    let sample = sample(&source);
+    let sample = sample(&source)?;
     println!("{:?}, milliseconds a sample", sample.pictures[0]);
 
-    let decoding: Case<'_> = ("decode the JPEG", Box::new(|_| drop(decode(&source).unwrap())));
+    let decoding: Case<'_> = ("decode the JPEG", Box::new(|_| decode(&source).map(drop)));
     let mut cases = vec![decoding];
     for (name, augmentations) in augmentations() {
         let sample = &sample;
         let run = move |number| {
             let mut changed = sample.clone();
-            augment(&mut changed, sample, &augmentations, number);
+            augment(&mut changed, sample, &augmentations, number)?;
             std::hint::black_box(changed);
+            Ok(())
         };
         cases.push((name, Box::new(run)));
     }
@@ -47,11 +49,14 @@ fn main() {
     for _ in 0..rounds {
         for ((_, run), times) in cases.iter().zip(&mut times) {
             let start = worked();
-            (0..SAMPLES).for_each(run);
+            (0..SAMPLES).try_for_each(run)?;
             times.push((worked() - start) * 1e3 / SAMPLES as f64);
         }
     }
-    let means: Vec<f64> = times.iter().map(|t| t.iter().sum::<f64>() / t.len().max(1) as f64).collect();
+    let means: Vec<f64> = times
+        .iter()
+        .map(|t| t.iter().sum::<f64>() / t.len().max(1) as f64)
+        .collect();
     let copy = cases
         .iter()
         .zip(&means)
@@ -60,6 +65,7 @@ fn main() {
     for ((name, _), mean) in cases.iter().zip(&means) {
         println!("{name:32} {mean:7.3}  {:+7.3} to the copy", mean - copy);
     }
+    Ok(())
 }
 
 /// Seconds that this thread has been on a processor, so that others on the machine don't count; without `/proc`, those that have
@@ -72,18 +78,18 @@ fn worked() -> f64 {
     nanoseconds.map_or(passed, |n| n / 1e9)
 }
 
-fn augment(sample: &mut Sample, partner: &Sample, augmentations: &Augmentations, number: u64) {
+fn augment(sample: &mut Sample, partner: &Sample, augmentations: &Augmentations, number: u64) -> Result<()> {
     let context = Context {
         input_edge: &|_, _| Ok(480),
         partner: &|_| Ok(partner.clone()),
     };
-    apply(sample, augmentations, &mut Random::new(1, 0, number), &context).unwrap();
+    apply(sample, augmentations, &mut Random::new(1, 0, number), &context)
 }
 
 /// The picture with a dozen boxes.
-fn sample(source: &PictureSource) -> Sample {
+fn sample(source: &PictureSource) -> Result<Sample> {
     let boxes: Vec<[f64; 4]> = (0..12)
-        .map(|i| f64::from(i))
+        .map(f64::from)
         .map(|i| {
             [
                 20.0 + 40.0 * i,
@@ -94,14 +100,14 @@ fn sample(source: &PictureSource) -> Sample {
         })
         .collect();
     let labels: Vec<i64> = (0..12).collect();
-    Sample {
-        pictures: vec![decode(source).unwrap()].into(),
+    Ok(Sample {
+        pictures: vec![decode(source)?].into(),
         fields: Fields::new()
             .with("boxes", Role::BOXES, Array::rows(&boxes))
             .with("class_labels", Role::COLUMN, Array::vector(&labels)),
         train: true,
         ..Sample::default()
-    }
+    })
 }
 
 fn augmentations() -> Vec<(&'static str, Augmentations)> {

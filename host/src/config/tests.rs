@@ -103,6 +103,28 @@ fn augmentations_that_are_given_leave_the_others_off() {
     .unwrap();
     assert_eq!(loaded.config.data.augmentations.horizontal_flip.value(), 0.0);
     assert_eq!(loaded.config.data.augmentations.rotation, 5.0);
+    assert_eq!(loaded.config.data.augmentations.min_area, 25.0);
+    assert_eq!(loaded.config.data.augmentations.min_visibility, 0.1);
+    assert_eq!(loaded.config.data.augmentations.mosaic.value(), 0.0);
+}
+
+#[test]
+fn pairs_of_augmentations_are_ranges() {
+    for key in [
+        "multi_scale: [1.2, 0.8]",
+        "random_resize: [1.2, 0.8]",
+        "random_resize: [0.5, 480]",
+    ] {
+        let text = format!("{MINIMAL}data:\n  augmentations: {{{key}}}\n");
+        let error = load(&text, &[]).unwrap_err();
+        let name = key.split(':').next().unwrap();
+        assert!(error.what.contains(name) && error.place.is_some(), "{error}");
+    }
+    let text =
+        format!("{MINIMAL}data:\n  augmentations: {{multi_scale: [0.8, 1.25], random_resize: [480, 800]}}\n");
+    let augmentations = load(&text, &[]).unwrap().config.data.augmentations;
+    assert_eq!(augmentations.multi_scale, Some([0.8, 1.25]));
+    assert_eq!(augmentations.random_resize, Some([480.0, 800.0]));
 }
 
 /// Puts `line` at a known place in a file and expects one problem there.

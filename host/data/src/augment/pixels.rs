@@ -212,7 +212,9 @@ pub fn blend(target: &mut [u8], other: &[u8], part: u16) {
     // becoming vector code.
     let own = 256u16.wrapping_sub(part);
     for (v, o) in target.iter_mut().zip(other) {
-        let sum = u16::from(*v).wrapping_mul(own).wrapping_add(u16::from(*o).wrapping_mul(part));
+        let sum = u16::from(*v)
+            .wrapping_mul(own)
+            .wrapping_add(u16::from(*o).wrapping_mul(part));
         *v = (sum.wrapping_add(128) >> 8) as u8;
     }
 }

@@ -47,7 +47,12 @@ pub fn clip(points: &[[f64; 2]], map: &Map) -> Vec<[f64; 2]> {
     let points = clip_side(points, |[x, _]| x - left);
     let points = clip_side(&points, |[x, _]| right - x);
     let points = clip_side(&points, |[_, y]| y - top);
-    clip_side(&points, |[_, y]| bottom - y)
+    let mut points = clip_side(&points, |[_, y]| bottom - y);
+    // Where a side is crossed, rounding may leave a trace on the other side of it.
+    for [x, y] in &mut points {
+        (*x, *y) = (x.clamp(left, right), y.clamp(top, bottom));
+    }
+    points
 }
 
 /// The part of a closed ring where `depth`, which is linear in x and y, isn't negative.

@@ -42,7 +42,11 @@ fn any_change() -> impl Strategy<Value = Change> {
 /// Crops only at the end, as their size is that of the picture before.
 fn any_changes() -> impl Strategy<Value = Vec<Change>> {
     prop::collection::vec(any_change(), 1..4).prop_filter("a crop comes last", |changes| {
-        changes.iter().rev().skip(1).all(|c| !matches!(c, Change::Crop { .. }))
+        changes
+            .iter()
+            .rev()
+            .skip(1)
+            .all(|c| !matches!(c, Change::Crop { .. }))
     })
 }
 
@@ -80,7 +84,11 @@ fn fields(rectangles: &[[u32; 4]], roles: &[Role]) -> Fields {
             Role::KEYPOINTS => {
                 let centre = |b: &[f64; 4]| [(b[0] + b[2]) / 2.0, (b[1] + b[3]) / 2.0, 2.0];
                 let values: Vec<f64> = boxes.iter().flat_map(centre).collect();
-                fields.with("keypoints", Role::KEYPOINTS, Array::new(&[count, 1, 3], &values).unwrap())
+                fields.with(
+                    "keypoints",
+                    Role::KEYPOINTS,
+                    Array::new(&[count, 1, 3], &values).unwrap(),
+                )
             }
             _ => fields,
         };
@@ -94,7 +102,12 @@ fn rows(fields: &Fields, name: &str) -> Vec<[f64; 4]> {
 }
 
 fn numbers(fields: &Fields) -> Vec<i64> {
-    fields.require("numbers").unwrap().values::<i64>().unwrap().to_vec()
+    fields
+        .require("numbers")
+        .unwrap()
+        .values::<i64>()
+        .unwrap()
+        .to_vec()
 }
 
 proptest! {
@@ -285,7 +298,13 @@ fn the_filters_are_those_of_the_configuration() {
             min_visibility,
             ..Augmentations::default()
         };
-        apply(&mut sample, &augmentations, &mut Random::new(0, 0, 0), &tests::alone(&|_, _| Ok(60))).unwrap();
+        apply(
+            &mut sample,
+            &augmentations,
+            &mut Random::new(0, 0, 0),
+            &tests::alone(&|_, _| Ok(60)),
+        )
+        .unwrap();
         numbers(&sample.fields).len()
     };
     assert_eq!(with(16.0, 0.1), 1);

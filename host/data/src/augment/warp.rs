@@ -216,8 +216,8 @@ fn resized(source: &Picture, x: [f64; 2], y: [f64; 2], size: [u32; 2]) -> Result
     // Typed, since the untyped call instantiates the resizer for every kind of pixel: minutes of compiling.
     let from =
         TypedImageRef::<U8x3>::from_buffer(width, height, source.pixels.as_slice()).map_err(|e| bad(&e))?;
-    let mut to = TypedImage::<U8x3>::from_buffer(size[0], size[1], new.pixels.as_mut_slice())
-        .map_err(|e| bad(&e))?;
+    let mut to =
+        TypedImage::<U8x3>::from_buffer(size[0], size[1], new.pixels.as_mut_slice()).map_err(|e| bad(&e))?;
     // Rounding must not reach over the border.
     let span = |[start, length]: [f64; 2], side: u32| {
         let start = start.clamp(0.0, f64::from(side));

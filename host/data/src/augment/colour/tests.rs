@@ -11,7 +11,9 @@ fn slow(steps: &[Step], pixels: &mut [[u8; 3]]) {
             *pixel = match *step {
                 Step::Tone { gain, offset } => pixel.map(|v| byte(f64::from(v) * gain + offset)),
                 Step::Contrast(factor) => pixel.map(|v| byte(f64::from(v) * factor + (1.0 - factor) * mean)),
-                Step::Saturation(factor) => pixel.map(|v| byte(f64::from(v) * factor + (1.0 - factor) * grey)),
+                Step::Saturation(factor) => {
+                    pixel.map(|v| byte(f64::from(v) * factor + (1.0 - factor) * grey))
+                }
                 Step::Hsv {
                     hue,
                     saturation,

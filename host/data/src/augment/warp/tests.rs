@@ -11,7 +11,15 @@ fn smooth(width: u32, height: u32) -> Picture {
         for x in 0..width {
             let (x_part, y_part) = (f64::from(x) / f64::from(width), f64::from(y) / f64::from(height));
             let wave = |v: f64| (127.5 + 120.0 * v.sin()) as u8;
-            picture.set_pixel(x, y, [wave(5.0 * x_part), wave(4.0 * y_part), wave(3.0 * (x_part + y_part))]);
+            picture.set_pixel(
+                x,
+                y,
+                [
+                    wave(5.0 * x_part),
+                    wave(4.0 * y_part),
+                    wave(3.0 * (x_part + y_part)),
+                ],
+            );
         }
     }
     picture
@@ -21,24 +29,31 @@ fn smooth(width: u32, height: u32) -> Picture {
 fn slow(source: &Picture, map: &Map) -> Vec<Option<[f64; 3]>> {
     let at = |x: f64, y: f64| {
         let inside = x >= 0.0 && y >= 0.0;
-        let pixel = if inside { source.pixel(x as u32, y as u32) } else { None };
+        let pixel = if inside {
+            source.pixel(x as u32, y as u32)
+        } else {
+            None
+        };
         pixel.unwrap_or(FILL).map(f64::from)
     };
     let back = map.forward.inverse();
     let mut pixels = Vec::new();
     for y in 0..map.to[1] {
         for x in 0..map.to[0] {
-            pixels.push(back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]).map(|[x, y]| {
-                let (x, y) = (x - 0.5, y - 0.5);
-                let (left, top) = (x.floor(), y.floor());
-                let (right, bottom) = (x - left, y - top);
-                let [a, b] = [at(left, top), at(left + 1.0, top)];
-                let [c, d] = [at(left, top + 1.0), at(left + 1.0, top + 1.0)];
-                std::array::from_fn(|k| {
-                    (a[k] * (1.0 - right) + b[k] * right) * (1.0 - bottom)
-                        + (c[k] * (1.0 - right) + d[k] * right) * bottom
-                })
-            }));
+            pixels.push(
+                back.point([f64::from(x) + 0.5, f64::from(y) + 0.5])
+                    .map(|[x, y]| {
+                        let (x, y) = (x - 0.5, y - 0.5);
+                        let (left, top) = (x.floor(), y.floor());
+                        let (right, bottom) = (x - left, y - top);
+                        let [a, b] = [at(left, top), at(left + 1.0, top)];
+                        let [c, d] = [at(left, top + 1.0), at(left + 1.0, top + 1.0)];
+                        std::array::from_fn(|k| {
+                            (a[k] * (1.0 - right) + b[k] * right) * (1.0 - bottom)
+                                + (c[k] * (1.0 - right) + d[k] * right) * bottom
+                        })
+                    }),
+            );
         }
     }
     pixels
@@ -51,7 +66,9 @@ fn differences(new: &Picture, expected: &[Option<[f64; 3]>]) -> (f64, usize) {
         let expected = expected.unwrap_or(FILL.map(f64::from));
         [0, 1, 2].map(|k| (f64::from(new[k]) - expected[k]).abs())
     });
-    off.fold((0.0, 0), |(max, count), v| (v.max(max), count + usize::from(v > 1.0)))
+    off.fold((0.0, 0), |(max, count), v| {
+        (v.max(max), count + usize::from(v > 1.0))
+    })
 }
 
 fn corners(moves: [f64; 8]) -> [[f64; 2]; 4] {
@@ -184,7 +201,10 @@ fn much_smaller_pictures_see_every_pixel() {
     (0..120).for_each(|y| (0..120).step_by(2).for_each(|x| lines.set_pixel(x, y, [255; 3])));
     for changes in [
         vec![Change::zoom(120, 120, 0.4, [0.5, 0.5])],
-        vec![Change::zoom(120, 120, 0.4, [0.5, 0.5]), Change::Rotate { radians: 0.3 }],
+        vec![
+            Change::zoom(120, 120, 0.4, [0.5, 0.5]),
+            Change::Rotate { radians: 0.3 },
+        ],
     ] {
         let small = picture(&lines, &Map::of(&changes, [120, 120])).unwrap();
         let mut seen = 0;
@@ -202,7 +222,10 @@ fn much_smaller_pictures_see_every_pixel() {
 #[test]
 fn contents_that_got_smaller_stand_on_the_fill() {
     let white = Picture::filled(40, 20, [255; 3]);
-    let map = Map::of(&[Change::zoom(40, 20, 0.5, [0.0, 1.0]), Change::MirrorX], [40, 20]);
+    let map = Map::of(
+        &[Change::zoom(40, 20, 0.5, [0.0, 1.0]), Change::MirrorX],
+        [40, 20],
+    );
     let small = picture(&white, &map).unwrap();
     for y in 0..20 {
         for x in 0..40 {
@@ -220,13 +243,22 @@ fn a_covered_window_leaves_the_rest_of_the_canvas_alone() {
         let from = [8 + random.below(50) as u32, 8 + random.below(50) as u32];
         let (x, y) = (1 + random.below(28) as u32, 1 + random.below(18) as u32);
         let window = [x, y, 30, 20];
-        let map = Map::cover(from, [30, 20], window, [random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)]);
+        let map = Map::cover(
+            from,
+            [30, 20],
+            window,
+            [random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)],
+        );
         let mut canvas = Picture::filled(30, 20, [9; 3]);
         picture_onto(&mut canvas, &Picture::filled(from[0], from[1], [200; 3]), &map).unwrap();
         for row in 0..20 {
             for column in 0..30 {
                 let expected = if column >= x && row >= y { [200; 3] } else { [9; 3] };
-                assert_eq!(canvas.pixel(column, row), Some(expected), "{window:?} from {from:?}: {column}, {row}");
+                assert_eq!(
+                    canvas.pixel(column, row),
+                    Some(expected),
+                    "{window:?} from {from:?}: {column}, {row}"
+                );
             }
         }
     }
