@@ -39,7 +39,7 @@ pub fn preview(args: &DataPreviewArgs, global: &Global) -> Result<()> {
     };
     let input: Arc<InputBox> = Arc::new(input);
     let loader = if args.split == Split::Train {
-        bench.session.train_loader(source, &input)?
+        bench.session.train_loader(source, &input, Vec::new())?
     } else {
         bench.session.eval_loader(source, &input)?
     };
