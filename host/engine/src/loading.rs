@@ -41,9 +41,15 @@ impl Session {
         Loader::new(source, Arc::clone(input), self.common_options())
     }
 
+    /// The threads that read pictures: `data.num_workers`.
+    pub fn threads(&self) -> usize {
+        let configured = self.loaded.config.data.num_workers;
+        configured.map_or_else(default_threads, |n| n as usize)
+    }
+
     fn common_options(&self) -> LoaderOptions {
         let data = &self.loaded.config.data;
-        let threads = data.num_workers.map_or_else(default_threads, |n| n as usize);
+        let threads = self.threads();
         LoaderOptions {
             order: OrderOptions {
                 batch_size: data.batch_size as usize,
