@@ -4,7 +4,7 @@ use crate::bench::findings;
 use cvhost_tests::events::{of_event, path_in};
 use cvhost_tests::programs::Run;
 use cvhost_tests::toy::Toy;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 struct Lines {
     toy: Toy,
@@ -20,7 +20,7 @@ impl Lines {
         Lines { toy, file }
     }
 
-    fn check(&self, annotations: &PathBuf, more: &[&str]) -> Run {
+    fn check(&self, annotations: &Path, more: &[&str]) -> Run {
         let annotations = format!("data.train_annotation_file={}", annotations.display());
         let config = self.toy.config.to_str().unwrap();
         let fixed = [

@@ -4,7 +4,9 @@ use cvhost::error::{Error, Kind, Result};
 use cvhost_data::{Measured, decode, measure, recycle};
 use cvhost_plugin_api::data::PictureSource;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::io::Read;
 use std::path::Path;
 
@@ -54,6 +56,19 @@ fn hash(source: &PictureSource) -> Result<Hash> {
     Ok(hasher.finalize().into())
 }
 
+/// Which files have been seen, by 8 bytes each: several records may be about one picture.
+#[derive(Debug, Default)]
+pub struct Files(HashSet<u64>);
+
+impl Files {
+    /// Whether a picture is seen for the first time. One that no file holds always is.
+    pub fn is_new(&mut self, path: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        path.is_empty() || self.0.insert(hasher.finish())
+    }
+}
+
 /// The format that a file's name says, as [`Measured::format`] has it; none for a name that says nothing.
 pub fn named_format(path: &str) -> Option<&'static str> {
     let extension = Path::new(path).extension()?.to_str()?.to_lowercase();
@@ -72,6 +87,15 @@ pub fn named_format(path: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
     use cvhost_plugin_api::data::Picture;
+
+    #[test]
+    fn a_file_is_new_once() {
+        let mut files = Files::default();
+        assert_eq!(
+            ["a.png", "b.png", "a.png", "", ""].map(|path| files.is_new(path)),
+            [true, true, false, true, true]
+        );
+    }
 
     #[test]
     fn equal_bytes_have_equal_hashes_wherever_they_lie() {

@@ -138,9 +138,12 @@ fn headline(opened: &Opened, tally: Option<&Tally>) -> String {
         false => format!("{} records of {} pictures", tally.records, tally.pictures),
     };
     format!(
-        "{split}: {records}, {} labels of {} classes{repaired}",
+        "{split}: {records}, {} labels of {}{repaired}",
         tally.counts.total(),
-        tally.counts.examples.len()
+        match tally.counts.examples.len() {
+            1 => "1 class".to_owned(),
+            classes => format!("{classes} classes"),
+        }
     )
 }
 

@@ -5,7 +5,7 @@ use super::report::{Finding, Kind, Report, Severity};
 use crate::progress::Pass;
 use crate::survey::counts::Counts;
 use crate::survey::ordered;
-use crate::survey::picture::{self, Hash, named_format};
+use crate::survey::picture::{self, Files, Hash, named_format};
 use crate::survey::targets::{self, Misfit, Objects};
 use cvhost::cli::Split;
 use cvhost::error::{Error, Result};
@@ -35,6 +35,7 @@ pub struct How<'a> {
 #[derive(Debug, Default)]
 pub struct Tally {
     pub records: usize,
+    /// Files, and pictures that no file holds.
     pub pictures: usize,
     pub boxes: u64,
     pub counts: Counts,
@@ -52,7 +53,8 @@ struct Looked {
     hashes: Vec<(u16, Hash)>,
     /// Whether the record is about a part of its picture.
     part: bool,
-    pictures: usize,
+    /// Their files; empty names for those that are none.
+    files: Vec<String>,
     boxes: u64,
     small: u32,
     empty: bool,
@@ -74,6 +76,7 @@ pub fn check(
         ..Tally::default()
     };
     let pass = Pass::new(split.name(), count as u64, 0);
+    let mut files = Files::default();
     let take = |index: usize, looked: Looked| {
         pass.step(String::new);
         let record = index as u32;
@@ -86,7 +89,7 @@ pub fn check(
             };
             seen.add(hash, place);
         }
-        tally.pictures += looked.pictures;
+        tally.pictures += looked.files.iter().filter(|file| files.is_new(file)).count();
         tally.boxes += looked.boxes;
         tally.counts.add(&looked.classes);
         if looked.small > 0 {
@@ -154,7 +157,7 @@ impl Looked {
             .zip(&record.pictures)
             .map(|(number, source)| looked.picture(split, how, &name, number, source))
             .collect();
-        looked.pictures = measured.len();
+        looked.files = record.pictures.iter().map(|p| p.path.to_string()).collect();
         let Some(measured) = measured.first().copied().flatten() else {
             return looked;
         };

@@ -7,12 +7,12 @@ use crate::splits::SplitData;
 use crate::survey::counts::Counts;
 use crate::survey::histogram::Histogram;
 use crate::survey::ordered;
-use crate::survey::picture::named_format;
+use crate::survey::picture::{Files, named_format};
 use crate::survey::targets::{self, Objects};
 use cvhost::cli::Split;
 use cvhost::error::Result;
 use cvhost_data::{Measured, Random, Source, decode};
-use cvhost_plugin_api::data::{LabelSpec, Picture};
+use cvhost_plugin_api::data::{LabelSpec, Picture, PictureSource};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -21,7 +21,9 @@ pub struct Stats {
     pub split: Split,
     pub spec: LabelSpec,
     pub records: usize,
+    /// Files, and pictures that no file holds: several records may be about one.
     pub pictures: u64,
+    files: Files,
     /// Pictures whose header can't be read.
     pub unreadable: u64,
     /// Pictures by the format of their content.
@@ -103,7 +105,8 @@ impl Pixels {
 
 /// What one thread saw of one record.
 struct Looked {
-    pictures: Vec<Option<(Measured, bool)>>,
+    /// Each picture's file, its header, and whether its name says another format.
+    pictures: Vec<(String, Option<(Measured, bool)>)>,
     objects: Objects,
     boxes: Vec<[f64; 4]>,
     classes: Vec<i64>,
@@ -127,6 +130,7 @@ pub fn measure(session: &Session, split: Split, data: &SplitData, sampled: usize
         spec,
         records: count,
         pictures: 0,
+        files: Files::default(),
         unreadable: 0,
         formats: BTreeMap::new(),
         misnamed: 0,
@@ -155,10 +159,12 @@ fn look(source: &dyn Source, index: usize, decoded: bool) -> Result<Looked> {
     let within = |e: cvhost::error::Error| e.within(format!("record {index}"));
     let meta = source.meta(index).map_err(within)?;
     let record = source.record(index).map_err(within)?;
-    let measured = |source| {
-        let measured = cvhost_data::measure(source).ok()?;
-        let misnamed = named_format(&source.path).is_some_and(|named| named != measured.format);
-        Some((measured, misnamed))
+    let measured = |source: &PictureSource| {
+        let path = source.path.as_str();
+        let named = named_format(path);
+        let header = cvhost_data::measure(source).ok();
+        let told = header.map(|header| (header, named.is_some_and(|named| named != header.format)));
+        (path.to_owned(), told)
     };
     let first = record.pictures.first().filter(|_| decoded);
     let pixels = first
@@ -175,8 +181,11 @@ fn look(source: &dyn Source, index: usize, decoded: bool) -> Result<Looked> {
 
 impl Stats {
     fn take(&mut self, looked: Looked) {
-        let first = looked.pictures.first().copied().flatten();
-        for picture in looked.pictures {
+        let first = looked.pictures.first().and_then(|(_, picture)| *picture);
+        for (file, picture) in looked.pictures {
+            if !self.files.is_new(&file) {
+                continue;
+            }
             self.pictures += 1;
             let Some((measured, misnamed)) = picture else {
                 self.unreadable += 1;
