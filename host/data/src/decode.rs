@@ -55,26 +55,59 @@ pub fn decode(source: &PictureSource) -> Result<Picture> {
 /// (width, height) in pixels: several times faster for a large photo that is made small anyway. Other formats have their full size.
 ///
 /// libjpeg-turbo leaves the highest frequencies out, which is not what resizing does: after a resize to the wanted size, pixels of
-/// photos differ from those of the full picture by about 1/255 on average. So it is off where parity is asked for.
+/// photos differ from those of the full picture by 1/255 on average (16 photos at 224 pixels: 0.8 bilinear, 0.9 bicubic; the worst
+/// photo 2.5, single pixels up to 67). So it is off where parity is asked for.
 pub fn decode_scaled(source: &PictureSource, at_least: (u32, u32)) -> Result<Scaled> {
     decode_source(source, Some(at_least))
+}
+
+/// What the header of a picture says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// By the content, as messages name it: `JPEG`, `PNG`, …; `pixels` for a picture that is decoded already.
+    pub format: &'static str,
+    /// Upright, in pixels.
+    pub width: u32,
+    pub height: u32,
+    /// Whether EXIF data say that the picture is stored turned or mirrored.
+    pub turned: bool,
 }
 
 /// Width and height of the picture of a source, upright, in pixels. Reads the header alone, and of a file only the parts that
 /// have it. Errors are as for [`decode`], as far as the header tells.
 pub fn size(source: &PictureSource) -> Result<(u32, u32)> {
-    match Place::of(source)? {
-        Place::Decoded(picture) => Ok((picture.width, picture.height)),
-        Place::Memory(mut bytes) => Ok(Header::read(&mut bytes).map_err(in_memory)?.upright_size()),
+    let measured = measure(source)?;
+    Ok((measured.width, measured.height))
+}
+
+/// As [`size`], with all that the header says.
+pub fn measure(source: &PictureSource) -> Result<Measured> {
+    let header = match Place::of(source)? {
+        Place::Decoded(picture) => {
+            return Ok(Measured {
+                format: "pixels",
+                width: picture.width,
+                height: picture.height,
+                turned: false,
+            });
+        }
+        Place::Memory(mut bytes) => Header::read(&mut bytes).map_err(in_memory)?,
         Place::File(path) => {
             let (file, length) = open(path)?;
             let mut head = FileHead::new(file, length).map_err(|e| reading(path, &e))?;
             let header = Header::read(&mut head);
             // What couldn't be read isn't a defect of the picture.
             head.finish().map_err(|e| reading(path, &e))?;
-            Ok(header.map_err(|e| within(e, path))?.upright_size())
+            header.map_err(|e| within(e, path))?
         }
-    }
+    };
+    let (width, height) = header.upright_size();
+    Ok(Measured {
+        format: header.format.name(),
+        width,
+        height,
+        turned: header.orientation > 1,
+    })
 }
 
 /// Takes the memory of a picture that isn't needed any more for the thread's next one.
@@ -178,11 +211,7 @@ fn decode_bytes(bytes: &[u8], at_least: Option<(u32, u32)>) -> Result<Scaled> {
     if let (Format::Jpeg, Some(least)) = (header.format, at_least) {
         shrink = shrinking(header.upright_size(), least);
     }
-    // Turning a picture to its side takes a second one.
-    if header.is_lying() {
-        let bytes = header.pixels() * 6 + header.extra_memory;
-        limits::check_memory(header.format, header.width, header.height, bytes)?;
-    }
+    header.check_memory()?;
     let (pixels, width, height) = match header.format {
         Format::Jpeg => jpeg::decode(bytes, &header, shrink)?,
         other => {
@@ -216,5 +245,7 @@ fn shrinking(size: (u32, u32), least: (u32, u32)) -> u32 {
 
 #[cfg(test)]
 mod pillow_tests;
+#[cfg(test)]
+mod scaled_tests;
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ mod timings;
 
 pub use broken::BrokenRecords;
 pub use collate::{HostBatch, HostItem, collate, shape_of};
-pub use decode::{Scaled, check_promises, decode, decode_scaled, recycle, size};
+pub use decode::{Measured, Scaled, check_promises, decode, decode_scaled, measure, recycle, size};
 pub use loader::{Batches, Loader, LoaderOptions};
 pub use mix::Mixing;
 pub use order::OrderOptions;

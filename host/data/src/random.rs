@@ -20,6 +20,8 @@ impl Random {
     pub const ORDER: u64 = u64::MAX;
     /// The stream that divides a data set into splits.
     pub const DIVISION: u64 = u64::MAX - 1;
+    /// The stream that draws a sample of a data set, for a look at it.
+    pub const SAMPLE: u64 = u64::MAX - 2;
 
     /// The stream of a batch in an epoch; records have the lower half of the numbers.
     pub fn of_batch(seed: u64, epoch: u64, number: usize) -> Self {

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 impl Session {
-    /// The loader of training pictures: their order, their changes, their sizes. `folder` is the model's, `input` its input side.
+    /// The loader of training pictures: their order, their changes. `input` is the model's input side; each batch takes one of
+    /// `sizes`, if there are any.
     pub fn train_loader(
         &self,
         source: Arc<dyn Source>,
         input: &Arc<InputBox>,
-        folder: &ModelFolder,
-        spec: &LabelSpec,
+        sizes: Vec<Arc<InputBox>>,
     ) -> Result<Loader> {
         let config = &self.loaded.config;
         let data = &config.data;
@@ -43,7 +43,6 @@ impl Session {
         if data.sampling != Sampling::Natural {
             self.warn_without_classes(source.as_ref())?;
         }
-        let sizes = self.input_sizes(input, folder, spec)?;
         Loader::with_sizes(source, Arc::clone(input), sizes, options)
     }
 
@@ -56,7 +55,7 @@ impl Session {
 
     /// The input sides of `multi_scale`: the model's own one for each size from the lowest factor to the highest, in steps of
     /// [`SCALE_STEP`] pixels; none where the key is off.
-    fn input_sizes(
+    pub fn input_sizes(
         &self,
         input: &InputBox,
         folder: &ModelFolder,
@@ -81,9 +80,15 @@ impl Session {
         Loader::new(source, Arc::clone(input), self.common_options())
     }
 
+    /// The threads that read pictures: `data.num_workers`.
+    pub fn threads(&self) -> usize {
+        let configured = self.loaded.config.data.num_workers;
+        configured.map_or_else(default_threads, |n| n as usize)
+    }
+
     fn common_options(&self) -> LoaderOptions {
         let data = &self.loaded.config.data;
-        let threads = data.num_workers.map_or_else(default_threads, |n| n as usize);
+        let threads = self.threads();
         LoaderOptions {
             order: OrderOptions {
                 batch_size: data.batch_size as usize,

@@ -138,8 +138,8 @@ mod simd {
         let ramp = _mm256_setr_ps(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0);
         let affine = row.step[2] == 0.0 && row.start[2] == 1.0;
         let (zero, half) = (_mm256_setzero_ps(), _mm256_set1_ps(0.5));
-        // Of 8 bytes from a pixel on, three pixels are touched: the third must be in the row, too.
-        let (right, bottom) = (_mm256_set1_ps(width - 2.0), _mm256_set1_ps(height - 1.0));
+        // Of the 16 bytes that are read from a pixel on, six pixels are touched: they must be in the row, too.
+        let (right, bottom) = (_mm256_set1_ps(width - 5.0), _mm256_set1_ps(height - 1.0));
         let mut first = 0;
         while first + LANES <= count {
             let number = _mm256_add_ps(_mm256_set1_ps(first as f32), ramp);
@@ -174,23 +174,19 @@ mod simd {
                 let (left, top) = (_mm256_cvttps_epi32(x), _mm256_cvttps_epi32(y));
                 let part = |at: __m256, whole: __m256i| {
                     let rest = _mm256_sub_ps(at, _mm256_cvtepi32_ps(whole));
-                    let scaled = _mm256_cvttps_epi32(_mm256_mul_ps(rest, _mm256_set1_ps(32768.0)));
-                    _mm_packs_epi32(
-                        _mm256_castsi256_si128(scaled),
-                        _mm256_extracti128_si256::<1>(scaled),
-                    )
+                    _mm256_cvttps_epi32(_mm256_mul_ps(rest, _mm256_set1_ps(32768.0)))
                 };
-                let (x_parts, y_parts) = (part(x, left), part(y, top));
+                let parts = (part(x, left), part(y, top));
                 let offsets = _mm256_add_epi32(
                     _mm256_mullo_epi32(top, _mm256_set1_epi32(stride)),
                     _mm256_add_epi32(left, _mm256_add_epi32(left, left)),
                 );
                 let mut starts = [0i32; LANES];
-                // SAFETY: the array has 32 bytes. All eight pixels have `0 <= left < width - 2` and `0 <= top < height - 1`, so
-                // 8 bytes at their offset, and a row below, end within the source. The target has eight pixels from `first`.
+                // SAFETY: the array has 32 bytes. All eight pixels have `0 <= left < width - 5` and `0 <= top < height - 1`, so
+                // 16 bytes at their offset, and a row below, end within the source. The target has eight pixels from `first`.
                 unsafe {
                     write(starts.as_mut_ptr().cast(), offsets);
-                    let made = eight(source.as_ptr().cast(), starts, stride as usize, x_parts, y_parts);
+                    let made = eight(source.as_ptr().cast(), starts, stride as usize, parts);
                     let out = target.as_mut_ptr().cast::<u8>().wrapping_add(3 * first);
                     write(out, made[0]);
                     write(out.wrapping_add(16), _mm_cvtsi128_si64(made[1]));
@@ -210,50 +206,54 @@ mod simd {
         );
     }
 
-    /// Eight pixels, each mixed of two at `starts` (in bytes) and the two below: 24 bytes, the first 16 and the last 8.
+    /// Eight pixels, each mixed of two at `starts` (in bytes) and the two below: 24 bytes, the first 16 and the last 8. `parts`
+    /// are those of the second pixel along x and along y, in 2^-15.
     ///
     /// # Safety
-    /// From each start, 8 bytes can be read, and 8 more `stride` bytes later.
+    /// From each start, 16 bytes can be read, and 16 more `stride` bytes later.
     #[target_feature(enable = "avx2")]
+    #[inline]
     unsafe fn eight(
         source: *const u8,
         starts: [i32; LANES],
         stride: usize,
-        x_parts: __m128i,
-        y_parts: __m128i,
+        parts: (__m256i, __m256i),
     ) -> [__m128i; 2] {
-        let (x_parts, y_parts) = (
-            _mm256_broadcastsi128_si256(x_parts),
-            _mm256_broadcastsi128_si256(y_parts),
-        );
         let [a, b, c, d, e, f, g, h] = starts;
         // SAFETY: the caller's.
         let pairs = unsafe {
             [
-                two::<0>(source, a, b, stride, x_parts, y_parts),
-                two::<1>(source, c, d, stride, x_parts, y_parts),
-                two::<2>(source, e, f, stride, x_parts, y_parts),
-                two::<3>(source, g, h, stride, x_parts, y_parts),
+                two::<0>(source, a, e, stride, parts),
+                two::<1>(source, b, f, stride, parts),
+                two::<2>(source, c, g, stride, parts),
+                two::<3>(source, d, h, stride, parts),
             ]
         };
-        let four = |first: __m256i, second: __m256i| {
-            // The low lane has pixels 0 and 2, the high one 1 and 3, in 8 bytes each.
-            let packed = _mm256_packus_epi16(first, second);
-            let low = _mm_setr_epi8(0, 1, 2, -1, -1, -1, 8, 9, 10, -1, -1, -1, -1, -1, -1, -1);
-            let high = _mm_setr_epi8(-1, -1, -1, 0, 1, 2, -1, -1, -1, 8, 9, 10, -1, -1, -1, -1);
-            _mm_or_si128(
-                _mm_shuffle_epi8(_mm256_castsi256_si128(packed), low),
-                _mm_shuffle_epi8(_mm256_extracti128_si256::<1>(packed), high),
-            )
-        };
-        let (front, back) = (four(pairs[0], pairs[1]), four(pairs[2], pairs[3]));
+        // Pixels 0 to 3 are in the low lane, 4 to 7 in the high one.
+        let [first, second, third, fourth] = pairs;
+        let front = _mm_setr_epi8(0, 1, 2, 8, 9, 10, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+        let back = _mm_setr_epi8(-1, -1, -1, -1, -1, -1, 0, 1, 2, 8, 9, 10, -1, -1, -1, -1);
+        let twelve = _mm256_or_si256(
+            _mm256_shuffle_epi8(
+                _mm256_packus_epi16(first, second),
+                _mm256_broadcastsi128_si256(front),
+            ),
+            _mm256_shuffle_epi8(
+                _mm256_packus_epi16(third, fourth),
+                _mm256_broadcastsi128_si256(back),
+            ),
+        );
+        let (low, high) = (
+            _mm256_castsi256_si128(twelve),
+            _mm256_extracti128_si256::<1>(twelve),
+        );
         [
-            _mm_or_si128(front, _mm_slli_si128::<12>(back)),
-            _mm_srli_si128::<4>(back),
+            _mm_or_si128(low, _mm_slli_si128::<12>(high)),
+            _mm_srli_si128::<4>(high),
         ]
     }
 
-    /// Pixels `2 * K` and `2 * K + 1` of eight, in the first three words of each half.
+    /// Pixels `K` and `K + 4` of eight, in the first three words of each half.
     ///
     /// # Safety
     /// As [`eight`].
@@ -264,12 +264,12 @@ mod simd {
         first: i32,
         second: i32,
         stride: usize,
-        x_parts: __m256i,
-        y_parts: __m256i,
+        (x_parts, y_parts): (__m256i, __m256i),
     ) -> __m256i {
         // SAFETY: the caller's.
         let (top, bottom) = unsafe {
-            let at = |start: usize| _mm_cvtsi64_si128(read(source.wrapping_add(start)));
+            // This load has no checks in builds with debug assertions, either.
+            let at = |start: usize| _mm_lddqu_si128(source.wrapping_add(start).cast());
             let (first, second) = (first as usize, second as usize);
             (
                 _mm_unpacklo_epi64(at(first), at(second)),
@@ -278,8 +278,7 @@ mod simd {
         };
         let widened = |v: __m128i| _mm256_slli_epi16::<7>(_mm256_cvtepu8_epi16(v));
         let (top, bottom) = (widened(top), widened(bottom));
-        let word = |n: i32| _mm_set1_epi16((((2 * n + 1) << 8) | (2 * n)) as i16);
-        let order = _mm256_set_m128i(word(2 * K + 1), word(2 * K));
+        let order = _mm256_set1_epi16((((4 * K + 1) << 8) | (4 * K)) as i16);
         let (x_part, y_part) = (
             _mm256_shuffle_epi8(x_parts, order),
             _mm256_shuffle_epi8(y_parts, order),

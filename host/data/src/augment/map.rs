@@ -139,8 +139,11 @@ impl Map {
         let [left, top, right, bottom] = window.map(f64::from);
         let [w, h] = from.map(|side| f64::from(side.max(1)));
         let scale = ((right - left) / w).max((bottom - top) / h);
-        let shift =
-            |start: f64, end: f64, side: f64, place: f64| start + (end - start - side * scale) * place;
+        let shift = |start: f64, end: f64, side: f64, place: f64| {
+            let room = end - start - side * scale;
+            // The side that the scale comes from fits, up to rounding.
+            if room > -1e-9 { start } else { start + room * place }
+        };
         let offset = [shift(left, right, w, places[0]), shift(top, bottom, h, places[1])];
         Map::new(Matrix::straight([scale, scale], offset), from, canvas, window)
     }

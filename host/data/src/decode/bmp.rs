@@ -3,7 +3,7 @@
 use super::format::Format;
 use super::head::Head;
 use super::header::Header;
-use super::limits::{check_memory, damaged};
+use super::limits::damaged;
 use super::raster;
 use cvhost::error::Result;
 use image::ImageFormat;
@@ -31,12 +31,6 @@ fn size(head: &mut dyn Head) -> Option<(u32, u32)> {
 
 /// Pixels as RGB; alpha is dropped.
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
-    check_memory(
-        Format::Bmp,
-        header.width,
-        header.height,
-        header.pixels() * 3 + header.extra_memory,
-    )?;
     let mut pixels = raster::rgb(bytes, header, ImageFormat::Bmp)?;
     if let Some(most) = fields(bytes) {
         let tables = most.map(as_pillow);

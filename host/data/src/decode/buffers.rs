@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 /// The largest buffer that is kept, in bytes: a picture of 16 megapixels.
 const MAX_KEPT: usize = 48 << 20;
-/// How many are kept: what a picture is decoded into, and what it is turned into.
-const MAX_COUNT: usize = 2;
+/// How many are kept: for a file's bytes, what a picture is decoded into, and what it is turned into.
+const MAX_COUNT: usize = 3;
 
 thread_local! {
     static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -13,18 +13,18 @@ thread_local! {
 
 /// A buffer of `length` bytes that hold anything.
 pub fn take(length: usize) -> Vec<u8> {
+    // Much larger than needed, it would stay with its picture for as long as that lives.
+    let fits = |buffer: &Vec<u8>| buffer.capacity() >= length && buffer.capacity() / 4 <= length;
     let kept = KEPT.with_borrow_mut(|kept| {
-        let fits = kept.iter().position(|buffer| buffer.capacity() >= length)?;
-        Some(kept.swap_remove(fits))
+        let fitting = kept.iter().enumerate().filter(|(_, buffer)| fits(buffer));
+        let (at, _) = fitting.min_by_key(|(_, buffer)| buffer.capacity())?;
+        Some(kept.remove(at))
     });
-    match kept {
-        // Much larger than needed, it would stay with its picture for as long as that lives.
-        Some(mut buffer) if buffer.capacity() / 4 <= length => {
-            buffer.resize(length, 0);
-            buffer
-        }
-        _ => vec![0; length],
-    }
+    let Some(mut buffer) = kept else {
+        return vec![0; length];
+    };
+    buffer.resize(length, 0);
+    buffer
 }
 
 /// Keeps a buffer for the thread's next pictures.
@@ -45,21 +45,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_buffer_is_taken_again_unless_it_is_far_too_large() {
-        let buffer = vec![7; 1000];
-        let place = buffer.as_ptr();
-        keep(buffer);
+    fn the_smallest_kept_buffer_that_fits_is_taken_again_and_none_that_is_far_too_large() {
+        let places = [1000, 3000].map(|length| {
+            let buffer = vec![7; length];
+            let place = buffer.as_ptr();
+            keep(buffer);
+            place
+        });
         let again = take(900);
-        assert_eq!((again.as_ptr(), again.len()), (place, 900));
-        keep(again);
+        assert_eq!((again.as_ptr(), again.len()), (places[0], 900));
         let larger = take(2000);
-        assert_eq!(larger.len(), 2000);
+        assert_eq!((larger.as_ptr(), larger.len()), (places[1], 2000));
+        keep(again);
+        keep(larger);
         let small = take(10);
-        assert_ne!(small.as_ptr(), place);
+        assert!(!places.contains(&small.as_ptr()));
+        assert_eq!(take(5000).len(), 5000);
     }
 
     #[test]
-    fn no_more_than_two_are_kept_and_none_that_is_huge() {
+    fn no_more_than_three_are_kept_and_none_that_is_huge() {
         keep(Vec::with_capacity(MAX_KEPT + 1));
         KEPT.with_borrow(|kept| assert!(kept.is_empty()));
         for length in 1..=5 {

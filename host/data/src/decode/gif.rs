@@ -4,7 +4,7 @@ use super::buffers;
 use super::format::Format;
 use super::head::Head;
 use super::header::Header;
-use super::limits::{bytes_of, check_memory, damaged};
+use super::limits::{bytes_of, damaged};
 use cvhost::error::Result;
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
@@ -61,12 +61,6 @@ fn palette_bytes(flags: u8) -> u64 {
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     let bad = |e: DecodingError| damaged(Format::Gif, &e.to_string());
     let (width, height) = (header.width, header.height);
-    check_memory(
-        Format::Gif,
-        width,
-        height,
-        header.pixels() * 3 + header.extra_memory,
-    )?;
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
     // The frame's size was checked; the limit is for what comes beside it.

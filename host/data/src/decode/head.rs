@@ -100,11 +100,10 @@ impl Head for FileHead {
             return None;
         }
         let seen = self.at..self.at + self.window.len() as u64;
-        if at < seen.start || at + length as u64 > seen.end {
-            if let Err(error) = self.read(at, length.max(Self::LATER)) {
-                self.window.clear();
-                self.error = Some(error);
-            }
+        let unseen = at < seen.start || at + length as u64 > seen.end;
+        if unseen && let Err(error) = self.read(at, length.max(Self::LATER)) {
+            self.window.clear();
+            self.error = Some(error);
         }
         let from = usize::try_from(at - self.at).ok()?;
         self.window.get(from..from + length)

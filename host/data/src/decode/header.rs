@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::head::Head;
-use super::limits::check_size;
+use super::limits::{check_memory, check_size};
 use super::{bmp, gif, jpeg, png, tiff, webp};
 use cvhost::error::Result;
 
@@ -47,7 +47,11 @@ impl Header {
         self.orientation >= 5
     }
 
-    pub fn pixels(&self) -> u64 {
-        u64::from(self.width) * u64::from(self.height)
+    /// Refuses a picture whose decoding takes too much memory. One that has to be turned to its side takes its pixels twice.
+    pub fn check_memory(&self) -> Result<()> {
+        let copies = if self.is_lying() { 2 } else { 1 };
+        let pixels = u64::from(self.width) * u64::from(self.height) * 3;
+        let bytes = (pixels * copies).saturating_add(self.extra_memory);
+        check_memory(self.format, self.width, self.height, bytes)
     }
 }

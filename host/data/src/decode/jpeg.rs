@@ -4,7 +4,7 @@ use super::exif::Notes;
 use super::format::Format;
 use super::head::Head;
 use super::header::Header;
-use super::limits::{bytes_of, check_memory, check_size, damaged, unsupported};
+use super::limits::{bytes_of, check_size, damaged, unsupported};
 use super::{buffers, colour};
 use cvhost::error::Result;
 use turbojpeg::{Colorspace, Decompressor, PixelFormat, ScalingFactor};
@@ -146,12 +146,6 @@ pub fn decode(bytes: &[u8], header: &Header, shrink: u32) -> Result<(Vec<u8>, u3
         PixelFormat::RGB
     };
     let (width, height) = (header.width.div_ceil(shrink), header.height.div_ceil(shrink));
-    check_memory(
-        Format::Jpeg,
-        width,
-        height,
-        header.pixels() * 3 + header.extra_memory,
-    )?;
 
     let mut image = turbojpeg::Image {
         pixels: buffers::take(bytes_of(width, height, format.size())),

@@ -78,3 +78,16 @@ fn every_truncation_of_every_kind_is_a_named_error_or_a_whole_picture() {
         }
     }
 }
+
+#[test]
+fn the_fuzz_corpus_breaks_no_promise() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/picture");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        check_promises(&bytes).unwrap_or_else(|broken| panic!("{}: {broken}", path.display()));
+        count += 1;
+    }
+    assert!(count >= 30, "{count} files");
+}

@@ -4,7 +4,7 @@ use super::exif::Notes;
 use super::format::Format;
 use super::head::Head;
 use super::header::Header;
-use super::limits::{bytes_of, check_memory, damaged, unsupported};
+use super::limits::{bytes_of, damaged, unsupported};
 use super::{buffers, colour};
 use cvhost::error::Result;
 use flate2::read::ZlibDecoder;
@@ -111,12 +111,6 @@ fn inflated(compressed: &[u8]) -> Option<Vec<u8>> {
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     let bad = |e: DecodingError| explained(&e);
     let (width, height) = (header.width, header.height);
-    check_memory(
-        Format::Png,
-        width,
-        height,
-        header.pixels() * 3 + header.extra_memory,
-    )?;
     let mut options = DecodeOptions::default();
     // The notes were read with the header.
     options.set_ignore_text_chunk(true);

@@ -5,12 +5,12 @@ use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use std::fs;
 use turbojpeg::PixelFormat;
 
-fn rgb_image(picture: &Picture) -> DynamicImage {
+pub fn rgb_image(picture: &Picture) -> DynamicImage {
     let pixels = picture.pixels.to_vec();
     DynamicImage::ImageRgb8(ImageBuffer::from_raw(picture.width, picture.height, pixels).unwrap())
 }
 
-fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+pub fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().unwrap();
     image.save_with_format(file.path(), format).unwrap();
     fs::read(file.path()).unwrap()
@@ -33,7 +33,7 @@ fn jpeg(
     turbojpeg::compress(image, 90, subsamp).unwrap().to_vec()
 }
 
-fn colour_jpeg(width: u32, height: u32) -> Vec<u8> {
+pub fn colour_jpeg(width: u32, height: u32) -> Vec<u8> {
     let picture = pattern(width, height);
     jpeg(
         &picture.pixels,
@@ -44,7 +44,7 @@ fn colour_jpeg(width: u32, height: u32) -> Vec<u8> {
     )
 }
 
-fn decoded(bytes: &[u8]) -> Picture {
+pub fn decoded(bytes: &[u8]) -> Picture {
     decode(&PictureSource::encoded(bytes.to_vec())).unwrap()
 }
 
@@ -55,7 +55,7 @@ fn refused(bytes: &[u8]) -> String {
 }
 
 /// A TIFF header whose first folder holds the orientation alone: the payload of an EXIF block.
-fn exif_block(orientation: u8) -> Vec<u8> {
+pub fn exif_block(orientation: u8) -> Vec<u8> {
     let mut block = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
     block.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
     block
@@ -230,6 +230,13 @@ fn the_noted_orientation_is_applied_in_every_format_that_has_one() {
     for (name, bytes) in [("JPEG", in_jpeg), ("PNG", in_png), ("WebP", in_webp)] {
         let picture = decoded(&bytes);
         assert_eq!((picture.width, picture.height), (16, 24), "{name}");
+        let told = Measured {
+            format: name,
+            width: 16,
+            height: 24,
+            turned: true,
+        };
+        assert_eq!(measure(&PictureSource::encoded(bytes)).unwrap(), told);
         assert!(
             picture.pixel(8, 1).unwrap()[0] > 250 && picture.pixel(8, 22).unwrap()[2] > 250,
             "{name}"
@@ -385,4 +392,20 @@ fn corrupt_scan_data_never_panics() {
         broken[at] ^= 0x55;
         let _ = decode(&PictureSource::encoded(broken));
     }
+}
+
+#[test]
+fn a_progressive_bomb_is_refused_by_the_memory_that_it_would_take() {
+    let plain = colour_jpeg(16, 16);
+    let frame = plain.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+    let mut bytes = plain.clone();
+    bytes[frame + 1] = 0xc2;
+    bytes[frame + 5..frame + 9].copy_from_slice(&[0x32, 0, 0x32, 0]);
+    // 12800 x 12800 is allowed as it is; its coefficients, at 4:4:4, would take a GB more.
+    bytes[frame + 11] = 0x11;
+    let message = refused(&bytes);
+    assert!(
+        message.contains("12800x12800") && message.contains("MB"),
+        "{message}"
+    );
 }

@@ -47,10 +47,9 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
     let (width, height) = (side(head, WIDTH, "width")?, side(head, HEIGHT, "height")?);
     let mut notes = Notes::default();
     notes.folder(head, &folder);
-    if let Some(entry) = folder.find(XMP).copied() {
-        if let Some(text) = head.get(entry.at, usize::try_from(entry.count).unwrap_or(usize::MAX)) {
-            notes.xmp(text);
-        }
+    let xmp = folder.find(XMP).copied();
+    if let Some(text) = xmp.and_then(|entry| head.get(entry.at, usize::try_from(entry.count).ok()?)) {
+        notes.xmp(text);
     }
     let bits = folder.value(head, BITS).unwrap_or(1);
     let samples = folder.value(head, SAMPLES).unwrap_or(1);
@@ -66,8 +65,11 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
         extra_memory: if (bits, samples) == (8, 3) {
             0
         } else {
-            row.saturating_mul(u64::from(height))
-                .saturating_add(u64::from(width).saturating_mul(u64::from(height) * samples))
+            row.saturating_mul(u64::from(height)).saturating_add(
+                u64::from(width)
+                    .saturating_mul(u64::from(height))
+                    .saturating_mul(samples),
+            )
         },
     })
 }
@@ -88,12 +90,6 @@ struct Kind {
 /// dropped, after colours that were multiplied by it are divided again.
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     let (width, height) = (header.width, header.height);
-    check_memory(
-        Format::Tiff,
-        width,
-        height,
-        header.pixels() * 3 + header.extra_memory,
-    )?;
     let mut head = bytes;
     let folder = folder(&mut head)?;
     let kind = kind(&mut head, &folder)?;
@@ -117,8 +113,8 @@ pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     }
     let colours = decoder.colortype().map_err(explained)?;
     let layout = decoder.image_buffer_layout().map_err(explained)?;
-    let taken = layout.complete_len as u64;
-    check_memory(Format::Tiff, width, height, header.pixels() * 3 + taken)?;
+    // The decoder counts samples as it reads them, which may be more than the header's tags told.
+    check_memory(Format::Tiff, width, height, layout.complete_len as u64)?;
     let mut raw = buffers::take(layout.complete_len);
     decoder.read_image_bytes(&mut raw).map_err(explained)?;
 

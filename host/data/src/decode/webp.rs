@@ -4,7 +4,7 @@ use super::exif::Notes;
 use super::format::Format;
 use super::head::Head;
 use super::header::Header;
-use super::limits::{check_memory, damaged};
+use super::limits::damaged;
 use super::raster;
 use cvhost::error::Result;
 
@@ -16,9 +16,14 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
         width,
         height,
         orientation: notes(head).orientation(),
-        // The canvas, the frame and its planes, before alpha is dropped.
-        extra_memory: u64::from(width) * u64::from(height) * 13,
+        // Measured: a lossy frame with alpha takes 10.5 bytes a pixel in all, a frame of an animation and its canvas 12.
+        extra_memory: u64::from(width) * u64::from(height) * if is_animated(head) { 13 } else { 8 },
     })
+}
+
+fn is_animated(head: &mut dyn Head) -> bool {
+    const ANIMATION: u8 = 2;
+    head.get(12, 4) == Some(b"VP8X") && head.byte(20).is_some_and(|flags| flags & ANIMATION != 0)
 }
 
 fn size(head: &mut dyn Head) -> Option<(u32, u32)> {
@@ -70,11 +75,5 @@ fn notes(head: &mut dyn Head) -> Notes {
 
 /// Pixels as RGB; alpha is dropped.
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
-    check_memory(
-        Format::WebP,
-        header.width,
-        header.height,
-        header.pixels() * 3 + header.extra_memory,
-    )?;
     raster::rgb(bytes, header, image::ImageFormat::WebP)
 }

@@ -278,8 +278,9 @@ fn fit(
         tracing::warn!("{line}");
     }
     let config = session.evaluator_config(false);
+    let sizes = session.input_sizes(&model.input, &data.folder, &data.spec)?;
     let trainer = Trainer {
-        train: session.train_loader(data.train.clone(), &model.input, &data.folder, &data.spec)?,
+        train: session.train_loader(data.train.clone(), &model.input, sizes)?,
         val: data
             .val
             .as_ref()

@@ -105,7 +105,7 @@ impl DetrConfig {
 }
 
 /// The backbone, in each of the places where files have described it.
-fn backbone(json: &Value) -> Result<ResNetConfig> {
+pub fn backbone(json: &Value) -> Result<ResNetConfig> {
     require_three_channels(json)?;
     let dilation: bool = read(json, "dilation", false)?;
     match json.get("backbone_config").filter(|v| !v.is_null()) {

@@ -1,5 +1,6 @@
 //! From sample to model input.
 
+use crate::config;
 use cvhost_image_processor::{Defaults, Processor};
 use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Sample, Shape};
 use cvhost_plugin_api::error::Result;
@@ -14,12 +15,18 @@ pub const PIXEL_MASK: &str = "pixel_mask";
 
 pub struct DetrInput {
     processor: Processor,
+    /// The backbone's; 0 where `config.json` can't be read, which is the network's to say.
+    stride: u64,
 }
 
 impl DetrInput {
     pub fn new(checkpoint: &Checkpoint, config: &Value) -> Result<Self> {
         let processor = Processor::from_checkpoint(&checkpoint.preprocessor, config, &DEFAULTS)?;
-        Ok(DetrInput { processor })
+        let stride = config::backbone(&checkpoint.config).map_or(0, |b| b.stride());
+        Ok(DetrInput {
+            processor,
+            stride: u64::try_from(stride).unwrap_or(0),
+        })
     }
 }
 
@@ -38,5 +45,9 @@ impl Input for DetrInput {
 
     fn config_json(&self) -> Result<Value> {
         Ok(self.processor.config_json())
+    }
+
+    fn stride(&self) -> u64 {
+        self.stride
     }
 }

@@ -2,12 +2,12 @@
 //! the workspace's `tests`.
 
 use crate::config::DetrConfig;
-use crate::input::PIXEL_MASK;
+use crate::input::{DetrInput, PIXEL_MASK};
 use crate::model::Detr;
 use cvhost_image_processor::PIXEL_VALUES;
 use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, Output, StepContext, Tags};
 use cvhost_plugin_api::error::ErrorKind;
-use cvhost_plugin_api::sdk::{Checkpoint, Model};
+use cvhost_plugin_api::sdk::{Checkpoint, Input, Model};
 use cvhost_plugin_api::torch::batch_item;
 use cvhost_resnet::{Naming, NormKind, ResNet};
 use serde_json::{Value, json};
@@ -498,4 +498,20 @@ fn a_config_of_nothing_but_its_type_is_detr_resnet_50_with_530_tensors() {
         shape("model.backbone.conv_encoder.model.layer4.0.downsample.0.weight"),
         [2048, 1024, 1, 1]
     );
+}
+
+#[test]
+fn the_input_side_says_the_backbones_stride() {
+    for (config, stride) in [
+        (json!({"model_type": "detr"}), 32),
+        (json!({"model_type": "detr", "dilation": true}), 16),
+        (json!({"model_type": "detr", "backbone": "not there"}), 0),
+    ] {
+        let checkpoint = Checkpoint {
+            config: config.clone(),
+            preprocessor: Value::Null,
+        };
+        let input = DetrInput::new(&checkpoint, &json!({})).unwrap();
+        assert_eq!(input.stride(), stride, "{config}");
+    }
 }

@@ -22,9 +22,10 @@ impl Adapter for ResNetAdapter {
     fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
         // ResNet checkpoints come with ConvNeXT's image processor.
         let defaults = Defaults::conv_next();
-        Ok(Box::new(ClassifierInput::new(
-            checkpoint, config, spec, &defaults,
-        )?))
+        let input = ClassifierInput::new(checkpoint, config, spec, &defaults)?;
+        // What is wrong with the file is the network's to say.
+        let stride = model::shape(&checkpoint.config).map_or(0, |shape| shape.stride());
+        Ok(Box::new(input.with_stride(stride)))
     }
 
     fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {

@@ -20,16 +20,20 @@ pub struct ResNetClassifier {
     dropout: f64,
 }
 
+/// The network that `config.json` describes. `out_features` is about backbones; a classifier reads the last stage.
+pub fn shape(json: &Value) -> Result<ResNetConfig> {
+    let shape = ResNetConfig::hugging_face(json, "")?;
+    Ok(ResNetConfig {
+        output_stage: shape.hidden_sizes.len() - 1,
+        ..shape
+    })
+}
+
 impl ResNetClassifier {
     /// `json` is `config.json`, `config` the whole resolved configuration, of which `model.dropout` is honoured.
     pub fn new(root: &Scope, json: &Value, config: &Value, classes: i64) -> Result<Self> {
         require_three_channels(json)?;
-        let shape = ResNetConfig::hugging_face(json, "")?;
-        // `out_features` is about backbones; a classifier reads the last stage.
-        let shape = ResNetConfig {
-            output_stage: shape.hidden_sizes.len() - 1,
-            ..shape
-        };
+        let shape = shape(json)?;
         let scope = root.sub(PREFIX).tagged(Tags::BACKBONE);
         let head = root
             .sub("classifier.1")

@@ -1,10 +1,11 @@
 //! Numbers are transformers': ResNetForImageClassification with the same weights and pictures.
 
+use crate::ResNetAdapter;
 use crate::model::ResNetClassifier;
 use cvhost_classification::Classifier;
 use cvhost_classification::testing::{batch, close, context, fill_with_waves, logits, spec, waves};
-use cvhost_plugin_api::data::{Mode, Tags};
-use cvhost_plugin_api::sdk::{Checkpoint, Model};
+use cvhost_plugin_api::data::{LabelSpec, Mode, Tags};
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Model};
 use cvhost_plugin_api::testing::schema_is_current;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -217,4 +218,22 @@ fn the_schema_file_is_the_classifiers_schema() {
     let dropout =
         "Dropout of the averaged features before the last layer, in training; none where it is left out.";
     schema_is_current(&file, &cvhost_classification::schema(dropout));
+}
+
+#[test]
+fn the_input_side_says_the_stride_of_the_last_stage() {
+    for (json, stride) in [
+        (json!({}), 32),
+        (json!({"out_features": ["stage2"]}), 32),
+        (json!({"hidden_sizes": [8, 16], "depths": [1, 1]}), 8),
+        (json!({"hidden_sizes": []}), 0),
+    ] {
+        let checkpoint = Checkpoint {
+            config: json.clone(),
+            preprocessor: Value::Null,
+        };
+        let spec = LabelSpec::default();
+        let input = ResNetAdapter.input(&checkpoint, &json!({}), &spec).unwrap();
+        assert_eq!(input.stride(), stride, "{json}");
+    }
 }

@@ -23,9 +23,11 @@ struct VitAdapter;
 impl Adapter for VitAdapter {
     fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
         let defaults = Family::of(&checkpoint.config)?.input_defaults(&checkpoint.config)?;
-        Ok(Box::new(ClassifierInput::new(
-            checkpoint, config, spec, &defaults,
-        )?))
+        let input = ClassifierInput::new(checkpoint, config, spec, &defaults)?;
+        // What is wrong with the file is the network's to say.
+        Ok(Box::new(input.with_stride(
+            cvhost_vit::patch_size(&checkpoint.config).unwrap_or(0),
+        )))
     }
 
     fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {

@@ -129,6 +129,7 @@ fn without_a_processors_file_the_input_is_what_the_family_is_made_for() {
         let input = VitAdapter
             .input(&checkpoint(json), &config, &spec(3, ""))
             .unwrap();
+        assert_eq!(input.stride(), 8);
         (
             input.shape(100, 75, false).unwrap().dims.to_vec(),
             input.config_json().unwrap(),

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 pub struct YolosInput {
     processor: Processor,
+    /// The patches' side; 0 where `config.json` can't be read, which is the network's to say.
+    stride: u64,
 }
 
 impl YolosInput {
@@ -19,6 +21,7 @@ impl YolosInput {
         };
         Ok(YolosInput {
             processor: Processor::from_checkpoint(&checkpoint.preprocessor, config, &defaults)?,
+            stride: cvhost_vit::patch_size(&checkpoint.config).map_or(0, i64::unsigned_abs),
         })
     }
 }
@@ -39,5 +42,9 @@ impl Input for YolosInput {
 
     fn config_json(&self) -> Result<Value> {
         Ok(self.processor.config_json())
+    }
+
+    fn stride(&self) -> u64 {
+        self.stride
     }
 }

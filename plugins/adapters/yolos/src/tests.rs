@@ -418,4 +418,5 @@ fn input_sides_are_floored_to_whole_patches() {
         [3, 800, 1056]
     );
     assert!(input.collate()[0].mask.is_empty());
+    assert_eq!(input.stride(), 16);
 }

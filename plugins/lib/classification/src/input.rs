@@ -11,6 +11,7 @@ use serde_json::Value;
 pub struct ClassifierInput {
     processor: Processor,
     classes: usize,
+    stride: u64,
 }
 
 impl ClassifierInput {
@@ -24,7 +25,15 @@ impl ClassifierInput {
         Ok(ClassifierInput {
             processor: Processor::from_checkpoint(&checkpoint.preprocessor, config, defaults)?,
             classes: spec.names.len(),
+            stride: 0,
         })
+    }
+
+    /// This input side, whose network has this [`Input::stride`].
+    #[must_use]
+    pub fn with_stride(mut self, stride: i64) -> Self {
+        self.stride = u64::try_from(stride).unwrap_or(0);
+        self
     }
 
     fn labels(&self, sample: &Sample) -> Result<Fields> {
@@ -63,5 +72,9 @@ impl Input for ClassifierInput {
 
     fn config_json(&self) -> Result<Value> {
         Ok(self.processor.config_json())
+    }
+
+    fn stride(&self) -> u64 {
+        self.stride
     }
 }

@@ -119,6 +119,18 @@ impl ResNetConfig {
         })
     }
 
+    /// Pixels of the picture for one of the feature map that is read: the stem's 4, and 2 for each stage that halves.
+    pub fn stride(&self) -> i64 {
+        let mut reached = 4i64;
+        for stage in 0..=self.output_stage {
+            let halves = stage > 0 || self.downsample_in_first_stage;
+            if halves && (reached < self.output_stride || stage == 0) {
+                reached = reached.saturating_mul(2);
+            }
+        }
+        reached
+    }
+
     /// Channels of the feature map that is read.
     pub fn output_channels(&self) -> i64 {
         self.hidden_sizes.get(self.output_stage).copied().unwrap_or(1)

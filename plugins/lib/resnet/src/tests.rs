@@ -120,3 +120,36 @@ fn every_stage_but_the_first_halves_whatever_the_first_does() {
     };
     assert_eq!((side(false), side(true)), (4, 2));
 }
+
+#[test]
+fn the_stride_is_that_of_the_feature_map_also_with_dilation() {
+    let hugging_face = |extra: serde_json::Value| {
+        let mut json = json!({"embedding_size": 8, "hidden_sizes": [8, 8, 8], "depths": [1, 1, 1], "layer_type": "basic"});
+        json.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        ResNetConfig::hugging_face(&json, "").unwrap()
+    };
+    for (config, stride) in [
+        (hugging_face(json!({})), 16),
+        (hugging_face(json!({"downsample_in_first_stage": true})), 32),
+        (hugging_face(json!({"out_indices": [2]})), 8),
+        (ResNetConfig::timm("resnet18", &json!({}), 32, "").unwrap(), 32),
+        (ResNetConfig::timm("resnet18", &json!({}), 16, "").unwrap(), 16),
+        (
+            ResNetConfig::timm("resnet18", &json!({"out_indices": [3]}), 32, "").unwrap(),
+            16,
+        ),
+    ] {
+        let parameters = ParameterSet::new();
+        let net = ResNet::new(
+            &parameters.root(),
+            "",
+            &config,
+            NormKind::Trained,
+            &mut Aliases::new(),
+        );
+        let map = net.forward(&pictures(1, 128), false).size();
+        assert_eq!((config.stride(), map[3]), (stride, 128 / stride), "{config:?}");
+    }
+}

@@ -87,8 +87,8 @@ impl VitConfig {
     }
 }
 
-/// One number, or two equal ones.
-fn patch_size(json: &Value) -> Result<i64> {
+/// The side of a patch in pixels, of one number or two equal ones in `config.json`.
+pub fn patch_size(json: &Value) -> Result<i64> {
     match height_and_width(json, "patch_size", [16, 16])? {
         [height, width] if height == width => Ok(height),
         other => Err(invalid("patch_size", format!("a square patch, got {other:?}"))),

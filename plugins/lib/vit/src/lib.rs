@@ -9,6 +9,6 @@ mod encoder;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Defaults, VitConfig};
+pub use config::{Defaults, VitConfig, patch_size};
 pub use embeddings::{Grid, PatchEmbeddings, interpolate};
 pub use encoder::EncoderLayer;

@@ -54,4 +54,8 @@ impl Input for RoundedSides {
     fn config_json(&self) -> Result<Value> {
         self.base.config_json()
     }
+
+    fn stride(&self) -> u64 {
+        self.base.stride()
+    }
 }

@@ -2,7 +2,7 @@
 
 use cvhost_plugin_api::data::{
     Array, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record, RecordMeta,
-    Report, Role,
+    Repair, Report, Role,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
@@ -24,15 +24,48 @@ impl Task for Halves {
         )]
     }
 
+    /// With an annotation file, whose lines say `left` or `right`, a picture a line; else as many as `data.pictures` says.
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         let data = &args.config["data"];
-        let count = data["pictures"].as_u64().unwrap_or(32) as usize;
         let panics = data["panic_in"] == "record";
-        Ok(Box::new(Pictures {
-            count,
-            seed: args.split.len() as u64,
-            panics,
-        }))
+        let seed = args.split.len() as u64;
+        let sides: Vec<u32> = if args.annotations.is_empty() {
+            let count = data["pictures"].as_u64().unwrap_or(32);
+            (0..count).map(|index| (noise(seed, index) & 1) as u32).collect()
+        } else {
+            let text = read(&args.annotations)?;
+            let wrong = text
+                .lines()
+                .enumerate()
+                .filter(|(_, line)| side_of(line).is_none());
+            let wrong: Vec<String> = wrong
+                .map(|(number, line)| format!("line {}: `{line}` is no side", number + 1))
+                .collect();
+            if !wrong.is_empty() {
+                return Err(PluginError::data(format!("{} has wrong lines", args.annotations))
+                    .with_details(wrong)
+                    .with_help("each line is `left` or `right`"));
+            }
+            text.lines().filter_map(side_of).collect()
+        };
+        Ok(Box::new(Pictures { sides, seed, panics }))
+    }
+
+    /// The annotation file without the lines that are wrong.
+    fn repair(&self, args: &OpenArgs) -> Result<Repair> {
+        let text = read(&args.annotations)?;
+        let (mut kept, mut changes) = (String::new(), Vec::new());
+        for (number, line) in text.lines().enumerate() {
+            match side_of(line) {
+                Some(_) => kept += &format!("{line}\n"),
+                None => changes.push(format!("line {}: `{line}` left out", number + 1).into()),
+            }
+        }
+        Ok(Repair {
+            path: format!("{}.repaired.txt", args.annotations.trim_end_matches(".txt")).into(),
+            bytes: kept.into_bytes().into(),
+            changes: changes.into(),
+        })
     }
 
     fn evaluator(&self, _: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
@@ -64,8 +97,25 @@ fn first(fields: &Fields, name: &str) -> Result<f64> {
         .ok_or_else(|| PluginError::failed(format!("`{name}` is empty")))
 }
 
+fn read(file: &str) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|e| PluginError::data(format!("cannot read {file}: {e}")))
+}
+
+fn side_of(line: &str) -> Option<u32> {
+    match line {
+        "left" => Some(0),
+        "right" => Some(1),
+        _ => None,
+    }
+}
+
+/// What makes each picture another one.
+fn noise(seed: u64, index: u64) -> u64 {
+    (index + 1).wrapping_mul(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 32
+}
+
 struct Pictures {
-    count: usize,
+    sides: Vec<u32>,
     seed: u64,
     panics: bool,
 }
@@ -81,7 +131,7 @@ impl DataSet for Pictures {
     }
 
     fn len(&self) -> usize {
-        self.count
+        self.sides.len()
     }
 
     fn problems(&self) -> Vec<Problem> {
@@ -98,8 +148,8 @@ impl DataSet for Pictures {
 
     fn record(&self, index: usize) -> Result<Record> {
         assert!(!self.panics, "the toy was told to panic");
-        let noise = (index as u64 + 1).wrapping_mul(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 32;
-        let side = (noise & 1) as u32;
+        let noise = noise(self.seed, index as u64);
+        let side = self.sides[index];
         let mut picture = Picture::filled(16, 12, [40, 40, 60]);
         for y in 0..12 {
             for x in side * 8..side * 8 + 8 {

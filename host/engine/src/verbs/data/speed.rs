@@ -23,7 +23,8 @@ pub fn speed(args: &DataSpeedArgs, global: &Global) -> Result<()> {
     let data = Splits::new(&session, &classes).open(args.split)?;
     let input = Arc::new(session.input(&folder, &data.spec)?);
     let loader = if args.split == Split::Train {
-        session.train_loader(data.source, &input, &folder, &data.spec)?
+        let sizes = session.input_sizes(&input, &folder, &data.spec)?;
+        session.train_loader(data.source, &input, sizes)?
     } else {
         session.eval_loader(data.source, &input)?
     };

@@ -1,0 +1,45 @@
+//! How many pictures a second one thread decodes: `decode_speed PICTURE...`.
+//!
+//! Each way goes over all pictures several times, in turns with the others; the median is printed.
+
+use cvhost_data::{decode, decode_scaled, recycle, size};
+use cvhost_plugin_api::data::PictureSource;
+use std::error::Error;
+use std::time::Instant;
+
+const ROUNDS: usize = 7;
+
+type Way = fn(&PictureSource) -> cvhost::error::Result<()>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let sources: Vec<PictureSource> = std::env::args().skip(1).map(PictureSource::file).collect();
+    if sources.is_empty() {
+        return Err("name at least one picture".into());
+    }
+    let ways: [(&str, Way); 4] = [
+        ("decode", |source| decode(source).map(drop)),
+        ("decode and recycle", |source| decode(source).map(recycle)),
+        ("decode scaled, at least 224x224, and recycle", |source| {
+            decode_scaled(source, (224, 224)).map(|scaled| recycle(scaled.picture))
+        }),
+        ("size", |source| size(source).map(drop)),
+    ];
+    let mut rates = vec![Vec::new(); ways.len()];
+    for _ in 0..ROUNDS {
+        for ((_, way), rates) in ways.iter().zip(&mut rates) {
+            let start = Instant::now();
+            for source in &sources {
+                way(source)?;
+            }
+            rates.push(sources.len() as f64 / start.elapsed().as_secs_f64());
+        }
+    }
+    for ((name, _), rates) in ways.iter().zip(&mut rates) {
+        rates.sort_by(f64::total_cmp);
+        println!(
+            "{:>9.0} pictures/s  {name}",
+            rates.get(ROUNDS / 2).unwrap_or(&0.0)
+        );
+    }
+    Ok(())
+}

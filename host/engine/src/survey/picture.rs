@@ -1,0 +1,130 @@
+//! One picture as a file: whether it can be read, its size, its format and its content's hash.
+
+use cvhost::error::{Error, Kind, Result};
+use cvhost_data::{Measured, decode, measure, recycle};
+use cvhost_plugin_api::data::PictureSource;
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher};
+use std::io::Read;
+use std::path::Path;
+
+/// SHA-256 of the encoded bytes, or of size and pixels where nothing is encoded.
+pub type Hash = [u8; 32];
+
+/// What is known of a picture that could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Format by content, and the size that it says: in pixels, upright.
+    pub measured: Measured,
+    pub hash: Hash,
+}
+
+/// Decodes a picture, all of it, and hashes its bytes. Errors name the file.
+pub fn look(source: &PictureSource) -> Result<Seen> {
+    let picture = decode(source)?;
+    let measured = Measured {
+        width: picture.width,
+        height: picture.height,
+        ..measure(source)?
+    };
+    recycle(picture);
+    let hash = hash(source)?;
+    Ok(Seen { measured, hash })
+}
+
+fn hash(source: &PictureSource) -> Result<Hash> {
+    let mut hasher = Sha256::new();
+    if source.decoded.width > 0 {
+        hasher.update(source.decoded.width.to_le_bytes());
+        hasher.update(&source.decoded.pixels);
+    } else if !source.bytes.is_empty() {
+        hasher.update(&source.bytes);
+    } else {
+        let path = Path::new(source.path.as_str());
+        let io = |e: std::io::Error| Error::io(Kind::Input, "read the picture", path, &e);
+        let mut file = File::open(path).map_err(io)?;
+        let mut buffer = vec![0u8; 64 << 10];
+        loop {
+            match file.read(&mut buffer).map_err(io)? {
+                0 => break,
+                count => hasher.update(buffer.get(..count).unwrap_or_default()),
+            }
+        }
+    }
+    Ok(hasher.finalize().into())
+}
+
+/// Which files have been seen, by 8 bytes each: several records may be about one picture.
+#[derive(Debug, Default)]
+pub struct Files(HashSet<u64>);
+
+impl Files {
+    /// Whether a picture is seen for the first time. One that no file holds always is.
+    pub fn is_new(&mut self, path: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        path.is_empty() || self.0.insert(hasher.finish())
+    }
+}
+
+/// The format that a file's name says, as [`Measured::format`] has it; none for a name that says nothing.
+pub fn named_format(path: &str) -> Option<&'static str> {
+    let extension = Path::new(path).extension()?.to_str()?.to_lowercase();
+    Some(match extension.as_str() {
+        "jpg" | "jpeg" | "jpe" | "jfif" => "JPEG",
+        "png" => "PNG",
+        "bmp" | "dib" => "BMP",
+        "gif" => "GIF",
+        "tif" | "tiff" => "TIFF",
+        "webp" => "WebP",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cvhost_plugin_api::data::Picture;
+
+    #[test]
+    fn a_file_is_new_once() {
+        let mut files = Files::default();
+        assert_eq!(
+            ["a.png", "b.png", "a.png", "", ""].map(|path| files.is_new(path)),
+            [true, true, false, true, true]
+        );
+    }
+
+    #[test]
+    fn equal_bytes_have_equal_hashes_wherever_they_lie() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(9, 4)
+            .write_to(&mut png, image::ImageFormat::Png)
+            .unwrap();
+        let png = png.into_inner();
+        let file = folder.path().join("wrong-name.jpg");
+        std::fs::write(&file, &png).unwrap();
+        let on_disk = look(&PictureSource::file(file.to_str().unwrap())).unwrap();
+        let in_memory = look(&PictureSource::encoded(png)).unwrap();
+        assert_eq!(on_disk, in_memory);
+        assert_eq!(
+            (
+                on_disk.measured.format,
+                on_disk.measured.width,
+                on_disk.measured.height
+            ),
+            ("PNG", 9, 4)
+        );
+        assert_eq!(named_format(file.to_str().unwrap()), Some("JPEG"));
+        let pixels = |rgb| {
+            look(&PictureSource::decoded(Picture::filled(2, 2, rgb)))
+                .unwrap()
+                .hash
+        };
+        assert_eq!(pixels([1, 2, 3]), pixels([1, 2, 3]));
+        assert_ne!(pixels([1, 2, 3]), pixels([1, 2, 4]));
+    }
+}

@@ -1,0 +1,193 @@
+//! `cvhost data check`: all that is wrong with the data, in one report.
+
+mod classes;
+mod duplicates;
+mod fix;
+mod open;
+mod pictures;
+mod report;
+
+use super::Bench;
+use cvhost::cli::{DataCheckArgs, Global, Split};
+use cvhost::config::BrokenFiles;
+use cvhost::error::{Error, Result};
+use cvhost::output;
+use cvhost_plugin_api::abi::{DataSetBox, InputBox};
+use cvhost_plugin_api::data::LabelSpec;
+use open::Opened;
+use pictures::{Input, Tally};
+use report::{Finding, Kind, Report, Severity};
+use serde_json::json;
+
+/// So many changes of a repair are told unless all are asked for.
+const CHANGES_SHOWN: usize = 10;
+
+/// Checks the splits; fails where they have errors, or warnings when `--strict` is given.
+pub fn check(args: &DataCheckArgs, global: &Global) -> Result<()> {
+    let bench = Bench::open(&args.data, global, &[])?;
+    let splits = bench.splits(&args.split, |split| bench.session.data_path(split).is_some())?;
+    let mut report = Report::new(global.json, args.all);
+    let mut opened = Vec::new();
+    for &split in &splits {
+        opened.push(open::open(&bench.session, split, &bench.classes, &mut report)?);
+    }
+    let tallies = check_records(&bench, &opened, &mut report)?;
+    let mut written = Vec::new();
+    if args.fix {
+        for split in &mut opened {
+            written.extend(fix::write(&bench.session, split, &mut report));
+        }
+    }
+    let counts = Severity::ALL.map(|severity| report.count(severity));
+    if global.json {
+        written.iter().for_each(fix::Written::event);
+        output::event("data_checked", summary(&opened, &tallies, counts));
+    } else {
+        let headlines = opened.iter().zip(&tallies);
+        headlines.for_each(|(split, tally)| output::line(&headline(split, tally.as_ref())));
+        if counts.iter().any(|count| *count > 0) {
+            output::line(&report.text());
+        }
+        if !written.is_empty() {
+            let most = if args.all { usize::MAX } else { CHANGES_SHOWN };
+            let repairs: Vec<String> = written.iter().map(|w| w.text(most)).collect();
+            output::line(&format!("\nrepaired annotations\n{}", repairs.join("\n")));
+        }
+        output::line(&format!("\n{}", in_words(counts)));
+    }
+    verdict(counts, args.strict)
+}
+
+/// Looks at every record of the splits that could be opened, and compares the splits with one another. Gives what was counted
+/// of each split.
+fn check_records(bench: &Bench, opened: &[Opened], report: &mut Report) -> Result<Vec<Option<Tally>>> {
+    let sets: Vec<(Split, &DataSetBox)> = opened
+        .iter()
+        .filter_map(|o| Some((o.split, o.data_set.as_ref()?)))
+        .collect();
+    let specs: Vec<(Split, LabelSpec)> = sets.iter().map(|(split, set)| (*split, set.spec())).collect();
+    classes::differences(&specs)
+        .into_iter()
+        .for_each(|f| report.add(f));
+    let input = input_side(bench, specs.first());
+    let input = input.as_ref().map(|input| Input {
+        input,
+        stride: input.stride(),
+    });
+    let mut seen = duplicates::Seen::default();
+    let mut tallies = Vec::new();
+    let mut number = 0;
+    for split in opened {
+        let Some(set) = &split.data_set else {
+            tallies.push(None);
+            continue;
+        };
+        let how = pictures::How {
+            input: input.as_ref().ok(),
+            threads: bench.session.threads(),
+            broken: match bench.session.loaded.config.data.broken_files {
+                BrokenFiles::Skip => Severity::Warning,
+                BrokenFiles::Error => Severity::Error,
+            },
+        };
+        let place = (split.split, number);
+        tallies.push(Some(pictures::check(place, set, &how, &mut seen, report)?));
+        number += 1;
+    }
+    let splits: Vec<Split> = sets.iter().map(|(split, _)| *split).collect();
+    let name_of = |place: duplicates::Place| match sets.get(place.split) {
+        Some((_, set)) => pictures::names(set, place.record, usize::from(place.picture)),
+        None => Default::default(),
+    };
+    seen.findings(&splits, &name_of)
+        .into_iter()
+        .for_each(|f| report.add(f));
+    if let Some(split) = splits
+        .first()
+        .filter(|_| tallies.iter().flatten().any(|t| t.boxes > 0))
+    {
+        let why = match &input {
+            Ok(input) if input.stride > 0 => None,
+            Ok(_) => Some("its adapter doesn't say how coarse the model sees"),
+            Err(why) => Some(why.as_str()),
+        };
+        if let Some(why) = why {
+            let message = format!("boxes aren't compared with the model's input: {why}");
+            report.add(Finding::info(Kind::NotChecked, *split, message).across());
+        }
+    }
+    Ok(tallies)
+}
+
+/// The model's input side, where the model is on this machine; else why it can't be asked.
+fn input_side(bench: &Bench, first: Option<&(Split, LabelSpec)>) -> Result<InputBox, String> {
+    let (_, spec) = first.ok_or("no split could be opened")?;
+    let folder = bench.model.as_ref().map_err(String::clone)?;
+    bench.session.input(folder, spec).map_err(|e| e.what)
+}
+
+/// One line about a split.
+fn headline(opened: &Opened, tally: Option<&Tally>) -> String {
+    let split = opened.split;
+    let Some(tally) = tally else {
+        return format!("{split}: could not be opened");
+    };
+    let repaired = if opened.refused { ", as repaired" } else { "" };
+    let records = match tally.records == tally.pictures {
+        true => format!("{} pictures", tally.pictures),
+        false => format!("{} records of {} pictures", tally.records, tally.pictures),
+    };
+    format!(
+        "{split}: {records}, {} labels of {}{repaired}",
+        tally.counts.total(),
+        match tally.counts.examples.len() {
+            1 => "1 class".to_owned(),
+            classes => format!("{classes} classes"),
+        }
+    )
+}
+
+fn summary(
+    opened: &[Opened],
+    tallies: &[Option<Tally>],
+    [errors, warnings, infos]: [usize; 3],
+) -> serde_json::Value {
+    let splits = opened.iter().zip(tallies).map(|(split, tally)| {
+        json!({
+            "split": split.split.name(),
+            "opened": tally.is_some(),
+            "refused": split.refused,
+            "records": tally.as_ref().map(|t| t.records),
+            "pictures": tally.as_ref().map(|t| t.pictures),
+            "boxes": tally.as_ref().map(|t| t.boxes),
+        })
+    });
+    json!({
+        "splits": splits.collect::<Vec<_>>(), "errors": errors, "warnings": warnings, "infos": infos,
+    })
+}
+
+fn in_words([errors, warnings, _]: [usize; 3]) -> String {
+    let number = |count: usize, noun: &str| match count {
+        0 => format!("no {noun}s"),
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    };
+    match (errors, warnings) {
+        (0, 0) => "no problems".to_owned(),
+        (_, 0) => number(errors, "error"),
+        _ => format!("{}, {}", number(errors, "error"), number(warnings, "warning")),
+    }
+}
+
+fn verdict(counts: [usize; 3], strict: bool) -> Result<()> {
+    let [errors, warnings, _] = counts;
+    if errors > 0 {
+        return Err(Error::input(format!("the data have {}", in_words(counts))));
+    }
+    if strict && warnings > 0 {
+        return Err(Error::input(format!("the data have {}", in_words(counts)))
+            .with_help("--strict counts warnings as errors"));
+    }
+    Ok(())
+}

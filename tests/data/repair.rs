@@ -1,0 +1,94 @@
+//! `cvhost data check --fix`, with a third party's task: the host knows nothing of its annotations.
+
+use crate::bench::findings;
+use cvhost_tests::events::{of_event, path_in};
+use cvhost_tests::programs::Run;
+use cvhost_tests::toy::Toy;
+use std::path::{Path, PathBuf};
+
+struct Lines {
+    toy: Toy,
+    file: PathBuf,
+}
+
+impl Lines {
+    /// The toy task with an annotation file for training that has two wrong lines.
+    fn new() -> Lines {
+        let toy = Toy::new();
+        let file = toy.folder.path().join("sides.txt");
+        std::fs::write(&file, "left\nup\nright\nleft\ndown\n").unwrap();
+        Lines { toy, file }
+    }
+
+    fn check(&self, annotations: &Path, more: &[&str]) -> Run {
+        let annotations = format!("data.train_annotation_file={}", annotations.display());
+        let config = self.toy.config.to_str().unwrap();
+        let fixed = [
+            "data",
+            "check",
+            "--split",
+            "train",
+            "--config",
+            config,
+            &annotations,
+        ];
+        self.toy.cvhost(&[&fixed[..], more].concat())
+    }
+}
+
+#[test]
+fn refused_annotations_are_checked_as_repaired_and_their_repair_opens() {
+    let lines = Lines::new();
+    let run = lines.check(&lines.file, &["--fix"]);
+    assert_eq!(run.code, 3, "the configured file is as it was\n{}", run.stderr);
+    let events = run.events();
+    let told: Vec<&str> = findings(&events, "annotations")
+        .iter()
+        .map(|f| f["message"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["line 2: `up` is no side", "line 5: `down` is no side"]);
+    // The pictures of the other lines were looked at all the same.
+    let split = &of_event(&events, "data_checked")[0]["splits"][0];
+    assert_eq!(
+        (&split["refused"], &split["pictures"]),
+        (&true.into(), &3.into()),
+        "{split}"
+    );
+    let repaired = of_event(&events, "data_repaired")[0];
+    assert_eq!(repaired["key"], "data.train_annotation_file");
+    assert_eq!(repaired["changes"][0], "line 2: `up` left out");
+    let file = path_in(repaired, "file");
+    assert_eq!(file, lines.toy.folder.path().join("sides.repaired.txt"));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "left\nright\nleft\n");
+    let again = lines.check(&file, &["--fix"]).success().events();
+    assert!(findings(&again, "annotations").is_empty());
+    assert!(of_event(&again, "data_repaired").is_empty());
+}
+
+#[test]
+fn a_repair_never_overwrites_what_is_there() {
+    let lines = Lines::new();
+    let there = lines.toy.folder.path().join("sides.repaired.txt");
+    std::fs::write(&there, "somebody's own").unwrap();
+    let run = lines.check(&lines.file, &["--fix"]);
+    assert_eq!(run.code, 3);
+    let events = run.events();
+    assert!(
+        findings(&events, "repair")[0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("exists already")
+    );
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), "somebody's own");
+    // Its own of last time it leaves, and says so again.
+    std::fs::write(&there, "left\nright\nleft\n").unwrap();
+    let events = lines.check(&lines.file, &["--fix"]).events();
+    assert_eq!(of_event(&events, "data_repaired").len(), 1);
+}
+
+#[test]
+fn without_fix_nothing_is_written() {
+    let lines = Lines::new();
+    assert_eq!(lines.check(&lines.file, &[]).code, 3);
+    assert!(!lines.toy.folder.path().join("sides.repaired.txt").exists());
+}
