@@ -1,9 +1,10 @@
 //! `cvhost data check --fix`, with a third party's task: the host knows nothing of its annotations.
 
-use crate::bench::findings;
+use crate::bench::{Bench, edit_json, findings};
 use cvhost_tests::events::{of_event, path_in};
 use cvhost_tests::programs::Run;
 use cvhost_tests::toy::Toy;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 struct Lines {
@@ -91,4 +92,47 @@ fn without_fix_nothing_is_written() {
     let lines = Lines::new();
     assert_eq!(lines.check(&lines.file, &[]).code, 3);
     assert!(!lines.toy.folder.path().join("sides.repaired.txt").exists());
+}
+
+#[test]
+fn a_coco_files_faults_are_all_told_and_its_repair_opens() {
+    let bench = Bench::new();
+    edit_json(&bench.train.annotations, |coco| {
+        let first = coco["annotations"][0].clone();
+        let list = coco["annotations"].as_array_mut().unwrap();
+        for (id, key, value) in [
+            (9001, "image_id", json!(777_777)),
+            (9002, "category_id", json!(555)),
+            (9003, "bbox", json!([10, 10, 0, 0])),
+        ] {
+            let mut annotation = first.clone();
+            annotation["id"] = json!(id);
+            annotation[key] = value;
+            list.push(annotation);
+        }
+    });
+
+    let run = bench.data("check", &["--json", "--split", "train", "--fix"]);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    let events = run.events();
+    let told: String = findings(&events, "annotations")
+        .iter()
+        .map(|f| f["message"].to_string())
+        .collect();
+    for id in ["9001", "9002"] {
+        assert!(told.contains(id), "{id} is not in {told}");
+    }
+    let repaired = of_event(&events, "data_repaired")[0];
+    let changes = repaired["changes"].to_string();
+    for id in ["9001", "9002", "9003"] {
+        assert!(changes.contains(id), "{id} is not in {changes}");
+    }
+    let key = format!(
+        "data.train_annotation_file={}",
+        path_in(repaired, "file").display()
+    );
+    let again = bench
+        .data("check", &["--json", "--split", "train", &key])
+        .success();
+    assert!(findings(&again.events(), "annotations").is_empty());
 }

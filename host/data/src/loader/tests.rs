@@ -55,6 +55,9 @@ fn training(threads: usize) -> LoaderOptions {
         horizontal_flip: cvhost::config::Probability::Chance(0.5),
         rotation: 10.0,
         random_resize: Some([0.8, 1.2]),
+        // Other records come in, whichever thread asks.
+        mosaic: cvhost::config::Probability::Chance(0.3),
+        mixup: cvhost::config::Probability::Chance(0.3),
         ..Default::default()
     };
     LoaderOptions {

@@ -27,7 +27,7 @@ th{font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;
 .bar{display:block;height:.7rem;min-width:1px;margin-top:.35rem;border-radius:2px;background:var(--bar)}\
 svg{display:block;width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}\
-figure{margin:0;background:var(--card);border-radius:8px;padding:.6rem}figure img{display:block;max-width:100%;margin:0 auto}\
+figure{margin:0;background:var(--card);border-radius:8px;padding:.6rem}figure img{display:block;max-width:100%;height:auto;margin:0 auto}\
 figcaption{font-size:.8rem;margin-top:.4rem;overflow-wrap:anywhere}";
 
 /// A whole page with this title around a body of HTML.
