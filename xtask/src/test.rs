@@ -11,6 +11,8 @@ use std::time::Instant;
 
 /// Tests append `<test>: <reason>` to the file that this variable names, where they can't run on this machine.
 const SKIP_LOG: &str = "CVHOST_SKIP_LOG";
+/// Tells tests that programs and plugins are built.
+const BUILT: &str = "CVHOST_BUILT";
 
 /// # Errors
 /// When a check failed. A failed build ends the run, as nothing after it would say anything new; any other failure is
@@ -181,7 +183,8 @@ impl Tally {
 fn run_tests(skip_log: &Path) -> Result<Tally> {
     fs::write(skip_log, "").with_context(|| format!("cannot write {}", skip_log.display()))?;
     let mut command = sh::cargo(["test", "--workspace", "--no-fail-fast"]);
-    command.env(SKIP_LOG, skip_log).stdout(Stdio::piped());
+    command.env(SKIP_LOG, skip_log).env(BUILT, "1");
+    command.stdout(Stdio::piped());
     eprintln!("$ {}", sh::display(&command));
     let mut child = command.spawn().context("cannot start cargo test")?;
     let mut tally = Tally::default();

@@ -54,7 +54,7 @@ impl Session {
     }
 
     /// The input sides of `multi_scale`: the model's own one for each size from the lowest factor to the highest, in steps of
-    /// [`SCALE_STEP`] pixels; none where the key is off.
+    /// 32 pixels; none where the key is off.
     pub fn input_sizes(
         &self,
         input: &InputBox,
