@@ -97,6 +97,10 @@ fn a_part_of_the_training_pictures_is_set_aside_where_there_are_no_others() {
     assert_ne!(loss("data.split_seed=1"), loss("data.split_seed=2"));
     let missing = bench.eval(&checkpoint, &["--split", "val"]);
     refused(&missing, 2, &["data.val_data_path", "data.val_ratio"]);
+    let beside = Bench::new("detr").run(&["data.val_ratio=0.25", "training.max_steps=1"]);
+    assert_eq!(beside.code, 0, "{}", beside.stderr);
+    let told = "`data.val_ratio` has no effect";
+    assert!(beside.stderr.contains(told), "{}", beside.stderr);
 }
 
 #[test]

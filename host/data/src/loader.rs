@@ -32,8 +32,6 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// Changes at random, drawn by the order's seed (0 without one), epoch and record.
     pub augment: Option<Augmentations>,
-    /// From this epoch on nothing is changed at random.
-    pub augment_until: Option<u64>,
     /// Two samples mixed into one, drawn by the order's seed (0 without one), epoch and batch.
     pub mixing: Option<Mixing>,
     /// What samples say to the adapter: whether targets are for training.
@@ -55,7 +53,6 @@ impl Default for LoaderOptions {
             threads: 0,
             prefetch: 1,
             augment: None,
-            augment_until: None,
             mixing: None,
             train: false,
             predict: false,
@@ -70,6 +67,8 @@ impl Default for LoaderOptions {
 #[derive(Clone)]
 pub struct Loader {
     shared: Arc<Shared>,
+    /// From this epoch on nothing is changed at random.
+    unchanged_from: Option<u64>,
 }
 
 /// What all threads read.
@@ -101,6 +100,7 @@ impl Loader {
     ) -> Result<Self> {
         options.prefetch = options.prefetch.max(1);
         Ok(Loader {
+            unchanged_from: None,
             shared: Arc::new(Shared {
                 order: Order::new(source.as_ref(), options.order)?,
                 // Main input and mask of each batch that waits, and of those that the model has.
@@ -114,6 +114,18 @@ impl Loader {
                 options,
             }),
         })
+    }
+
+    /// This loader with nothing changed at random from `epoch` on.
+    #[must_use]
+    pub fn unchanged_from(mut self, epoch: u64) -> Self {
+        self.unchanged_from = Some(epoch);
+        self
+    }
+
+    fn plan(&self, epoch: u64) -> Plan {
+        let changes = self.unchanged_from.is_none_or(|end| epoch < end);
+        Plan::new(&self.shared, epoch, changes)
     }
 
     /// Batches an epoch.
@@ -138,7 +150,7 @@ impl Loader {
 
     /// The sample of record `index` as that epoch's training sees it, and the record's own fields as they were.
     pub fn sample(&self, epoch: u64, index: usize) -> Result<(Sample, Fields)> {
-        Plan::new(&self.shared, epoch).sample(index)
+        self.plan(epoch).sample(index)
     }
 
     /// The batches of an epoch, from batch `skip` on: a resumed epoch goes on where it stopped, with the same batches.
@@ -146,7 +158,7 @@ impl Loader {
     /// After an error, which names record and file, the iterator ends. Dropping it stops the threads after the sample in
     /// work, without waiting for them.
     pub fn epoch(&self, epoch: u64, skip: usize) -> Batches {
-        let plan = Plan::new(&self.shared, epoch);
+        let plan = self.plan(epoch);
         let end = self.batches();
         let maker = if self.shared.options.threads == 0 {
             Maker::Inline(plan)

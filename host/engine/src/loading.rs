@@ -33,7 +33,6 @@ impl Session {
                 ..common.order
             },
             augment: data.augment.then_some(data.augmentations),
-            augment_until: self.augment_until(),
             mixing: self.mixing(source.as_ref()),
             train: true,
             cache: usize::try_from(data.cache_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX),
@@ -43,14 +42,23 @@ impl Session {
         if data.sampling != Sampling::Natural {
             self.warn_without_classes(source.as_ref())?;
         }
-        Loader::with_sizes(source, Arc::clone(input), sizes, options)
+        let loader = Loader::with_sizes(source, Arc::clone(input), sizes, options)?;
+        Ok(match self.first_unchanged_epoch(loader.batches()) {
+            Some(epoch) => loader.unchanged_from(epoch),
+            None => loader,
+        })
     }
 
-    /// The first epoch without random changes.
-    fn augment_until(&self) -> Option<u64> {
+    /// The first epoch of `off_last_epochs`, of a training that `max_epochs` or, with so many batches an epoch, `max_steps` ends.
+    fn first_unchanged_epoch(&self, batches: usize) -> Option<u64> {
         let config = &self.loaded.config;
-        let off = config.data.augmentations.off_last_epochs;
-        (off > 0).then(|| u64::from(config.training.max_epochs.saturating_sub(off)))
+        let off = u64::from(config.data.augmentations.off_last_epochs);
+        let steps = batches
+            .div_ceil(config.training.accumulate.max(1) as usize)
+            .max(1) as u64;
+        let by_steps = config.training.max_steps.map(|most| most.div_ceil(steps));
+        let epochs = u64::from(config.training.max_epochs).min(by_steps.unwrap_or(u64::MAX));
+        (off > 0).then(|| epochs.saturating_sub(off))
     }
 
     /// The input sides of `multi_scale`: the model's own one for each size from the lowest factor to the highest, in steps of

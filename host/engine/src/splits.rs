@@ -36,9 +36,9 @@ impl<'a> Splits<'a> {
         self.session.data_path(split).is_some() || self.aside(split) > 0.0
     }
 
-    /// Opens a split. A validation or test split with other classes than the training data's is refused where it is set aside
-    /// or `with` says what is expected.
+    /// Opens a split.
     pub fn open(&self, split: Split) -> Result<SplitData> {
+        self.warn_of_no_effect(split);
         let (ratios, number) = self.division(split);
         if split != Split::Train && number == 0 {
             let data_set = Arc::new(self.session.data_set(split, self.checkpoint_classes)?);
@@ -81,15 +81,25 @@ impl<'a> Splits<'a> {
         Ok(Arc::clone(self.train.get_or_init(|| train)))
     }
 
-    /// The part of the training data that is set aside for a split; 0 where the split has data of its own.
-    fn aside(&self, split: Split) -> f64 {
+    /// A ratio beside data of the split's own does nothing.
+    fn warn_of_no_effect(&self, split: Split) {
+        if self.ratio(split).is_some() && self.session.data_path(split).is_some() {
+            tracing::warn!("`data.{split}_ratio` has no effect, as there is a data.{split}_data_path");
+        }
+    }
+
+    fn ratio(&self, split: Split) -> Option<f64> {
         let data = &self.session.loaded.config.data;
-        let ratio = match split {
+        match split {
             Split::Train => None,
             Split::Val => data.val_ratio,
             Split::Test => data.test_ratio,
-        };
-        match (ratio, self.session.data_path(split)) {
+        }
+    }
+
+    /// The part of the training data that is set aside for a split; 0 where the split has data of its own.
+    fn aside(&self, split: Split) -> f64 {
+        match (self.ratio(split), self.session.data_path(split)) {
             (Some(ratio), None) => ratio,
             _ => 0.0,
         }

@@ -28,14 +28,17 @@ pub(super) struct Plan {
     shared: Arc<Shared>,
     order: Arc<[usize]>,
     epoch: u64,
+    /// Whether this epoch's pictures are changed at random.
+    changes: bool,
 }
 
 impl Plan {
-    pub fn new(shared: &Arc<Shared>, epoch: u64) -> Self {
+    pub fn new(shared: &Arc<Shared>, epoch: u64, changes: bool) -> Self {
         Plan {
             order: shared.order.of_epoch(epoch).into(),
             shared: Arc::clone(shared),
             epoch,
+            changes,
         }
     }
 
@@ -296,8 +299,7 @@ impl Plan {
 
     /// What changes this epoch's pictures at random.
     fn augmentations(&self) -> Option<&Augmentations> {
-        let ended = self.options().augment_until.is_some_and(|end| self.epoch >= end);
-        self.options().augment.as_ref().filter(|_| !ended)
+        self.options().augment.as_ref().filter(|_| self.changes)
     }
 
     fn augment(&self, sample: &mut Sample, augmentations: &Augmentations) -> Result<()> {

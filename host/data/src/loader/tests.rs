@@ -479,17 +479,14 @@ fn a_wrong_annotation_is_never_skipped() {
 
 #[test]
 fn changes_end_at_the_epoch_that_was_said() {
-    let options = LoaderOptions {
-        augment_until: Some(2),
-        ..training(0)
-    };
     let (loader, source) = loader(
         Fake {
             count: 8,
             ..Default::default()
         },
-        options,
+        training(0),
     );
+    let loader = loader.unchanged_from(2);
     let unchanged = |epoch| {
         batches(&loader, epoch, 0)
             .iter()
