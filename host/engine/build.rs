@@ -3,8 +3,11 @@
 use std::env;
 use std::path::PathBuf;
 
+/// The shim's files, each a subject.
+const FILES: [&str; 3] = ["context", "memory", "optimizer"];
+
 fn main() {
-    println!("cargo:rerun-if-changed=shim/shim.cpp");
+    println!("cargo:rerun-if-changed=shim");
     println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
     let Some(libtorch) = env::var_os("LIBTORCH_INCLUDE").map(PathBuf::from) else {
         println!("cargo:warning=LIBTORCH_INCLUDE is not set; run `cargo xtask setup` first");
@@ -17,7 +20,7 @@ fn main() {
         .opt_level(0) // it only forwards calls
         .include(libtorch.join("include"))
         .include(libtorch.join("include/torch/csrc/api/include"))
-        .file("shim/shim.cpp")
+        .files(FILES.map(|name| format!("shim/{name}.cpp")))
         .compile("cvhost_shim");
     println!(
         "cargo:rustc-link-search=native={}",

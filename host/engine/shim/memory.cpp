@@ -1,0 +1,25 @@
+// Tensors over memory that is there already.
+
+#include "shim.h"
+
+#include <cstdint>
+#include <memory>
+
+extern "C" {
+
+// A tensor of `type` (an at::ScalarType) over memory that is not copied; `release(owner)` is called when the last tensor over it
+// is gone. After an error `owner` is still the caller's.
+int cvhost_tensor_of(void *data, const int64_t *dims, size_t rank, int type, void (*release)(void *), void *owner,
+                     at::Tensor **tensor, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(type));
+        // libtorch may drop the function object when it throws; it must not free anything then.
+        auto armed = std::make_shared<bool>(false);
+        auto made = at::from_blob(
+            data, at::IntArrayRef(dims, rank), [=](void *) { if (*armed) release(owner); }, options);
+        *tensor = new at::Tensor(std::move(made));
+        *armed = true;
+    });
+}
+
+}  // extern "C"

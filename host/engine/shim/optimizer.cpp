@@ -1,0 +1,45 @@
+// What an optimizer step needs.
+
+#include "shim.h"
+
+#include <c10/core/GradMode.h>
+
+extern "C" {
+
+// AdamW in place; `steps` are float32 scalars, one a parameter, on the parameter's device.
+int cvhost_fused_adamw(at::Tensor **parameters, at::Tensor **gradients, at::Tensor **averages, at::Tensor **squares,
+                       at::Tensor **steps, size_t count, double rate, double beta1, double beta2, double decay,
+                       double epsilon, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        c10::NoGradGuard no_grad;
+        auto step_list = list(steps, count);
+        at::_foreach_add_(step_list, 1);
+        at::_fused_adamw_(list(parameters, count), list(gradients, count), list(averages, count), list(squares, count),
+                          /*max_exp_avg_sqs=*/{}, step_list, rate, beta1, beta2, decay, epsilon,
+                          /*amsgrad=*/false, /*maximize=*/false);
+    });
+}
+
+// The 2-norm over all gradients into `*norm` (a new tensor, the caller frees it). With max_norm > 0 the gradients are
+// scaled by min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_ does.
+int cvhost_clip_gradients(at::Tensor **gradients, size_t count, double max_norm, at::Tensor **norm, char *error,
+                          size_t size) {
+    return guarded(error, size, [&] {
+        c10::NoGradGuard no_grad;
+        auto all = list(gradients, count);
+        auto total = at::linalg_vector_norm(at::stack(at::_foreach_norm(all, 2)), 2);
+        if (max_norm > 0) {
+            auto factor = at::clamp_max(max_norm / (total + 1e-6), 1.0);
+            at::_foreach_mul_(all, factor);
+        }
+        *norm = new at::Tensor(total);
+    });
+}
+
+int cvhost_clear_gradients(at::Tensor **parameters, size_t count, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        for (size_t i = 0; i < count; ++i) parameters[i]->mutable_grad() = at::Tensor();
+    });
+}
+
+}  // extern "C"

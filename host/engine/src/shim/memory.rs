@@ -1,0 +1,79 @@
+//! Tensors over memory that is there already.
+
+use super::call;
+use cvhost::error::{Error, Result};
+use cvhost_data::buffer::Buffer;
+use cvhost_plugin_api::data::DType;
+use std::ffi::{c_char, c_int, c_void};
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+unsafe extern "C" {
+    fn cvhost_tensor_of(
+        data: *mut c_void,
+        dims: *const i64,
+        rank: usize,
+        scalar_type: c_int,
+        release: unsafe extern "C" fn(*mut c_void),
+        owner: *mut c_void,
+        tensor: *mut *mut C_tensor,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
+}
+
+/// The buffer's memory as a tensor of this shape, without a copy; the memory goes back when the last tensor over it is gone.
+/// Fails where the shape asks for more than there is.
+pub fn tensor_of(buffer: Buffer, dims: &[i64]) -> Result<Tensor> {
+    // The numbers of c10/core/ScalarType.h.
+    let scalar_type = match buffer.dtype() {
+        DType::U8 => 0,
+        DType::I32 => 3,
+        DType::I64 => 4,
+        DType::F32 => 6,
+        _ => 7,
+    };
+    let size = buffer.dtype().size().unwrap_or(1);
+    let elements = dims.iter().try_fold(1i64, |count, &dim| count.checked_mul(dim));
+    let bytes = elements.and_then(|count| usize::try_from(count).ok()?.checked_mul(size));
+    if bytes != Some(buffer.bytes().len()) {
+        return Err(Error::failed(format!(
+            "{} bytes are not a tensor of shape {dims:?}",
+            buffer.bytes().len()
+        )));
+    }
+    let mut buffer = Box::new(buffer);
+    let data = buffer.bytes_mut().as_mut_ptr().cast();
+    let owner = Box::into_raw(buffer).cast();
+    let mut tensor: *mut C_tensor = std::ptr::null_mut();
+    let made = call(|error, size| {
+        // SAFETY: `data` has as many bytes as shape and type take, and lives until `owner` is released, which `drop_buffer` does
+        // with the very pointer that `into_raw` gave; `tensor` takes a new tensor.
+        unsafe {
+            cvhost_tensor_of(
+                data,
+                dims.as_ptr(),
+                dims.len(),
+                scalar_type,
+                drop_buffer,
+                owner,
+                &raw mut tensor,
+                error,
+                size,
+            )
+        }
+    });
+    if let Err(error) = made {
+        // SAFETY: after an error the owner is still ours.
+        unsafe { drop_buffer(owner) };
+        return Err(error);
+    }
+    // SAFETY: the call succeeded, so `tensor` is a new `at::Tensor` that is ours to free.
+    Ok(unsafe { Tensor::from_ptr(tensor) })
+}
+
+/// Frees what [`tensor_of`] gave away.
+unsafe extern "C" fn drop_buffer(owner: *mut c_void) {
+    // SAFETY: `owner` is a `Box<Buffer>` as a raw pointer, and is given back once.
+    drop(unsafe { Box::from_raw(owner.cast::<Buffer>()) });
+}

@@ -1,0 +1,29 @@
+//! Safe faces of the C++ shim (`host/engine/shim/`, whose README says why each entry is there), and the other unsafe calls of
+//! this crate.
+
+mod context;
+mod memory;
+mod optimizer;
+mod process;
+
+pub use context::{rng_state, set_deterministic, set_rng_state};
+pub use memory::tensor_of;
+pub use optimizer::{AdamW, AdamWSlot, clear_gradients, clip_gradients, fused_adamw};
+pub use process::{exit_now, open_cuda};
+
+use cvhost::error::{Error, Result};
+use std::ffi::{CStr, c_char, c_int};
+
+/// Calls a function of the shim with room for its message, which a result other than 0 makes an error.
+fn call(body: impl FnOnce(*mut c_char, usize) -> c_int) -> Result<()> {
+    let mut message = [0 as c_char; 1024];
+    if body(message.as_mut_ptr(), message.len()) == 0 {
+        return Ok(());
+    }
+    // SAFETY: the shim ends the message with a NUL inside the buffer, which starts zeroed.
+    let text = unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy();
+    Err(Error::failed(format!(
+        "libtorch: {}",
+        text.lines().next().unwrap_or_default()
+    )))
+}

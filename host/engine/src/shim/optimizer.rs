@@ -1,0 +1,123 @@
+//! What an optimizer step needs.
+
+use super::call;
+use cvhost::error::Result;
+use std::ffi::{c_char, c_int};
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+unsafe extern "C" {
+    fn cvhost_fused_adamw(
+        parameters: *const *mut C_tensor,
+        gradients: *const *mut C_tensor,
+        averages: *const *mut C_tensor,
+        squares: *const *mut C_tensor,
+        steps: *const *mut C_tensor,
+        count: usize,
+        rate: f64,
+        beta1: f64,
+        beta2: f64,
+        decay: f64,
+        epsilon: f64,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
+    fn cvhost_clip_gradients(
+        gradients: *const *mut C_tensor,
+        count: usize,
+        max_norm: f64,
+        norm: *mut *mut C_tensor,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
+    fn cvhost_clear_gradients(
+        parameters: *const *mut C_tensor,
+        count: usize,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
+}
+
+/// AdamW's settings for one call; β₁, β₂ and ε are those of the paper (Loshchilov and Hutter 2019).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    pub rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub decay: f64,
+}
+
+/// The state of one parameter in AdamW, with the parameter and its gradient.
+pub struct AdamWSlot {
+    pub parameter: Tensor,
+    pub gradient: Tensor,
+    pub average: Tensor,
+    pub square: Tensor,
+    /// Steps so far, float32 scalar.
+    pub step: Tensor,
+}
+
+/// One AdamW step in place, over all slots.
+pub fn fused_adamw(slots: &mut [AdamWSlot], with: AdamW) -> Result<()> {
+    if slots.is_empty() {
+        return Ok(());
+    }
+    let mut column = |pick: fn(&mut AdamWSlot) -> &mut Tensor| -> Vec<*mut C_tensor> {
+        slots.iter_mut().map(|s| pick(s).as_mut_ptr()).collect()
+    };
+    let parameters = column(|s| &mut s.parameter);
+    let gradients = column(|s| &mut s.gradient);
+    let averages = column(|s| &mut s.average);
+    let squares = column(|s| &mut s.square);
+    let steps = column(|s| &mut s.step);
+    call(|error, size| {
+        // SAFETY: each list has as many tensors as `slots`, all alive and mutably borrowed during the call.
+        unsafe {
+            cvhost_fused_adamw(
+                parameters.as_ptr(),
+                gradients.as_ptr(),
+                averages.as_ptr(),
+                squares.as_ptr(),
+                steps.as_ptr(),
+                parameters.len(),
+                with.rate,
+                with.beta1,
+                with.beta2,
+                with.decay,
+                with.epsilon,
+                error,
+                size,
+            )
+        }
+    })
+}
+
+/// The 2-norm over all gradients as a scalar tensor, without waiting for the device. With `max_norm` the gradients are
+/// scaled down to it in place.
+pub fn clip_gradients(gradients: &mut [Tensor], max_norm: Option<f64>) -> Result<Tensor> {
+    let pointers: Vec<*mut C_tensor> = gradients.iter_mut().map(Tensor::as_mut_ptr).collect();
+    let mut norm: *mut C_tensor = std::ptr::null_mut();
+    call(|error, size| {
+        // SAFETY: the tensors are alive and mutably borrowed; `norm` takes a new tensor.
+        unsafe {
+            cvhost_clip_gradients(
+                pointers.as_ptr(),
+                pointers.len(),
+                max_norm.unwrap_or(0.0),
+                &raw mut norm,
+                error,
+                size,
+            )
+        }
+    })?;
+    // SAFETY: the call succeeded, so `norm` is a new `at::Tensor` that is ours to free.
+    Ok(unsafe { Tensor::from_ptr(norm) })
+}
+
+/// Makes the gradients of these parameters undefined.
+pub fn clear_gradients<'a>(parameters: impl Iterator<Item = &'a mut Tensor>) -> Result<()> {
+    let pointers: Vec<*mut C_tensor> = parameters.map(Tensor::as_mut_ptr).collect();
+    // SAFETY: the tensors are alive and mutably borrowed during the call.
+    call(|error, size| unsafe { cvhost_clear_gradients(pointers.as_ptr(), pointers.len(), error, size) })
+}

@@ -1,0 +1,17 @@
+//! What concerns the whole process.
+
+use std::ffi::c_int;
+
+/// Opens libtorch's CUDA part, if it is there. It must come before any other libtorch call: one seed or one CPU backward
+/// before it leaves stub hooks for good.
+pub fn open_cuda() -> bool {
+    // SAFETY: dlopen of a library by name; its initialisers register libtorch's CUDA backend.
+    let handle = unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    !handle.is_null()
+}
+
+/// Ends the process at once, without destructors: tensors and vtables of plugins may outlive everything.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: _exit has no preconditions; what must be flushed has been.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
