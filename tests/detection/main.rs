@@ -8,6 +8,7 @@ mod data_errors;
 mod fixed_keys;
 mod hub;
 mod interrupt;
+mod kills;
 mod loading;
 mod metrics;
 mod swap;

@@ -25,6 +25,8 @@ pub struct EvaluateOptions<'a> {
     pub epoch: u64,
     /// For `finish`: never a score threshold, which ruins metrics.
     pub finish: Value,
+    /// Only so many batches; none for all.
+    pub most: Option<usize>,
     /// Called with each picture's index, meta and predictions: for pictures and files.
     pub each: Option<&'a mut EachPicture<'a>>,
 }
@@ -46,9 +48,10 @@ pub fn evaluate(
     mut evaluator: EvaluatorBox,
     mut options: EvaluateOptions<'_>,
 ) -> Result<Evaluation> {
-    let pass = Pass::new(options.label, loader.batches() as u64, 0);
+    let batches = loader.batches().min(options.most.unwrap_or(usize::MAX));
+    let pass = Pass::new(options.label, batches as u64, 0);
     let mut means = Means::default();
-    for batch in loader.epoch(0, 0) {
+    for batch in loader.epoch(0, 0).take(batches) {
         if interrupt::requested() {
             return Err(interrupt::error());
         }

@@ -84,14 +84,14 @@ impl Loggers {
         }
     }
 
-    /// What each logger needs to go on after an interruption, by name.
-    pub fn state(&self) -> Value {
-        let states = self.running.iter().filter_map(|logger| {
+    /// Asks each logger what it needs to go on after an interruption; all that was logged before is in it.
+    pub fn ask_state(&self) -> PendingState {
+        let asked = self.running.iter().filter_map(|logger| {
             let (answer, question) = bounded(1);
             logger.orders.try_send(Order::State(answer)).ok()?;
-            Some((logger.name.clone(), question.recv_timeout(SHUTDOWN).ok()?))
+            Some((logger.name.clone(), question))
         });
-        Value::Object(states.collect())
+        PendingState(asked.collect())
     }
 
     /// Ends all loggers; returns what went wrong with them.
@@ -128,6 +128,20 @@ impl Loggers {
             }
         }
         self.failures
+    }
+}
+
+/// The loggers' states, on their way.
+pub struct PendingState(Vec<(String, Receiver<Value>)>);
+
+impl PendingState {
+    /// The states by the loggers' names; a logger that doesn't answer in time has none.
+    pub fn wait(self) -> Value {
+        let states = self.0.into_iter().filter_map(|(name, question)| {
+            let state = question.recv_timeout(SHUTDOWN).ok()?;
+            Some((name, state))
+        });
+        Value::Object(states.collect())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The folder that a run leaves behind.
 
+use crate::checkpoint::atomic::replace_file;
 use cvhost::error::{Error, Kind, Result};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +12,12 @@ pub struct RunFolder {
     pub path: PathBuf,
 }
 
+/// The lock on a run's folder, for as long as it lives.
+#[derive(Debug)]
+pub struct RunLock(#[expect(dead_code, reason = "held for its lock")] File);
+
+/// The file that is locked while a process trains.
+const LOCK: &str = ".lock";
 /// The resolved configuration inside it.
 const CONFIG: &str = "config.yaml";
 
@@ -78,8 +86,29 @@ impl RunFolder {
 
     /// Keeps the resolved configuration.
     pub fn write_config(&self, yaml: &str) -> Result<()> {
-        let path = self.path.join(CONFIG);
-        std::fs::write(&path, yaml).map_err(|e| Error::io(Kind::Failed, "write", &path, &e))
+        replace_file(&self.path.join(CONFIG), yaml.as_bytes())
+    }
+
+    /// Takes the folder for this process; whatever ends the process gives it back.
+    ///
+    /// # Errors
+    /// Another process trains in it.
+    pub fn lock(&self) -> Result<RunLock> {
+        let path = self.path.join(LOCK);
+        let file = File::create(&path).map_err(|e| Error::io(Kind::Environment, "create", &path, &e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
+                "another cvhost is training in {}",
+                self.path.display()
+            ))
+            .with_help("wait until it has ended, or stop it with Ctrl-C, and resume then")),
+            Err(TryLockError::Error(e)) => {
+                // Some network file systems have no locks; that is no reason not to train.
+                tracing::warn!("{} can't be locked: {e}", path.display());
+                Ok(RunLock(file))
+            }
+        }
     }
 }
 
@@ -133,6 +162,17 @@ mod tests {
         assert_eq!(at(951_782_399), "20000228-235959");
         assert_eq!(at(951_782_400), "20000229-000000");
         assert_eq!(at(1_767_225_599), "20251231-235959");
+    }
+
+    #[test]
+    fn a_folder_has_one_process_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(root.path(), "toy").unwrap();
+        let lock = run.lock().unwrap();
+        let text = run.lock().unwrap_err().to_string();
+        assert!(text.contains("another cvhost"), "{text}");
+        drop(lock);
+        run.lock().unwrap();
     }
 
     #[test]

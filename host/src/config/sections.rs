@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::augmentations::Augmentations;
 use super::batching::{BrokenFiles, LastBatch, Sampling};
 use super::values::{
-    ImageSize, MonitorMode, Precision, PreferredDevices, Resources, Scheduler, SchedulerParams,
+    ImageSize, MonitorMode, NanPolicy, Precision, PreferredDevices, Resources, Scheduler, SchedulerParams,
     Visualization, results_dir,
 };
 
@@ -255,6 +255,21 @@ pub struct TrainingConfig {
     /// How many of the best checkpoints are kept beside the last one; -1 keeps all.
     #[schemars(range(min = -1))]
     pub save_top_k: i32,
+    /// Save a checkpoint every so many steps, too, beside those at the ends of epochs; by default never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub save_every_n_steps: Option<u64>,
+    /// Save a checkpoint when the last one is older than so many minutes; by default never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.01))]
+    pub save_every_minutes: Option<f64>,
+    /// What happens when a loss or its gradients are NaN or infinite.
+    pub nan_policy: NanPolicy,
+    /// Batches of validation data that are evaluated before training, so that a fault there is found at once; 0 for none.
+    pub sanity_batches: u32,
+    /// After SIGTERM the run is ended when its checkpoint isn't written in so many seconds.
+    #[schemars(range(min = 1))]
+    pub stop_within: u64,
     /// Log the training loss every so many steps.
     #[schemars(range(min = 1))]
     pub log_every_n_steps: u32,
@@ -319,6 +334,11 @@ impl Default for TrainingConfig {
             checkpoint_dir: None,
             volume_checkpoint_dir: None,
             save_top_k: 1,
+            save_every_n_steps: None,
+            save_every_minutes: None,
+            nan_policy: NanPolicy::Stop,
+            sanity_batches: 2,
+            stop_within: 25,
             log_every_n_steps: 10,
             distributed: false,
             use_ray: false,

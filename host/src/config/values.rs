@@ -67,6 +67,17 @@ pub enum MonitorMode {
     Max,
 }
 
+/// What happens when a loss or its gradients are NaN or infinite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NanPolicy {
+    /// The run ends with an error that names the step and its pictures; the last checkpoint is kept.
+    #[default]
+    Stop,
+    /// The step changes nothing, and is told with its pictures; ten of them in a row end the run.
+    Skip,
+}
+
 /// The number format of the training's forward and backward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

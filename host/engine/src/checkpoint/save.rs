@@ -2,16 +2,11 @@
 
 use super::atomic::{cannot_save, replace_folder};
 use super::folder::{CONFIG, PREPROCESSOR, WEIGHTS};
-use super::weights::{dtype_of, torch_error};
+use super::packed::Packed;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::Parameter;
-use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::Value;
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
-use tch::{Device, Tensor};
 
 /// What a model folder is written from.
 pub struct ModelParts<'a> {
@@ -23,28 +18,53 @@ pub struct ModelParts<'a> {
     pub preprocessor: Option<&'a Value>,
 }
 
+/// The files of a model folder in memory.
+#[derive(Debug)]
+pub struct ModelImage {
+    pub weights: Packed,
+    pub config: Value,
+    pub preprocessor: Option<Value>,
+}
+
+impl ModelParts<'_> {
+    /// Copies everything into memory, `memory` for the weights.
+    ///
+    /// # Errors
+    /// Two parameters of one name; a dtype that the file format lacks.
+    pub fn image(&self, memory: Vec<u8>) -> Result<ModelImage> {
+        let tensors: Vec<_> = self
+            .parameters
+            .iter()
+            .map(|p| (p.name.to_string(), p.tensor.tensor()))
+            .collect();
+        Ok(ModelImage {
+            weights: Packed::new(&tensors, memory)?,
+            config: self.config.clone(),
+            preprocessor: self.preprocessor.cloned(),
+        })
+    }
+}
+
 /// Writes a model folder, whole or not at all. An older checkpoint at `dir` is replaced, and stays when writing fails.
 ///
 /// # Errors
 /// Anything that goes wrong while writing: no space, a read-only folder. `dir` holds something that is no checkpoint. Two
 /// parameters of one name; a dtype that the file format lacks.
 pub fn save_model(dir: &Path, parts: &ModelParts<'_>) -> Result<()> {
-    replace_folder(dir, |temporary| write_model(temporary, parts))
+    let image = parts.image(Vec::new())?;
+    replace_folder(dir, |temporary| image.write(temporary))
 }
 
-/// Writes the files of a model into a folder that is there.
-pub(super) fn write_model(folder: &Path, parts: &ModelParts<'_>) -> Result<()> {
-    let tensors: Vec<(String, Tensor)> = parts
-        .parameters
-        .iter()
-        .map(|p| (p.name.to_string(), p.tensor.tensor()))
-        .collect();
-    write_safetensors(&folder.join(WEIGHTS), &tensors)?;
-    write_json(&folder.join(CONFIG), parts.config)?;
-    if let Some(preprocessor) = parts.preprocessor {
-        write_json(&folder.join(PREPROCESSOR), preprocessor)?;
+impl ModelImage {
+    /// Writes the files into a folder that is there.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        self.weights.write(&folder.join(WEIGHTS))?;
+        write_json(&folder.join(CONFIG), &self.config)?;
+        if let Some(preprocessor) = &self.preprocessor {
+            write_json(&folder.join(PREPROCESSOR), preprocessor)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Writes a JSON file as Python's `save_pretrained` does: indented by 2, with a line end.
@@ -52,79 +72,6 @@ pub(super) fn write_json(path: &Path, value: &Value) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value).map_err(|e| Error::failed(format!("JSON: {e}")))?;
     text.push('\n');
     std::fs::write(path, text).map_err(|e| cannot_save("write", path, &e))
-}
-
-/// Writes tensors as one safetensors file, one after the other through a copy on the CPU. Wider dtypes come first, so that
-/// every tensor is aligned; otherwise the order is kept.
-pub(super) fn write_safetensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let mut entries = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        entries.push((name, tensor, about(name, tensor)?));
-    }
-    entries.sort_by_key(|(_, _, info)| std::cmp::Reverse(info.dtype.bitsize()));
-    let mut at = 0;
-    for (_, _, info) in &mut entries {
-        let end = at + info.data_offsets.1;
-        info.data_offsets = (at, end);
-        at = end;
-    }
-
-    let header = header(&entries).map_err(|e| e.within(path.display().to_string()))?;
-    let file = File::create(path).map_err(|e| cannot_save("write", path, &e))?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
-    let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|e| cannot_save("write", path, &e));
-    write(&(header.len() as u64).to_le_bytes())?;
-    write(&header)?;
-    for (name, tensor, info) in &entries {
-        let bytes = bytes_of(tensor, info.data_offsets.1 - info.data_offsets.0)
-            .map_err(|e| torch_error(&e).within(format!("tensor `{name}`")))?;
-        write(&bytes)?;
-    }
-    out.flush().map_err(|e| cannot_save("write", path, &e))
-}
-
-/// Dtype and shape of a tensor; its range is `0..size` for now.
-fn about(name: &str, tensor: &Tensor) -> Result<TensorInfo> {
-    let kind = tensor
-        .f_kind()
-        .map_err(|e| torch_error(&e).within(format!("tensor `{name}`")))?;
-    let dtype = dtype_of(kind).ok_or_else(|| {
-        Error::failed(format!(
-            "tensor `{name}` has dtype {kind:?}, which cannot be saved"
-        ))
-    })?;
-    let shape: Vec<usize> = tensor.size().into_iter().map(|d| d as usize).collect();
-    let bytes = shape.iter().product::<usize>() * dtype.bitsize() / 8;
-    Ok(TensorInfo {
-        dtype,
-        shape,
-        data_offsets: (0, bytes),
-    })
-}
-
-fn header(entries: &[(&String, &Tensor, TensorInfo)]) -> Result<Vec<u8>> {
-    let infos: Vec<(String, TensorInfo)> = entries
-        .iter()
-        .map(|(name, _, info)| ((*name).clone(), info.clone()))
-        .collect();
-    let mut seen = std::collections::HashSet::new();
-    if let Some((name, _)) = infos.iter().find(|(name, _)| !seen.insert(name.as_str())) {
-        return Err(Error::failed(format!("two tensors are named `{name}`")));
-    }
-    // transformers refuses files that don't say which framework's tensors they hold.
-    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let metadata =
-        Metadata::new(Some(format), infos).map_err(|e| Error::failed(format!("safetensors: {e}")))?;
-    let mut header = serde_json::to_vec(&metadata).map_err(|e| Error::failed(format!("safetensors: {e}")))?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-    Ok(header)
-}
-
-fn bytes_of(tensor: &Tensor, size: usize) -> Result<Vec<u8>, tch::TchError> {
-    let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-    let mut bytes = vec![0u8; size];
-    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -135,7 +82,7 @@ mod tests {
     use serde_json::json;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use tch::Kind;
+    use tch::{Device, Kind, Tensor};
 
     pub fn parameter(name: &str, tensor: Tensor) -> Parameter {
         Parameter {
@@ -245,10 +192,8 @@ mod tests {
         if !full.exists() {
             return;
         }
-        let error = write_safetensors(
-            full,
-            &[("w".to_owned(), Tensor::zeros([1000], (Kind::Float, Device::Cpu)))],
-        );
+        let tensors = [("w".to_owned(), Tensor::zeros([1000], (Kind::Float, Device::Cpu)))];
+        let error = Packed::new(&tensors, Vec::new()).unwrap().write(full);
         let text = error.unwrap_err().to_string();
         assert!(
             text.contains("/dev/full") && text.contains("free space"),

@@ -1,7 +1,8 @@
 //! The training state: what only training needs, in a folder of its own beside the model's files.
 
 use super::folder::read_json;
-use super::save::{write_json, write_safetensors};
+use super::packed::Packed;
+use super::save::write_json;
 use super::weights::Weights;
 use cvhost::error::{Error, Result};
 use serde_json::{Value, json};
@@ -33,13 +34,12 @@ impl TrainingState {
             .ok_or_else(|| Error::input(format!("the training state has no tensor `{name}`")))
     }
 
-    /// Writes the state into the checkpoint folder `checkpoint`, which is being filled.
-    pub(super) fn write(&self, checkpoint: &Path) -> Result<()> {
-        let folder = checkpoint.join(FOLDER);
-        std::fs::create_dir(&folder)
-            .map_err(|e| super::atomic::cannot_save("create the folder", &folder, &e))?;
-        write_safetensors(&folder.join(TENSORS), &self.tensors)?;
-        write_json(&folder.join(JSON), &json!({"format": FORMAT, "state": self.json}))
+    /// Copies the state into memory, `memory` for the tensors.
+    pub fn image(&self, memory: Vec<u8>) -> Result<StateImage> {
+        Ok(StateImage {
+            tensors: Packed::new(&self.tensors, memory)?,
+            json: self.json.clone(),
+        })
     }
 
     /// Reads the state of a checkpoint folder; tensors are on the CPU. `None` when it holds a model only.
@@ -75,6 +75,24 @@ impl TrainingState {
     }
 }
 
+/// The files of a training state in memory.
+#[derive(Debug)]
+pub struct StateImage {
+    pub tensors: Packed,
+    pub json: Value,
+}
+
+impl StateImage {
+    /// Writes the state into the checkpoint folder `checkpoint`, which is being filled.
+    pub(super) fn write(&self, checkpoint: &Path) -> Result<()> {
+        let folder = checkpoint.join(FOLDER);
+        std::fs::create_dir(&folder)
+            .map_err(|e| super::atomic::cannot_save("create the folder", &folder, &e))?;
+        self.tensors.write(&folder.join(TENSORS))?;
+        write_json(&folder.join(JSON), &json!({"format": FORMAT, "state": self.json}))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +114,7 @@ mod tests {
             ],
             json: json!({"epoch": 3, "seed": u64::MAX, "loggers": {"a": null}}),
         };
-        state.write(folder.path()).unwrap();
+        state.image(Vec::new()).unwrap().write(folder.path()).unwrap();
         let loaded = TrainingState::load(folder.path()).unwrap().unwrap();
         assert_eq!(loaded.json, state.json);
         assert_eq!(loaded.tensors.len(), state.tensors.len());
@@ -125,6 +143,8 @@ mod tests {
             tensors: vec![],
             json: json!({}),
         }
+        .image(Vec::new())
+        .unwrap()
         .write(folder.path())
         .unwrap();
         std::fs::write(

@@ -9,11 +9,12 @@
 
 use super::atomic::{self, cannot_save, remove_folder, replace_folder, replace_link};
 use super::folder::read_json;
-use super::save::{ModelParts, write_json, write_model};
-use super::state::TrainingState;
+use super::save::{ModelImage, write_json};
+use super::state::StateImage;
 use super::weights::Weights;
 use cvhost::config::MonitorMode;
 use cvhost::error::{Error, Kind, Result};
+use cvhost::plugins::digest;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -49,8 +50,20 @@ struct Marker {
     stamp: Stamp,
     /// Goes up with every save into the same root.
     serial: u64,
-    /// Path in the folder, and bytes, of every file.
-    files: BTreeMap<String, u64>,
+    /// Every file by its path in the folder.
+    files: BTreeMap<String, FileMark>,
+}
+
+/// What tells whether a file is still as it was written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum FileMark {
+    Hashed {
+        bytes: u64,
+        sha256: String,
+    },
+    /// As checkpoints were marked before hashes.
+    Bytes(u64),
 }
 
 /// Which checkpoints stay.
@@ -119,16 +132,16 @@ impl Checkpoints {
     ///
     /// # Errors
     /// The checkpoint could not be written; those saved before are untouched. Trouble with the second copy is a warning.
-    pub fn save(&self, stamp: Stamp, parts: &ModelParts<'_>, state: Option<&TrainingState>) -> Result<Saved> {
+    pub fn save(&self, stamp: Stamp, model: &ModelImage, state: Option<&StateImage>) -> Result<Saved> {
         let path = self.root.join(stamp.name());
         let serial = 1 + list(&self.root)?.iter().map(|f| f.serial).max().unwrap_or(0);
         replace_folder(&path, |temporary| {
-            write_model(temporary, parts)?;
+            model.write(temporary)?;
             if let Some(state) = state {
                 state.write(temporary)?;
             }
             let mut files = BTreeMap::new();
-            sizes(temporary, "", &mut files)?;
+            mark_files(temporary, "", &mut files)?;
             let marker = serde_json::to_value(Marker { stamp, serial, files })
                 .map_err(|e| Error::failed(format!("JSON: {e}")))?;
             write_json(&temporary.join(COMPLETE), &marker)
@@ -303,17 +316,23 @@ fn read_marker(folder: &Path) -> Result<Marker> {
     serde_json::from_value(read_json(&path)?).map_err(|e| Error::input(format!("{}: {e}", path.display())))
 }
 
-/// Every file has its size, and the headers of the tensors are sound.
-fn check(folder: &Path, files: &BTreeMap<String, u64>) -> Result<()> {
-    for (name, size) in files {
+/// Every file is as it was written, and the headers of the tensors are sound.
+fn check(folder: &Path, files: &BTreeMap<String, FileMark>) -> Result<()> {
+    for (name, mark) in files {
         let path = folder.join(name);
         let found = fs::metadata(&path)
             .map_err(|e| Error::io(Kind::Input, "read", &path, &e))?
             .len();
-        if found != *size {
+        let (FileMark::Hashed { bytes, .. } | FileMark::Bytes(bytes)) = mark;
+        if found != *bytes {
             return Err(Error::input(format!(
-                "{name} has {found} bytes instead of {size}"
+                "{name} has {found} bytes instead of {bytes}"
             )));
+        }
+        if let FileMark::Hashed { sha256, .. } = mark
+            && *sha256 != digest(&path).map_err(|e| Error::io(Kind::Input, "read", &path, &e))?
+        {
+            return Err(Error::input(format!("{name} has changed since it was written")));
         }
         if name.ends_with(".safetensors") {
             Weights::open(&[path])?;
@@ -322,16 +341,20 @@ fn check(folder: &Path, files: &BTreeMap<String, u64>) -> Result<()> {
     Ok(())
 }
 
-fn sizes(folder: &Path, prefix: &str, files: &mut BTreeMap<String, u64>) -> Result<()> {
+fn mark_files(folder: &Path, prefix: &str, files: &mut BTreeMap<String, FileMark>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|e| cannot_save("list", folder, &e))? {
         let entry = entry.map_err(|e| cannot_save("list", folder, &e))?;
         let about = entry.metadata().map_err(|e| cannot_save("list", folder, &e))?;
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         if about.is_dir() {
-            sizes(&entry.path(), &format!("{name}/"), files)?;
-        } else {
-            files.insert(name, about.len());
+            mark_files(&entry.path(), &format!("{name}/"), files)?;
+            continue;
         }
+        let mark = FileMark::Hashed {
+            bytes: about.len(),
+            sha256: digest(&entry.path()).map_err(|e| cannot_save("read", &entry.path(), &e))?,
+        };
+        files.insert(name, mark);
     }
     Ok(())
 }

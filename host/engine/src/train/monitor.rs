@@ -100,8 +100,13 @@ impl Monitor {
         }
         Verdict {
             is_best: better,
-            stop: self.patience.is_some_and(|p| self.epochs_without >= p),
+            stop: self.exhausted(),
         }
+    }
+
+    /// Whether the patience had run out already when the state was saved.
+    pub fn exhausted(&self) -> bool {
+        self.patience.is_some_and(|p| self.epochs_without >= p)
     }
 
     pub fn state(&self) -> Value {

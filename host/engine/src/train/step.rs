@@ -16,6 +16,8 @@ pub struct StepSettings {
     pub epoch: u64,
     pub rate: f64,
     pub clip: Option<f64>,
+    /// Leave the weights as they are where the gradients' norm is no finite number; this waits for the device.
+    pub skip_non_finite: bool,
 }
 
 /// What a step gave; its values are still on the device.
@@ -25,6 +27,8 @@ pub struct StepResult {
     /// The window's loss was averaged over its batches, not normalised over them.
     averaged: bool,
     norm: Option<Tensor>,
+    /// The weights were left as they are.
+    skipped: bool,
 }
 
 /// A step's values on the CPU.
@@ -33,6 +37,8 @@ pub struct StepValues {
     pub parts: Vec<(String, f64)>,
     /// Of all gradients before clipping; NaN without gradients.
     pub norm: f64,
+    /// The weights were left as they are, since the gradients are not finite.
+    pub skipped: bool,
 }
 
 impl StepResult {
@@ -58,6 +64,7 @@ impl StepResult {
             loss: means.loss() * scale,
             parts,
             norm,
+            skipped: self.skipped,
         }
     }
 }
@@ -98,12 +105,19 @@ pub fn step(
         forwards.push((forward, host_batch.metas.len()));
     }
     let norm = optimizer.clip(settings.clip)?;
-    optimizer.step(settings.rate)?;
+    let skipped = settings.skip_non_finite
+        && norm
+            .as_ref()
+            .is_some_and(|norm| !norm.double_value(&[]).is_finite());
+    if !skipped {
+        optimizer.step(settings.rate)?;
+    }
     optimizer.clear_gradients()?;
     Ok(StepResult {
         forwards,
         averaged,
         norm,
+        skipped,
     })
 }
 

@@ -1,17 +1,19 @@
 //! The training loop: epochs of steps, a validation after each, checkpoints, early stopping, resume.
 
+use super::finite::NonFinite;
 use super::monitor::Monitor;
 use super::optimizer::{GroupRules, Optimizer};
+use super::resume::{self, Cadence, Position, Standing};
 use super::schedule::Schedule;
-use super::step::{StepResult, StepSettings, StepValues, step};
-use crate::checkpoint::{Checkpoints, ModelParts, Stamp, TrainingState, labels};
+use super::step::{StepSettings, StepValues, step};
+use crate::checkpoint::background::Written;
+use crate::checkpoint::{Saver, Snapshot, Stamp, TrainingState};
 use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use crate::interrupt;
 use crate::loggers::Loggers;
 use crate::network::Network;
 use crate::progress::{self, Pass};
-use crate::shim;
-use cvhost::config::TrainingConfig;
+use cvhost::config::{NanPolicy, TrainingConfig};
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost_data::{HostBatch, Loader};
@@ -33,7 +35,7 @@ pub struct Trainer<'a> {
     /// The metric that people know the task by, for the line of an epoch.
     pub headline: Option<String>,
     pub training: &'a TrainingConfig,
-    pub checkpoints: Checkpoints,
+    pub saver: Saver,
     pub preprocessor: Value,
     /// What the model is trained for: saved with it.
     pub labels: &'a LabelSpec,
@@ -60,13 +62,14 @@ pub struct Outcome {
     pub best: Option<f64>,
 }
 
-/// Where in the run the next step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Position {
-    epoch: u64,
-    /// Batches of this epoch that are done.
-    batch: usize,
-    step: u64,
+/// What the steps of an epoch work with.
+struct EpochRun<'a> {
+    optimizer: &'a mut Optimizer,
+    schedule: &'a Schedule,
+    cadence: &'a mut Cadence,
+    non_finite: &'a mut NonFinite,
+    /// Steps of the whole run.
+    total: u64,
 }
 
 /// What ended an epoch's steps.
@@ -104,107 +107,123 @@ impl Trainer<'_> {
             optimizer.trained_numbers(),
             self.network.size()
         ));
-        let mut at = Position::default();
+        let mut standing = Standing::default();
         let mut metrics = Map::new();
         if let Some(state) = resume {
-            at = self.restore(state, &mut optimizer)?;
+            standing = resume::restore(state, &mut optimizer, &mut self.monitor)?;
+        } else {
+            self.check_validation()?;
         }
-        let mut ended = Ended::Finished;
-        while at.epoch < epochs && at.step < total {
-            self.network.tell(&Event::EpochStart(at.epoch))?;
+        let mut cadence = Cadence::new(self.training);
+        let mut non_finite = NonFinite::new(self.training.nan_policy);
+        let mut ended = if self.monitor.exhausted() {
+            Ended::StoppedEarly
+        } else {
+            Ended::Finished
+        };
+        while ended == Ended::Finished && standing.at.epoch < epochs && standing.at.step < total {
+            self.network.tell(&Event::EpochStart(standing.at.epoch))?;
             let started = Instant::now();
-            let (mean_loss, end) = self.epoch(&mut optimizer, &schedule, &mut at, total)?;
+            let mut run = EpochRun {
+                optimizer: &mut optimizer,
+                schedule: &schedule,
+                cadence: &mut cadence,
+                non_finite: &mut non_finite,
+                total,
+            };
+            let end = self.epoch(&mut run, &mut standing)?;
             if matches!(end, EpochEnd::Interrupted) {
                 ended = Ended::Interrupted;
-                self.save(&optimizer, at, None)?;
+                self.save(&optimizer, &standing, None)?;
                 break;
             }
             let trained_for = started.elapsed();
-            let validation = match self.validate(at) {
+            let validation = match self.validate(standing.at) {
                 Err(e) if e.kind == Kind::Interrupted => {
                     // All steps of the epoch are done, its validation isn't: a resumed run begins with that.
                     ended = Ended::Interrupted;
-                    self.save(&optimizer, at, None)?;
+                    self.save(&optimizer, &standing, None)?;
                     break;
                 }
                 other => other?,
             };
-            if matches!(end, EpochEnd::Complete) || at.batch >= self.train.batches() {
-                (at.epoch, at.batch) = (at.epoch + 1, 0);
-            }
             metrics = validation.map(|v| v.named("val")).unwrap_or_default();
-            if mean_loss.is_finite() {
-                metrics.insert("train_loss".to_owned(), json!(mean_loss));
+            if let Some(mean) = standing.mean_loss() {
+                metrics.insert("train_loss".to_owned(), json!(mean));
+            }
+            if matches!(end, EpochEnd::Complete) || standing.at.batch >= self.train.batches() {
+                standing.next_epoch();
             }
             let verdict = match self.val {
                 Some(_) => Some(self.monitor.value(&metrics)?),
                 None => None,
             };
             let stop = verdict.is_some_and(|value| self.monitor.judge(value).stop);
-            self.save(&optimizer, at, verdict)?;
-            self.tell_epoch(
-                at,
-                epochs,
-                &metrics,
-                schedule.rate(at.step.saturating_sub(1)),
-                trained_for.as_secs_f64(),
-            );
+            self.save(&optimizer, &standing, verdict)?;
+            cadence.saved();
+            let at = standing.at;
+            let rate = schedule.rate(at.step.saturating_sub(1));
+            self.tell_epoch(at, epochs, &metrics, rate, trained_for.as_secs_f64());
             if stop {
                 ended = Ended::StoppedEarly;
-                break;
             }
             if matches!(end, EpochEnd::OutOfSteps) {
                 break;
             }
         }
+        let last = self.saver.finish()?;
+        self.tell_written(last);
         Ok(Outcome {
             ended,
-            steps: at.step,
-            epochs: at.epoch,
+            steps: standing.at.step,
+            epochs: standing.at.epoch,
             metrics,
             best: self.monitor.best(),
         })
     }
 
-    /// The rest of an epoch's steps; gives their mean loss.
-    fn epoch(
-        &mut self,
-        optimizer: &mut Optimizer,
-        schedule: &Schedule,
-        at: &mut Position,
-        total: u64,
-    ) -> Result<(f64, EpochEnd)> {
+    /// The rest of an epoch's steps.
+    fn epoch(&mut self, run: &mut EpochRun<'_>, standing: &mut Standing) -> Result<EpochEnd> {
         let accumulate = self.training.accumulate as usize;
         let every = u64::from(self.training.log_every_n_steps);
-        let label = format!("epoch {}", at.epoch + 1);
-        let windows = self.train.batches().saturating_sub(at.batch).div_ceil(accumulate) as u64;
+        let label = format!("epoch {}", standing.at.epoch + 1);
+        let windows = self
+            .train
+            .batches()
+            .saturating_sub(standing.at.batch)
+            .div_ceil(accumulate) as u64;
         let pass = Pass::new(&label, windows, every);
-        let (mut sum, mut count) = (0.0, 0u64);
-        let mut batches = self.train.epoch(at.epoch, at.batch);
+        let mut batches = self.train.epoch(standing.at.epoch, standing.at.batch);
         loop {
             let mut window = batches
                 .by_ref()
                 .take(accumulate)
                 .collect::<Result<Vec<HostBatch>>>()?;
             if window.is_empty() {
-                return Ok((sum / count as f64, EpochEnd::Complete));
+                return Ok(EpochEnd::Complete);
             }
-            let rate = schedule.rate(at.step);
+            let rate = run.schedule.rate(standing.at.step);
             let settings = StepSettings {
-                step: at.step,
-                epoch: at.epoch,
+                step: standing.at.step,
+                epoch: standing.at.epoch,
                 rate,
                 clip: self.training.gradient_clip.filter(|c| *c > 0.0),
+                skip_non_finite: self.training.nan_policy == NanPolicy::Skip,
             };
-            let result = step(self.network, optimizer, &mut window, settings)?;
-            at.step += 1;
-            at.batch += window.len();
-            self.network.tell(&Event::StepEnd(at.step))?;
-            let StepValues { loss, parts, norm } = read_finite(&result, *at, &window)?;
-            sum += loss;
-            count += 1;
+            let result = step(self.network, run.optimizer, &mut window, settings)?;
+            standing.at.step += 1;
+            standing.at.batch += window.len();
+            self.network.tell(&Event::StepEnd(standing.at.step))?;
+            let values = result.read();
+            let usable = run.non_finite.judge(&values, standing.at.step, &window)?;
+            let StepValues {
+                loss, parts, norm, ..
+            } = values;
+            if usable {
+                standing.add_loss(loss);
+            }
             pass.step(|| format!("loss {loss:.3}  lr {rate:.1e}"));
-            if at.step.is_multiple_of(every) {
+            if standing.at.step.is_multiple_of(every) {
                 let mut values = Map::new();
                 values.insert("train_loss_step".to_owned(), json!(loss));
                 values.insert("learning_rate".to_owned(), json!(rate));
@@ -214,15 +233,40 @@ impl Trainer<'_> {
                         .into_iter()
                         .map(|(name, value)| (format!("train_{name}"), json!(value))),
                 );
-                self.loggers.metrics(at.step, &values);
+                self.loggers.metrics(standing.at.step, &values);
             }
             if interrupt::requested() {
-                return Ok((sum / count as f64, EpochEnd::Interrupted));
+                return Ok(EpochEnd::Interrupted);
             }
-            if at.step >= total {
-                return Ok((sum / count as f64, EpochEnd::OutOfSteps));
+            if standing.at.step >= run.total {
+                return Ok(EpochEnd::OutOfSteps);
+            }
+            let written = self.saver.written();
+            self.tell_written(written);
+            if run.cadence.due(standing.at.step) {
+                self.save(run.optimizer, standing, None)?;
+                run.cadence.saved();
             }
         }
+    }
+
+    /// Evaluates a few batches before the first step, so that a fault of evaluator, metric or validation data is found at once.
+    fn check_validation(&mut self) -> Result<()> {
+        let batches = self.training.sanity_batches as usize;
+        let (Some(loader), true) = (&self.val, batches > 0) else {
+            return Ok(());
+        };
+        let options = EvaluateOptions {
+            label: "check",
+            step: 0,
+            epoch: 0,
+            finish: self.finish.clone(),
+            most: Some(batches),
+            each: None,
+        };
+        evaluate(self.network, loader, (self.evaluator)()?, options)
+            .map(|_| ())
+            .map_err(|e| e.within("the check of the validation before training"))
     }
 
     fn validate(&mut self, at: Position) -> Result<Option<Evaluation>> {
@@ -234,6 +278,7 @@ impl Trainer<'_> {
             step: at.step,
             epoch: at.epoch,
             finish: self.finish.clone(),
+            most: None,
             each: None,
         };
         evaluate(self.network, loader, (self.evaluator)()?, options).map(Some)
@@ -281,82 +326,48 @@ impl Trainer<'_> {
         progress::note(&format!("{line}  {seconds:.1} s"));
     }
 
-    /// Saves a checkpoint; `value` is the monitored metric's after a complete epoch.
-    fn save(&mut self, optimizer: &Optimizer, at: Position, value: Option<f64>) -> Result<()> {
-        let mut config = self.network.config()?;
-        labels::remember(&mut config, self.labels);
-        let parts = ModelParts {
-            parameters: self.network.parameters(),
-            config: &config,
-            preprocessor: Some(&self.preprocessor),
+    /// Copies a checkpoint and hands it to the saver; `value` is the monitored metric's after a complete epoch.
+    fn save(&mut self, optimizer: &Optimizer, standing: &Standing, value: Option<f64>) -> Result<()> {
+        let loggers = self.loggers.ask_state();
+        let started = Instant::now();
+        let (memory, written) = self.saver.memory();
+        self.tell_written(written);
+        let stamp = Stamp {
+            epoch: standing.at.epoch,
+            step: standing.at.step,
+            value,
         };
-        let mut tensors = optimizer.state();
-        tensors.push(("rng.cpu".to_owned(), shim::rng_state()?));
-        let json = json!({
-            "epoch": at.epoch,
-            "batch": at.batch,
-            "step": at.step,
-            "monitor": self.monitor.state(),
-            "loggers": self.loggers.state(),
+        let sources = resume::Sources {
+            network: self.network,
+            optimizer,
+            monitor: &self.monitor,
+            preprocessor: &self.preprocessor,
+            labels: self.labels,
+        };
+        let (model, state) = sources.copy(standing, memory)?;
+        self.saver.save(Snapshot {
+            stamp,
+            model,
+            state,
+            complete: Box::new(move |json| json["loggers"] = loggers.wait()),
+            waited: started.elapsed(),
         });
-        let state = TrainingState { tensors, json };
-        let saved = self.checkpoints.save(
-            Stamp {
-                epoch: at.epoch,
-                step: at.step,
-                value,
-            },
-            &parts,
-            Some(&state),
-        )?;
-        for warning in &saved.warnings {
-            tracing::warn!("{warning}");
-        }
-        tracing::debug!("saved {}", saved.path.display());
         Ok(())
     }
 
-    fn restore(&mut self, state: &TrainingState, optimizer: &mut Optimizer) -> Result<Position> {
-        optimizer.restore(&state.tensors)?;
-        if let Some((_, rng)) = state.tensors.iter().find(|(name, _)| name == "rng.cpu") {
-            shim::set_rng_state(rng)?;
+    fn tell_written(&self, written: Option<Written>) {
+        let Some(written) = written else { return };
+        tracing::debug!("saved {}", written.path.display());
+        if self.json {
+            let fields = json!({
+                "path": written.path,
+                "epoch": written.stamp.epoch,
+                "step": written.stamp.step,
+                "is_best": written.is_best,
+                "waited_seconds": written.waited.as_secs_f64(),
+                "written_in_seconds": written.written_in.as_secs_f64(),
+            });
+            output::event("checkpoint", fields);
         }
-        self.monitor.restore(&state.json["monitor"]);
-        let number = |key: &str| state.json[key].as_u64().unwrap_or(0);
-        let at = Position {
-            epoch: number("epoch"),
-            batch: number("batch") as usize,
-            step: number("step"),
-        };
-        progress::note(&format!(
-            "resuming after step {} in epoch {}",
-            at.step,
-            at.epoch + 1
-        ));
-        Ok(at)
     }
-}
-
-/// The step's values; a loss that is not a number ends the run with the pictures named, before it spoils a checkpoint.
-fn read_finite(result: &StepResult, at: Position, window: &[HostBatch]) -> Result<StepValues> {
-    let values = result.read();
-    if values.loss.is_finite() {
-        return Ok(values);
-    }
-    let loss = values.loss;
-    let pictures = window.iter().flat_map(|b| b.names.iter().cloned()).collect();
-    let parts: Vec<String> = values
-        .parts
-        .iter()
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
-    Err(Error::failed(format!(
-        "the loss is {loss} in step {}: {}",
-        at.step,
-        parts.join(", ")
-    ))
-    .with_details(pictures)
-    .with_help(
-        "lower training.learning_rate, set training.gradient_clip, or look at these pictures' annotations",
-    ))
 }

@@ -61,6 +61,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
         step: 0,
         epoch: 0,
         finish: session.finish_options(0.0),
+        most: None,
         each: Some(&mut each),
     };
     let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;

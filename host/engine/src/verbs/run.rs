@@ -1,11 +1,11 @@
 //! `cvhost run`: train a model.
 
-use crate::checkpoint::{Checkpoints, Keep, ModelFolder, TrainingState};
+use crate::checkpoint::{Checkpoints, Keep, ModelFolder, Saver, TrainingState, atomic};
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::loggers::Loggers;
 use crate::plugins::Registry;
 use crate::progress;
-use crate::run_folder::RunFolder;
+use crate::run_folder::{RunFolder, RunLock};
 use crate::session::{Model, Session, shown};
 use crate::splits::{SplitData, Splits};
 use crate::train::monitor::Monitor;
@@ -77,13 +77,14 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     let draft = Draft::read(&args.config, &args.overrides)?;
     let session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
     tch::manual_seed(session.loaded.config.training.seed as i64);
+    crate::interrupt::set_deadline(session.loaded.config.training.stop_within);
     crate::shim::set_deterministic(session.loaded.config.training.deterministic)?;
     let resumed = args
         .resume
         .as_ref()
         .map(|from| find_resumed(from, &session))
         .transpose()?;
-    let start = resumed.as_ref().and_then(|(_, checkpoint)| checkpoint.clone());
+    let start = resumed.as_ref().and_then(|r| r.checkpoint.clone());
     let folder = match &start {
         Some(checkpoint) => ModelFolder::open(checkpoint)?,
         None => session.starting_folder()?,
@@ -96,9 +97,14 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         progress::note(&model.report.to_string());
     }
     let state = start.as_deref().map(TrainingState::load).transpose()?.flatten();
-    let run = match resumed {
-        Some((run, _)) => run,
-        None => RunFolder::create(&session.loaded.config.output.results_dir, &session.task_name)?,
+    // Held until the run is over: two processes in one folder would delete each other's checkpoints.
+    let (run, _lock) = match resumed {
+        Some(Resumed { run, lock, .. }) => (run, lock),
+        None => {
+            let run = RunFolder::create(&session.loaded.config.output.results_dir, &session.task_name)?;
+            let lock = run.lock()?;
+            (run, lock)
+        }
     };
     *started = Some(run.clone());
     run.write_config(&session.loaded.to_yaml())?;
@@ -179,12 +185,19 @@ fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
 }
 
 /// The run to go on with, and its newest valid checkpoint.
-fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<(RunFolder, Option<std::path::PathBuf>)> {
+struct Resumed {
+    run: RunFolder,
+    lock: RunLock,
+    checkpoint: Option<std::path::PathBuf>,
+}
+
+fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<Resumed> {
     let config = &session.loaded.config;
     let run = match from {
         ResumeFrom::Newest => RunFolder::newest(&config.output.results_dir, &session.task_name)?,
         ResumeFrom::Folder(path) => RunFolder::existing(path)?,
     };
+    let lock = run.lock()?;
     let root = checkpoint_root(&session.loaded, &run);
     let mirror = config
         .training
@@ -192,6 +205,12 @@ fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<(RunFolder, Opti
         .as_ref()
         .map(|folder| folder.join(run.name()));
     let roots: Vec<&std::path::Path> = std::iter::once(root.as_path()).chain(mirror.as_deref()).collect();
+    for root in &roots {
+        // A kill may have come just when the newest checkpoint was moved aside for its successor.
+        for line in atomic::clean(root)? {
+            tracing::warn!("{line}");
+        }
+    }
     let (found, warnings) = crate::checkpoint::latest_valid(&roots)?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -202,7 +221,11 @@ fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<(RunFolder, Opti
             shown(&run.path)
         );
     }
-    Ok((run, found.map(|f| f.path)))
+    Ok(Resumed {
+        run,
+        lock,
+        checkpoint: found.map(|f| f.path),
+    })
 }
 
 fn checkpoint_root(loaded: &Loaded, run: &RunFolder) -> std::path::PathBuf {
@@ -291,7 +314,7 @@ fn fit(
         monitor,
         headline: session.metrics().first().map(|m| format!("val_{}", m.name)),
         training,
-        checkpoints,
+        saver: Saver::new(checkpoints)?,
         preprocessor: model.preprocessor()?,
         labels: &data.spec,
         loggers,
@@ -325,6 +348,7 @@ fn write_results(session: &Session, data: &Data, model: &mut Model, run: &RunFol
         step: 0,
         epoch: 0,
         finish: session.finish_options(0.0),
+        most: None,
         each: Some(&mut each),
     };
     let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::checkpoint::save::write_safetensors;
+use crate::checkpoint::packed::Packed;
 use cvhost_plugin_api::data::TensorHandle;
 use tch::{Device, Kind, Tensor};
 
@@ -22,7 +22,7 @@ fn weights(tensors: Vec<(&str, Tensor)>) -> (tempfile::TempDir, Weights) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let tensors: Vec<(String, Tensor)> = tensors.into_iter().map(|(n, t)| (n.to_owned(), t)).collect();
-    write_safetensors(&path, &tensors).unwrap();
+    Packed::new(&tensors, Vec::new()).unwrap().write(&path).unwrap();
     let weights = Weights::open(&[path]).unwrap();
     (folder, weights)
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::checkpoint::ModelFolder;
+use crate::checkpoint::{ModelFolder, ModelParts, TrainingState};
 use cvhost_plugin_api::data::{Parameter, Tags, TensorHandle};
 use serde_json::json;
 use tch::Tensor;
@@ -29,8 +29,8 @@ fn save(checkpoints: &Checkpoints, epoch: u64, value: Option<f64>) -> Saved {
                 step: epoch * 40,
                 value,
             },
-            &parts,
-            Some(&state),
+            &parts.image(Vec::new()).unwrap(),
+            Some(&state.image(Vec::new()).unwrap()),
         )
         .unwrap()
 }
@@ -190,4 +190,21 @@ fn trouble_with_the_second_copy_is_a_warning() {
     let saved = save(&checkpoints, 1, Some(0.5));
     assert!(saved.warnings[0].contains("second copy"), "{:?}", saved.warnings);
     assert!(saved.is_best && ModelFolder::open(&saved.path).is_ok());
+}
+
+#[test]
+fn a_changed_byte_is_found_and_the_older_checkpoint_taken() {
+    let root = tempfile::tempdir().unwrap();
+    let checkpoints = store(root.path(), -1, MonitorMode::Max);
+    save(&checkpoints, 1, Some(0.1));
+    let newest = save(&checkpoints, 2, Some(0.2)).path.join("model.safetensors");
+    let mut bytes = fs::read(&newest).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&newest, bytes).unwrap();
+    let (found, skipped) = checkpoints.latest_valid().unwrap();
+    assert_eq!(found.unwrap().stamp.epoch, 1);
+    assert!(
+        skipped[0].contains("model.safetensors has changed"),
+        "{skipped:?}"
+    );
 }

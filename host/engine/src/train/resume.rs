@@ -1,0 +1,181 @@
+//! Where a training stands, and how it goes on from a checkpoint exactly as if it had never stopped.
+
+use super::monitor::Monitor;
+use super::optimizer::Optimizer;
+use crate::checkpoint::background::Memory;
+use crate::checkpoint::{ModelImage, ModelParts, StateImage, TrainingState, labels};
+use crate::network::Network;
+use crate::{progress, shim};
+use cvhost::config::TrainingConfig;
+use cvhost::error::Result;
+use cvhost_plugin_api::data::LabelSpec;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Where in the run the next step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    pub epoch: u64,
+    /// Batches of this epoch that are done.
+    pub batch: usize,
+    pub step: u64,
+}
+
+/// The position, and what the epoch has added up so far.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Standing {
+    pub at: Position,
+    loss_sum: f64,
+    losses: u64,
+}
+
+impl Standing {
+    pub fn add_loss(&mut self, loss: f64) {
+        self.loss_sum += loss;
+        self.losses += 1;
+    }
+
+    /// Of this epoch's steps.
+    pub fn mean_loss(&self) -> Option<f64> {
+        (self.losses > 0).then(|| self.loss_sum / self.losses as f64)
+    }
+
+    /// To the first batch of the next epoch.
+    pub fn next_epoch(&mut self) {
+        *self = Standing {
+            at: Position {
+                epoch: self.at.epoch + 1,
+                batch: 0,
+                step: self.at.step,
+            },
+            ..Standing::default()
+        };
+    }
+}
+
+/// What a checkpoint is copied from.
+pub struct Sources<'a> {
+    pub network: &'a Network,
+    pub optimizer: &'a Optimizer,
+    pub monitor: &'a Monitor,
+    pub preprocessor: &'a Value,
+    pub labels: &'a LabelSpec,
+}
+
+impl Sources<'_> {
+    /// Model and training state in memory.
+    pub fn copy(&self, standing: &Standing, [weights, tensors]: Memory) -> Result<(ModelImage, StateImage)> {
+        let mut config = self.network.config()?;
+        labels::remember(&mut config, self.labels);
+        let parts = ModelParts {
+            parameters: self.network.parameters(),
+            config: &config,
+            preprocessor: Some(self.preprocessor),
+        };
+        let mut named = self.optimizer.state();
+        named.push(("rng.cpu".to_owned(), shim::rng_state()?));
+        let state = TrainingState {
+            tensors: named,
+            json: json!({
+                "epoch": standing.at.epoch,
+                "batch": standing.at.batch,
+                "step": standing.at.step,
+                "loss_sum": standing.loss_sum,
+                "losses": standing.losses,
+                "monitor": self.monitor.state(),
+            }),
+        };
+        Ok((parts.image(weights)?, state.image(tensors)?))
+    }
+}
+
+/// Takes over a checkpoint's training state; the weights are in the network already.
+pub fn restore(state: &TrainingState, optimizer: &mut Optimizer, monitor: &mut Monitor) -> Result<Standing> {
+    optimizer.restore(&state.tensors)?;
+    if let Some((_, rng)) = state.tensors.iter().find(|(name, _)| name == "rng.cpu") {
+        shim::set_rng_state(rng)?;
+    }
+    monitor.restore(&state.json["monitor"]);
+    let number = |key: &str| state.json[key].as_u64().unwrap_or(0);
+    let at = Position {
+        epoch: number("epoch"),
+        batch: number("batch") as usize,
+        step: number("step"),
+    };
+    progress::note(&format!(
+        "resuming after step {} in epoch {}",
+        at.step,
+        at.epoch + 1
+    ));
+    Ok(Standing {
+        at,
+        loss_sum: state.json["loss_sum"].as_f64().unwrap_or(0.0),
+        losses: number("losses"),
+    })
+}
+
+/// When a checkpoint is due within an epoch.
+#[derive(Debug)]
+pub struct Cadence {
+    every_n_steps: Option<u64>,
+    every: Option<Duration>,
+    last: Instant,
+}
+
+impl Cadence {
+    pub fn new(training: &TrainingConfig) -> Self {
+        Cadence {
+            every_n_steps: training.save_every_n_steps,
+            every: training
+                .save_every_minutes
+                .and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok()),
+            last: Instant::now(),
+        }
+    }
+
+    /// Whether one is due after `step` steps.
+    pub fn due(&self, step: u64) -> bool {
+        self.every_n_steps.is_some_and(|n| step.is_multiple_of(n))
+            || self.every.is_some_and(|every| self.last.elapsed() >= every)
+    }
+
+    /// The time counts from here.
+    pub fn saved(&mut self) {
+        self.last = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_by_steps_or_by_time() {
+        let training = |steps, minutes| TrainingConfig {
+            save_every_n_steps: steps,
+            save_every_minutes: minutes,
+            ..TrainingConfig::default()
+        };
+        let by_steps = Cadence::new(&training(Some(3), None));
+        let due: Vec<u64> = (1..8).filter(|step| by_steps.due(*step)).collect();
+        assert_eq!(due, [3, 6]);
+        assert!(!Cadence::new(&training(None, None)).due(3));
+        assert!(!Cadence::new(&training(None, Some(10.0))).due(3));
+        let mut by_time = Cadence::new(&training(None, Some(10.0)));
+        by_time.every = Some(Duration::ZERO);
+        assert!(by_time.due(1));
+    }
+
+    #[test]
+    fn the_mean_loss_is_the_epochs_own() {
+        let mut standing = Standing::default();
+        assert_eq!(standing.mean_loss(), None);
+        standing.add_loss(1.0);
+        standing.add_loss(2.0);
+        assert_eq!(standing.mean_loss(), Some(1.5));
+        standing.at.step = 2;
+        standing.next_epoch();
+        assert_eq!((standing.at.epoch, standing.at.step), (1, 2));
+        assert_eq!(standing.mean_loss(), None);
+    }
+}
