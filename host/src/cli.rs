@@ -120,9 +120,27 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "", value_hint = ValueHint::DirPath)]
     pub resume: Option<ResumeFrom>,
 
+    #[command(flatten)]
+    pub trial: Trial,
+
     /// Values that override the configuration, such as training.max_epochs=3
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+}
+
+/// Runs that try something out.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Trial {
+    /// Train and validate on the first N batches alone, unchanged and in order: a sound model and sound labels can be learnt by
+    /// heart
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["resume", "fast_dev_run"])]
+    pub overfit_batches: Option<u32>,
+
+    /// Go through everything once with N steps (1 by default) and N batches of validation: training, validation, a checkpoint,
+    /// loading it again; without loggers, and nothing is left behind
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+          value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "resume")]
+    pub fast_dev_run: Option<u32>,
 }
 
 impl RunArgs {

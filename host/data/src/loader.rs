@@ -10,7 +10,7 @@ use crate::order::{Order, OrderOptions};
 use crate::pool::Pool;
 use crate::timings::Timings;
 use crate::{HostBatch, Source};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use cvhost::config::BrokenFiles;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::abi::InputBox;
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// How a [`Loader`] works.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,8 @@ pub struct LoaderOptions {
     pub cache: usize,
     /// Large JPEGs are decoded smaller where the model's input is; only for training.
     pub scaled_decode: bool,
+    /// So long one batch may take; then the threads are taken for stuck. `None` waits for ever.
+    pub timeout: Option<Duration>,
 }
 
 impl Default for LoaderOptions {
@@ -59,6 +62,7 @@ impl Default for LoaderOptions {
             broken_files: BrokenFiles::Error,
             cache: 0,
             scaled_decode: false,
+            timeout: None,
         }
     }
 }
@@ -188,6 +192,7 @@ enum Maker {
         early: BTreeMap<usize, Result<Option<HostBatch>>>,
         prefetch: usize,
         stop: Arc<AtomicBool>,
+        plan: Plan,
     },
     /// A thread couldn't be started; told once.
     Failed(Option<Error>),
@@ -227,6 +232,7 @@ impl Maker {
             early: BTreeMap::new(),
             prefetch,
             stop,
+            plan,
         }
     }
 }
@@ -262,15 +268,27 @@ impl Batches {
         match &mut self.maker {
             Maker::Inline(plan) => plan.make(number, &AtomicBool::new(false)),
             Maker::Failed(error) => error.take().map_or(Ok(None), Err),
-            Maker::Threads { made, early, .. } => loop {
-                if let Some(result) = early.remove(&number) {
-                    return result;
+            Maker::Threads {
+                made, early, plan, ..
+            } => {
+                let deadline = plan.options().timeout.map(|timeout| Instant::now() + timeout);
+                loop {
+                    if let Some(result) = early.remove(&number) {
+                        return result;
+                    }
+                    let received = match deadline {
+                        Some(deadline) => made.recv_deadline(deadline),
+                        None => made.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                    };
+                    match received {
+                        Ok((which, result)) => early.insert(which, result),
+                        Err(RecvTimeoutError::Timeout) => return Err(plan.stuck(number)),
+                        Err(RecvTimeoutError::Disconnected) => {
+                            return Err(Error::failed("the loader's threads have ended early"));
+                        }
+                    };
                 }
-                match made.recv() {
-                    Ok((which, result)) => early.insert(which, result),
-                    Err(_) => return Err(Error::failed("the loader's threads have ended early")),
-                };
-            },
+            }
         }
     }
 }

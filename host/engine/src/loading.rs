@@ -9,6 +9,7 @@ use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::data::LabelSpec;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Session {
     /// The loader of training pictures: their order, their changes. `input` is the model's input side; each batch takes one of
@@ -23,6 +24,17 @@ impl Session {
         let data = &config.data;
         let seed = config.training.seed;
         let common = self.common_options();
+        if self.trial.overfit_batches.is_some() {
+            // The same batches in each epoch, as they are: what is left is whether the model can learn them.
+            return Loader::new(
+                source,
+                Arc::clone(input),
+                LoaderOptions {
+                    train: true,
+                    ..common
+                },
+            );
+        }
         let options = LoaderOptions {
             order: OrderOptions {
                 shuffle_seed: Some(seed),
@@ -105,6 +117,7 @@ impl Session {
             threads,
             prefetch: data.prefetch.map_or(threads + 1, |n| n as usize),
             broken_files: data.broken_files,
+            timeout: (data.loader_timeout > 0).then(|| Duration::from_secs(data.loader_timeout)),
             ..LoaderOptions::default()
         }
     }

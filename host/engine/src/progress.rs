@@ -1,9 +1,10 @@
 //! What a person watches: bars on a terminal, plain lines elsewhere; all on stderr.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
@@ -39,6 +40,16 @@ pub fn note(line: &str) {
     }
 }
 
+/// The memory that this process has in use.
+pub fn memory() -> String {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.map_or_else(String::new, |pages| {
+        format!("{:.1} GB", (pages * 4096) as f64 / 1e9)
+    })
+}
+
 /// The progress of one pass over something.
 pub struct Pass {
     bar: ProgressBar,
@@ -46,6 +57,8 @@ pub struct Pass {
     /// Off a terminal a line is printed every so many steps; 0 for never.
     every: u64,
     plain: bool,
+    started: Instant,
+    pictures: AtomicUsize,
 }
 
 impl Pass {
@@ -63,7 +76,31 @@ impl Pass {
             label: label.to_owned(),
             every,
             plain,
+            started: Instant::now(),
+            pictures: AtomicUsize::new(0),
         }
+    }
+
+    /// One step of so many pictures further: their number a second goes before `message`, and off a terminal the time that is
+    /// left goes behind it.
+    pub fn step_of(&self, pictures: usize, message: impl FnOnce() -> String) {
+        let done = pictures + self.pictures.fetch_add(pictures, Ordering::Relaxed);
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = done as f64 / seconds.max(1e-9);
+        let left = self
+            .bar
+            .length()
+            .unwrap_or(0)
+            .saturating_sub(self.bar.position() + 1);
+        let eta = seconds / (self.bar.position() + 1) as f64 * left as f64;
+        self.step(|| {
+            let eta = if self.plain {
+                format!("  eta {}", HumanDuration(Duration::from_secs_f64(eta.min(1e9))))
+            } else {
+                String::new()
+            };
+            format!("{rate:.1} img/s  {}{eta}", message())
+        });
     }
 
     /// One step further; `message` stands behind the bar.

@@ -5,7 +5,7 @@ use crate::checkpoint::load::Fate;
 use crate::checkpoint::{CONFIG, LoadPolicy, LoadReport, ModelFolder, labels, load_into};
 use crate::network::{Network, device_name};
 use crate::plugins::Registry;
-use cvhost::cli::{self, Global, Split};
+use cvhost::cli::{self, Global, Split, Trial};
 use cvhost::config::{DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig};
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::{checked, checked_with};
@@ -25,6 +25,8 @@ pub struct Session {
     pub task: TaskBox,
     pub task_name: String,
     pub device: Device,
+    /// What `run` tries out, if it does.
+    pub trial: Trial,
 }
 
 impl Session {
@@ -71,6 +73,7 @@ impl Session {
             task,
             task_name,
             device,
+            trial: Trial::default(),
         })
     }
 

@@ -150,6 +150,8 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub prefetch: Option<u32>,
+    /// When a batch takes longer than so many seconds the run ends with an error that names its pictures; 0 waits for ever.
+    pub loader_timeout: u64,
     /// Decoded pictures are kept in up to so many megabytes of memory for the next epochs; 0 keeps none.
     pub cache_mb: u64,
     /// Large JPEGs are decoded at a half, a quarter or an eighth of their size for training, where the model's input is not
@@ -200,6 +202,7 @@ impl Default for DataConfig {
             batch_size: 4,
             num_workers: None,
             prefetch: None,
+            loader_timeout: 600,
             cache_mb: 0,
             scaled_decode: false,
             broken_files: BrokenFiles::Error,

@@ -62,6 +62,25 @@ impl Plan {
         })
     }
 
+    /// What to say of a batch that took longer than the timeout.
+    pub fn stuck(&self, number: usize) -> Error {
+        let size = self.options().order.batch_size.max(1);
+        let indices = self.order.iter().skip(number * size).take(size);
+        let name = |index: &usize| match self.shared.source.record(*index) {
+            Ok(record) if !record.name.is_empty() => record.name.into_string(),
+            _ => format!("record {index}"),
+        };
+        let seconds = self.options().timeout.map_or(0, |timeout| timeout.as_secs());
+        Error::failed(format!(
+            "no batch came from the loader's threads for {seconds} seconds (data.loader_timeout)"
+        ))
+        .with_details(indices.map(name).collect())
+        .with_expected("each of these pictures to be read in that time")
+        .with_help(
+            "look whether the disk that they are on answers, or raise data.loader_timeout; 0 waits for ever",
+        )
+    }
+
     fn make_unguarded(&self, number: usize, stop: &AtomicBool) -> Result<Option<HostBatch>> {
         let size = self.options().order.batch_size.max(1);
         let positions = number * size..((number + 1) * size).min(self.order.len());

@@ -604,3 +604,44 @@ fn training_decodes_large_pictures_smaller_on_request_and_an_evaluation_never() 
         assert_eq!(sample(false, 60, cache), whole);
     }
 }
+
+/// A record that never comes, as on a disk that doesn't answer.
+struct Stuck;
+
+impl Source for Stuck {
+    fn len(&self) -> usize {
+        2
+    }
+
+    fn record(&self, index: usize) -> Result<Record> {
+        if thread::current()
+            .name()
+            .is_some_and(|name| name.starts_with("loader-"))
+        {
+            thread::sleep(Duration::from_secs(20));
+        }
+        Ok(Record {
+            name: format!("image {index}").into(),
+            ..Default::default()
+        })
+    }
+}
+
+#[test]
+fn a_stuck_batch_is_an_error_that_names_its_pictures() {
+    let options = LoaderOptions {
+        threads: 1,
+        timeout: Some(Duration::from_millis(50)),
+        order: OrderOptions {
+            batch_size: 2,
+            ..OrderOptions::default()
+        },
+        ..LoaderOptions::default()
+    };
+    let loader = Loader::new(Arc::new(Stuck), Arc::new(Plain::padded().boxed()), options).unwrap();
+    let started = Instant::now();
+    let text = loader.epoch(0, 0).next().unwrap().unwrap_err().to_string();
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(text.contains("image 0") && text.contains("image 1"), "{text}");
+    assert!(text.contains("data.loader_timeout"), "{text}");
+}

@@ -31,6 +31,8 @@ pub struct Trainer<'a> {
     /// A new evaluator for each validation.
     pub evaluator: Box<dyn Fn() -> Result<EvaluatorBox> + 'a>,
     pub finish: Value,
+    /// Only so many batches of each validation; none for all.
+    pub val_batches: Option<usize>,
     pub monitor: Monitor,
     /// The metric that people know the task by, for the line of an epoch.
     pub headline: Option<String>,
@@ -222,7 +224,10 @@ impl Trainer<'_> {
             if usable {
                 standing.add_loss(loss);
             }
-            pass.step(|| format!("loss {loss:.3}  lr {rate:.1e}"));
+            let pictures = window.iter().map(|b| b.metas.len()).sum();
+            pass.step_of(pictures, || {
+                format!("loss {loss:.3}  lr {rate:.1e}  {}", progress::memory())
+            });
             if standing.at.step.is_multiple_of(every) {
                 let mut values = Map::new();
                 values.insert("train_loss_step".to_owned(), json!(loss));
@@ -278,7 +283,7 @@ impl Trainer<'_> {
             step: at.step,
             epoch: at.epoch,
             finish: self.finish.clone(),
-            most: None,
+            most: self.val_batches,
             each: None,
         };
         evaluate(self.network, loader, (self.evaluator)()?, options).map(Some)

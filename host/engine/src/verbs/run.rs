@@ -13,10 +13,10 @@ use crate::train::{Ended, Outcome, Trainer};
 use crate::visual::Gallery;
 use cvhost::cli::{Global, ResumeFrom, RunArgs, Split};
 use cvhost::config::{Draft, Loaded};
-use cvhost::error::{Kind, Result};
+use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost::plugin_error::checked;
-use cvhost_data::Source;
+use cvhost_data::{Part, Source};
 use cvhost_plugin_api::data::{LabelSpec, RunInfo, Status};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -67,6 +67,8 @@ struct Data {
 
 /// A run that came to its end.
 struct Finished {
+    /// Its folder is gone again.
+    trial: bool,
     folder: RunFolder,
     checkpoints: std::path::PathBuf,
     monitored: String,
@@ -74,8 +76,10 @@ struct Finished {
 }
 
 fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Result<Finished> {
-    let draft = Draft::read(&args.config, &args.overrides)?;
-    let session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
+    let (scratch, overrides) = trial_overrides(args)?;
+    let draft = Draft::read(&args.config, &overrides)?;
+    let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
+    session.trial = args.trial;
     tch::manual_seed(session.loaded.config.training.seed as i64);
     crate::interrupt::set_deadline(session.loaded.config.training.stop_within);
     crate::shim::set_deterministic(session.loaded.config.training.deterministic)?;
@@ -109,7 +113,10 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     *started = Some(run.clone());
     run.write_config(&session.loaded.to_yaml())?;
     progress::note(&format!("run folder {}", shown(&run.path)));
-    let mut loggers = start_loggers(&session, &run, state.as_ref());
+    let mut loggers = match scratch {
+        Some(_) => Loggers::default(),
+        None => start_loggers(&session, &run, state.as_ref()),
+    };
     let trained = fit(
         &session,
         &data,
@@ -121,7 +128,7 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         global.json,
     );
     let written = trained.and_then(|outcome| {
-        if outcome.ended != Ended::Interrupted {
+        if outcome.ended != Ended::Interrupted && scratch.is_none() {
             write_results(&session, &data, &mut model, &run)?;
         }
         Ok(outcome)
@@ -135,7 +142,12 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         tracing::warn!("{failure}");
     }
     let checkpoints = checkpoint_root(&session.loaded, &run);
+    if scratch.is_some() && written.is_ok() {
+        // What was written must be readable, too.
+        session.trained_model(&ModelFolder::open(&checkpoints.join("last"))?, &data.spec)?;
+    }
     Ok(Finished {
+        trial: scratch.is_some(),
         folder: run,
         checkpoints,
         monitored: monitor.metric,
@@ -143,11 +155,52 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     })
 }
 
+/// The overrides of a run, and the folder that a `--fast-dev-run` works in and that goes with it.
+fn trial_overrides(args: &RunArgs) -> Result<(Option<tempfile::TempDir>, Vec<String>)> {
+    let mut overrides = args.overrides.clone();
+    let Some(steps) = args.trial.fast_dev_run else {
+        return Ok((None, overrides));
+    };
+    let folder = tempfile::tempdir()
+        .map_err(|e| Error::io(Kind::Environment, "create a folder in", &std::env::temp_dir(), &e))?;
+    overrides.extend([
+        format!("training.max_steps={steps}"),
+        "training.max_epochs=1".to_owned(),
+        "training.sanity_batches=0".to_owned(),
+        "training.log_every_n_steps=1".to_owned(),
+        "training.checkpoint_dir=null".to_owned(),
+        "training.volume_checkpoint_dir=null".to_owned(),
+        format!("output.results_dir={}", folder.path().display()),
+    ]);
+    Ok((Some(folder), overrides))
+}
+
+/// The first batches of the training data alone, for training and validation.
+fn only_first(train: Arc<dyn Source>, batches: u32, batch_size: u32) -> Arc<dyn Source> {
+    let records = (batches as usize)
+        .saturating_mul(batch_size as usize)
+        .min(train.len());
+    Arc::new(Part::new(train, (0..records).collect()))
+}
+
 fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
     let classes = folder.label_names()?.unwrap_or_default();
     let splits = Splits::new(session, &classes);
     let SplitData { spec, source: train } = splits.open(Split::Train)?;
     let config = &session.loaded.config;
+    if let Some(batches) = session.trial.overfit_batches {
+        let train = only_first(train, batches, config.data.batch_size);
+        progress::note(&format!(
+            "the first {} training pictures alone, for training and validation",
+            train.len()
+        ));
+        return Ok(Data {
+            folder,
+            val: Some(Arc::clone(&train)),
+            train,
+            spec,
+        });
+    }
     let val = match splits.has(Split::Val) {
         true => Some(splits.open_like(Split::Val, &spec)?.source),
         false if config.training.early_stopping_patience.is_some() => {
@@ -312,6 +365,7 @@ fn fit(
         evaluator: Box::new(|| checked(session.task.evaluator(&data.spec, config.as_str().into()))),
         finish: session.finish_options(0.0),
         monitor,
+        val_batches: session.trial.fast_dev_run.map(|n| n as usize),
         headline: session.metrics().first().map(|m| format!("val_{}", m.name)),
         training,
         saver: Saver::new(checkpoints)?,
@@ -393,6 +447,9 @@ impl Finished {
         );
         if let Some(best) = self.outcome.best {
             text += &format!("\nbest {} {best:.4}", self.monitored);
+        }
+        if self.trial {
+            return text + "\neverything works; nothing was left behind";
         }
         text += &format!("\nrun folder   {}", shown(&self.folder.path));
         text + &format!("\ncheckpoints  {}", shown(&self.checkpoints))
