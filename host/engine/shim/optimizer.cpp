@@ -36,6 +36,35 @@ int cvhost_clip_gradients(at::Tensor **gradients, size_t count, double max_norm,
     });
 }
 
+// SGD in place (at::_fused_sgd_). `buffers` are the momenta, zeros at first; with momentum 0 they are not read.
+int cvhost_fused_sgd(at::Tensor **parameters, at::Tensor **gradients, at::Tensor **buffers, size_t count, double rate,
+                     double momentum, double decay, int nesterov, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        c10::NoGradGuard no_grad;
+        auto momenta = momentum > 0 ? list(buffers, count) : std::vector<at::Tensor>{};
+        at::_fused_sgd_(list(parameters, count), list(gradients, count), momenta, decay, momentum, rate,
+                        /*dampening=*/0.0, nesterov != 0, /*maximize=*/false, /*is_first_step=*/false);
+    });
+}
+
+// Every value of every gradient into [-most, most].
+int cvhost_clip_values(at::Tensor **gradients, size_t count, double most, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        c10::NoGradGuard no_grad;
+        auto all = list(gradients, count);
+        at::_foreach_clamp_min_(all, -most);
+        at::_foreach_clamp_max_(all, most);
+    });
+}
+
+// averages += share * (values - averages), all in one call.
+int cvhost_average(at::Tensor **averages, at::Tensor **values, size_t count, double share, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        c10::NoGradGuard no_grad;
+        at::_foreach_lerp_(list(averages, count), list(values, count), share);
+    });
+}
+
 int cvhost_clear_gradients(at::Tensor **parameters, size_t count, char *error, size_t size) {
     return guarded(error, size, [&] {
         for (size_t i = 0; i < count; ++i) parameters[i]->mutable_grad() = at::Tensor();

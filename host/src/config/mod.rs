@@ -35,8 +35,8 @@ pub use resolve::PLUGIN_MODEL_KEYS;
 pub use schema::PluginSchema;
 pub use sections::{Config, DataConfig, MlflowConfig, ModelConfig, OutputConfig, TrainingConfig};
 pub use values::{
-    DeviceName, ImageSize, MonitorMode, NanPolicy, Precision, PreferredDevices, Resources, Scheduler,
-    SchedulerParams, Visualization,
+    DeviceName, EmaConfig, EmaNumbers, ImageSize, MonitorMode, NanPolicy, OptimizerKind, OptimizerParams,
+    Precision, PreferredDevices, Resources, Scheduler, SchedulerParams, Visualization,
 };
 
 impl Config {

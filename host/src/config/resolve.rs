@@ -254,13 +254,6 @@ pub fn rules(root: &Node) -> Vec<Problem> {
             "set it to fp32",
         );
     }
-    if is_true("training.ema") {
-        refuse(
-            "training.ema",
-            "a moving average of the weights does not exist yet",
-            "set it to false",
-        );
-    }
     if number("training.num_workers").is_some_and(|n| n > 1) {
         let help = "set it to 1; for threads that prepare pictures there is `data.num_workers`";
         refuse(
@@ -275,6 +268,39 @@ pub fn rules(root: &Node) -> Vec<Problem> {
             devices,
             "training on several devices does not exist yet",
             "name one device, such as [0]",
+        );
+    }
+    let optimizer = root.at("training.optimizer").map(Node::to_json);
+    let optimizer = optimizer.as_ref().and_then(Value::as_str).unwrap_or("adamw");
+    for (key, readers) in [
+        ("beta1", ["adamw", "muon"]),
+        ("beta2", ["adamw", "muon"]),
+        ("epsilon", ["adamw", "muon"]),
+        ("momentum", ["sgd", "muon"]),
+        ("nesterov", ["sgd", "muon"]),
+    ] {
+        let path = format!("training.optimizer_params.{key}");
+        if root.at(&path).is_some_and(|n| !n.is_null()) && !readers.contains(&optimizer) {
+            let help = format!(
+                "leave it out, or set training.optimizer to {}",
+                readers.join(" or ")
+            );
+            refuse(
+                &path,
+                &format!("the optimizer `{optimizer}` has no `{key}`"),
+                &help,
+            );
+        }
+    }
+    if root
+        .at("training.unfreeze_at_epoch")
+        .is_some_and(|n| !n.is_null())
+        && length("training.freeze").unwrap_or(0) == 0
+    {
+        refuse(
+            "training.unfreeze_at_epoch",
+            "`unfreeze_at_epoch` has nothing to unfreeze",
+            "name the parameters in training.freeze, or leave it out",
         );
     }
     let (classes, names) = (number("model.num_classes"), length("model.class_names"));

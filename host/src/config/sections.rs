@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::augmentations::Augmentations;
 use super::batching::{BrokenFiles, LastBatch, Sampling};
 use super::values::{
-    ImageSize, MonitorMode, NanPolicy, Precision, PreferredDevices, Resources, Scheduler, SchedulerParams,
-    Visualization, results_dir,
+    EmaConfig, ImageSize, MonitorMode, NanPolicy, OptimizerKind, OptimizerParams, Precision,
+    PreferredDevices, Resources, Scheduler, SchedulerParams, Visualization, results_dir,
 };
 
 /// A whole configuration. After [`Config::load`] it is resolved: what stands in two sections is in one place.
@@ -234,7 +234,10 @@ pub struct TrainingConfig {
     /// The learning rate after the warmup.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// AdamW's weight decay; norms and biases have none.
+    /// What makes steps of gradients.
+    pub optimizer: OptimizerKind,
+    pub optimizer_params: OptimizerParams,
+    /// The optimizer's weight decay; norms and biases have none.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
     /// How the learning rate goes on after the warmup.
@@ -303,17 +306,27 @@ pub struct TrainingConfig {
     /// The largest norm of all gradients together; null or 0 doesn't clip.
     #[schemars(range(min = 0.0))]
     pub gradient_clip: Option<f64>,
+    /// The largest value of each gradient by itself; null or 0 doesn't clip. It comes before `gradient_clip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub gradient_clip_value: Option<f64>,
     /// Batches whose gradients are added up for one optimizer step.
     #[schemars(range(min = 1))]
     pub accumulate: u32,
-    /// Keep a moving average of the weights; does not exist yet.
-    pub ema: bool,
+    /// Keep a moving average of the weights, which is what is evaluated and saved.
+    pub ema: EmaConfig,
     /// Steps in which the learning rate rises from 0, or, below 1, that part of the training.
     #[schemars(range(min = 0.0))]
     pub warmup: f64,
     /// The backbone's learning rate as a factor on `learning_rate`.
     #[schemars(range(min = 0.0))]
     pub backbone_lr_scale: f64,
+    /// Each layer's learning rate is that of the next deeper one times this (layer-wise decay); 1 switches it off.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub layer_decay: f64,
+    /// From this epoch on (the first is 0) what `freeze` names is trained, too; by default never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unfreeze_at_epoch: Option<u32>,
     /// Parameters that are not trained: name patterns, where `*` stands for anything.
     pub freeze: Vec<String>,
     /// Two runs with the same seed see the same data in the same order.
@@ -328,6 +341,8 @@ impl Default for TrainingConfig {
             max_epochs: 10,
             max_steps: None,
             learning_rate: 1e-4,
+            optimizer: OptimizerKind::AdamW,
+            optimizer_params: OptimizerParams::default(),
             weight_decay: 1e-4,
             scheduler: Scheduler::Cosine,
             scheduler_params: SchedulerParams::default(),
@@ -353,10 +368,13 @@ impl Default for TrainingConfig {
             preferred_devices: None,
             precision: Precision::Fp32,
             gradient_clip: Some(0.1),
+            gradient_clip_value: None,
             accumulate: 1,
-            ema: false,
+            ema: EmaConfig::Switch(false),
             warmup: 0.0,
             backbone_lr_scale: 0.1,
+            layer_decay: 1.0,
+            unfreeze_at_epoch: None,
             freeze: Vec::new(),
             seed: 42,
             deterministic: false,

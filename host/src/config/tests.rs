@@ -204,7 +204,7 @@ fn a_wrong_type_or_range_is_told_with_what_is_expected() {
             "scheduler: cosin",
             14,
             "cosin",
-            "one of constant, cosine, linear, step",
+            "one of constant, cosine, linear, step, multistep, polynomial, onecycle",
         ),
         ("training", "use_gpu: yes", 12, "yes", "true or false"),
         ("training", "precision: 16", 14, "16", "one of fp32, bf16, fp16"),
@@ -284,13 +284,22 @@ fn what_does_not_exist_yet_is_refused() {
     for line in [
         "use_ray: true",
         "distributed: true",
-        "ema: true",
         "num_workers: 2",
         "preferred_devices: [0, 1]",
     ] {
         let key = line.split(':').next().unwrap();
         problem("training", line, 3, key);
     }
+}
+
+#[test]
+fn a_number_that_the_optimizer_does_not_have_is_refused() {
+    problem("training", "optimizer_params: {momentum: 0.9}", 22, "momentum");
+    problem("training", "unfreeze_at_epoch: 3", 3, "unfreeze_at_epoch");
+    let fine =
+        format!("{MINIMAL}training: {{optimizer: sgd, optimizer_params: {{momentum: 0.8}}, ema: 0.99}}\n");
+    let config = load(&fine, &[]).unwrap().config;
+    assert_eq!(config.training.ema.numbers().unwrap().decay, 0.99);
 }
 
 #[test]

@@ -34,6 +34,12 @@ pub enum Scheduler {
     Linear,
     /// Times `gamma` every `step_size` epochs.
     Step,
+    /// Times `gamma` at each of the `milestones`.
+    MultiStep,
+    /// `(1 - progress)` to the power of `power`, from the learning rate to `eta_min`.
+    Polynomial,
+    /// Up to the learning rate and down again, each half a cosine (Smith and Topin 2018); momentum stays.
+    OneCycle,
     Constant,
 }
 
@@ -53,10 +59,112 @@ pub struct SchedulerParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub step_size: Option<u32>,
-    /// The factor of each step of the schedule `step`; by default 0.1.
+    /// The factor of each step of the schedules `step` and `multistep`; by default 0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub gamma: Option<f64>,
+    /// The epochs after which `multistep` steps; by default two thirds and nine tenths of the training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milestones: Option<Vec<u32>>,
+    /// The power of `polynomial`; by default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub power: Option<f64>,
+    /// The part of `onecycle` in which the rate rises; by default 0.3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub pct_start: Option<f64>,
+    /// `onecycle` begins with the learning rate divided by this; by default 25.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1.0))]
+    pub div_factor: Option<f64>,
+    /// `onecycle` ends with its first rate divided by this; by default 10000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1.0))]
+    pub final_div_factor: Option<f64>,
+}
+
+/// What makes steps of gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    #[default]
+    AdamW,
+    /// Stochastic gradient descent with momentum; weight decay is added to the gradients.
+    Sgd,
+    /// Orthogonalised momentum for the matrices of the hidden layers (Jordan et al. 2024), AdamW for everything else; its rates
+    /// are AdamW's.
+    Muon,
+}
+
+/// The numbers of an optimizer; each optimizer reads its own.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct OptimizerParams {
+    /// How long AdamW remembers gradients; by default 0.9.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.99999))]
+    pub beta1: Option<f64>,
+    /// How long AdamW remembers squared gradients; by default 0.999.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.9999999))]
+    pub beta2: Option<f64>,
+    /// What AdamW adds to the divisor; by default 1e-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0))]
+    pub epsilon: Option<f64>,
+    /// Of SGD (by default 0.9) and Muon (by default 0.95).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.99999))]
+    pub momentum: Option<f64>,
+    /// Nesterov's momentum, of SGD (by default false) and Muon (by default true).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nesterov: Option<bool>,
+}
+
+/// A moving average of the weights: `true`, its decay, or both of its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum EmaConfig {
+    Switch(bool),
+    Decay(#[schemars(range(min = 0.0, max = 1.0))] f64),
+    Numbers(EmaNumbers),
+}
+
+/// The decay of step t is `decay · (1 - exp(-t / tau))`, so that the first weights are soon forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct EmaNumbers {
+    /// What stays of the average in each step.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub decay: f64,
+    /// Steps in which the decay gets to two thirds of its value; 0 has it from the start.
+    #[schemars(range(min = 0.0))]
+    pub tau: f64,
+}
+
+impl Default for EmaNumbers {
+    fn default() -> Self {
+        EmaNumbers {
+            decay: 0.9999,
+            tau: 2000.0,
+        }
+    }
+}
+
+impl EmaConfig {
+    /// Its numbers, if it is on.
+    pub fn numbers(self) -> Option<EmaNumbers> {
+        match self {
+            EmaConfig::Switch(on) => on.then(EmaNumbers::default),
+            EmaConfig::Decay(decay) => Some(EmaNumbers {
+                decay,
+                ..EmaNumbers::default()
+            }),
+            EmaConfig::Numbers(numbers) => Some(numbers),
+        }
+    }
 }
 
 /// Whether a smaller or a larger value of a metric is better.

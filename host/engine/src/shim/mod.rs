@@ -8,7 +8,10 @@ mod process;
 
 pub use context::{rng_state, set_deterministic, set_rng_state};
 pub use memory::tensor_of;
-pub use optimizer::{AdamW, AdamWSlot, clear_gradients, clip_gradients, fused_adamw};
+pub use optimizer::{
+    AdamW, AdamWSlot, Sgd, SgdSlot, average, clear_gradients, clip_gradients, clip_values, fused_adamw,
+    fused_sgd,
+};
 pub use process::{exit_now, open_cuda};
 
 use cvhost::error::{Error, Result};

@@ -30,6 +30,33 @@ unsafe extern "C" {
         error: *mut c_char,
         size: usize,
     ) -> c_int;
+    fn cvhost_fused_sgd(
+        parameters: *const *mut C_tensor,
+        gradients: *const *mut C_tensor,
+        buffers: *const *mut C_tensor,
+        count: usize,
+        rate: f64,
+        momentum: f64,
+        decay: f64,
+        nesterov: c_int,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
+    fn cvhost_clip_values(
+        gradients: *const *mut C_tensor,
+        count: usize,
+        most: f64,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
+    fn cvhost_average(
+        averages: *const *mut C_tensor,
+        values: *const *mut C_tensor,
+        count: usize,
+        share: f64,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
     fn cvhost_clear_gradients(
         parameters: *const *mut C_tensor,
         count: usize,
@@ -113,6 +140,74 @@ pub fn clip_gradients(gradients: &mut [Tensor], max_norm: Option<f64>) -> Result
     })?;
     // SAFETY: the call succeeded, so `norm` is a new `at::Tensor` that is ours to free.
     Ok(unsafe { Tensor::from_ptr(norm) })
+}
+
+/// SGD's settings for one call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sgd {
+    pub rate: f64,
+    pub momentum: f64,
+    pub decay: f64,
+    pub nesterov: bool,
+}
+
+/// The state of one parameter in SGD, with the parameter and its gradient.
+pub struct SgdSlot {
+    pub parameter: Tensor,
+    pub gradient: Tensor,
+    /// Zeros at first.
+    pub momentum: Tensor,
+}
+
+/// One SGD step in place, over all slots.
+pub fn fused_sgd(slots: &mut [SgdSlot], with: Sgd) -> Result<()> {
+    if slots.is_empty() {
+        return Ok(());
+    }
+    let mut column = |pick: fn(&mut SgdSlot) -> &mut Tensor| -> Vec<*mut C_tensor> {
+        slots.iter_mut().map(|s| pick(s).as_mut_ptr()).collect()
+    };
+    let parameters = column(|s| &mut s.parameter);
+    let gradients = column(|s| &mut s.gradient);
+    let buffers = column(|s| &mut s.momentum);
+    call(|error, size| {
+        // SAFETY: each list has as many tensors as `slots`, all alive and mutably borrowed during the call.
+        unsafe {
+            cvhost_fused_sgd(
+                parameters.as_ptr(),
+                gradients.as_ptr(),
+                buffers.as_ptr(),
+                parameters.len(),
+                with.rate,
+                with.momentum,
+                with.decay,
+                c_int::from(with.nesterov),
+                error,
+                size,
+            )
+        }
+    })
+}
+
+/// Brings every value of every gradient into −`most`..`most`.
+pub fn clip_values(gradients: &mut [Tensor], most: f64) -> Result<()> {
+    let pointers: Vec<*mut C_tensor> = gradients.iter_mut().map(Tensor::as_mut_ptr).collect();
+    // SAFETY: the tensors are alive and mutably borrowed during the call.
+    call(|error, size| unsafe { cvhost_clip_values(pointers.as_ptr(), pointers.len(), most, error, size) })
+}
+
+/// Moves each average by `share` of the way to its value. Both lists have the same shapes and dtypes.
+pub fn average(averages: &mut [Tensor], values: &mut [Tensor], share: f64) -> Result<()> {
+    let count = averages.len().min(values.len());
+    if count == 0 {
+        return Ok(());
+    }
+    let averages: Vec<*mut C_tensor> = averages.iter_mut().map(Tensor::as_mut_ptr).collect();
+    let values: Vec<*mut C_tensor> = values.iter_mut().map(Tensor::as_mut_ptr).collect();
+    // SAFETY: the tensors are alive and mutably borrowed during the call, `count` of them in either list.
+    call(|error, size| unsafe {
+        cvhost_average(averages.as_ptr(), values.as_ptr(), count, share, error, size)
+    })
 }
 
 /// Makes the gradients of these parameters undefined.

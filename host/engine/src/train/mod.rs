@@ -1,8 +1,11 @@
 //! Training: the loop, and what it is made of.
 
+pub mod ema;
 mod finite;
 pub mod monitor;
 pub mod optimizer;
+#[cfg(test)]
+mod recorded;
 mod resume;
 pub mod schedule;
 pub mod step;

@@ -1,5 +1,6 @@
 //! Where a training stands, and how it goes on from a checkpoint exactly as if it had never stopped.
 
+use super::ema::Ema;
 use super::monitor::Monitor;
 use super::optimizer::Optimizer;
 use crate::checkpoint::background::Memory;
@@ -7,7 +8,7 @@ use crate::checkpoint::{ModelImage, ModelParts, StateImage, TrainingState, label
 use crate::network::Network;
 use crate::{progress, shim};
 use cvhost::config::TrainingConfig;
-use cvhost::error::Result;
+use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::LabelSpec;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -57,6 +58,8 @@ impl Standing {
 pub struct Sources<'a> {
     pub network: &'a Network,
     pub optimizer: &'a Optimizer,
+    /// The network holds its averages.
+    pub ema: Option<&'a Ema>,
     pub monitor: &'a Monitor,
     pub preprocessor: &'a Value,
     pub labels: &'a LabelSpec,
@@ -73,6 +76,7 @@ impl Sources<'_> {
             preprocessor: Some(self.preprocessor),
         };
         let mut named = self.optimizer.state();
+        named.extend(self.ema.iter().flat_map(|ema| ema.state()));
         named.push(("rng.cpu".to_owned(), shim::rng_state()?));
         let state = TrainingState {
             tensors: named,
@@ -90,18 +94,36 @@ impl Sources<'_> {
 }
 
 /// Takes over a checkpoint's training state; the weights are in the network already.
-pub fn restore(state: &TrainingState, optimizer: &mut Optimizer, monitor: &mut Monitor) -> Result<Standing> {
-    optimizer.restore(&state.tensors)?;
-    if let Some((_, rng)) = state.tensors.iter().find(|(name, _)| name == "rng.cpu") {
-        shim::set_rng_state(rng)?;
-    }
-    monitor.restore(&state.json["monitor"]);
+pub fn restore(
+    state: &TrainingState,
+    optimizer: &mut Optimizer,
+    ema: Option<&mut Ema>,
+    monitor: &mut Monitor,
+) -> Result<Standing> {
     let number = |key: &str| state.json[key].as_u64().unwrap_or(0);
     let at = Position {
         epoch: number("epoch"),
         batch: number("batch") as usize,
         step: number("step"),
     };
+    optimizer.begin_epoch(at.epoch);
+    optimizer.restore(&state.tensors)?;
+    let averaged = state.tensors.iter().any(|(name, _)| name.starts_with("weights."));
+    match ema {
+        Some(ema) => ema.restore(&state.tensors)?,
+        None if averaged => {
+            return Err(
+                Error::input("the checkpoint's run has averaged weights, this one has not")
+                    .with_expected("training.ema as the run had it")
+                    .with_help("set training.ema again, or start a new run from the checkpoint"),
+            );
+        }
+        None => {}
+    }
+    if let Some((_, rng)) = state.tensors.iter().find(|(name, _)| name == "rng.cpu") {
+        shim::set_rng_state(rng)?;
+    }
+    monitor.restore(&state.json["monitor"]);
     progress::note(&format!(
         "resuming after step {} in epoch {}",
         at.step,

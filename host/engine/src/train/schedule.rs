@@ -14,6 +14,19 @@ pub struct Schedule {
     eta_min: f64,
     step_size: u64,
     gamma: f64,
+    /// Steps after the warmup, sorted.
+    milestones: Vec<u64>,
+    power: f64,
+    cycle: Cycle,
+}
+
+/// The numbers of `onecycle`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cycle {
+    /// The part in which the rate rises.
+    rise: f64,
+    first: f64,
+    last: f64,
 }
 
 impl Schedule {
@@ -39,6 +52,13 @@ impl Schedule {
                 |epochs| (u64::from(epochs) * per_epoch).max(1),
             ),
             gamma: with.gamma.unwrap_or(0.1),
+            milestones: milestones(with.milestones.as_deref(), rest, per_epoch),
+            power: with.power.unwrap_or(1.0),
+            cycle: Cycle {
+                rise: with.pct_start.unwrap_or(0.3),
+                first: 1.0 / with.div_factor.unwrap_or(25.0),
+                last: 1.0 / with.div_factor.unwrap_or(25.0) / with.final_div_factor.unwrap_or(1e4),
+            },
         }
     }
 
@@ -55,14 +75,46 @@ impl Schedule {
             }
             Scheduler::Linear => self.eta_min + (self.rate - self.eta_min) * (1.0 - progress),
             Scheduler::Step => self.rate * self.gamma.powf((done / self.step_size) as f64),
+            Scheduler::MultiStep => {
+                let passed = self.milestones.iter().filter(|at| **at <= done).count();
+                self.rate * self.gamma.powi(passed as i32)
+            }
+            Scheduler::Polynomial => {
+                self.eta_min + (self.rate - self.eta_min) * (1.0 - progress).powf(self.power)
+            }
+            Scheduler::OneCycle => self.rate * self.cycle.factor(done as f64, self.span as f64),
             Scheduler::Constant => self.rate,
         }
+    }
+}
+
+impl Cycle {
+    /// The rate as a part of the highest one, `done` steps after the first of `span`; as torch's OneCycleLR with span + 1 steps.
+    fn factor(self, done: f64, span: f64) -> f64 {
+        let top = (self.rise * (span + 1.0) - 1.0).max(0.0);
+        let half_cosine = |from: f64, to: f64, progress: f64| {
+            to + (from - to) * 0.5 * (1.0 + (PI * progress.clamp(0.0, 1.0)).cos())
+        };
+        if done <= top && top > 0.0 {
+            half_cosine(self.first, 1.0, done / top)
+        } else {
+            half_cosine(1.0, self.last, (done - top) / (span - top).max(1.0))
+        }
+    }
+}
+
+/// In steps after the warmup; by default at two thirds and nine tenths of `rest`.
+fn milestones(epochs: Option<&[u32]>, rest: u64, per_epoch: u64) -> Vec<u64> {
+    match epochs {
+        Some(epochs) => epochs.iter().map(|e| u64::from(*e) * per_epoch).collect(),
+        None => vec![rest * 2 / 3, rest * 9 / 10],
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::recorded::Recorded;
 
     fn schedule(kind: Scheduler, warmup: f64) -> Schedule {
         let training = TrainingConfig {
@@ -91,6 +143,65 @@ mod tests {
             assert!((s.rate(50) - 0.5).abs() < 1e-12);
             assert!(s.rate(100) < 1e-12);
             assert!(s.rate(1000) < 1e-12);
+        }
+    }
+
+    #[test]
+    fn every_schedule_is_that_of_torch() {
+        use cvhost::config::SchedulerParams;
+        let recorded = Recorded::load();
+        let plain = SchedulerParams::default;
+        let low = || SchedulerParams {
+            eta_min: Some(0.05),
+            ..plain()
+        };
+        let steps = || SchedulerParams {
+            milestones: Some(vec![20, 70]),
+            gamma: Some(0.3),
+            ..plain()
+        };
+        let step = SchedulerParams {
+            step_size: Some(30),
+            gamma: Some(0.2),
+            ..plain()
+        };
+        let squared = SchedulerParams {
+            power: Some(2.0),
+            ..plain()
+        };
+        let cycle = SchedulerParams {
+            pct_start: Some(0.25),
+            div_factor: Some(20.0),
+            final_div_factor: Some(100.0),
+            ..plain()
+        };
+        let cases = [
+            ("cosine", Scheduler::Cosine, low(), 0.0),
+            ("linear", Scheduler::Linear, low(), 0.0),
+            ("step", Scheduler::Step, step, 0.0),
+            ("multistep", Scheduler::MultiStep, steps(), 0.0),
+            ("polynomial", Scheduler::Polynomial, squared, 0.0),
+            ("onecycle", Scheduler::OneCycle, cycle, 0.0),
+            ("constant", Scheduler::Constant, plain(), 0.0),
+            ("warmed_cosine", Scheduler::Cosine, low(), 10.0),
+            ("warmed_multistep", Scheduler::MultiStep, steps(), 10.0),
+        ];
+        for (name, scheduler, scheduler_params, warmup) in cases {
+            let training = TrainingConfig {
+                scheduler,
+                scheduler_params,
+                warmup,
+                learning_rate: 0.5,
+                ..TrainingConfig::default()
+            };
+            let schedule = Schedule::new(&training, 100, 1);
+            for (at, expected) in recorded.rates(name).into_iter().enumerate() {
+                let found = schedule.rate(at as u64);
+                assert!(
+                    (found - expected).abs() < 1e-6,
+                    "{name}, step {at}: {found}, not {expected}"
+                );
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::batch::to_batch;
 use crate::evaluate::Means;
 use crate::network::{Forward, Network};
-use crate::train::optimizer::Optimizer;
+use crate::train::optimizer::{Clip, Optimizer};
 use cvhost::error::{Error, Result};
 use cvhost_data::HostBatch;
 use cvhost_plugin_api::data::{Batch, Mode, StepContext};
@@ -15,7 +15,7 @@ pub struct StepSettings {
     pub step: u64,
     pub epoch: u64,
     pub rate: f64,
-    pub clip: Option<f64>,
+    pub clip: Clip,
     /// Leave the weights as they are where the gradients' norm is no finite number; this waits for the device.
     pub skip_non_finite: bool,
 }

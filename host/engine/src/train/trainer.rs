@@ -1,8 +1,9 @@
 //! The training loop: epochs of steps, a validation after each, checkpoints, early stopping, resume.
 
+use super::ema::Ema;
 use super::finite::NonFinite;
 use super::monitor::Monitor;
-use super::optimizer::{GroupRules, Optimizer};
+use super::optimizer::{Clip, GroupRules, Optimizer};
 use super::resume::{self, Cadence, Position, Standing};
 use super::schedule::Schedule;
 use super::step::{StepSettings, StepValues, step};
@@ -67,6 +68,7 @@ pub struct Outcome {
 /// What the steps of an epoch work with.
 struct EpochRun<'a> {
     optimizer: &'a mut Optimizer,
+    ema: &'a mut Option<Ema>,
     schedule: &'a Schedule,
     cadence: &'a mut Cadence,
     non_finite: &'a mut NonFinite,
@@ -84,11 +86,7 @@ enum EpochEnd {
 impl Trainer<'_> {
     /// Trains until the configuration's end, an early stop or an interruption. `resume` is the state of an earlier run.
     pub fn run(mut self, resume: Option<&TrainingState>) -> Result<Outcome> {
-        let rules = GroupRules {
-            weight_decay: self.training.weight_decay,
-            backbone_lr_scale: self.training.backbone_lr_scale,
-            freeze: self.training.freeze.clone(),
-        };
+        let rules = GroupRules::new(self.training);
         let mut optimizer = Optimizer::new(self.network.parameters(), &rules)?;
         if let Some(pattern) = optimizer.unmatched_patterns.first() {
             return Err(Error::usage(format!(
@@ -109,10 +107,15 @@ impl Trainer<'_> {
             optimizer.trained_numbers(),
             self.network.size()
         ));
+        let mut ema = self
+            .training
+            .ema
+            .numbers()
+            .map(|numbers| Ema::new(self.network.parameters(), numbers));
         let mut standing = Standing::default();
         let mut metrics = Map::new();
         if let Some(state) = resume {
-            standing = resume::restore(state, &mut optimizer, &mut self.monitor)?;
+            standing = resume::restore(state, &mut optimizer, ema.as_mut(), &mut self.monitor)?;
         } else {
             self.check_validation()?;
         }
@@ -125,9 +128,14 @@ impl Trainer<'_> {
         };
         while ended == Ended::Finished && standing.at.epoch < epochs && standing.at.step < total {
             self.network.tell(&Event::EpochStart(standing.at.epoch))?;
+            let unfrozen = optimizer.begin_epoch(standing.at.epoch);
+            if unfrozen > 0 {
+                progress::note(&format!("{unfrozen} more numbers are trained from this epoch on"));
+            }
             let started = Instant::now();
             let mut run = EpochRun {
                 optimizer: &mut optimizer,
+                ema: &mut ema,
                 schedule: &schedule,
                 cadence: &mut cadence,
                 non_finite: &mut non_finite,
@@ -136,15 +144,15 @@ impl Trainer<'_> {
             let end = self.epoch(&mut run, &mut standing)?;
             if matches!(end, EpochEnd::Interrupted) {
                 ended = Ended::Interrupted;
-                self.save(&optimizer, &standing, None)?;
+                self.save(&optimizer, &mut ema, &standing, None)?;
                 break;
             }
             let trained_for = started.elapsed();
-            let validation = match self.validate(standing.at) {
+            let validation = match self.validate(standing.at, &mut ema) {
                 Err(e) if e.kind == Kind::Interrupted => {
                     // All steps of the epoch are done, its validation isn't: a resumed run begins with that.
                     ended = Ended::Interrupted;
-                    self.save(&optimizer, &standing, None)?;
+                    self.save(&optimizer, &mut ema, &standing, None)?;
                     break;
                 }
                 other => other?,
@@ -161,7 +169,7 @@ impl Trainer<'_> {
                 None => None,
             };
             let stop = verdict.is_some_and(|value| self.monitor.judge(value).stop);
-            self.save(&optimizer, &standing, verdict)?;
+            self.save(&optimizer, &mut ema, &standing, verdict)?;
             cadence.saved();
             let at = standing.at;
             let rate = schedule.rate(at.step.saturating_sub(1));
@@ -172,6 +180,10 @@ impl Trainer<'_> {
             if matches!(end, EpochEnd::OutOfSteps) {
                 break;
             }
+        }
+        if let Some(ema) = &mut ema {
+            // What comes after the training sees what was evaluated and saved.
+            ema.swap();
         }
         let last = self.saver.finish()?;
         self.tell_written(last);
@@ -209,7 +221,10 @@ impl Trainer<'_> {
                 step: standing.at.step,
                 epoch: standing.at.epoch,
                 rate,
-                clip: self.training.gradient_clip.filter(|c| *c > 0.0),
+                clip: Clip {
+                    value: self.training.gradient_clip_value.filter(|c| *c > 0.0),
+                    norm: self.training.gradient_clip.filter(|c| *c > 0.0),
+                },
                 skip_non_finite: self.training.nan_policy == NanPolicy::Skip,
             };
             let result = step(self.network, run.optimizer, &mut window, settings)?;
@@ -217,6 +232,9 @@ impl Trainer<'_> {
             standing.at.batch += window.len();
             self.network.tell(&Event::StepEnd(standing.at.step))?;
             let values = result.read();
+            if let Some(ema) = run.ema.as_mut().filter(|_| !values.skipped) {
+                ema.update(standing.at.step)?;
+            }
             let usable = run.non_finite.judge(&values, standing.at.step, &window)?;
             let StepValues {
                 loss, parts, norm, ..
@@ -249,7 +267,7 @@ impl Trainer<'_> {
             let written = self.saver.written();
             self.tell_written(written);
             if run.cadence.due(standing.at.step) {
-                self.save(run.optimizer, standing, None)?;
+                self.save(run.optimizer, run.ema, standing, None)?;
                 run.cadence.saved();
             }
         }
@@ -274,7 +292,15 @@ impl Trainer<'_> {
             .map_err(|e| e.within("the check of the validation before training"))
     }
 
-    fn validate(&mut self, at: Position) -> Result<Option<Evaluation>> {
+    /// Evaluates the averaged weights where there are any.
+    fn validate(&mut self, at: Position, ema: &mut Option<Ema>) -> Result<Option<Evaluation>> {
+        ema.iter_mut().for_each(Ema::swap);
+        let evaluation = self.evaluate_all(at);
+        ema.iter_mut().for_each(Ema::swap);
+        evaluation
+    }
+
+    fn evaluate_all(&mut self, at: Position) -> Result<Option<Evaluation>> {
         let Some(loader) = &self.val else {
             return Ok(None);
         };
@@ -332,7 +358,13 @@ impl Trainer<'_> {
     }
 
     /// Copies a checkpoint and hands it to the saver; `value` is the monitored metric's after a complete epoch.
-    fn save(&mut self, optimizer: &Optimizer, standing: &Standing, value: Option<f64>) -> Result<()> {
+    fn save(
+        &mut self,
+        optimizer: &Optimizer,
+        ema: &mut Option<Ema>,
+        standing: &Standing,
+        value: Option<f64>,
+    ) -> Result<()> {
         let loggers = self.loggers.ask_state();
         let started = Instant::now();
         let (memory, written) = self.saver.memory();
@@ -342,14 +374,18 @@ impl Trainer<'_> {
             step: standing.at.step,
             value,
         };
+        ema.iter_mut().for_each(Ema::swap);
         let sources = resume::Sources {
             network: self.network,
             optimizer,
+            ema: ema.as_ref(),
             monitor: &self.monitor,
             preprocessor: &self.preprocessor,
             labels: self.labels,
         };
-        let (model, state) = sources.copy(standing, memory)?;
+        let copied = sources.copy(standing, memory);
+        ema.iter_mut().for_each(Ema::swap);
+        let (model, state) = copied?;
         self.saver.save(Snapshot {
             stamp,
             model,

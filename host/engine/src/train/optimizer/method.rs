@@ -1,0 +1,227 @@
+//! How a group's parameters are stepped, and what each method remembers of a parameter.
+
+use crate::shim::{AdamW, AdamWSlot, Sgd, SgdSlot, fused_adamw, fused_sgd};
+use cvhost::config::{OptimizerKind, OptimizerParams};
+use cvhost::error::{Error, Result};
+use tch::{Kind, Tensor, no_grad};
+
+/// A method with its numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Method {
+    /// As torch.optim.AdamW.
+    AdamW { beta1: f64, beta2: f64, epsilon: f64 },
+    /// As torch.optim.SGD, without dampening.
+    Sgd { momentum: f64, nesterov: bool },
+    /// As torch.optim.Muon with `adjust_lr_fn="match_rms_adamw"`, so that rates suit AdamW and Muon alike.
+    Muon { momentum: f64, nesterov: bool },
+}
+
+impl Method {
+    /// Of a parameter; `hidden` says whether it is a matrix between hidden states.
+    pub fn new(kind: OptimizerKind, params: OptimizerParams, hidden: bool) -> Self {
+        let adamw = Method::AdamW {
+            beta1: params.beta1.unwrap_or(0.9),
+            beta2: params.beta2.unwrap_or(0.999),
+            epsilon: params.epsilon.unwrap_or(1e-8),
+        };
+        match kind {
+            OptimizerKind::AdamW => adamw,
+            OptimizerKind::Sgd => Method::Sgd {
+                momentum: params.momentum.unwrap_or(0.9),
+                nesterov: params.nesterov.unwrap_or(false),
+            },
+            OptimizerKind::Muon if hidden => Method::Muon {
+                momentum: params.momentum.unwrap_or(0.95),
+                nesterov: params.nesterov.unwrap_or(true),
+            },
+            OptimizerKind::Muon => adamw,
+        }
+    }
+
+    /// Steps all slots that have gradients.
+    pub fn step(self, slots: &[Slot], rate: f64, decay: f64) -> Result<()> {
+        let ready = slots.iter().filter(|s| s.parameter.grad().defined());
+        match self {
+            Method::AdamW {
+                beta1,
+                beta2,
+                epsilon,
+            } => {
+                let mut slots: Vec<AdamWSlot> = ready.filter_map(Slot::adamw).collect();
+                let with = AdamW {
+                    rate,
+                    beta1,
+                    beta2,
+                    epsilon,
+                    decay,
+                };
+                fused_adamw(&mut slots, with)
+            }
+            Method::Sgd { momentum, nesterov } => {
+                let mut slots: Vec<SgdSlot> = ready.filter_map(Slot::sgd).collect();
+                let with = Sgd {
+                    rate,
+                    momentum,
+                    decay,
+                    nesterov: nesterov && momentum > 0.0,
+                };
+                fused_sgd(&mut slots, with)
+            }
+            Method::Muon { momentum, nesterov } => {
+                no_grad(|| ready.for_each(|slot| slot.muon(rate, decay, momentum, nesterov)));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A parameter, and what its method remembers of it.
+pub struct Slot {
+    name: String,
+    pub parameter: Tensor,
+    memory: Memory,
+    /// It was frozen at first: a state from that time lacks it.
+    late: bool,
+}
+
+enum Memory {
+    AdamW {
+        average: Tensor,
+        square: Tensor,
+        /// Steps so far, float32 scalar.
+        step: Tensor,
+    },
+    Momentum(Tensor),
+}
+
+impl Memory {
+    fn parts(&self) -> Vec<(&'static str, &Tensor)> {
+        match self {
+            Memory::AdamW {
+                average,
+                square,
+                step,
+            } => vec![("average", average), ("square", square), ("step", step)],
+            Memory::Momentum(momentum) => vec![("momentum", momentum)],
+        }
+    }
+}
+
+impl Slot {
+    pub fn new(name: &str, parameter: Tensor, method: Method, late: bool) -> Self {
+        let zeros = || parameter.zeros_like().set_requires_grad(false);
+        let memory = match method {
+            Method::AdamW { .. } => Memory::AdamW {
+                average: zeros(),
+                square: zeros(),
+                step: Tensor::zeros([], (Kind::Float, parameter.device())),
+            },
+            Method::Sgd { .. } | Method::Muon { .. } => Memory::Momentum(zeros()),
+        };
+        Slot {
+            name: name.to_owned(),
+            memory,
+            parameter,
+            late,
+        }
+    }
+
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let parts = self.memory.parts().into_iter();
+        parts
+            .map(|(part, tensor)| (format!("optimizer.{}.{part}", self.name), tensor.shallow_clone()))
+            .collect()
+    }
+
+    pub fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
+        for (part, target) in self.memory.parts() {
+            let name = format!("optimizer.{}.{part}", self.name);
+            let Some((_, stored)) = state.iter().find(|(n, _)| *n == name) else {
+                if self.late {
+                    return Ok(());
+                }
+                return Err(Error::input(format!("the training state lacks `{name}`")).with_help(
+                    "the model, `training.optimizer` or `training.freeze` changed since; start a new run from the checkpoint \
+                     instead",
+                ));
+            };
+            if stored.size() != target.size() {
+                return Err(Error::input(format!(
+                    "`{name}` in the training state has shape {:?}, the model's has {:?}",
+                    stored.size(),
+                    target.size()
+                )));
+            }
+            no_grad(|| target.shallow_clone().copy_(stored));
+        }
+        Ok(())
+    }
+
+    fn adamw(&self) -> Option<AdamWSlot> {
+        let Memory::AdamW {
+            average,
+            square,
+            step,
+        } = &self.memory
+        else {
+            return None;
+        };
+        Some(AdamWSlot {
+            parameter: self.parameter.shallow_clone(),
+            gradient: self.parameter.grad(),
+            average: average.shallow_clone(),
+            square: square.shallow_clone(),
+            step: step.shallow_clone(),
+        })
+    }
+
+    fn sgd(&self) -> Option<SgdSlot> {
+        let Memory::Momentum(momentum) = &self.memory else {
+            return None;
+        };
+        Some(SgdSlot {
+            parameter: self.parameter.shallow_clone(),
+            gradient: self.parameter.grad(),
+            momentum: momentum.shallow_clone(),
+        })
+    }
+
+    fn muon(&self, rate: f64, decay: f64, momentum: f64, nesterov: bool) {
+        let Memory::Momentum(buffer) = &self.memory else {
+            return;
+        };
+        let gradient = self.parameter.grad();
+        let _ = buffer.shallow_clone().lerp_(&gradient, 1.0 - momentum);
+        let update = if nesterov {
+            gradient.lerp(buffer, momentum)
+        } else {
+            buffer.shallow_clone()
+        };
+        let size = self.parameter.size();
+        let longest = size.iter().copied().max().unwrap_or(1) as f64;
+        let step = orthogonalised(&update).to_kind(self.parameter.kind()) * (-rate * 0.2 * longest.sqrt());
+        let mut parameter = self.parameter.shallow_clone();
+        let _ = parameter.g_mul_scalar_(1.0 - rate * decay);
+        let _ = parameter.g_add_(&step);
+    }
+}
+
+/// The nearest matrix whose singular values are all about 1, by five Newton-Schulz steps in bfloat16 (Jordan et al. 2024).
+fn orthogonalised(matrix: &Tensor) -> Tensor {
+    const A: f64 = 3.4445;
+    const B: f64 = -4.775;
+    const C: f64 = 2.0315;
+    let size = matrix.size();
+    let tall = size.first() > size.get(1);
+    let mut x = matrix.to_kind(Kind::BFloat16);
+    if tall {
+        x = x.tr();
+    }
+    x = (&x / x.norm().clamp_min(1e-7)).unsqueeze(0);
+    for _ in 0..5 {
+        let gram = x.bmm(&x.transpose(1, 2));
+        x = x.baddbmm(&gram.baddbmm(&gram, &gram, B, C), &x, A, 1.0);
+    }
+    let x = x.squeeze_dim(0);
+    if tall { x.tr() } else { x }
+}

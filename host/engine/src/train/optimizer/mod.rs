@@ -1,0 +1,457 @@
+//! Optimizers over groups of parameters.
+
+mod method;
+
+use crate::shim::{clear_gradients, clip_gradients, clip_values};
+use cvhost::config::{OptimizerKind, OptimizerParams, TrainingConfig};
+use cvhost::error::{Error, Result};
+use cvhost_plugin_api::data::{Parameter, Tags};
+use method::{Method, Slot};
+use tch::{Device, Tensor, no_grad};
+
+/// What decides a parameter's group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupRules {
+    pub optimizer: OptimizerKind,
+    pub params: OptimizerParams,
+    pub weight_decay: f64,
+    /// The backbone's learning rate as a factor.
+    pub backbone_lr_scale: f64,
+    /// Each layer's learning rate as a factor on the next deeper one's (BEiT, Bao et al. 2022).
+    pub layer_decay: f64,
+    /// Patterns of names that are not trained.
+    pub freeze: Vec<String>,
+    /// The epoch from which they are.
+    pub unfreeze_at_epoch: Option<u64>,
+}
+
+impl GroupRules {
+    pub fn new(training: &TrainingConfig) -> Self {
+        GroupRules {
+            optimizer: training.optimizer,
+            params: training.optimizer_params,
+            weight_decay: training.weight_decay,
+            backbone_lr_scale: training.backbone_lr_scale,
+            layer_decay: training.layer_decay,
+            freeze: training.freeze.clone(),
+            unfreeze_at_epoch: training.unfreeze_at_epoch.map(u64::from),
+        }
+    }
+}
+
+/// How gradients are clipped: first each value, then the norm of all.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Clip {
+    pub value: Option<f64>,
+    pub norm: Option<f64>,
+}
+
+/// Parameters that share a method, a learning rate factor and a weight decay.
+struct Group {
+    method: Method,
+    rate_factor: f64,
+    decay: f64,
+    slots: Vec<Slot>,
+}
+
+/// A parameter that is frozen until an epoch.
+struct Frozen {
+    name: String,
+    tensor: Tensor,
+    group: (Method, f64, f64),
+}
+
+/// Steps of gradients by the rules of each parameter's group. Norms and biases have no weight decay; the backbone has a
+/// learning rate of its own, and so may each layer.
+pub struct Optimizer {
+    groups: Vec<Group>,
+    frozen: Vec<Frozen>,
+    unfreeze_at_epoch: Option<u64>,
+    /// Freezing patterns that matched nothing: almost surely a typing error.
+    pub unmatched_patterns: Vec<String>,
+}
+
+impl Optimizer {
+    /// Groups the trainable parameters. A parameter that `rules.freeze` matches loses its gradient.
+    pub fn new(parameters: &[Parameter], rules: &GroupRules) -> Result<Self> {
+        let deepest = parameters.iter().map(|p| p.depth).max().unwrap_or(0);
+        let mut optimizer = Optimizer {
+            groups: Vec::new(),
+            frozen: Vec::new(),
+            unfreeze_at_epoch: rules.unfreeze_at_epoch,
+            unmatched_patterns: rules.freeze.clone(),
+        };
+        for parameter in parameters {
+            let tensor = parameter.tensor.tensor();
+            if parameter.tags.has(Tags::BUFFER) || !tensor.requires_grad() {
+                continue;
+            }
+            let name = parameter.name.as_str();
+            let group = group_of(parameter, &tensor, rules, deepest);
+            let matching: Vec<&String> = rules.freeze.iter().filter(|p| matches(p, name)).collect();
+            if matching.is_empty() {
+                optimizer.add(Slot::new(name, tensor, group.0, false), group);
+                continue;
+            }
+            optimizer.unmatched_patterns.retain(|p| !matching.contains(&p));
+            let _ = tensor.set_requires_grad(false);
+            optimizer.frozen.push(Frozen {
+                name: name.to_owned(),
+                tensor,
+                group,
+            });
+        }
+        if optimizer.groups.is_empty() {
+            return Err(Error::usage("no parameter is left to train").with_help(
+                "`training.freeze` matches every trainable parameter; make its patterns narrower",
+            ));
+        }
+        Ok(optimizer)
+    }
+
+    fn add(&mut self, slot: Slot, (method, rate_factor, decay): (Method, f64, f64)) {
+        let same = |g: &&mut Group| g.method == method && g.rate_factor == rate_factor && g.decay == decay;
+        match self.groups.iter_mut().find(same) {
+            Some(group) => group.slots.push(slot),
+            None => self.groups.push(Group {
+                method,
+                rate_factor,
+                decay,
+                slots: vec![slot],
+            }),
+        }
+    }
+
+    /// Tells which epoch begins: from `unfreeze_at_epoch` on, what was frozen is trained. Returns how many numbers that are.
+    pub fn begin_epoch(&mut self, epoch: u64) -> usize {
+        if self.unfreeze_at_epoch.is_none_or(|at| epoch < at) {
+            return 0;
+        }
+        let mut numbers = 0;
+        for frozen in std::mem::take(&mut self.frozen) {
+            let tensor = frozen.tensor.set_requires_grad(true);
+            numbers += tensor.numel();
+            self.add(
+                Slot::new(&frozen.name, tensor, frozen.group.0, true),
+                frozen.group,
+            );
+        }
+        numbers
+    }
+
+    /// How many numbers are trained.
+    pub fn trained_numbers(&self) -> usize {
+        self.slots().map(|s| s.parameter.numel()).sum()
+    }
+
+    /// The 2-norm over all gradients after clipping their values and before clipping the norm, a scalar tensor. `None` without
+    /// gradients.
+    pub fn clip(&self, clip: Clip) -> Result<Option<Tensor>> {
+        let mut gradients: Vec<Tensor> = self
+            .slots()
+            .map(|s| s.parameter.grad())
+            .filter(Tensor::defined)
+            .collect();
+        if gradients.is_empty() {
+            return Ok(None);
+        }
+        if let Some(most) = clip.value {
+            clip_values(&mut gradients, most)?;
+        }
+        clip_gradients(&mut gradients, clip.norm).map(Some)
+    }
+
+    /// One step with the base learning rate. A parameter without a gradient stays as it is.
+    pub fn step(&mut self, rate: f64) -> Result<()> {
+        for group in &self.groups {
+            group
+                .method
+                .step(&group.slots, rate * group.rate_factor, group.decay)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the gradients: a parameter that the next loss doesn't reach has none, and is not stepped.
+    pub fn clear_gradients(&mut self) -> Result<()> {
+        clear_gradients(
+            self.groups
+                .iter_mut()
+                .flat_map(|g| &mut g.slots)
+                .map(|s| &mut s.parameter),
+        )
+    }
+
+    /// What a resumed run needs, under names that [`Optimizer::restore`] knows.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        self.slots().flat_map(Slot::state).collect()
+    }
+
+    /// Takes over what [`Optimizer::state`] gave. What was unfrozen just now may be missing.
+    pub fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
+        let slots = self.groups.iter_mut().flat_map(|g| &mut g.slots);
+        slots.into_iter().try_for_each(|slot| slot.restore(state))
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.groups.iter().flat_map(|g| &g.slots)
+    }
+}
+
+/// Method, factor of the learning rate, and weight decay.
+fn group_of(parameter: &Parameter, tensor: &Tensor, rules: &GroupRules, deepest: u32) -> (Method, f64, f64) {
+    let backbone = if parameter.tags.has(Tags::BACKBONE) {
+        rules.backbone_lr_scale
+    } else {
+        1.0
+    };
+    let layer = rules
+        .layer_decay
+        .powf(f64::from(deepest.saturating_sub(parameter.depth)));
+    let decay = if parameter.tags.has(Tags::NO_DECAY) {
+        0.0
+    } else {
+        rules.weight_decay
+    };
+    // Muon is for matrices between hidden states; its authors leave embeddings and heads to AdamW.
+    let hidden = tensor.dim() == 2
+        && !parameter.tags.has(Tags::CLASS_HEAD)
+        && !parameter.name.as_str().contains("embed");
+    (
+        Method::new(rules.optimizer, rules.params, hidden),
+        backbone * layer,
+        decay,
+    )
+}
+
+/// Whether a name matches a pattern in which `*` stands for any characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((prefix, rest)) => name.strip_prefix(prefix).is_some_and(|tail| {
+            tail.char_indices()
+                .map(|(at, _)| at)
+                .chain([tail.len()])
+                .any(|at| matches(rest, &tail[at..]))
+        }),
+    }
+}
+
+/// Moves parameters to a device in place: who holds them sees the moved data.
+pub fn move_to(parameters: &[Parameter], device: Device) {
+    for parameter in parameters {
+        let mut tensor = parameter.tensor.tensor();
+        if tensor.device() != device {
+            no_grad(|| {
+                let moved = tensor.to_device(device);
+                tensor.set_data(&moved);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::recorded::{Recorded, near};
+    use cvhost::config::{OptimizerKind, OptimizerParams};
+    use cvhost_plugin_api::data::TensorHandle;
+    use cvhost_plugin_api::torch::{Init, ParameterSet};
+    use tch::Kind;
+
+    fn rules(freeze: &[&str]) -> GroupRules {
+        let freeze = freeze.iter().map(ToString::to_string).collect();
+        GroupRules {
+            weight_decay: 0.5,
+            backbone_lr_scale: 0.0,
+            freeze,
+            ..GroupRules::new(&TrainingConfig::default())
+        }
+    }
+
+    #[test]
+    fn patterns_match_like_file_names() {
+        assert!(matches("model.backbone.*", "model.backbone.conv.weight"));
+        assert!(matches("*.bias", "a.b.bias"));
+        assert!(matches("a*c*e", "abcde"));
+        assert!(!matches("*.bias", "a.bias.x"));
+        assert!(!matches("model", "model.x"));
+    }
+
+    #[test]
+    fn the_backbone_has_its_own_rate_and_norms_do_not_decay() {
+        let set = ParameterSet::new();
+        let root = set.root();
+        let body = root
+            .tagged(Tags::BACKBONE)
+            .parameter("body", &[1], Init::Constant(1.0));
+        let weight = root.parameter("weight", &[1], Init::Constant(1.0));
+        let bias = root.no_decay("bias", &[1], Init::Constant(1.0));
+        let still = root.parameter("still", &[1], Init::Constant(1.0));
+        set.initialise(&["body", "weight", "bias", "still"]).unwrap();
+        let mut optimizer = Optimizer::new(&set.list(|_| vec![]), &rules(&["stil*", "typo.*"])).unwrap();
+        assert_eq!(optimizer.unmatched_patterns, ["typo.*"]);
+        assert_eq!(optimizer.trained_numbers(), 3);
+        (&body + &weight + &bias + &still).sum(Kind::Float).backward();
+        optimizer.step(0.1).unwrap();
+        let value = |t: &Tensor| t.double_value(&[0]);
+        // AdamW's first step moves by the rate; decay takes rate·decay·value first.
+        assert_eq!(value(&body), 1.0);
+        assert_eq!(value(&still), 1.0);
+        assert!((value(&bias) - 0.9).abs() < 1e-6, "{}", value(&bias));
+        assert!((value(&weight) - (0.95 - 0.1)).abs() < 1e-6, "{}", value(&weight));
+    }
+
+    #[test]
+    fn freezing_everything_is_refused() {
+        let set = ParameterSet::new();
+        let _ = set.root().parameter("weight", &[1], Init::Constant(1.0));
+        assert!(Optimizer::new(&set.list(|_| vec![]), &rules(&["*"])).is_err());
+    }
+
+    fn recorded_parameters(tensors: &[Tensor]) -> Vec<Parameter> {
+        let numbered = tensors.iter().enumerate();
+        numbered
+            .map(|(i, tensor)| Parameter {
+                name: format!("p{i}").into(),
+                aliases: Default::default(),
+                tensor: TensorHandle::new(tensor.shallow_clone()),
+                tags: Tags::NONE,
+                depth: 0,
+            })
+            .collect()
+    }
+
+    fn give_gradients(live: &[Tensor], gradients: &[Tensor]) {
+        for (weight, gradient) in live.iter().zip(gradients) {
+            (weight * gradient).sum(Kind::Float).backward();
+        }
+    }
+
+    #[test]
+    fn every_optimizer_steps_as_torch_does() {
+        let recorded = Recorded::load();
+        let momentum = |momentum, nesterov| OptimizerParams {
+            momentum: Some(momentum),
+            nesterov: Some(nesterov),
+            ..OptimizerParams::default()
+        };
+        let adamw = OptimizerParams {
+            beta2: Some(0.98),
+            epsilon: Some(1e-6),
+            ..OptimizerParams::default()
+        };
+        let cases = [
+            ("adamw", OptimizerKind::AdamW, adamw, 0.1),
+            ("sgd", OptimizerKind::Sgd, momentum(0.9, false), 0.1),
+            ("sgd_nesterov", OptimizerKind::Sgd, momentum(0.9, true), 0.0),
+            ("sgd_plain", OptimizerKind::Sgd, momentum(0.0, false), 0.0),
+            ("muon", OptimizerKind::Muon, OptimizerParams::default(), 0.1),
+        ];
+        for (name, kind, params, weight_decay) in cases {
+            let expected = recorded.optimizer(name);
+            let live: Vec<Tensor> = recorded
+                .start()
+                .into_iter()
+                .take(expected[0].len())
+                .map(|t| t.set_requires_grad(true))
+                .collect();
+            let rules = GroupRules::new(&TrainingConfig {
+                optimizer: kind,
+                optimizer_params: params,
+                weight_decay,
+                ..TrainingConfig::default()
+            });
+            let mut optimizer = Optimizer::new(&recorded_parameters(&live), &rules).unwrap();
+            for (step, (gradients, expected)) in recorded.gradients().iter().zip(&expected).enumerate() {
+                give_gradients(&live, gradients);
+                optimizer.step(0.01).unwrap();
+                optimizer.clear_gradients().unwrap();
+                for (found, expected) in live.iter().zip(expected) {
+                    near(found, expected, &format!("{name}, step {step}"));
+                }
+                // A resumed run goes on the same.
+                let state = optimizer.state();
+                optimizer = Optimizer::new(&recorded_parameters(&live), &rules).unwrap();
+                optimizer.restore(&state).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn clipping_is_that_of_torch() {
+        let recorded = Recorded::load();
+        for (name, norm, value) in [("clip_norm", Some(0.5), None), ("clip_value", None, Some(0.7))] {
+            let live: Vec<Tensor> = recorded
+                .start()
+                .into_iter()
+                .map(|t| t.set_requires_grad(true))
+                .collect();
+            let rules = GroupRules::new(&TrainingConfig::default());
+            let optimizer = Optimizer::new(&recorded_parameters(&live), &rules).unwrap();
+            give_gradients(&live, &recorded.gradients()[0]);
+            let found = optimizer.clip(Clip { norm, value }).unwrap().unwrap();
+            let (expected, gradients) = recorded.clipped(name);
+            if let Some(expected) = expected {
+                assert!((found.double_value(&[]) - expected).abs() < 1e-6);
+            }
+            for (weight, gradient) in live.iter().zip(&gradients) {
+                near(&weight.grad(), gradient, name);
+            }
+        }
+    }
+
+    #[test]
+    fn layers_nearer_to_the_input_learn_more_slowly() {
+        let set = ParameterSet::new();
+        let root = set.root();
+        let layers: Vec<Tensor> = (0..3)
+            .map(|depth| {
+                root.at_depth(depth)
+                    .parameter(&format!("l{depth}"), &[1], Init::Constant(0.0))
+            })
+            .collect();
+        set.initialise(&["l0", "l1", "l2"]).unwrap();
+        let rules = GroupRules {
+            layer_decay: 0.5,
+            ..rules(&[])
+        };
+        let mut optimizer = Optimizer::new(&set.list(|_| vec![]), &rules).unwrap();
+        layers
+            .iter()
+            .map(|l| l.sum(Kind::Float))
+            .for_each(|loss| loss.backward());
+        optimizer.step(0.1).unwrap();
+        let moved: Vec<f64> = layers.iter().map(|l| -l.double_value(&[0])).collect();
+        for (moved, expected) in moved.iter().zip([0.025, 0.05, 0.1]) {
+            assert!((moved - expected).abs() < 1e-6, "{moved}");
+        }
+    }
+
+    #[test]
+    fn frozen_parameters_are_trained_from_their_epoch_on_and_resume() {
+        let make = || {
+            let set = ParameterSet::new();
+            let root = set.root();
+            let head = root.parameter("head", &[1], Init::Constant(1.0));
+            let body = root.parameter("body", &[1], Init::Constant(1.0));
+            set.initialise(&["head", "body"]).unwrap();
+            let rules = GroupRules {
+                unfreeze_at_epoch: Some(2),
+                ..rules(&["body"])
+            };
+            (head, body, Optimizer::new(&set.list(|_| vec![]), &rules).unwrap())
+        };
+        let (_head, body, mut optimizer) = make();
+        optimizer.begin_epoch(1);
+        assert!(!body.requires_grad());
+        let before = optimizer.state();
+        optimizer.begin_epoch(2);
+        assert!(body.requires_grad());
+        assert_eq!(optimizer.trained_numbers(), 2);
+        let (_, body, mut resumed) = make();
+        resumed.begin_epoch(2);
+        resumed.restore(&before).unwrap();
+        assert!(body.requires_grad());
+        resumed.restore(&optimizer.state()).unwrap();
+    }
+}

@@ -1,0 +1,70 @@
+//! What torch itself computed (`fixtures/record.py`), for tests.
+
+use serde_json::Value;
+use tch::{Kind, Tensor};
+
+pub struct Recorded(Value);
+
+impl Recorded {
+    pub fn load() -> Self {
+        Recorded(serde_json::from_str(include_str!("fixtures/torch.json")).unwrap())
+    }
+
+    fn tensors(&self, lists: &Value) -> Vec<Tensor> {
+        let shapes: Vec<Vec<i64>> = serde_json::from_value(self.0["shapes"].clone()).unwrap();
+        let lists: Vec<Vec<f64>> = serde_json::from_value(lists.clone()).unwrap();
+        let tensors = lists.iter().zip(&shapes);
+        tensors
+            .map(|(list, shape)| {
+                Tensor::from_slice(list)
+                    .to_kind(Kind::Float)
+                    .reshape(shape.as_slice())
+            })
+            .collect()
+    }
+
+    fn steps(&self, steps: &Value) -> Vec<Vec<Tensor>> {
+        steps
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| self.tensors(s))
+            .collect()
+    }
+
+    pub fn start(&self) -> Vec<Tensor> {
+        self.tensors(&self.0["start"])
+    }
+
+    /// Of each step.
+    pub fn gradients(&self) -> Vec<Vec<Tensor>> {
+        self.steps(&self.0["grads"])
+    }
+
+    /// The weights after each step.
+    pub fn optimizer(&self, name: &str) -> Vec<Vec<Tensor>> {
+        self.steps(&self.0["optimizers"][name])
+    }
+
+    pub fn ema(&self) -> Vec<Vec<Tensor>> {
+        self.steps(&self.0["ema"])
+    }
+
+    pub fn rates(&self, name: &str) -> Vec<f64> {
+        serde_json::from_value(self.0["schedules"][name].clone()).unwrap()
+    }
+
+    /// The gradients of the first step, clipped, and their norm before.
+    pub fn clipped(&self, name: &str) -> (Option<f64>, Vec<Tensor>) {
+        let clipped = &self.0[name];
+        (clipped["norm"].as_f64(), self.tensors(&clipped["grads"]))
+    }
+}
+
+/// Equal to 1e-6 of the largest value.
+#[track_caller]
+pub fn near(found: &Tensor, expected: &Tensor, what: &str) {
+    let difference = (found - expected).abs().max().double_value(&[]);
+    let limit = 1e-6 * expected.abs().max().double_value(&[]).max(1.0);
+    assert!(difference <= limit, "{what}: off by {difference}");
+}
