@@ -1,14 +1,23 @@
 //! Ctrl-C once, then `--resume`.
 
-use crate::bench::{Bench, path_in};
+use crate::bench::{Bench, of_event, path_in};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 #[test]
 fn ctrl_c_writes_a_checkpoint_and_resume_goes_on_to_the_end() {
+    a_signal_writes_a_checkpoint_and_resume_goes_on("-INT");
+}
+
+#[test]
+fn sigterm_writes_a_checkpoint_and_resume_goes_on_to_the_end() {
+    a_signal_writes_a_checkpoint_and_resume_goes_on("-TERM");
+}
+
+fn a_signal_writes_a_checkpoint_and_resume_goes_on(signal: &str) {
     let bench = Bench::new("yolos");
-    let epochs = "training.max_epochs=20";
+    let epochs = "training.max_epochs=60";
     let mut command = bench.with_config("run", &[epochs]);
     let mut child = command
         .stdout(Stdio::piped())
@@ -21,7 +30,7 @@ fn ctrl_c_writes_a_checkpoint_and_resume_goes_on_to_the_end() {
     assert!(lines.any(|line| line.contains("\"epoch\"")));
     assert!(
         Command::new("kill")
-            .args(["-INT", &child.id().to_string()])
+            .args([signal, &child.id().to_string()])
             .status()
             .unwrap()
             .success()
@@ -36,9 +45,10 @@ fn ctrl_c_writes_a_checkpoint_and_resume_goes_on_to_the_end() {
     let end = resumed.last_event();
     assert_eq!(
         (end["status"].as_str(), end["epochs"].as_u64()),
-        (Some("ok"), Some(20))
+        (Some("ok"), Some(60))
     );
     assert_eq!(path_in(&end, "run_dir"), run_dir);
-    let first = &resumed.events()[0];
+    let events = resumed.events();
+    let first = of_event(&events, "epoch")[0];
     assert!(first["epoch"].as_u64().unwrap() > 1, "{first}");
 }

@@ -4,12 +4,13 @@
 
 use crate::bench::Bench;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// Enough steps that a kill mostly meets one, few enough for a hundred runs; a checkpoint after each step, and a second copy.
-const SETTINGS: [&str; 7] = [
-    "training.max_epochs=4",
+const SETTINGS: [&str; 8] = [
+    "training.max_epochs=5",
+    "training.max_steps=10",
     "training.save_every_n_steps=1",
     "training.deterministic=true",
     "training.save_top_k=2",
@@ -24,19 +25,15 @@ fn a_killed_run_resumes_to_the_bits_of_an_unbroken_one() {
     let mut inside_saves = 0;
     for (family, runs) in [("yolos", count.div_ceil(2)), ("detr", count / 2)] {
         let bench = Bench::new(family);
-        let started = Instant::now();
         let whole = Folders::new(&bench, "whole");
-        bench.run(&strs(&whole.settings())).success();
-        let duration = started.elapsed();
+        let duration = whole.train_to_the_end(&bench);
         let expected = whole.final_files();
         for number in 0..runs {
             let folders = Folders::new(&bench, &format!("killed-{number}"));
             let moment = duration.mul_f64((f64::from(number) + 0.5) / f64::from(runs));
             inside_saves += u32::from(run_and_kill(&bench, &folders, moment));
             let mut settings = folders.settings();
-            if folders.run().is_some() {
-                settings.push("--resume".to_owned());
-            }
+            settings.push("--resume".to_owned());
             bench.run(&strs(&settings)).success();
             let found = folders.final_files();
             for ((name, expected), (_, found)) in expected.iter().zip(&found) {
@@ -89,6 +86,35 @@ impl Folders {
             .find(|path| path.join("config.yaml").is_file())
     }
 
+    /// How long the run took from the moment when its folder was there: what comes before is the program's start.
+    fn train_to_the_end(&self, bench: &Bench) -> Duration {
+        let mut child = self.spawn(bench);
+        let started = self.wait_for_the_run();
+        assert!(child.wait().unwrap().success());
+        started.elapsed()
+    }
+
+    fn spawn(&self, bench: &Bench) -> Child {
+        bench
+            .with_config("run", &strs(&self.settings()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn wait_for_the_run(&self) -> Instant {
+        let patience = Instant::now();
+        while self.run().is_none() {
+            assert!(
+                patience.elapsed() < Duration::from_secs(60),
+                "the run doesn't begin"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Instant::now()
+    }
+
     /// Weights, optimizer state and everything else of the last checkpoint that must not differ, with their names.
     fn final_files(&self) -> Vec<(&'static str, Vec<u8>)> {
         let last = self.run().unwrap().join("checkpoints/last");
@@ -100,14 +126,8 @@ impl Folders {
 
 /// Whether the kill left a checkpoint half-written or half-moved.
 fn run_and_kill(bench: &Bench, folders: &Folders, moment: Duration) -> bool {
-    let settings = folders.settings();
-    let started = Instant::now();
-    let mut child = bench
-        .with_config("run", &strs(&settings))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = folders.spawn(bench);
+    let started = folders.wait_for_the_run();
     std::thread::sleep(moment.saturating_sub(started.elapsed()));
     child.kill().unwrap(); // SIGKILL
     child.wait().unwrap();

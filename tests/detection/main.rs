@@ -13,5 +13,6 @@ mod loading;
 mod metrics;
 mod swap;
 mod swap_input;
+mod training;
 mod transformers;
 mod verbs;

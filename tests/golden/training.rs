@@ -1,6 +1,7 @@
 //! What holds for a family's training, whatever its task.
 
 use crate::{GRADIENT, LOSS};
+use cvhost::config::TrainingConfig;
 use cvhost_engine::train::optimizer::{GroupRules, Optimizer};
 use cvhost_plugin_api::data::{Mode, Parameter, Tags, TensorHandle};
 use cvhost_tests::golden::Case;
@@ -74,7 +75,7 @@ pub fn five_optimizer_steps_lose_as_the_reference(name: &str) {
     let rules = GroupRules {
         weight_decay: 1e-2,
         backbone_lr_scale: 1.0,
-        freeze: vec![],
+        ..GroupRules::new(&TrainingConfig::default())
     };
     let mut optimizer = Optimizer::new(&plain, &rules).unwrap();
     let reference = case.json["adamw_lr1e-3_wd1e-2_losses"]

@@ -57,6 +57,14 @@ int cvhost_clip_values(at::Tensor **gradients, size_t count, double most, char *
     });
 }
 
+// Every gradient times `factor`.
+int cvhost_scale_gradients(at::Tensor **gradients, size_t count, double factor, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        c10::NoGradGuard no_grad;
+        at::_foreach_mul_(list(gradients, count), factor);
+    });
+}
+
 // averages += share * (values - averages), all in one call.
 int cvhost_average(at::Tensor **averages, at::Tensor **values, size_t count, double share, char *error, size_t size) {
     return guarded(error, size, [&] {

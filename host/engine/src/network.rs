@@ -1,5 +1,7 @@
 //! An adapter's model as the trainer uses it.
 
+use crate::shim::autocast;
+use crate::train::precision::Format;
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::checked;
 use cvhost_plugin_api::abi::ModelBox;
@@ -7,13 +9,15 @@ use cvhost_plugin_api::abi_stable::std_types::{RSlice, RStr, RString};
 use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, NamedTensor, Parameter, StepContext};
 use cvhost_plugin_api::sdk::Event;
 use serde_json::Value;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A model with its parameters on a device.
 pub struct Network {
     model: ModelBox,
     parameters: Vec<Parameter>,
     device: Device,
+    /// What forward passes compute in, where it isn't float32.
+    autocast: Option<Kind>,
 }
 
 /// What one forward pass gave.
@@ -32,6 +36,7 @@ impl Network {
             model,
             parameters,
             device: Device::Cpu,
+            autocast: None,
         })
     }
 
@@ -67,6 +72,17 @@ impl Network {
         self.tell(&Event::Device(device_name(device)))
     }
 
+    /// Sets what forward passes compute in.
+    pub fn set_format(&mut self, format: Format) {
+        self.autocast = format.autocast;
+    }
+
+    pub fn format(&self) -> Format {
+        Format {
+            autocast: self.autocast,
+        }
+    }
+
     pub fn tell(&mut self, event: &Event) -> Result<()> {
         checked(self.model.on_event(RStr::from_str(&event.to_json().to_string())))
     }
@@ -77,7 +93,11 @@ impl Network {
     }
 
     pub fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Forward> {
-        let output = context.lend(|c| checked(self.model.forward(batch, c)))?;
+        let mut forward = || context.lend(|c| checked(self.model.forward(batch, c)));
+        let output = match self.autocast {
+            Some(kind) => autocast(self.device, kind, forward),
+            None => forward(),
+        }?;
         let loss = output.loss.into_option().map(|handle| handle.tensor());
         if let Some(loss) = loss.as_ref().filter(|l| l.numel() != 1) {
             return Err(

@@ -246,14 +246,6 @@ pub fn rules(root: &Node) -> Vec<Problem> {
             "set it to false",
         );
     }
-    let precision = root.at("training.precision").map(Node::to_json);
-    if precision.is_some_and(|p| p == "bf16" || p == "fp16") {
-        refuse(
-            "training.precision",
-            "training in half precision does not exist yet",
-            "set it to fp32",
-        );
-    }
     if number("training.num_workers").is_some_and(|n| n > 1) {
         let help = "set it to 1; for threads that prepare pictures there is `data.num_workers`";
         refuse(

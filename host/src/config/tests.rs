@@ -207,7 +207,13 @@ fn a_wrong_type_or_range_is_told_with_what_is_expected() {
             "one of constant, cosine, linear, step, multistep, polynomial, onecycle",
         ),
         ("training", "use_gpu: yes", 12, "yes", "true or false"),
-        ("training", "precision: 16", 14, "16", "one of fp32, bf16, fp16"),
+        (
+            "training",
+            "precision: 16",
+            14,
+            "16",
+            "one of fp32, auto, tf32, bf16, fp16",
+        ),
         ("training", "freeze: [1]", 12, "1", "a text"),
         (
             "training",

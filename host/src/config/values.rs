@@ -190,9 +190,15 @@ pub enum NanPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// bf16 on a GPU that has it, fp16 on an older one, fp32 on a CPU.
+    Auto,
     #[default]
     Fp32,
+    /// On a GPU, products of float32 with 10 bits of mantissa.
+    Tf32,
+    /// Autocast to bfloat16; weights, loss and optimizer stay in float32.
     Bf16,
+    /// Autocast to float16, with a loss scale that finds itself.
     Fp16,
 }
 

@@ -10,6 +10,9 @@ use cvhost::libtorch;
 /// The engine's program, beside this one.
 pub const ENGINE: &str = "cvhost-engine";
 
+/// cuBLAS reads it when it starts; without it `training.deterministic` is refused on a GPU. A user's own value wins.
+const CUBLAS_WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
+
 /// Replaces this program by the engine with the same arguments. Comes back only with an error.
 pub fn exec() -> Result<()> {
     let engine = env::current_exe()
@@ -22,10 +25,14 @@ pub fn exec() -> Result<()> {
             .with_help("copy both programs; in a checkout `cargo build --workspace` makes both"));
     }
     let libtorch = libtorch::find()?;
-    let error = Command::new(&engine)
+    let mut command = Command::new(&engine);
+    command
         .args(env::args_os().skip(1))
-        .env("LD_LIBRARY_PATH", libtorch.library_path())
-        .exec();
+        .env("LD_LIBRARY_PATH", libtorch.library_path());
+    if env::var_os(CUBLAS_WORKSPACE).is_none() {
+        command.env(CUBLAS_WORKSPACE, ":4096:8");
+    }
+    let error = command.exec();
     Err(Error::environment(format!(
         "cannot start {}: {error}",
         engine.display()

@@ -1,15 +1,18 @@
 //! libtorch's global switches and its random generators.
 
 use super::call;
-use cvhost::error::Result;
+use cvhost::error::{Error, Result};
 use std::ffi::{c_char, c_int};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
     fn cvhost_set_deterministic(on: c_int, error: *mut c_char, size: usize) -> c_int;
-    fn cvhost_rng_state(state: *mut *mut C_tensor, error: *mut c_char, size: usize) -> c_int;
-    fn cvhost_set_rng_state(state: *mut C_tensor, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_rng_state(device: c_int, state: *mut *mut C_tensor, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_set_rng_state(device: c_int, state: *mut C_tensor, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_autocast(cuda: c_int, on: c_int, scalar_type: c_int, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_allow_tf32(on: c_int, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_gpu_has_bf16(has: *mut c_int, error: *mut c_char, size: usize) -> c_int;
 }
 
 /// Allows only algorithms that give the same bits each time.
@@ -18,18 +21,62 @@ pub fn set_deterministic(on: bool) -> Result<()> {
     call(|error, size| unsafe { cvhost_set_deterministic(c_int::from(on), error, size) })
 }
 
-/// The state of libtorch's CPU generator.
-pub fn rng_state() -> Result<Tensor> {
+/// The state of a device's random generator, uint8 on the CPU.
+pub fn rng_state(device: Device) -> Result<Tensor> {
     let mut state: *mut C_tensor = std::ptr::null_mut();
     // SAFETY: `state` takes a new tensor.
-    call(|error, size| unsafe { cvhost_rng_state(&raw mut state, error, size) })?;
+    call(|error, size| unsafe { cvhost_rng_state(number(device), &raw mut state, error, size) })?;
     // SAFETY: the call succeeded, so `state` is a new `at::Tensor` that is ours to free.
     Ok(unsafe { Tensor::from_ptr(state) })
 }
 
-/// Sets libtorch's CPU generator to a state that [`rng_state`] gave.
-pub fn set_rng_state(state: &Tensor) -> Result<()> {
+/// Sets a device's random generator to a state that [`rng_state`] gave.
+pub fn set_rng_state(device: Device, state: &Tensor) -> Result<()> {
     let mut state = state.shallow_clone();
     // SAFETY: the tensor is alive during the call.
-    call(|error, size| unsafe { cvhost_set_rng_state(state.as_mut_ptr(), error, size) })
+    call(|error, size| unsafe { cvhost_set_rng_state(number(device), state.as_mut_ptr(), error, size) })
+}
+
+/// The GPU's index, -1 for the CPU.
+fn number(device: Device) -> c_int {
+    match device {
+        Device::Cuda(index) => c_int::try_from(index).unwrap_or(c_int::MAX),
+        _ => -1,
+    }
+}
+
+/// Runs `body` with this thread's autocast on for operations on `device`: those that keep their quality in `kind` run in it.
+///
+/// # Errors
+/// A `kind` that libtorch has no autocast for; or the body's own.
+pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let cuda = c_int::from(matches!(device, Device::Cuda(_)));
+    // The numbers of c10/core/ScalarType.h.
+    let scalar_type = match kind {
+        Kind::BFloat16 => 15,
+        Kind::Half => 5,
+        other => return Err(Error::failed(format!("there is no autocast to {other:?}"))),
+    };
+    let switch = |on: bool| {
+        // SAFETY: it sets flags of this thread.
+        call(|error, size| unsafe { cvhost_autocast(cuda, c_int::from(on), scalar_type, error, size) })
+    };
+    switch(true)?;
+    let result = body();
+    switch(false)?;
+    result
+}
+
+/// Whether float32 products on GPUs may be computed in TF32.
+pub fn allow_tf32(on: bool) -> Result<()> {
+    // SAFETY: it sets flags of libtorch's context.
+    call(|error, size| unsafe { cvhost_allow_tf32(c_int::from(on), error, size) })
+}
+
+/// Whether the current GPU computes in bfloat16.
+pub fn gpu_has_bf16() -> Result<bool> {
+    let mut has: c_int = 0;
+    // SAFETY: `has` takes a number.
+    call(|error, size| unsafe { cvhost_gpu_has_bf16(&raw mut has, error, size) })?;
+    Ok(has != 0)
 }

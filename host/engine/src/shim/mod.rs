@@ -6,11 +6,11 @@ mod memory;
 mod optimizer;
 mod process;
 
-pub use context::{rng_state, set_deterministic, set_rng_state};
+pub use context::{allow_tf32, autocast, gpu_has_bf16, rng_state, set_deterministic, set_rng_state};
 pub use memory::tensor_of;
 pub use optimizer::{
     AdamW, AdamWSlot, Sgd, SgdSlot, average, clear_gradients, clip_gradients, clip_values, fused_adamw,
-    fused_sgd,
+    fused_sgd, scale_gradients,
 };
 pub use process::{exit_now, open_cuda};
 

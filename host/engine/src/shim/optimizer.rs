@@ -49,6 +49,13 @@ unsafe extern "C" {
         error: *mut c_char,
         size: usize,
     ) -> c_int;
+    fn cvhost_scale_gradients(
+        gradients: *const *mut C_tensor,
+        count: usize,
+        factor: f64,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
     fn cvhost_average(
         averages: *const *mut C_tensor,
         values: *const *mut C_tensor,
@@ -194,6 +201,15 @@ pub fn clip_values(gradients: &mut [Tensor], most: f64) -> Result<()> {
     let pointers: Vec<*mut C_tensor> = gradients.iter_mut().map(Tensor::as_mut_ptr).collect();
     // SAFETY: the tensors are alive and mutably borrowed during the call.
     call(|error, size| unsafe { cvhost_clip_values(pointers.as_ptr(), pointers.len(), most, error, size) })
+}
+
+/// Multiplies every gradient.
+pub fn scale_gradients(gradients: &mut [Tensor], factor: f64) -> Result<()> {
+    let pointers: Vec<*mut C_tensor> = gradients.iter_mut().map(Tensor::as_mut_ptr).collect();
+    // SAFETY: the tensors are alive and mutably borrowed during the call.
+    call(|error, size| unsafe {
+        cvhost_scale_gradients(pointers.as_ptr(), pointers.len(), factor, error, size)
+    })
 }
 
 /// Moves each average by `share` of the way to its value. Both lists have the same shapes and dtypes.

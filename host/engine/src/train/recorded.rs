@@ -54,6 +54,15 @@ impl Recorded {
         serde_json::from_value(self.0["schedules"][name].clone()).unwrap()
     }
 
+    /// Whether each step's gradients were finite, and the loss scale after it.
+    pub fn scales(&self) -> (Vec<bool>, Vec<f64>) {
+        let runs: Vec<(bool, usize, f64)> = serde_json::from_value(self.0["scaler"].clone()).unwrap();
+        let each = runs
+            .into_iter()
+            .flat_map(|(finite, count, scale)| vec![(finite, scale); count]);
+        each.unzip()
+    }
+
     /// The gradients of the first step, clipped, and their norm before.
     pub fn clipped(&self, name: &str) -> (Option<f64>, Vec<Tensor>) {
         let clipped = &self.0[name];

@@ -3,6 +3,7 @@
 use super::ema::Ema;
 use super::monitor::Monitor;
 use super::optimizer::Optimizer;
+use super::precision::Scaler;
 use crate::checkpoint::background::Memory;
 use crate::checkpoint::{ModelImage, ModelParts, StateImage, TrainingState, labels};
 use crate::network::Network;
@@ -12,6 +13,7 @@ use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::LabelSpec;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use tch::Device;
 
 /// Where in the run the next step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +62,7 @@ pub struct Sources<'a> {
     pub optimizer: &'a Optimizer,
     /// The network holds its averages.
     pub ema: Option<&'a Ema>,
+    pub scaler: Option<&'a Scaler>,
     pub monitor: &'a Monitor,
     pub preprocessor: &'a Value,
     pub labels: &'a LabelSpec,
@@ -77,7 +80,9 @@ impl Sources<'_> {
         };
         let mut named = self.optimizer.state();
         named.extend(self.ema.iter().flat_map(|ema| ema.state()));
-        named.push(("rng.cpu".to_owned(), shim::rng_state()?));
+        for device in devices(self.network.device()) {
+            named.push((rng_name(device), shim::rng_state(device)?));
+        }
         let state = TrainingState {
             tensors: named,
             json: json!({
@@ -86,6 +91,7 @@ impl Sources<'_> {
                 "step": standing.at.step,
                 "loss_sum": standing.loss_sum,
                 "losses": standing.losses,
+                "scaler": self.scaler.map(Scaler::state),
                 "monitor": self.monitor.state(),
             }),
         };
@@ -96,6 +102,7 @@ impl Sources<'_> {
 /// Takes over a checkpoint's training state; the weights are in the network already.
 pub fn restore(
     state: &TrainingState,
+    device: Device,
     optimizer: &mut Optimizer,
     ema: Option<&mut Ema>,
     monitor: &mut Monitor,
@@ -120,8 +127,11 @@ pub fn restore(
         }
         None => {}
     }
-    if let Some((_, rng)) = state.tensors.iter().find(|(name, _)| name == "rng.cpu") {
-        shim::set_rng_state(rng)?;
+    for device in devices(device) {
+        // A run that goes on on another device draws other numbers there anyway.
+        if let Some((_, rng)) = state.tensors.iter().find(|(name, _)| *name == rng_name(device)) {
+            shim::set_rng_state(device, rng)?;
+        }
     }
     monitor.restore(&state.json["monitor"]);
     progress::note(&format!(
@@ -134,6 +144,22 @@ pub fn restore(
         loss_sum: state.json["loss_sum"].as_f64().unwrap_or(0.0),
         losses: number("losses"),
     })
+}
+
+/// The devices whose generators a training on `device` draws from.
+fn devices(device: Device) -> Vec<Device> {
+    match device {
+        Device::Cuda(_) => vec![Device::Cpu, device],
+        _ => vec![Device::Cpu],
+    }
+}
+
+/// The name of a generator's state.
+fn rng_name(device: Device) -> String {
+    match device {
+        Device::Cuda(_) => "rng.cuda".to_owned(),
+        _ => "rng.cpu".to_owned(),
+    }
 }
 
 /// When a checkpoint is due within an epoch.

@@ -4,6 +4,7 @@ use crate::batch::to_batch;
 use crate::evaluate::Means;
 use crate::network::{Forward, Network};
 use crate::train::optimizer::{Clip, Optimizer};
+use crate::train::precision::Scaler;
 use cvhost::error::{Error, Result};
 use cvhost_data::HostBatch;
 use cvhost_plugin_api::data::{Batch, Mode, StepContext};
@@ -73,6 +74,17 @@ impl StepResult {
 pub fn step(
     network: &mut Network,
     optimizer: &mut Optimizer,
+    scaler: Option<&mut Scaler>,
+    window: &mut [HostBatch],
+    settings: StepSettings,
+) -> Result<StepResult> {
+    steps_of(network, optimizer, scaler, window, settings).map_err(|error| explain_memory(error, window))
+}
+
+fn steps_of(
+    network: &mut Network,
+    optimizer: &mut Optimizer,
+    scaler: Option<&mut Scaler>,
     window: &mut [HostBatch],
     settings: StepSettings,
 ) -> Result<StepResult> {
@@ -89,6 +101,7 @@ pub fn step(
         epoch: settings.epoch,
         normalisers,
     };
+    let scale = scaler.as_ref().map(|scaler| scaler.scale());
     let mut forwards = Vec::with_capacity(batches.len());
     for (batch, host_batch) in batches.iter().zip(window.iter()) {
         let mut forward = network.forward(batch, &context)?;
@@ -98,14 +111,18 @@ pub fn step(
             } else {
                 loss.shallow_clone()
             };
+            let share = scale.map_or(share.shallow_clone(), |scale| share * scale);
             share.f_backward().map_err(|e| torch_error("backward", &e))?;
             forward.loss = Some(loss.detach());
         }
         forward.outputs.clear(); // so that the graph's memory goes before the next batch
         forwards.push((forward, host_batch.metas.len()));
     }
+    if let Some(scale) = scale {
+        optimizer.scale_gradients(1.0 / scale)?;
+    }
     let norm = optimizer.clip(settings.clip)?;
-    let skipped = settings.skip_non_finite
+    let skipped = (settings.skip_non_finite || scale.is_some())
         && norm
             .as_ref()
             .is_some_and(|norm| !norm.double_value(&[]).is_finite());
@@ -113,12 +130,36 @@ pub fn step(
         optimizer.step(settings.rate)?;
     }
     optimizer.clear_gradients()?;
+    if let Some(scaler) = scaler {
+        scaler.update(!skipped);
+    }
     Ok(StepResult {
         forwards,
         averaged,
         norm,
         skipped,
     })
+}
+
+/// Memory that ran out is no fault of a plugin: what was tried, and what to lower.
+fn explain_memory(error: Error, window: &[HostBatch]) -> Error {
+    let text = error.to_string();
+    let ran_out = ["out of memory", "can't allocate memory", "not enough memory"];
+    if !ran_out.iter().any(|words| text.contains(words)) {
+        return error;
+    }
+    let pictures = window.iter().map(|b| b.metas.len()).max().unwrap_or(0);
+    let metas = || window.iter().flat_map(|b| b.metas.iter());
+    let width = metas().map(|m| m.input_width).max().unwrap_or(0);
+    let height = metas().map(|m| m.input_height).max().unwrap_or(0);
+    Error::failed(format!(
+        "the memory doesn't suffice for a step with {pictures} pictures of up to {width}x{height}"
+    ))
+    .with_details(vec![text.lines().next().unwrap_or_default().to_owned()])
+    .with_help(
+        "lower data.batch_size (training.accumulate makes up for it), data.image_size, or set training.precision to auto; the last \
+         checkpoint is kept, and --resume goes on from it",
+    )
 }
 
 /// The sums of the batches' normalisers; empty where the model has none.

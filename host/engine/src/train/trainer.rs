@@ -4,6 +4,7 @@ use super::ema::Ema;
 use super::finite::NonFinite;
 use super::monitor::Monitor;
 use super::optimizer::{Clip, GroupRules, Optimizer};
+use super::precision::Scaler;
 use super::resume::{self, Cadence, Position, Standing};
 use super::schedule::Schedule;
 use super::step::{StepSettings, StepValues, step};
@@ -32,6 +33,8 @@ pub struct Trainer<'a> {
     /// A new evaluator for each validation.
     pub evaluator: Box<dyn Fn() -> Result<EvaluatorBox> + 'a>,
     pub finish: Value,
+    /// The loss scale, where the number format needs one.
+    pub scaler: Option<Scaler>,
     /// Only so many batches of each validation; none for all.
     pub val_batches: Option<usize>,
     pub monitor: Monitor,
@@ -115,7 +118,16 @@ impl Trainer<'_> {
         let mut standing = Standing::default();
         let mut metrics = Map::new();
         if let Some(state) = resume {
-            standing = resume::restore(state, &mut optimizer, ema.as_mut(), &mut self.monitor)?;
+            standing = resume::restore(
+                state,
+                self.network.device(),
+                &mut optimizer,
+                ema.as_mut(),
+                &mut self.monitor,
+            )?;
+            self.scaler
+                .iter_mut()
+                .for_each(|s| s.restore(&state.json["scaler"]));
         } else {
             self.check_validation()?;
         }
@@ -227,7 +239,13 @@ impl Trainer<'_> {
                 },
                 skip_non_finite: self.training.nan_policy == NanPolicy::Skip,
             };
-            let result = step(self.network, run.optimizer, &mut window, settings)?;
+            let result = step(
+                self.network,
+                run.optimizer,
+                self.scaler.as_mut(),
+                &mut window,
+                settings,
+            )?;
             standing.at.step += 1;
             standing.at.batch += window.len();
             self.network.tell(&Event::StepEnd(standing.at.step))?;
@@ -379,6 +397,7 @@ impl Trainer<'_> {
             network: self.network,
             optimizer,
             ema: ema.as_ref(),
+            scaler: self.scaler.as_ref(),
             monitor: &self.monitor,
             preprocessor: &self.preprocessor,
             labels: self.labels,

@@ -9,6 +9,7 @@ use crate::run_folder::{RunFolder, RunLock};
 use crate::session::{Model, Session, shown};
 use crate::splits::{SplitData, Splits};
 use crate::train::monitor::Monitor;
+use crate::train::precision::Format;
 use crate::train::{Ended, Outcome, Trainer};
 use crate::visual::Gallery;
 use cvhost::cli::{Global, ResumeFrom, RunArgs, Split};
@@ -97,6 +98,8 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     let monitor = Monitor::new(&session.loaded, &session.metrics(), &data.spec)?;
     let from_scratch = start.is_none() && !session.loaded.config.model.pretrained;
     let mut model = session.model(&data.folder, &data.spec, from_scratch)?;
+    let format = Format::choose(&session.loaded, session.device)?;
+    model.network.set_format(format);
     if !model.report.rows.is_empty() {
         progress::note(&model.report.to_string());
     }
@@ -365,6 +368,7 @@ fn fit(
         evaluator: Box::new(|| checked(session.task.evaluator(&data.spec, config.as_str().into()))),
         finish: session.finish_options(0.0),
         monitor,
+        scaler: model.network.format().scaler(),
         val_batches: session.trial.fast_dev_run.map(|n| n as usize),
         headline: session.metrics().first().map(|m| format!("val_{}", m.name)),
         training,

@@ -26,7 +26,8 @@ pub struct Matching {
 
 impl MatchCosts {
     /// Matches every layer's predictions to the targets with the least total cost, each picture by itself. The costs of all
-    /// layers and pictures come to the CPU in one copy. Fails where a cost isn't a finite number, and says why.
+    /// layers and pictures come to the CPU in one copy. Fails where a target makes a cost that isn't a finite number, and says why; where predictions do, the pairs are
+    /// arbitrary.
     pub fn assign(&self, layers: &[Predictions], targets: &Targets) -> Result<Matching> {
         let Some((pictures, queries)) = layers
             .first()
@@ -74,8 +75,16 @@ impl MatchCosts {
                 .flat_map(|row| row.iter().take(count as usize).map(|&c| f64::from(c)))
                 .collect();
             let (matched_queries, matched_targets) =
-                lsap::solve(queries as usize, count as usize, &cost, false)
-                    .map_err(|error| explain(&error, index as i64, pictures, layers, targets))?;
+                match lsap::solve(queries as usize, count as usize, &cost, false) {
+                    Ok(pairs) => pairs,
+                    Err(error) => {
+                        explain(&error, index as i64, pictures, layers, targets)?;
+                        // The model's own outputs are no numbers: any pairs give a loss that says so, and the host's policy
+                        // decides what becomes of the step.
+                        let pairs: Vec<usize> = (0..count.min(queries) as usize).collect();
+                        (pairs.clone(), pairs)
+                    }
+                };
             rows.extend(matched_queries.iter().map(|&q| index as i64 * queries + q as i64));
             columns.extend(matched_targets.iter().map(|&t| first_target + t as i64));
             first_target += count;
@@ -145,17 +154,18 @@ fn padded_rows(counts: &[i64], widest: i64) -> Vec<i64> {
     rows
 }
 
-/// Which of the inputs made a cost unusable. Only called when a step fails, so its copies cost nothing.
+/// Which of the inputs made a cost unusable; fine where it was a prediction. Only called when a step fails, so its copies cost
+/// nothing.
 fn explain(
     error: &lsap::LSAPError,
     block: i64,
     pictures: i64,
     layers: &[Predictions],
     targets: &Targets,
-) -> PluginError {
+) -> Result<()> {
     let picture = block % pictures;
     let Some(layer) = layers.get((block / pictures) as usize) else {
-        return PluginError::failed(format!("matching failed: {error:?}"));
+        return Err(PluginError::failed(format!("matching failed: {error:?}")));
     };
     let first: i64 = targets.counts.iter().take(picture as usize).sum();
     let count = targets.counts.get(picture as usize).copied().unwrap_or(0);
@@ -171,24 +181,20 @@ fn explain(
         .is_ok_and(|v| v == 1)
     {
         let labels = Vec::<i64>::try_from(labels.to_device(Device::Cpu)).unwrap_or_default();
-        return PluginError::data(format!(
+        return Err(PluginError::data(format!(
             "{at} has class labels {labels:?}, but the model has {classes} classes"
         ))
-        .with_help("labels count from 0; check the class count of the checkpoint against the annotations");
+        .with_help("labels count from 0; check the class count of the checkpoint against the annotations"));
     }
     if !finite(&targets.boxes.narrow(0, first, count)) {
-        return PluginError::data(format!("{at} has a target box with NaN or infinity"));
+        return Err(PluginError::data(format!(
+            "{at} has a target box with NaN or infinity"
+        )));
     }
-    let what = match (
-        finite(&layer.logits.i(picture)),
-        finite(&layer.pred_boxes.i(picture)),
-    ) {
-        (false, _) => "logits",
-        (true, false) => "pred_boxes",
-        (true, true) => return PluginError::failed(format!("matching costs of {at} are not finite")),
-    };
-    PluginError::failed(format!(
-        "matching: the model's `{what}` for {at} are NaN or infinite"
-    ))
-    .with_help("training has diverged: lower the learning rate, clip gradients, or train in float32")
+    if finite(&layer.logits.i(picture)) && finite(&layer.pred_boxes.i(picture)) {
+        return Err(PluginError::failed(format!(
+            "matching costs of {at} are not finite"
+        )));
+    }
+    Ok(())
 }

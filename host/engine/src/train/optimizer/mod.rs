@@ -2,7 +2,7 @@
 
 mod method;
 
-use crate::shim::{clear_gradients, clip_gradients, clip_values};
+use crate::shim::{clear_gradients, clip_gradients, clip_values, scale_gradients};
 use cvhost::config::{OptimizerKind, OptimizerParams, TrainingConfig};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{Parameter, Tags};
@@ -144,14 +144,20 @@ impl Optimizer {
         self.slots().map(|s| s.parameter.numel()).sum()
     }
 
+    /// Multiplies all gradients.
+    pub fn scale_gradients(&self, factor: f64) -> Result<()> {
+        scale_gradients(&mut self.gradients(), factor)
+    }
+
+    fn gradients(&self) -> Vec<Tensor> {
+        let gradients = self.slots().map(|s| s.parameter.grad());
+        gradients.filter(Tensor::defined).collect()
+    }
+
     /// The 2-norm over all gradients after clipping their values and before clipping the norm, a scalar tensor. `None` without
     /// gradients.
     pub fn clip(&self, clip: Clip) -> Result<Option<Tensor>> {
-        let mut gradients: Vec<Tensor> = self
-            .slots()
-            .map(|s| s.parameter.grad())
-            .filter(Tensor::defined)
-            .collect();
+        let mut gradients = self.gradients();
         if gradients.is_empty() {
             return Ok(None);
         }
