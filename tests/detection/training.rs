@@ -36,6 +36,7 @@ fn four_batches_of_two_train_as_one_of_eight() {
         "training.max_epochs=3",
         "training.optimizer=sgd",
         "training.learning_rate=0.01",
+        "training.gradient_clip=null",
         "data.image_size=[64,64]",
         "training.deterministic=true",
     ];
