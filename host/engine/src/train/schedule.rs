@@ -82,23 +82,26 @@ impl Schedule {
             Scheduler::Polynomial => {
                 self.eta_min + (self.rate - self.eta_min) * (1.0 - progress).powf(self.power)
             }
-            Scheduler::OneCycle => self.rate * self.cycle.factor(done as f64, self.span as f64),
+            Scheduler::OneCycle => {
+                self.rate * self.cycle.factor(done as f64, self.span.saturating_sub(1) as f64)
+            }
             Scheduler::Constant => self.rate,
         }
     }
 }
 
 impl Cycle {
-    /// The rate as a part of the highest one, `done` steps after the first of `span`; as torch's OneCycleLR with span + 1 steps.
-    fn factor(self, done: f64, span: f64) -> f64 {
-        let top = (self.rise * (span + 1.0) - 1.0).max(0.0);
+    /// The rate as a part of the highest one, `done` steps after the first; the last one is `end` steps after it. As torch's
+    /// OneCycleLR with `total_steps = end + 1`.
+    fn factor(self, done: f64, end: f64) -> f64 {
+        let top = (self.rise * (end + 1.0) - 1.0).max(0.0);
         let half_cosine = |from: f64, to: f64, progress: f64| {
             to + (from - to) * 0.5 * (1.0 + (PI * progress.clamp(0.0, 1.0)).cos())
         };
         if done <= top && top > 0.0 {
             half_cosine(self.first, 1.0, done / top)
         } else {
-            half_cosine(1.0, self.last, (done - top) / (span - top).max(1.0))
+            half_cosine(1.0, self.last, (done - top) / (end - top).max(f64::MIN_POSITIVE))
         }
     }
 }
