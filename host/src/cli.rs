@@ -108,9 +108,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub plugin: Option<String>,
 
-    /// The configuration, a YAML file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: PathBuf,
+    /// The configuration, a YAML file; a resumed run's own when none is given
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "resume")]
+    pub config: Option<PathBuf>,
 
     /// Use this plugin file before any that is found; may be given several times
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

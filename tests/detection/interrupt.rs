@@ -1,6 +1,7 @@
 //! Ctrl-C once, then `--resume`.
 
-use crate::bench::{Bench, of_event, path_in};
+use crate::bench::{Bench, of_event, path_in, refused};
+use cvhost_tests::programs::Run;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -51,4 +52,30 @@ fn a_signal_writes_a_checkpoint_and_resume_goes_on(signal: &str) {
     let events = resumed.events();
     let first = of_event(&events, "epoch")[0];
     assert!(first["epoch"].as_u64().unwrap() > 1, "{first}");
+}
+
+#[test]
+fn a_run_is_resumed_with_the_configuration_that_it_keeps() {
+    let bench = Bench::new("yolos");
+    let first = bench
+        .run(&["training.max_epochs=3", "training.max_steps=2"])
+        .success();
+    let run_dir = path_in(&first.last_event(), "run_dir");
+    let results = format!("output.results_dir={}", run_dir.parent().unwrap().display());
+    let folder = format!("--resume={}", run_dir.display());
+    // The run's folder, or the newest run in the results folder.
+    for (resume, more, steps) in [
+        (folder.as_str(), &[][..], 4),
+        ("--resume", &[results.as_str()][..], 6),
+    ] {
+        let mut command = bench.command();
+        command.args(["run", "--json", resume]).args(more);
+        command.arg(format!("training.max_steps={steps}"));
+        let end = Run::of(&mut command).success().last_event();
+        assert_eq!(path_in(&end, "run_dir"), run_dir);
+        assert_eq!(end["steps"], steps);
+    }
+    let mut nothing = bench.command();
+    nothing.args(["run", "--resume", "output.results_dir=/nowhere"]);
+    refused(&Run::of(&mut nothing), 2, &["there is no run in /nowhere"]);
 }

@@ -5,6 +5,7 @@ mod bench;
 mod checkpoints;
 mod config_errors;
 mod data_errors;
+mod disk;
 mod fixed_keys;
 mod hub;
 mod interrupt;

@@ -19,6 +19,41 @@ fn a_panic_in_a_plugin_fails_the_run_and_names_plugin_and_method() {
 }
 
 #[test]
+fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
+    let toy = Toy::new();
+    for what in ["loss", "gradients"] {
+        let wrong = ["model.nan_at_step=5".to_owned(), format!("model.nan_in={what}")];
+        let wrong: Vec<&str> = wrong.iter().map(String::as_str).collect();
+        let skipped = toy
+            .train(&[&wrong[..], &["training.nan_policy=skip"]].concat())
+            .success();
+        for word in ["in step 6", "the step is skipped", "Pictures: "] {
+            assert!(
+                skipped.stderr.contains(word),
+                "{what}, no `{word}` in: {}",
+                skipped.stderr
+            );
+        }
+        let last = skipped.last_event();
+        assert_eq!(last["epochs"], 3);
+        // The weights are sound: the run learns what it learns without the fault.
+        assert!(
+            last["metrics"]["val_accuracy"].as_f64().unwrap() > 0.9,
+            "{what}: {last}"
+        );
+    }
+    let stopped = toy.train(&["model.nan_at_step=5", "training.nan_policy=stop"]);
+    assert_eq!(stopped.code, 1, "{}", stopped.stderr);
+    for word in ["the loss is NaN in step 6", "training.nan_policy to skip"] {
+        assert!(
+            stopped.stderr.contains(word),
+            "no `{word}` in: {}",
+            stopped.stderr
+        );
+    }
+}
+
+#[test]
 fn a_failing_logger_is_named_and_training_goes_on() {
     let toy = Toy::new();
     let run = toy.train(&["loggers.counter.fail_after=2"]).success();

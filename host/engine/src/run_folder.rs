@@ -58,9 +58,9 @@ impl RunFolder {
         Ok(RunFolder { path: absolute(path) })
     }
 
-    /// The task's newest run in the results folder.
-    pub fn newest(results: &Path, task: &str) -> Result<Self> {
-        let prefix = format!("{task}-");
+    /// The newest run in the results folder, of this task or of any.
+    pub fn newest(results: &Path, task: Option<&str>) -> Result<Self> {
+        let prefix = task.map_or_else(String::new, |task| format!("{task}-"));
         let entries = std::fs::read_dir(results).into_iter().flatten().flatten();
         let newest = entries
             .filter(|e| {
@@ -68,8 +68,9 @@ impl RunFolder {
             })
             .max_by_key(|e| e.metadata().and_then(|m| m.modified()).unwrap_or(UNIX_EPOCH));
         let newest = newest.ok_or_else(|| {
+            let of_task = task.map_or_else(String::new, |task| format!(" of {task}"));
             Error::usage(format!(
-                "--resume: there is no run of {task} in {}",
+                "--resume: there is no run{of_task} in {}",
                 results.display()
             ))
             .with_help("start without --resume, or name the run's folder: --resume=DIR")
@@ -84,9 +85,14 @@ impl RunFolder {
             .unwrap_or_default()
     }
 
+    /// Where the resolved configuration is.
+    pub fn config(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
     /// Keeps the resolved configuration.
     pub fn write_config(&self, yaml: &str) -> Result<()> {
-        replace_file(&self.path.join(CONFIG), yaml.as_bytes())
+        replace_file(&self.config(), yaml.as_bytes())
     }
 
     /// Takes the folder for this process; whatever ends the process gives it back.

@@ -9,6 +9,7 @@ mod augmentations;
 mod batching;
 pub mod check;
 pub mod node;
+mod optimisation;
 mod report;
 mod resolve;
 pub mod scalar;
@@ -187,6 +188,11 @@ impl Draft {
             node,
         });
         Ok(())
+    }
+
+    /// Whether it was written with its secrets blanked.
+    pub fn has_blanks(&self) -> bool {
+        show::has_blanks(&self.root)
     }
 
     /// The text at a key path, if a text stands there.

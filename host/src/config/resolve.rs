@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::check::Problem;
 use super::node::{Content, Entry, Mark, Node};
+use super::optimisation;
 
 /// Keys of `model` with a fixed meaning that plugins implement. A file that uses one is valid under any plugin; where no plugin
 /// declares it, it has no effect and that is told.
@@ -262,39 +263,6 @@ pub fn rules(root: &Node) -> Vec<Problem> {
             "name one device, such as [0]",
         );
     }
-    let optimizer = root.at("training.optimizer").map(Node::to_json);
-    let optimizer = optimizer.as_ref().and_then(Value::as_str).unwrap_or("adamw");
-    for (key, readers) in [
-        ("beta1", ["adamw", "muon"]),
-        ("beta2", ["adamw", "muon"]),
-        ("epsilon", ["adamw", "muon"]),
-        ("momentum", ["sgd", "muon"]),
-        ("nesterov", ["sgd", "muon"]),
-    ] {
-        let path = format!("training.optimizer_params.{key}");
-        if root.at(&path).is_some_and(|n| !n.is_null()) && !readers.contains(&optimizer) {
-            let help = format!(
-                "leave it out, or set training.optimizer to {}",
-                readers.join(" or ")
-            );
-            refuse(
-                &path,
-                &format!("the optimizer `{optimizer}` has no `{key}`"),
-                &help,
-            );
-        }
-    }
-    if root
-        .at("training.unfreeze_at_epoch")
-        .is_some_and(|n| !n.is_null())
-        && length("training.freeze").unwrap_or(0) == 0
-    {
-        refuse(
-            "training.unfreeze_at_epoch",
-            "`unfreeze_at_epoch` has nothing to unfreeze",
-            "name the parameters in training.freeze, or leave it out",
-        );
-    }
     let (classes, names) = (number("model.num_classes"), length("model.class_names"));
     if let (Some(classes), Some(names)) = (classes, names)
         && classes != names
@@ -326,6 +294,7 @@ pub fn rules(root: &Node) -> Vec<Problem> {
         let help = "write [low, high], such as [0.8, 1.25]";
         refuse(scales, "`multi_scale` is no range of factors", help);
     }
+    problems.extend(optimisation::rules(root));
     problems
 }
 
@@ -340,5 +309,6 @@ pub fn without_effect(root: &Node) -> Vec<(Mark, String)> {
                 format!("`{path}` has no effect: training on several devices does not exist yet"),
             )
         })
+        .chain(optimisation::without_effect(root))
         .collect()
 }

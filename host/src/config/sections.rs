@@ -326,6 +326,7 @@ pub struct TrainingConfig {
     pub layer_decay: f64,
     /// From this epoch on (the first is 0) what `freeze` names is trained, too; by default never.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub unfreeze_at_epoch: Option<u32>,
     /// Parameters that are not trained: name patterns, where `*` stands for anything.
     pub freeze: Vec<String>,

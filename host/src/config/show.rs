@@ -6,7 +6,7 @@ use super::node::{Content, Mark, Node};
 use super::scalar;
 
 /// What stands in place of a secret.
-const BLANK: &str = "***";
+pub const BLANK: &str = "***";
 /// Comments start in one column, unless a line is longer.
 const COMMENT_COLUMN: usize = 48;
 
@@ -24,6 +24,15 @@ pub fn without_secrets(node: &Node) -> Node {
     let mut copy = node.clone();
     blank(&mut copy, false);
     copy
+}
+
+/// Whether a text is only the place of a secret.
+pub fn has_blanks(node: &Node) -> bool {
+    match &node.content {
+        Content::Scalar(value) => value == BLANK,
+        Content::List(items) => items.iter().any(has_blanks),
+        Content::Map(entries) => entries.iter().any(|e| has_blanks(&e.node)),
+    }
 }
 
 fn blank(node: &mut Node, secret: bool) {

@@ -537,3 +537,54 @@ fn odd_files_are_errors() {
     fs::write(&file, b"\0\0\0").unwrap();
     assert!(Config::load(&file, &[], &[]).is_err());
 }
+
+#[test]
+fn keys_of_another_schedule_are_told_to_have_no_effect() {
+    let text = format!(
+        "{MINIMAL}training:\n  max_epochs: 5\n  scheduler: step\n  scheduler_params: {{T_max: 3, gamma: 0.2}}\n  \
+         freeze: [a.*]\n  unfreeze_at_epoch: 5\n"
+    );
+    let warnings = load(&text, &[]).unwrap().warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0]
+            .contains("c.yaml:6: `training.scheduler_params.T_max` has no effect with the schedule `step`"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].contains(
+            "c.yaml:8: `training.unfreeze_at_epoch` has no effect: the training ends after 5 epochs"
+        ),
+        "{warnings:?}"
+    );
+    let fits = [
+        "training.scheduler=cosine",
+        "training.scheduler_params={T_max: 3}",
+        "training.max_epochs=6",
+    ];
+    assert_eq!(load(&text, &fits).unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn numbers_of_the_optimisation_that_cannot_be_meant_are_refused() {
+    for (setting, word) in [
+        ("training.ema=1", "ema"),
+        ("training.ema={decay: 1}", "decay"),
+        ("training.scheduler_params={milestones: [0, 3]}", "milestones"),
+        ("training.freeze=[a]", "unfreeze_at_epoch"),
+        (
+            "training.optimizer_params={momentum: 0, nesterov: true}",
+            "nesterov",
+        ),
+        ("training.optimizer_params={beta1: 0.9}", "beta1"),
+    ] {
+        let more = ["training.optimizer=sgd", "training.unfreeze_at_epoch=0"];
+        let used = if word == "unfreeze_at_epoch" {
+            &more[..]
+        } else {
+            &more[..1]
+        };
+        let error = load(MINIMAL, &[&[setting], used].concat()).unwrap_err();
+        assert!(error.to_string().contains(word), "{setting}: {error}");
+    }
+}

@@ -47,15 +47,16 @@ pub enum Scheduler {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SchedulerParams {
-    /// Epochs until cosine and linear reach `eta_min`; by default the whole training.
+    /// Epochs from the end of the warmup until cosine, linear, polynomial and onecycle reach their end; by default what is left of
+    /// the training.
     #[serde(rename = "T_max", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub t_max: Option<u32>,
-    /// The learning rate at the end of cosine and linear; by default 0.
+    /// The learning rate at the end of cosine, linear and polynomial; by default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub eta_min: Option<f64>,
-    /// Epochs between two steps of the schedule `step`; by default a third of the training.
+    /// Epochs between two steps of the schedule `step`, counted from the training's start; by default a third of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub step_size: Option<u32>,
@@ -63,8 +64,9 @@ pub struct SchedulerParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub gamma: Option<f64>,
-    /// The epochs after which `multistep` steps; by default two thirds and nine tenths of the training.
+    /// The epochs after which `multistep` steps, counted from the training's start; by default two thirds and nine tenths of it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(inner(range(min = 1)))]
     pub milestones: Option<Vec<u32>>,
     /// The power of `polynomial`; by default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +130,7 @@ pub struct OptimizerParams {
 #[serde(untagged)]
 pub enum EmaConfig {
     Switch(bool),
-    Decay(#[schemars(range(min = 0.0, max = 1.0))] f64),
+    Decay(#[schemars(range(min = 0.0, max = 0.9999999))] f64),
     Numbers(EmaNumbers),
 }
 
@@ -137,7 +139,7 @@ pub enum EmaConfig {
 #[serde(default)]
 pub struct EmaNumbers {
     /// What stays of the average in each step.
-    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(range(min = 0.0, max = 0.9999999))]
     pub decay: f64,
     /// Steps in which the decay gets to two thirds of its value; 0 has it from the start.
     #[schemars(range(min = 0.0))]

@@ -4,6 +4,7 @@ pub mod ema;
 mod finite;
 pub mod monitor;
 pub mod optimizer;
+mod pace;
 pub mod precision;
 #[cfg(test)]
 mod recorded;

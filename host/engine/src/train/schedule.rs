@@ -14,7 +14,7 @@ pub struct Schedule {
     eta_min: f64,
     step_size: u64,
     gamma: f64,
-    /// Steps after the warmup, sorted.
+    /// Steps at which the rate falls.
     milestones: Vec<u64>,
     power: f64,
     cycle: Cycle,
@@ -30,7 +30,9 @@ struct Cycle {
 }
 
 impl Schedule {
-    /// The schedule for a run of `total` steps, `per_epoch` of them an epoch. `T_max` and `step_size` count epochs.
+    /// The schedule for a run of `total` steps, `per_epoch` of them an epoch. What the configuration counts in epochs is counted
+    /// from the training's start in `step` and `multistep`, whose warmup is a factor on the rate, and from the end of the warmup
+    /// in the others.
     pub fn new(training: &TrainingConfig, total: u64, per_epoch: u64) -> Self {
         let warmup = if training.warmup < 1.0 {
             (training.warmup * total as f64).round() as u64
@@ -38,21 +40,21 @@ impl Schedule {
             training.warmup as u64
         };
         let with = &training.scheduler_params;
-        let rest = total.saturating_sub(warmup).max(1);
+        let in_steps = |epochs: u32| (u64::from(epochs) * per_epoch).max(1);
         Schedule {
             kind: training.scheduler,
             rate: training.learning_rate,
             warmup,
             span: with
                 .t_max
-                .map_or(rest, |epochs| (u64::from(epochs) * per_epoch).max(1)),
+                .map_or_else(|| total.saturating_sub(warmup).max(1), in_steps),
             eta_min: with.eta_min.unwrap_or(0.0),
-            step_size: with.step_size.map_or_else(
-                || (rest / 3).max(1),
-                |epochs| (u64::from(epochs) * per_epoch).max(1),
-            ),
+            step_size: with.step_size.map_or_else(|| (total / 3).max(1), in_steps),
             gamma: with.gamma.unwrap_or(0.1),
-            milestones: milestones(with.milestones.as_deref(), rest, per_epoch),
+            milestones: with.milestones.as_ref().map_or_else(
+                || vec![total * 2 / 3, total * 9 / 10],
+                |epochs| epochs.iter().copied().map(in_steps).collect(),
+            ),
             power: with.power.unwrap_or(1.0),
             cycle: Cycle {
                 rise: with.pct_start.unwrap_or(0.3),
@@ -64,28 +66,34 @@ impl Schedule {
 
     /// The base learning rate of step `step`, the first being 0.
     pub fn rate(&self, step: u64) -> f64 {
-        if step < self.warmup {
-            return self.rate * (step + 1) as f64 / self.warmup as f64;
-        }
-        let done = step - self.warmup;
-        let progress = (done as f64 / self.span as f64).min(1.0);
+        let warm = if step < self.warmup {
+            (step + 1) as f64 / self.warmup as f64
+        } else {
+            1.0
+        };
         match self.kind {
-            Scheduler::Cosine => {
-                self.eta_min + (self.rate - self.eta_min) * 0.5 * (1.0 + (PI * progress).cos())
-            }
-            Scheduler::Linear => self.eta_min + (self.rate - self.eta_min) * (1.0 - progress),
-            Scheduler::Step => self.rate * self.gamma.powf((done / self.step_size) as f64),
+            Scheduler::Constant => self.rate * warm,
+            Scheduler::Step => self.rate * warm * self.gamma.powf((step / self.step_size) as f64),
             Scheduler::MultiStep => {
-                let passed = self.milestones.iter().filter(|at| **at <= done).count();
-                self.rate * self.gamma.powi(passed as i32)
+                let passed = self.milestones.iter().filter(|at| **at <= step).count();
+                self.rate * warm * self.gamma.powi(passed as i32)
             }
-            Scheduler::Polynomial => {
-                self.eta_min + (self.rate - self.eta_min) * (1.0 - progress).powf(self.power)
-            }
+            _ if step < self.warmup => self.rate * warm,
+            _ => self.after_warmup(step - self.warmup),
+        }
+    }
+
+    /// The rate of the schedules that run from the end of the warmup to the end of the training, `done` steps after its end.
+    fn after_warmup(&self, done: u64) -> f64 {
+        let left = 1.0 - (done as f64 / self.span as f64).min(1.0);
+        let fall = |part: f64| self.eta_min + (self.rate - self.eta_min) * part;
+        match self.kind {
+            Scheduler::Linear => fall(left),
+            Scheduler::Polynomial => fall(left.powf(self.power)),
             Scheduler::OneCycle => {
                 self.rate * self.cycle.factor(done as f64, self.span.saturating_sub(1) as f64)
             }
-            Scheduler::Constant => self.rate,
+            _ => fall(0.5 * (1.0 + (PI * (1.0 - left)).cos())),
         }
     }
 }
@@ -103,14 +111,6 @@ impl Cycle {
         } else {
             half_cosine(1.0, self.last, (done - top) / (end - top).max(f64::MIN_POSITIVE))
         }
-    }
-}
-
-/// In steps after the warmup; by default at two thirds and nine tenths of `rest`.
-fn milestones(epochs: Option<&[u32]>, rest: u64, per_epoch: u64) -> Vec<u64> {
-    match epochs {
-        Some(epochs) => epochs.iter().map(|e| u64::from(*e) * per_epoch).collect(),
-        None => vec![rest * 2 / 3, rest * 9 / 10],
     }
 }
 
@@ -181,13 +181,14 @@ mod tests {
         let cases = [
             ("cosine", Scheduler::Cosine, low(), 0.0),
             ("linear", Scheduler::Linear, low(), 0.0),
-            ("step", Scheduler::Step, step, 0.0),
+            ("step", Scheduler::Step, step.clone(), 0.0),
             ("multistep", Scheduler::MultiStep, steps(), 0.0),
             ("polynomial", Scheduler::Polynomial, squared, 0.0),
             ("onecycle", Scheduler::OneCycle, cycle, 0.0),
             ("constant", Scheduler::Constant, plain(), 0.0),
             ("warmed_cosine", Scheduler::Cosine, low(), 10.0),
             ("warmed_multistep", Scheduler::MultiStep, steps(), 10.0),
+            ("warmed_step", Scheduler::Step, step, 10.0),
         ];
         for (name, scheduler, scheduler_params, warmup) in cases {
             let training = TrainingConfig {

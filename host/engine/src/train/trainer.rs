@@ -4,6 +4,7 @@ use super::ema::Ema;
 use super::finite::NonFinite;
 use super::monitor::Monitor;
 use super::optimizer::{Clip, GroupRules, Optimizer};
+use super::pace::Pace;
 use super::precision::Scaler;
 use super::resume::{self, Cadence, Position, Standing};
 use super::schedule::Schedule;
@@ -220,11 +221,14 @@ impl Trainer<'_> {
             .div_ceil(accumulate) as u64;
         let pass = Pass::new(&label, windows, every);
         let mut batches = self.train.epoch(standing.at.epoch, standing.at.batch);
+        let mut pace = Pace::new();
         loop {
-            let mut window = batches
-                .by_ref()
-                .take(accumulate)
-                .collect::<Result<Vec<HostBatch>>>()?;
+            let mut window = pace.wait(|| {
+                batches
+                    .by_ref()
+                    .take(accumulate)
+                    .collect::<Result<Vec<HostBatch>>>()
+            })?;
             if window.is_empty() {
                 return Ok(EpochEnd::Complete);
             }
@@ -248,6 +252,7 @@ impl Trainer<'_> {
             )?;
             standing.at.step += 1;
             standing.at.batch += window.len();
+            pace.step();
             self.network.tell(&Event::StepEnd(standing.at.step))?;
             let values = result.read();
             if let Some(ema) = run.ema.as_mut().filter(|_| !values.skipped) {
@@ -269,6 +274,7 @@ impl Trainer<'_> {
                 values.insert("train_loss_step".to_owned(), json!(loss));
                 values.insert("learning_rate".to_owned(), json!(rate));
                 values.insert("gradient_norm".to_owned(), json!(norm));
+                values.extend(pace.take());
                 values.extend(
                     parts
                         .into_iter()

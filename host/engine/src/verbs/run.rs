@@ -13,7 +13,8 @@ use crate::train::precision::Format;
 use crate::train::{Ended, Outcome, Trainer};
 use crate::visual::Gallery;
 use cvhost::cli::{Global, ResumeFrom, RunArgs, Split};
-use cvhost::config::{Draft, Loaded};
+use cvhost::config::show::BLANK;
+use cvhost::config::{Draft, Loaded, OutputConfig};
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost::plugin_error::checked;
@@ -78,14 +79,22 @@ struct Finished {
 
 fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Result<Finished> {
     let (scratch, overrides) = trial_overrides(args)?;
-    let draft = Draft::read(&args.config, &overrides)?;
+    let resume = args
+        .resume
+        .as_ref()
+        .map(|from| which_run(from, args))
+        .transpose()?;
+    let draft = match (&args.config, &resume) {
+        (Some(file), _) => Draft::read(file, &overrides)?,
+        (None, Some(ResumeFrom::Folder(run))) => own_draft(&RunFolder::existing(run)?, &overrides)?,
+        (None, _) => return Err(Error::usage("--config is missing")), // the command line's rules keep this out
+    };
     let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
     session.trial = args.trial;
     tch::manual_seed(session.loaded.config.training.seed as i64);
     crate::interrupt::set_deadline(session.loaded.config.training.stop_within);
     crate::shim::set_deterministic(session.loaded.config.training.deterministic)?;
-    let resumed = args
-        .resume
+    let resumed = resume
         .as_ref()
         .map(|from| find_resumed(from, &session))
         .transpose()?;
@@ -247,10 +256,36 @@ struct Resumed {
     checkpoint: Option<std::path::PathBuf>,
 }
 
+/// Without a configuration, which says where runs are and of which task, the newest run is that of any task.
+fn which_run(from: &ResumeFrom, args: &RunArgs) -> Result<ResumeFrom> {
+    if args.config.is_some() || *from != ResumeFrom::Newest {
+        return Ok(from.clone());
+    }
+    let results = args
+        .overrides
+        .iter()
+        .rev()
+        .find_map(|text| text.strip_prefix("output.results_dir="));
+    let results = results.map_or_else(|| OutputConfig::default().results_dir, Into::into);
+    Ok(ResumeFrom::Folder(RunFolder::newest(&results, None)?.path))
+}
+
+/// The configuration that a run keeps, with these overrides.
+fn own_draft(run: &RunFolder, overrides: &[String]) -> Result<Draft> {
+    let draft = Draft::read(&run.config(), overrides)?;
+    if draft.has_blanks() {
+        tracing::warn!(
+            "{} keeps no secrets: `{BLANK}` stands in their place; give --config or override them where they matter",
+            shown(&run.config())
+        );
+    }
+    Ok(draft)
+}
+
 fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<Resumed> {
     let config = &session.loaded.config;
     let run = match from {
-        ResumeFrom::Newest => RunFolder::newest(&config.output.results_dir, &session.task_name)?,
+        ResumeFrom::Newest => RunFolder::newest(&config.output.results_dir, Some(&session.task_name))?,
         ResumeFrom::Folder(path) => RunFolder::existing(path)?,
     };
     let lock = run.lock()?;

@@ -101,6 +101,11 @@ impl Optimizer {
                 group,
             });
         }
+        if deepest == 0 && rules.layer_decay < 1.0 {
+            tracing::warn!(
+                "`training.layer_decay` has no effect: this model doesn't say how deep its layers lie"
+            );
+        }
         if optimizer.groups.is_empty() {
             return Err(Error::usage("no parameter is left to train").with_help(
                 "`training.freeze` matches every trainable parameter; make its patterns narrower",
@@ -218,10 +223,9 @@ fn group_of(parameter: &Parameter, tensor: &Tensor, rules: &GroupRules, deepest:
     } else {
         rules.weight_decay
     };
-    // Muon is for matrices between hidden states; its authors leave embeddings and heads to AdamW.
-    let hidden = tensor.dim() == 2
-        && !parameter.tags.has(Tags::CLASS_HEAD)
-        && !parameter.name.as_str().contains("embed");
+    // Muon is for matrices between hidden states; its authors leave embeddings and heads to AdamW. Heads are what is deepest.
+    let head = parameter.tags.has(Tags::CLASS_HEAD) || (deepest > 0 && parameter.depth == deepest);
+    let hidden = tensor.dim() == 2 && !head && !parameter.name.as_str().contains("embed");
     (
         Method::new(rules.optimizer, rules.params, hidden),
         backbone * layer,
@@ -431,6 +435,35 @@ mod tests {
         for (moved, expected) in moved.iter().zip([0.025, 0.05, 0.1]) {
             assert!((moved - expected).abs() < 1e-6, "{moved}");
         }
+    }
+
+    #[test]
+    fn muon_steps_matrices_between_hidden_states_alone() {
+        let set = ParameterSet::new();
+        let names = ["embedding", "norm", "layer", "class_head", "box_head"];
+        let root = set.root();
+        for (name, scope, shape) in [
+            (names[0], root.at_depth(0), vec![4, 3]),
+            (names[1], root.at_depth(1), vec![3]),
+            (names[2], root.at_depth(1), vec![3, 3]),
+            (names[3], root.at_depth(2).tagged(Tags::CLASS_HEAD), vec![2, 3]),
+            (names[4], root.at_depth(2), vec![4, 3]),
+        ] {
+            let _ = scope.parameter(name, &shape, Init::Constant(1.0));
+        }
+        set.initialise(&names).unwrap();
+        let rules = GroupRules {
+            optimizer: OptimizerKind::Muon,
+            ..rules(&[])
+        };
+        let optimizer = Optimizer::new(&set.list(|_| vec![]), &rules).unwrap();
+        let stepped: Vec<String> = optimizer.state().into_iter().map(|(name, _)| name).collect();
+        let by_muon = |name: &&str| stepped.contains(&format!("optimizer.{name}.momentum"));
+        assert_eq!(
+            names.iter().filter(|n| by_muon(n)).collect::<Vec<_>>(),
+            [&"layer"]
+        );
+        assert_eq!(stepped.len(), 1 + 3 * 4, "{stepped:?}");
     }
 
     #[test]
