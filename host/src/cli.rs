@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use serde_json::json;
 
+use crate::config::Precision;
 use crate::output;
 
 /// Trains, evaluates and serves computer-vision models from a YAML file, with plugins.
@@ -221,6 +222,10 @@ pub struct PredictArgs {
     /// Use this plugin file before any that is found; may be given several times
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub plugin_file: Vec<PathBuf>,
+
+    /// What to compute in; auto takes what suits the device
+    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
+    pub precision: Precision,
 
     /// Leave out predictions with a lower score
     #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability)]

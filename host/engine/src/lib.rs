@@ -12,6 +12,7 @@ pub mod pictures;
 pub mod plugins;
 pub mod progress;
 pub mod run_folder;
+pub mod scalars;
 pub mod session;
 pub mod shim;
 pub mod sketch;

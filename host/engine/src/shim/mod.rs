@@ -10,7 +10,7 @@ pub use context::{allow_tf32, autocast, gpu_has_bf16, rng_state, set_determinist
 pub use memory::tensor_of;
 pub use optimizer::{
     AdamW, AdamWSlot, Sgd, SgdSlot, average, clear_gradients, clip_gradients, clip_values, fused_adamw,
-    fused_sgd, scale_gradients,
+    fused_sgd, unscale_gradients,
 };
 pub use process::{exit_now, open_cuda};
 

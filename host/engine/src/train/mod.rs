@@ -11,5 +11,6 @@ mod resume;
 pub mod schedule;
 pub mod step;
 mod trainer;
+pub mod values;
 
 pub use trainer::{Ended, Outcome, Trainer};

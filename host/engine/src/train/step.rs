@@ -1,14 +1,15 @@
 //! One optimizer step over an accumulation window of batches.
 
 use crate::batch::to_batch;
-use crate::evaluate::Means;
-use crate::network::{Forward, Network};
+use crate::network::Network;
+use crate::scalars::torch_error;
 use crate::train::optimizer::{Clip, Optimizer};
 use crate::train::precision::Scaler;
+use crate::train::values::{DeviceValues, StepValues};
 use cvhost::error::{Error, Result};
 use cvhost_data::HostBatch;
 use cvhost_plugin_api::data::{Batch, Mode, StepContext};
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 /// The circumstances of a step.
 #[derive(Debug, Clone, Copy)]
@@ -17,67 +18,17 @@ pub struct StepSettings {
     pub epoch: u64,
     pub rate: f64,
     pub clip: Clip,
-    /// Leave the weights as they are where the gradients' norm is no finite number; this waits for the device.
-    pub skip_non_finite: bool,
 }
 
-/// What a step gave; its values are still on the device.
-pub struct StepResult {
-    /// One a batch of the window, with its number of pictures.
-    forwards: Vec<(Forward, usize)>,
-    /// The window's loss was averaged over its batches, not normalised over them.
-    averaged: bool,
-    norm: Option<Tensor>,
-    /// The weights were left as they are.
-    skipped: bool,
-}
-
-/// A step's values on the CPU.
-pub struct StepValues {
-    pub loss: f64,
-    pub parts: Vec<(String, f64)>,
-    /// Of all gradients before clipping; NaN without gradients.
-    pub norm: f64,
-    /// The weights were left as they are, since the gradients are not finite.
-    pub skipped: bool,
-}
-
-impl StepResult {
-    /// The window's mean loss, its parts, and the gradients' norm before clipping. This waits for the device.
-    pub fn read(&self) -> StepValues {
-        let mut means = Means::default();
-        // A normalised window's loss is the sum of its batches' losses; the mean is taken over equal weights and scaled back.
-        let scale = if self.averaged {
-            1.0
-        } else {
-            self.forwards.len() as f64
-        };
-        for (forward, _) in &self.forwards {
-            means.add(forward, 1);
-        }
-        let norm = self.norm.as_ref().map_or(f64::NAN, |n| n.double_value(&[]));
-        let parts = means
-            .parts()
-            .into_iter()
-            .map(|(name, value)| (name, value * scale))
-            .collect();
-        StepValues {
-            loss: means.loss() * scale,
-            parts,
-            norm,
-            skipped: self.skipped,
-        }
-    }
-}
-
-/// Forward and backward over the window's batches, then clipping and the optimizer's step.
+/// Forward and backward over the window's batches, then clipping and the optimizer's step. Where loss or gradients are no numbers
+/// ([`StepValues::finite`]), the weights are left as they are.
 pub fn step(
     network: &mut Network,
     optimizer: &mut Optimizer,
     scaler: Option<&mut Scaler>,
     window: &mut [HostBatch],
     settings: StepSettings,
-) -> Result<StepResult> {
+) -> Result<StepValues> {
     steps_of(network, optimizer, scaler, window, settings).map_err(|error| explain_memory(error, window))
 }
 
@@ -87,7 +38,7 @@ fn steps_of(
     scaler: Option<&mut Scaler>,
     window: &mut [HostBatch],
     settings: StepSettings,
-) -> Result<StepResult> {
+) -> Result<StepValues> {
     let device = network.device();
     let batches = window
         .iter_mut()
@@ -103,42 +54,42 @@ fn steps_of(
     };
     let scale = scaler.as_ref().map(|scaler| scaler.scale());
     let mut forwards = Vec::with_capacity(batches.len());
-    for (batch, host_batch) in batches.iter().zip(window.iter()) {
+    for batch in &batches {
         let mut forward = network.forward(batch, &context)?;
         if let Some(loss) = forward.loss.take() {
-            let share = if averaged {
-                &loss / batches.len() as f64
-            } else {
-                loss.shallow_clone()
-            };
-            let share = scale.map_or(share.shallow_clone(), |scale| share * scale);
-            share.f_backward().map_err(|e| torch_error("backward", &e))?;
+            let count = averaged.then_some(batches.len());
+            backward(&loss, count, scale).map_err(|e| torch_error("run the backward pass", &e))?;
             forward.loss = Some(loss.detach());
         }
         forward.outputs.clear(); // so that the graph's memory goes before the next batch
-        forwards.push((forward, host_batch.metas.len()));
+        forwards.push(forward);
     }
-    if let Some(scale) = scale {
-        optimizer.scale_gradients(1.0 / scale)?;
-    }
+    let overflow = match scale {
+        Some(scale) => optimizer.unscale(scale)?,
+        None => None,
+    };
     let norm = optimizer.clip(settings.clip)?;
-    let skipped = (settings.skip_non_finite || scale.is_some())
-        && norm
-            .as_ref()
-            .is_some_and(|norm| !norm.double_value(&[]).is_finite());
-    if !skipped {
+    let values = DeviceValues::new(&forwards, averaged, norm.as_ref(), overflow.as_ref())?.read()?;
+    if values.finite() {
         optimizer.step(settings.rate)?;
     }
     optimizer.clear_gradients()?;
     if let Some(scaler) = scaler {
-        scaler.update(!skipped);
+        scaler.update(!values.overflow);
     }
-    Ok(StepResult {
-        forwards,
-        averaged,
-        norm,
-        skipped,
-    })
+    Ok(values)
+}
+
+/// The gradients of the loss, divided by the number of batches that it is averaged over and multiplied by the loss scale.
+fn backward(loss: &Tensor, count: Option<usize>, scale: Option<f64>) -> Result<(), TchError> {
+    let mut loss = loss.shallow_clone();
+    if let Some(count) = count {
+        loss = loss.f_div_scalar(count as f64)?;
+    }
+    if let Some(scale) = scale {
+        loss = loss.f_mul_scalar(scale)?;
+    }
+    loss.f_backward()
 }
 
 /// Memory that ran out is no fault of a plugin: what was tried, and what to lower.
@@ -173,12 +124,4 @@ fn window_normalisers(network: &Network, batches: &[Batch]) -> Result<Vec<f64>> 
         }
     }
     Ok(sums)
-}
-
-fn torch_error(doing: &str, error: &tch::TchError) -> Error {
-    let text = error.to_string();
-    Error::failed(format!(
-        "libtorch failed in the {doing} pass: {}",
-        text.lines().next().unwrap_or_default()
-    ))
 }

@@ -7,7 +7,8 @@ use super::optimizer::{Clip, GroupRules, Optimizer};
 use super::precision::Scaler;
 use super::resume::{self, Cadence, Position, Standing};
 use super::schedule::Schedule;
-use super::step::{StepSettings, StepValues, step};
+use super::step::{StepSettings, step};
+use super::values::StepValues;
 use crate::checkpoint::background::Written;
 use crate::checkpoint::{Saver, Snapshot, Stamp, TrainingState};
 use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
@@ -15,7 +16,7 @@ use crate::interrupt;
 use crate::loggers::Loggers;
 use crate::network::Network;
 use crate::progress::{self, Pass};
-use cvhost::config::{NanPolicy, TrainingConfig};
+use cvhost::config::TrainingConfig;
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost_data::{HostBatch, Loader};
@@ -237,9 +238,8 @@ impl Trainer<'_> {
                     value: self.training.gradient_clip_value.filter(|c| *c > 0.0),
                     norm: self.training.gradient_clip.filter(|c| *c > 0.0),
                 },
-                skip_non_finite: self.training.nan_policy == NanPolicy::Skip,
             };
-            let result = step(
+            let values = step(
                 self.network,
                 run.optimizer,
                 self.scaler.as_mut(),
@@ -249,8 +249,7 @@ impl Trainer<'_> {
             standing.at.step += 1;
             standing.at.batch += window.len();
             self.network.tell(&Event::StepEnd(standing.at.step))?;
-            let values = result.read();
-            if let Some(ema) = run.ema.as_mut().filter(|_| !values.skipped) {
+            if let Some(ema) = run.ema.as_mut().filter(|_| values.finite()) {
                 ema.update(standing.at.step)?;
             }
             let usable = run.non_finite.judge(&values, standing.at.step, &window)?;

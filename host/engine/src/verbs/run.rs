@@ -9,7 +9,6 @@ use crate::run_folder::{RunFolder, RunLock};
 use crate::session::{Model, Session, shown};
 use crate::splits::{SplitData, Splits};
 use crate::train::monitor::Monitor;
-use crate::train::precision::Format;
 use crate::train::{Ended, Outcome, Trainer};
 use crate::visual::Gallery;
 use cvhost::cli::{Global, ResumeFrom, RunArgs, Split};
@@ -98,8 +97,6 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     let monitor = Monitor::new(&session.loaded, &session.metrics(), &data.spec)?;
     let from_scratch = start.is_none() && !session.loaded.config.model.pretrained;
     let mut model = session.model(&data.folder, &data.spec, from_scratch)?;
-    let format = Format::choose(&session.loaded, session.device)?;
-    model.network.set_format(format);
     if !model.report.rows.is_empty() {
         progress::note(&model.report.to_string());
     }
