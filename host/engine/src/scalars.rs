@@ -25,6 +25,18 @@ pub fn read(vector: &Tensor) -> Result<Vec<f64>> {
     values.map_err(|e| torch_error("compute a batch's loss", &e))
 }
 
+/// The numbers of several vectors one after the other, in one copy; as [`read`].
+pub fn read_all(vectors: &[&Tensor]) -> Result<Vec<f64>> {
+    match vectors {
+        [] => Ok(Vec::new()),
+        [vector] => read(vector),
+        several => {
+            let joined = Tensor::f_cat(several, 0).map_err(|e| torch_error("compute a batch's loss", &e))?;
+            read(&joined)
+        }
+    }
+}
+
 /// libtorch's first line of what it failed to do.
 pub fn torch_error(doing: &str, error: &TchError) -> Error {
     let text = error.to_string();

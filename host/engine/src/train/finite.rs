@@ -1,9 +1,8 @@
 //! `training.nan_policy`: what happens when a loss or its gradients are not finite numbers.
 
-use super::values::StepValues;
+use super::values::{Made, StepValues};
 use cvhost::config::NanPolicy;
 use cvhost::error::{Error, Result};
-use cvhost_data::HostBatch;
 
 /// So many skipped steps in a row are no accident any more.
 const MOST_IN_A_ROW: u32 = 10;
@@ -32,17 +31,8 @@ impl NonFinite {
     ///
     /// # Errors
     /// The policy ends the run: pictures, parts of the loss and what to do are named. Or no loss scale helps against overflows.
-    pub fn judge(&mut self, values: &StepValues, step: u64, window: &[HostBatch]) -> Result<bool> {
-        let pictures = || window.iter().flat_map(|b| b.names.iter().cloned()).collect();
-        self.judge_named(values, step, pictures)
-    }
-
-    fn judge_named(
-        &mut self,
-        values: &StepValues,
-        step: u64,
-        pictures: impl FnOnce() -> Vec<String>,
-    ) -> Result<bool> {
+    pub fn judge(&mut self, made: &Made) -> Result<bool> {
+        let (values, step) = (&made.values, made.step);
         if values.overflow && values.loss.is_finite() {
             return self.overflowed(step).map(|()| true);
         }
@@ -56,11 +46,11 @@ impl NonFinite {
         if self.policy == NanPolicy::Skip && self.in_a_row < MOST_IN_A_ROW {
             tracing::warn!(
                 "{message}; the step is skipped. Pictures: {}",
-                pictures().join(", ")
+                made.pictures.join(", ")
             );
             return Ok(false);
         }
-        let error = Error::failed(message).with_details(pictures());
+        let error = Error::failed(message).with_details(made.pictures.clone());
         Err(match self.policy {
             NanPolicy::Stop => error.with_help(
                 "lower training.learning_rate, set training.gradient_clip, look at these pictures' annotations, or set \
@@ -119,72 +109,69 @@ mod tests {
         }
     }
 
-    fn names() -> Vec<String> {
-        vec!["a.jpg".to_owned()]
+    fn judge(judge: &mut NonFinite, values: StepValues, step: u64) -> Result<bool> {
+        judge.judge(&Made {
+            step,
+            pictures: vec!["a.jpg".to_owned()],
+            values,
+        })
     }
 
     #[test]
     fn stop_names_step_and_pictures() {
         for bad in [values(f64::NAN, 1.0), values(1.0, f64::INFINITY)] {
-            let mut judge = NonFinite::new(NanPolicy::Stop);
-            assert!(judge.judge_named(&values(1.0, 1.0), 3, names).unwrap());
-            let text = judge.judge_named(&bad, 4, names).unwrap_err().to_string();
+            let mut policy = NonFinite::new(NanPolicy::Stop);
+            assert!(judge(&mut policy, values(1.0, 1.0), 3).unwrap());
+            let text = judge(&mut policy, bad, 4).unwrap_err().to_string();
             assert!(text.contains("step 4") && text.contains("a.jpg"), "{text}");
         }
     }
 
     #[test]
     fn a_step_without_gradients_is_judged_by_its_loss() {
-        let mut judge = NonFinite::new(NanPolicy::Stop);
+        let mut policy = NonFinite::new(NanPolicy::Stop);
         let without = StepValues {
             norm: None,
             ..values(1.0, 1.0)
         };
-        assert!(judge.judge_named(&without, 1, names).unwrap());
+        assert!(judge(&mut policy, without, 1).unwrap());
     }
 
     #[test]
     fn skip_gives_up_after_ten_in_a_row() {
-        let mut judge = NonFinite::new(NanPolicy::Skip);
+        let mut policy = NonFinite::new(NanPolicy::Skip);
         for _ in 0..9 {
-            assert!(!judge.judge_named(&values(f64::INFINITY, 1.0), 1, names).unwrap());
+            assert!(!judge(&mut policy, values(f64::INFINITY, 1.0), 1).unwrap());
         }
-        assert!(judge.judge_named(&values(1.0, 1.0), 1, names).unwrap());
+        assert!(judge(&mut policy, values(1.0, 1.0), 1).unwrap());
         for _ in 0..9 {
-            assert!(!judge.judge_named(&values(1.0, f64::NAN), 1, names).unwrap());
+            assert!(!judge(&mut policy, values(1.0, f64::NAN), 1).unwrap());
         }
-        assert!(judge.judge_named(&values(f64::NAN, 1.0), 1, names).is_err());
+        assert!(judge(&mut policy, values(f64::NAN, 1.0), 1).is_err());
     }
 
     #[test]
     fn overflows_are_the_loss_scales_business_until_none_helps() {
-        for policy in [NanPolicy::Stop, NanPolicy::Skip] {
-            let mut judge = NonFinite::new(policy);
+        for kind in [NanPolicy::Stop, NanPolicy::Skip] {
+            let mut policy = NonFinite::new(kind);
             for _ in 0..2 {
                 for step in 1..40 {
-                    assert!(judge.judge_named(&overflow(1.0), step, names).unwrap(), "{step}");
+                    assert!(judge(&mut policy, overflow(1.0), step).unwrap(), "{step}");
                 }
-                assert!(judge.judge_named(&values(1.0, 1.0), 40, names).unwrap());
+                assert!(judge(&mut policy, values(1.0, 1.0), 40).unwrap());
             }
             for step in 1..40 {
-                judge.judge_named(&overflow(1.0), step, names).unwrap();
+                judge(&mut policy, overflow(1.0), step).unwrap();
             }
-            let text = judge
-                .judge_named(&overflow(1.0), 40, names)
-                .unwrap_err()
-                .to_string();
+            let text = judge(&mut policy, overflow(1.0), 40).unwrap_err().to_string();
             assert!(text.contains("step 40") && !text.contains("a.jpg"), "{text}");
         }
     }
 
     #[test]
     fn a_loss_that_is_no_number_is_the_policys_business_in_float16_too() {
-        let mut judge = NonFinite::new(NanPolicy::Skip);
-        assert!(!judge.judge_named(&overflow(f64::NAN), 1, names).unwrap());
-        assert!(
-            NonFinite::new(NanPolicy::Stop)
-                .judge_named(&overflow(f64::NAN), 1, names)
-                .is_err()
-        );
+        let mut policy = NonFinite::new(NanPolicy::Skip);
+        assert!(!judge(&mut policy, overflow(f64::NAN), 1).unwrap());
+        assert!(judge(&mut NonFinite::new(NanPolicy::Stop), overflow(f64::NAN), 1).is_err());
     }
 }

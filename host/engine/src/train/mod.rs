@@ -1,6 +1,7 @@
 //! Training: the loop, and what it is made of.
 
 pub mod ema;
+mod epoch;
 mod finite;
 pub mod monitor;
 pub mod optimizer;

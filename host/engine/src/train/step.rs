@@ -5,7 +5,7 @@ use crate::network::Network;
 use crate::scalars::torch_error;
 use crate::train::optimizer::{Clip, Optimizer};
 use crate::train::precision::Scaler;
-use crate::train::values::{DeviceValues, StepValues};
+use crate::train::values::{DeviceValues, Values};
 use cvhost::error::{Error, Result};
 use cvhost_data::HostBatch;
 use cvhost_plugin_api::data::{Batch, Mode, StepContext};
@@ -18,17 +18,26 @@ pub struct StepSettings {
     pub epoch: u64,
     pub rate: f64,
     pub clip: Clip,
+    /// Read the values before the weights change: where they are no numbers ([`crate::train::values::StepValues::finite`]) or overflow, the weights are
+    /// left as they are. It waits for the device.
+    pub read_first: bool,
 }
 
-/// Forward and backward over the window's batches, then clipping and the optimizer's step. Where loss or gradients are no numbers
-/// ([`StepValues::finite`]), the weights are left as they are.
+/// What became of a step.
+pub struct Step {
+    pub values: Values,
+    /// The weights have changed.
+    pub changed: bool,
+}
+
+/// Forward and backward over the window's batches, then clipping and the optimizer's step.
 pub fn step(
     network: &mut Network,
     optimizer: &mut Optimizer,
     scaler: Option<&mut Scaler>,
     window: &mut [HostBatch],
     settings: StepSettings,
-) -> Result<StepValues> {
+) -> Result<Step> {
     steps_of(network, optimizer, scaler, window, settings).map_err(|error| explain_memory(error, window))
 }
 
@@ -38,7 +47,7 @@ fn steps_of(
     scaler: Option<&mut Scaler>,
     window: &mut [HostBatch],
     settings: StepSettings,
-) -> Result<StepValues> {
+) -> Result<Step> {
     let device = network.device();
     let batches = window
         .iter_mut()
@@ -69,15 +78,20 @@ fn steps_of(
         None => None,
     };
     let norm = optimizer.clip(settings.clip)?;
-    let values = DeviceValues::new(&forwards, averaged, norm.as_ref(), overflow.as_ref())?.read()?;
-    if values.finite() {
+    let values = DeviceValues::new(&forwards, averaged, norm.as_ref(), overflow.as_ref())?;
+    let (values, changed) = if settings.read_first {
+        let values = values.read_one()?;
+        let (finite, overflow) = (values.finite(), values.overflow);
+        scaler.into_iter().for_each(|scaler| scaler.update(!overflow));
+        (Values::Read(values), finite)
+    } else {
+        (Values::OnDevice(values), true)
+    };
+    if changed {
         optimizer.step(settings.rate)?;
     }
     optimizer.clear_gradients()?;
-    if let Some(scaler) = scaler {
-        scaler.update(!values.overflow);
-    }
-    Ok(values)
+    Ok(Step { values, changed })
 }
 
 /// The gradients of the loss, divided by the number of batches that it is averaged over and multiplied by the loss scale.
