@@ -1,6 +1,7 @@
 //! libtorch's global switches and its random generators.
 
 use super::call;
+use super::device::number;
 use cvhost::error::{Error, Result};
 use std::ffi::{c_char, c_int};
 use tch::{Device, Kind, Tensor};
@@ -35,14 +36,6 @@ pub fn set_rng_state(device: Device, state: &Tensor) -> Result<()> {
     let mut state = state.shallow_clone();
     // SAFETY: the tensor is alive during the call.
     call(|error, size| unsafe { cvhost_set_rng_state(number(device), state.as_mut_ptr(), error, size) })
-}
-
-/// The GPU's index, -1 for the CPU.
-fn number(device: Device) -> c_int {
-    match device {
-        Device::Cuda(index) => c_int::try_from(index).unwrap_or(c_int::MAX),
-        _ => -1,
-    }
 }
 
 /// Runs `body` with this thread's autocast on for operations on `device`: those that keep their quality in `kind` run in it. It is

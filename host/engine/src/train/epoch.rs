@@ -99,7 +99,8 @@ impl Trainer<'_> {
             }
             let pictures = window.iter().map(|b| b.metas.len()).sum();
             pass.step_of(pictures, || {
-                format!("loss {loss:.3}  lr {rate:.1e}  {}", progress::memory())
+                let memory = progress::memory(self.network.device());
+                format!("loss {loss:.3}  lr {rate:.1e}  {memory}")
             });
             if interrupted {
                 return Ok(EpochEnd::Interrupted);

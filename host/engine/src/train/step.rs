@@ -2,14 +2,16 @@
 
 use crate::batch::to_batch;
 use crate::network::Network;
+use crate::progress::gigabytes;
 use crate::scalars::torch_error;
+use crate::shim::{GpuMemory, gpu_memory};
 use crate::train::optimizer::{Clip, Optimizer};
 use crate::train::precision::Scaler;
 use crate::train::values::{DeviceValues, Values};
 use cvhost::error::{Error, Result};
 use cvhost_data::HostBatch;
 use cvhost_plugin_api::data::{Batch, Mode, StepContext};
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 /// The circumstances of a step.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +40,9 @@ pub fn step(
     window: &mut [HostBatch],
     settings: StepSettings,
 ) -> Result<Step> {
-    steps_of(network, optimizer, scaler, window, settings).map_err(|error| explain_memory(error, window))
+    let device = network.device();
+    steps_of(network, optimizer, scaler, window, settings)
+        .map_err(|error| explain_memory(error, window, device))
 }
 
 fn steps_of(
@@ -107,7 +111,7 @@ fn backward(loss: &Tensor, count: Option<usize>, scale: Option<f64>) -> Result<(
 }
 
 /// Memory that ran out is no fault of a plugin: what was tried, and what to lower.
-fn explain_memory(error: Error, window: &[HostBatch]) -> Error {
+fn explain_memory(error: Error, window: &[HostBatch], device: Device) -> Error {
     let text = error.to_string();
     let ran_out = ["out of memory", "can't allocate memory", "not enough memory"];
     if !ran_out.iter().any(|words| text.contains(words)) {
@@ -117,10 +121,22 @@ fn explain_memory(error: Error, window: &[HostBatch]) -> Error {
     let metas = || window.iter().flat_map(|b| b.metas.iter());
     let width = metas().map(|m| m.input_width).max().unwrap_or(0);
     let height = metas().map(|m| m.input_height).max().unwrap_or(0);
+    let mut details = vec![text.lines().next().unwrap_or_default().to_owned()];
+    if let Ok(GpuMemory {
+        allocated,
+        peak,
+        reserved,
+    }) = gpu_memory(device)
+    {
+        let [allocated, peak, reserved] = [allocated, peak, reserved].map(gigabytes);
+        details.push(format!(
+            "GPU memory of this process: {allocated} in tensors, at most {peak} so far, {reserved} held by libtorch"
+        ));
+    }
     Error::failed(format!(
         "the memory doesn't suffice for a step with {pictures} pictures of up to {width}x{height}"
     ))
-    .with_details(vec![text.lines().next().unwrap_or_default().to_owned()])
+    .with_details(details)
     .with_help(
         "lower data.batch_size (training.accumulate makes up for it), data.image_size, or set training.precision to auto; the last \
          checkpoint is kept, and --resume goes on from it",
