@@ -142,6 +142,11 @@ pub struct Trial {
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1",
           value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "resume")]
     pub fast_dev_run: Option<u32>,
+
+    /// Record the first N steps after one that warms up: where their time goes, as a table at the end and as trace.json in the run
+    /// folder, which chrome://tracing and ui.perfetto.dev show
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "fast_dev_run")]
+    pub profile: Option<u32>,
 }
 
 impl RunArgs {

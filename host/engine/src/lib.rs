@@ -10,6 +10,7 @@ pub mod network;
 pub mod page;
 pub mod pictures;
 pub mod plugins;
+pub mod profile;
 pub mod progress;
 pub mod run_folder;
 pub mod scalars;

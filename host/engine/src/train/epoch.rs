@@ -48,15 +48,21 @@ impl Trainer<'_> {
             .div_ceil(accumulate) as u64;
         let pass = Pass::new(&label, windows, every);
         let mut unread = Unread::new(self.reads_at_once());
+        let profile = self.profile.clone();
         // Of the last step that was read.
         let mut loss = f64::NAN;
         let mut batches = self.train.epoch(standing.at.epoch, standing.at.batch);
         loop {
+            self.write_profile(false);
+            let step_span = profile.step();
+            let span = profile.span("load");
             let mut window = batches
                 .by_ref()
                 .take(accumulate)
                 .collect::<Result<Vec<HostBatch>>>()?;
+            drop(span);
             if window.is_empty() {
+                step_span.cancel();
                 settle(&mut unread, run.non_finite, standing)?;
                 return Ok(EpochEnd::Complete);
             }
@@ -70,6 +76,7 @@ impl Trainer<'_> {
                     norm: self.training.gradient_clip.filter(|c| *c > 0.0),
                 },
                 read_first: unread.at_once(),
+                profile: &profile,
             };
             let made = step(
                 self.network,
@@ -78,12 +85,15 @@ impl Trainer<'_> {
                 &mut window,
                 settings,
             )?;
+            let span = profile.span("optimizer");
             standing.at.step += 1;
             standing.at.batch += window.len();
             self.network.tell(&Event::StepEnd(standing.at.step))?;
             if let Some(ema) = run.ema.as_mut().filter(|_| made.changed) {
                 ema.update(standing.at.step)?;
             }
+            drop(span);
+            let span = profile.span("log");
             let pictures: Vec<String> = window.iter().flat_map(|b| b.names.iter().cloned()).collect();
             unread.add(standing.at.step, pictures, made.values);
             let log = standing.at.step.is_multiple_of(every);
@@ -102,6 +112,7 @@ impl Trainer<'_> {
                 let memory = progress::memory(self.network.device());
                 format!("loss {loss:.3}  lr {rate:.1e}  {memory}")
             });
+            drop(span);
             if interrupted {
                 return Ok(EpochEnd::Interrupted);
             }
@@ -111,6 +122,7 @@ impl Trainer<'_> {
             let written = self.saver.written();
             self.tell_written(written);
             if save {
+                let _span = profile.span("save");
                 self.save(run.optimizer, run.ema, standing, None)?;
                 run.cadence.saved();
             }

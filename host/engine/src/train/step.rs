@@ -2,6 +2,7 @@
 
 use crate::batch::to_batch;
 use crate::network::Network;
+use crate::profile::Profile;
 use crate::progress::gigabytes;
 use crate::scalars::torch_error;
 use crate::shim::{GpuMemory, gpu_memory};
@@ -14,8 +15,8 @@ use cvhost_plugin_api::data::{Batch, Mode, StepContext};
 use tch::{Device, TchError, Tensor};
 
 /// The circumstances of a step.
-#[derive(Debug, Clone, Copy)]
-pub struct StepSettings {
+#[derive(Clone, Copy)]
+pub struct StepSettings<'a> {
     pub step: u64,
     pub epoch: u64,
     pub rate: f64,
@@ -23,6 +24,7 @@ pub struct StepSettings {
     /// Read the values before the weights change: where they are no numbers ([`crate::train::values::StepValues::finite`]) or overflow, the weights are
     /// left as they are. It waits for the device.
     pub read_first: bool,
+    pub profile: &'a Profile,
 }
 
 /// What became of a step.
@@ -38,7 +40,7 @@ pub fn step(
     optimizer: &mut Optimizer,
     scaler: Option<&mut Scaler>,
     window: &mut [HostBatch],
-    settings: StepSettings,
+    settings: StepSettings<'_>,
 ) -> Result<Step> {
     let device = network.device();
     steps_of(network, optimizer, scaler, window, settings)
@@ -50,13 +52,17 @@ fn steps_of(
     optimizer: &mut Optimizer,
     scaler: Option<&mut Scaler>,
     window: &mut [HostBatch],
-    settings: StepSettings,
+    settings: StepSettings<'_>,
 ) -> Result<Step> {
     let device = network.device();
+    let profile = settings.profile;
+    let span = profile.span("to device");
     let batches = window
         .iter_mut()
         .map(|b| to_batch(b, device))
         .collect::<Result<Vec<Batch>>>()?;
+    drop(span);
+    let span = profile.span("forward");
     let normalisers = window_normalisers(network, &batches)?;
     let averaged = normalisers.is_empty();
     let context = StepContext {
@@ -65,10 +71,14 @@ fn steps_of(
         epoch: settings.epoch,
         normalisers,
     };
+    drop(span);
     let scale = scaler.as_ref().map(|scaler| scaler.scale());
     let mut forwards = Vec::with_capacity(batches.len());
     for batch in &batches {
+        let span = profile.span("forward");
         let mut forward = network.forward(batch, &context)?;
+        drop(span);
+        let _span = profile.span("backward");
         if let Some(loss) = forward.loss.take() {
             let count = averaged.then_some(batches.len());
             backward(&loss, count, scale).map_err(|e| torch_error("run the backward pass", &e))?;
@@ -77,6 +87,7 @@ fn steps_of(
         forward.outputs.clear(); // so that the graph's memory goes before the next batch
         forwards.push(forward);
     }
+    let _span = profile.span("optimizer");
     let overflow = match scale {
         Some(scale) => optimizer.unscale(scale)?,
         None => None,

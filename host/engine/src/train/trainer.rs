@@ -13,6 +13,7 @@ use crate::checkpoint::{Saver, Snapshot, Stamp, TrainingState};
 use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use crate::loggers::Loggers;
 use crate::network::Network;
+use crate::profile::{Profile, Report};
 use crate::progress;
 use cvhost::config::TrainingConfig;
 use cvhost::error::{Error, Kind, Result};
@@ -47,6 +48,7 @@ pub struct Trainer<'a> {
     pub loggers: &'a mut Loggers,
     /// Print events on stdout.
     pub json: bool,
+    pub profile: Profile,
 }
 
 /// Why a training ended without an error.
@@ -65,6 +67,8 @@ pub struct Outcome {
     /// The last validation's metrics.
     pub metrics: Map<String, Value>,
     pub best: Option<f64>,
+    /// Of `--profile`.
+    pub profile: Option<Report>,
 }
 
 impl Trainer<'_> {
@@ -178,6 +182,7 @@ impl Trainer<'_> {
             // What comes after the training sees what was evaluated and saved.
             ema.swap();
         }
+        self.write_profile(true);
         let last = self.saver.finish()?;
         self.tell_written(last);
         Ok(Outcome {
@@ -186,7 +191,15 @@ impl Trainer<'_> {
             epochs: standing.at.epoch,
             metrics,
             best: self.monitor.best(),
+            profile: self.profile.take_report(),
         })
+    }
+
+    /// A profile that can't be written is no reason to stop training.
+    pub(super) fn write_profile(&self, over: bool) {
+        if let Err(error) = self.profile.write(over) {
+            tracing::warn!("{error}");
+        }
     }
 
     /// Evaluates a few batches before the first step, so that a fault of evaluator, metric or validation data is found at once.

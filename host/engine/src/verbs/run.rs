@@ -4,6 +4,7 @@ use crate::checkpoint::{Checkpoints, Keep, ModelFolder, Saver, TrainingState, at
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::loggers::Loggers;
 use crate::plugins::Registry;
+use crate::profile::Profile;
 use crate::progress;
 use crate::run_folder::{RunFolder, RunLock};
 use crate::session::{Model, Session, shown};
@@ -355,8 +356,13 @@ fn fit(
     }
     let config = session.evaluator_config(false);
     let sizes = session.input_sizes(&model.input, &data.folder, &data.spec)?;
+    let train = session.train_loader(data.train.clone(), &model.input, sizes)?;
+    let profile = session.trial.profile.map_or_else(Profile::default, |steps| {
+        Profile::of_first_steps(steps, session.device, run.path.join("trace.json"))
+    });
+    profile.watch(train.timings());
     let trainer = Trainer {
-        train: session.train_loader(data.train.clone(), &model.input, sizes)?,
+        train,
         val: data
             .val
             .as_ref()
@@ -374,6 +380,7 @@ fn fit(
         labels: &data.spec,
         loggers,
         json,
+        profile,
         network: &mut model.network,
     };
     trainer.run(state)
@@ -424,7 +431,7 @@ impl Finished {
             .outcome
             .best
             .map(|value| json!({"metric": self.monitored, "value": value}));
-        json!({
+        let mut event = json!({
             "status": status,
             "run_dir": self.folder.path,
             "checkpoint_dir": self.checkpoints,
@@ -433,7 +440,11 @@ impl Finished {
             "epochs": self.outcome.epochs,
             "best": best,
             "metrics": self.outcome.metrics,
-        })
+        });
+        if let Some(profile) = &self.outcome.profile {
+            event["profile"] = profile.event();
+        }
+        event
     }
 
     fn text(&self) -> String {
@@ -453,6 +464,10 @@ impl Finished {
             return text + "\neverything works; nothing was left behind";
         }
         text += &format!("\nrun folder   {}", shown(&self.folder.path));
-        text + &format!("\ncheckpoints  {}", shown(&self.checkpoints))
+        text += &format!("\ncheckpoints  {}", shown(&self.checkpoints));
+        if let Some(profile) = &self.outcome.profile {
+            text += &format!("\ntrace        {}\n{profile}", shown(&profile.path));
+        }
+        text
     }
 }
