@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use serde_json::json;
 
+use crate::config::Precision;
 use crate::output;
 
 /// Trains, evaluates and serves computer-vision models from a YAML file, with plugins.
@@ -141,6 +142,11 @@ pub struct Trial {
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1",
           value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "resume")]
     pub fast_dev_run: Option<u32>,
+
+    /// Record the first N steps after one that warms up: where their time goes, as a table at the end and as trace.json in the run
+    /// folder, which chrome://tracing and ui.perfetto.dev show
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "fast_dev_run")]
+    pub profile: Option<u32>,
 }
 
 impl RunArgs {
@@ -221,6 +227,10 @@ pub struct PredictArgs {
     /// Use this plugin file before any that is found; may be given several times
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub plugin_file: Vec<PathBuf>,
+
+    /// What to compute in; auto takes what suits the device
+    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
+    pub precision: Precision,
 
     /// Leave out predictions with a lower score
     #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability)]

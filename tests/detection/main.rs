@@ -12,6 +12,7 @@ mod interrupt;
 mod kills;
 mod loading;
 mod metrics;
+mod profile;
 mod swap;
 mod swap_input;
 mod training;

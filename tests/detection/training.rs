@@ -77,6 +77,77 @@ fn half_precision_trains_nearly_as_float32() {
 }
 
 #[test]
+fn an_overflow_of_float16_is_never_a_step_and_no_pictures_fault() {
+    let bench = Bench::new("detr");
+    let run = |more: &[&str]| {
+        let settings = [
+            "training.precision=fp16",
+            "training.max_epochs=1",
+            "training.deterministic=true",
+        ];
+        bench.run(&[&settings, more].concat()).success()
+    };
+    let scale = |run: &Run| {
+        let state = last_checkpoint(run).join("training_state/state.json");
+        let state: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
+        state["state"]["scaler"]["scale"].as_f64().unwrap()
+    };
+    let stopping = run(&[]);
+    assert!(scale(&stopping) < 65536.0, "nothing overflowed");
+    let skipping = run(&["training.nan_policy=skip"]);
+    assert!(
+        !skipping.stderr.contains("the step is skipped"),
+        "{}",
+        skipping.stderr
+    );
+    assert_eq!(
+        difference(&last_checkpoint(&stopping), &last_checkpoint(&skipping)),
+        0.0
+    );
+    assert_eq!(train_loss(&stopping), train_loss(&skipping));
+    // Clipped to finite values, an infinity is none the less one.
+    let clipping = run(&["training.gradient_clip_value=0.1"]);
+    assert_eq!(scale(&clipping), scale(&stopping));
+}
+
+#[test]
+fn eval_and_predict_compute_in_the_precision_that_they_are_told() {
+    let bench = Bench::new("yolos");
+    let run = bench
+        .run(&["training.max_epochs=1", "training.precision=bf16"])
+        .success();
+    let checkpoint = last_checkpoint(&run);
+    let trained = run.last_event()["metrics"]["val_loss"].as_f64().unwrap();
+    let off = |precision: &str| {
+        let precision = format!("training.precision={precision}");
+        let eval = bench.eval(&checkpoint, &[&precision]).success();
+        (eval.last_event()["metrics"]["val_loss"].as_f64().unwrap() - trained).abs()
+    };
+    assert!(off("bf16") < 1e-6, "{}", off("bf16"));
+    assert!(off("fp32") > 1e-5, "{}", off("fp32"));
+    refused(
+        &bench.eval(&checkpoint, &["training.precision=tf32"]),
+        2,
+        &["no TF32"],
+    );
+    let scores = |precision: &str| -> Vec<f64> {
+        let option = format!("--precision={precision}");
+        let run = bench
+            .predict(&checkpoint, &[Path::new(&option), &bench.set.images])
+            .success();
+        let events = run.events();
+        let predictions = of_event(&events, "prediction").into_iter();
+        let scores = predictions.flat_map(|e| e["predictions"].as_array().unwrap());
+        scores.map(|p| p["score"].as_f64().unwrap()).collect()
+    };
+    let (full, half) = (scores("fp32"), scores("bf16"));
+    assert_eq!(full, scores("auto"));
+    let mean = |scores: &[f64]| scores.iter().sum::<f64>() / scores.len() as f64;
+    let apart = (mean(&full) - mean(&half)).abs();
+    assert!(apart > 0.0 && apart < 0.02, "{apart}");
+}
+
+#[test]
 fn averaged_weights_are_saved_evaluated_and_resumed() {
     let bench = Bench::new("yolos");
     let settings = |epochs: &str| {

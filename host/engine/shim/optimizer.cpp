@@ -57,11 +57,17 @@ int cvhost_clip_values(at::Tensor **gradients, size_t count, double most, char *
     });
 }
 
-// Every gradient times `factor`.
-int cvhost_scale_gradients(at::Tensor **gradients, size_t count, double factor, char *error, size_t size) {
+// Every gradient divided by the loss scale. `*overflow` (a new float32 scalar, the caller frees it) is 1 where any value is infinite
+// or NaN, else 0, as torch.amp.GradScaler finds it.
+int cvhost_unscale_gradients(at::Tensor **gradients, size_t count, double scale, at::Tensor **overflow, char *error,
+                             size_t size) {
     return guarded(error, size, [&] {
         c10::NoGradGuard no_grad;
-        at::_foreach_mul_(list(gradients, count), factor);
+        auto all = list(gradients, count);
+        auto options = all.at(0).options().dtype(at::kFloat);
+        auto found = at::zeros({}, options);
+        at::_amp_foreach_non_finite_check_and_unscale_(all, found, at::full({}, 1.0 / scale, options));
+        *overflow = new at::Tensor(found);
     });
 }
 

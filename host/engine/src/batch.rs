@@ -1,14 +1,15 @@
 //! Batches from the data path as tensors.
 
+use crate::scalars::torch_error;
 use crate::shim;
-use cvhost::error::{Error, Result};
+use cvhost::error::Result;
 use cvhost_data::{HostBatch, HostItem};
 use cvhost_plugin_api::data::Batch;
 use cvhost_plugin_api::torch::batch_item;
-use tch::Device;
+use tch::{Device, Tensor};
 
-/// The batch as tensors on `device`; its items are used up, metas, targets and names stay. On the CPU nothing is copied. Fails as
-/// libtorch does: out of memory.
+/// The batch as tensors on `device`; its items are used up, metas, targets and names stay. On the CPU nothing is copied; the copy to a
+/// GPU goes on while the caller does. Fails as libtorch does: out of memory.
 pub fn to_batch(batch: &mut HostBatch, device: Device) -> Result<Batch> {
     let mut tensors = Batch {
         items: Default::default(),
@@ -23,17 +24,23 @@ pub fn to_batch(batch: &mut HostBatch, device: Device) -> Result<Batch> {
             ..
         } = item;
         let dims: Vec<i64> = dims.iter().map(|&d| d as i64).collect();
-        let on_device = |tensor: tch::Tensor| {
-            tensor
-                .f_to(device)
-                .map_err(|e| Error::failed(format!("libtorch: {e}")))
-        };
         let tensor = shim::tensor_of(data, &dims)
-            .and_then(on_device)
+            .and_then(|tensor| on_device(tensor, device))
             .map_err(|e| e.within(format!("`{name}` of a batch on {device:?}")))?;
         tensors.items.push(batch_item(&name, tensor, offsets));
     }
     Ok(tensors)
+}
+
+fn on_device(mut tensor: Tensor, device: Device) -> Result<Tensor> {
+    if matches!(device, Device::Cuda(_)) && tensor.numel() > 0 {
+        match shim::copy_to_gpu(&mut tensor, device) {
+            Ok(copy) => return Ok(copy),
+            // Only so much memory can be pinned, on some machines little; what else is wrong, the other copy tells.
+            Err(error) => tracing::debug!("a batch is copied without pinned memory: {error}"),
+        }
+    }
+    tensor.f_to(device).map_err(|e| torch_error("copy a batch", &e))
 }
 
 #[cfg(test)]

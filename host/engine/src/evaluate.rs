@@ -4,6 +4,7 @@ use crate::batch::to_batch;
 use crate::interrupt;
 use crate::network::{Forward, Network};
 use crate::progress::Pass;
+use crate::scalars;
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::checked;
 use cvhost_data::{HostBatch, Loader, Source};
@@ -11,7 +12,7 @@ use cvhost_plugin_api::abi::EvaluatorBox;
 use cvhost_plugin_api::abi_stable::std_types::{RSlice, RString};
 use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, Report, StepContext};
 use serde_json::{Value, json};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::no_grad;
 
 /// Called with a record's index, meta and predictions.
 pub type EachPicture<'a> = dyn FnMut(u64, &Meta, &Fields) -> Result<()> + 'a;
@@ -59,7 +60,7 @@ pub fn evaluate(
         let batch = to_batch(&mut host_batch, network.device())?;
         let forward = no_grad(|| forward(network, &batch, &options))?;
         let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &options.finish))?;
-        means.add(&forward, host_batch.metas.len());
+        means.add(&forward, host_batch.metas.len())?;
         update(&mut evaluator, &host_batch, &predictions)?;
         if let Some(each) = options.each.as_mut() {
             for (meta, prediction) in host_batch.metas.iter().zip(&predictions) {
@@ -106,29 +107,31 @@ pub struct Means {
 
 impl Means {
     /// Adds a batch's loss and parts, in one copy from the device.
-    pub fn add(&mut self, forward: &Forward, pictures: usize) {
+    pub fn add(&mut self, forward: &Forward, pictures: usize) -> Result<()> {
+        let parts = forward.parts.iter().map(|(_, value)| value);
+        let packed = scalars::pack(forward.loss.iter().chain(parts))?;
+        let mut values = scalars::read(&packed)?.into_iter();
+        let loss = forward.loss.as_ref().and_then(|_| values.next());
+        let names = forward.parts.iter().map(|(name, _)| name.as_str());
+        self.add_numbers(loss, names.zip(values), pictures);
+        Ok(())
+    }
+
+    /// Adds the loss and the parts of a batch of so many pictures.
+    pub fn add_numbers<'a>(
+        &mut self,
+        loss: Option<f64>,
+        parts: impl Iterator<Item = (&'a str, f64)>,
+        pictures: usize,
+    ) {
         let weight = pictures as f64;
         self.pictures += pictures;
-        let scalars = forward
-            .loss
-            .iter()
-            .chain(forward.parts.iter().map(|(_, value)| value));
-        let scalars: Vec<Tensor> = scalars
-            .map(|t| t.detach().to_kind(Kind::Double).reshape([1]))
-            .collect();
-        if scalars.is_empty() {
-            return;
-        }
-        let values = Tensor::cat(&scalars, 0).to_device(Device::Cpu);
-        let skipped = i64::from(forward.loss.is_some());
-        if skipped == 1 {
-            self.loss += weight * values.double_value(&[0]);
-        }
-        for (i, (name, _)) in forward.parts.iter().enumerate() {
-            let value = weight * values.double_value(&[i as i64 + skipped]);
+        self.loss += weight * loss.unwrap_or(0.0);
+        for (name, value) in parts {
+            let value = weight * value;
             match self.parts.iter_mut().find(|(n, _)| n == name) {
                 Some((_, sum)) => *sum += value,
-                None => self.parts.push((name.clone(), value)),
+                None => self.parts.push((name.to_owned(), value)),
             }
         }
     }

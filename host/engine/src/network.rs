@@ -67,7 +67,7 @@ impl Network {
 
     /// Moves all parameters and buffers.
     pub fn to_device(&mut self, device: Device) -> Result<()> {
-        crate::train::optimizer::move_to(&self.parameters, device);
+        crate::train::optimizer::move_to(&self.parameters, device)?;
         self.device = device;
         self.tell(&Event::Device(device_name(device)))
     }
@@ -99,22 +99,21 @@ impl Network {
             None => forward(),
         }?;
         let loss = output.loss.into_option().map(|handle| handle.tensor());
-        if let Some(loss) = loss.as_ref().filter(|l| l.numel() != 1) {
-            return Err(
-                Error::failed(format!("the model returned a loss of shape {:?}", loss.size()))
-                    .with_expected("a scalar")
-                    .with_help("this is a fault of the adapter plugin; tell its authors"),
-            );
+        if let Some(loss) = &loss {
+            expect_scalar(loss, "a loss")?;
         }
         if loss.is_none() && context.mode != Mode::PREDICT {
             return Err(Error::failed("the model returned no loss")
                 .with_help("this is a fault of the adapter plugin; tell its authors"));
         }
-        let parts = output
+        let parts: Vec<_> = output
             .parts
             .iter()
             .map(|p| (p.name.to_string(), p.tensor.tensor()))
             .collect();
+        for (name, part) in &parts {
+            expect_scalar(part, &format!("the loss's part `{name}`"))?;
+        }
         Ok(Forward {
             loss,
             parts,
@@ -153,6 +152,20 @@ impl Network {
         serde_json::from_str(&text)
             .map_err(|e| Error::failed(format!("the adapter's config.json is not valid JSON: {e}")))
     }
+}
+
+fn expect_scalar(tensor: &Tensor, what: &str) -> Result<()> {
+    if tensor.defined() && tensor.numel() == 1 {
+        return Ok(());
+    }
+    let found = if tensor.defined() {
+        format!("of shape {:?}", tensor.size())
+    } else {
+        "that is undefined".to_owned()
+    };
+    Err(Error::failed(format!("the model returned {what} {found}"))
+        .with_expected("a scalar")
+        .with_help("this is a fault of the adapter plugin; tell its authors"))
 }
 
 /// `cpu` or `cuda:N`.

@@ -1,10 +1,12 @@
 //! What a person watches: bars on a terminal, plain lines elsewhere; all on stderr.
 
+use crate::shim::gpu_memory;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tch::Device;
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
@@ -40,14 +42,31 @@ pub fn note(line: &str) {
     }
 }
 
-/// The memory that this process has in use.
-pub fn memory() -> String {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-    pages.map_or_else(String::new, |pages| {
-        format!("{:.1} GB", (pages * 4096) as f64 / 1e9)
-    })
+/// The memory that a training on this device has in use: the GPU's, or else this process'. Empty where the system doesn't say.
+pub fn memory(device: Device) -> String {
+    match device {
+        Device::Cuda(_) => gpu_memory(device).map_or_else(
+            |_| String::new(),
+            |memory| {
+                format!(
+                    "GPU {} (peak {})",
+                    gigabytes(memory.allocated),
+                    gigabytes(memory.peak)
+                )
+            },
+        ),
+        _ => {
+            let pages = std::fs::read_to_string("/proc/self/statm")
+                .ok()
+                .and_then(|text| text.split(' ').nth(1)?.parse::<i64>().ok());
+            pages.map_or_else(String::new, |pages| gigabytes(pages * 4096))
+        }
+    }
+}
+
+/// Bytes as people read them.
+pub fn gigabytes(bytes: i64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
 /// The progress of one pass over something.

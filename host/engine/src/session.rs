@@ -5,6 +5,7 @@ use crate::checkpoint::load::Fate;
 use crate::checkpoint::{CONFIG, LoadPolicy, LoadReport, ModelFolder, labels, load_into};
 use crate::network::{Network, device_name};
 use crate::plugins::Registry;
+use crate::train::precision::Format;
 use cvhost::cli::{self, Global, Split, Trial};
 use cvhost::config::{DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig};
 use cvhost::error::{Error, Result};
@@ -231,9 +232,10 @@ impl Session {
         checked_with(&self.loaded, adapter.input(files, config, spec))
     }
 
-    /// The adapter's input side and network for these labels, with the folder's weights.
+    /// The adapter's input side and network for these labels, with the folder's weights; it computes in the configured precision.
     /// `from_scratch` leaves the weights aside.
     pub fn model(&self, folder: &ModelFolder, spec: &LabelSpec, from_scratch: bool) -> Result<Model> {
+        let format = Format::choose(&self.loaded, self.device)?;
         let adapter = self.adapter(folder)?;
         let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
         let config = self.loaded.document.to_string();
@@ -243,6 +245,7 @@ impl Session {
         let mut network = Network::new(model)?;
         let report = fill(&mut network, folder, from_scratch)?;
         network.to_device(self.device)?;
+        network.set_format(format);
         Ok(Model {
             input: Arc::new(input),
             network,

@@ -301,7 +301,7 @@ pub struct TrainingConfig {
     /// Which GPU: auto, cpu, gpu, 1, or a list with its index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferred_devices: Option<PreferredDevices>,
-    /// The number format of forward and backward pass.
+    /// The number format of forward and backward passes, in `eval` too.
     pub precision: Precision,
     /// The largest norm of all gradients together; null or 0 doesn't clip.
     #[schemars(range(min = 0.0))]

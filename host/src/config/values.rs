@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -188,8 +189,8 @@ pub enum NanPolicy {
     Skip,
 }
 
-/// The number format of the training's forward and backward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+/// The number format of a model's forward passes, and of the backward passes in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// bf16 on a GPU that has it, fp16 on an older one, fp32 on a CPU.

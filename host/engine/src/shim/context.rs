@@ -1,6 +1,7 @@
 //! libtorch's global switches and its random generators.
 
 use super::call;
+use super::device::number;
 use cvhost::error::{Error, Result};
 use std::ffi::{c_char, c_int};
 use tch::{Device, Kind, Tensor};
@@ -37,34 +38,47 @@ pub fn set_rng_state(device: Device, state: &Tensor) -> Result<()> {
     call(|error, size| unsafe { cvhost_set_rng_state(number(device), state.as_mut_ptr(), error, size) })
 }
 
-/// The GPU's index, -1 for the CPU.
-fn number(device: Device) -> c_int {
-    match device {
-        Device::Cuda(index) => c_int::try_from(index).unwrap_or(c_int::MAX),
-        _ => -1,
-    }
-}
-
-/// Runs `body` with this thread's autocast on for operations on `device`: those that keep their quality in `kind` run in it.
+/// Runs `body` with this thread's autocast on for operations on `device`: those that keep their quality in `kind` run in it. It is
+/// off again afterwards, whatever becomes of `body`.
 ///
 /// # Errors
 /// A `kind` that libtorch has no autocast for; or the body's own.
 pub fn autocast<T>(device: Device, kind: Kind, body: impl FnOnce() -> Result<T>) -> Result<T> {
-    let cuda = c_int::from(matches!(device, Device::Cuda(_)));
     // The numbers of c10/core/ScalarType.h.
     let scalar_type = match kind {
         Kind::BFloat16 => 15,
         Kind::Half => 5,
         other => return Err(Error::failed(format!("there is no autocast to {other:?}"))),
     };
-    let switch = |on: bool| {
-        // SAFETY: it sets flags of this thread.
-        call(|error, size| unsafe { cvhost_autocast(cuda, c_int::from(on), scalar_type, error, size) })
+    let switch = Autocast {
+        cuda: c_int::from(matches!(device, Device::Cuda(_))),
+        scalar_type,
     };
-    switch(true)?;
-    let result = body();
-    switch(false)?;
-    result
+    switch.set(true)?;
+    body()
+}
+
+/// Autocast of this thread; off when this is dropped.
+struct Autocast {
+    cuda: c_int,
+    scalar_type: c_int,
+}
+
+impl Autocast {
+    fn set(&self, on: bool) -> Result<()> {
+        // SAFETY: it sets flags of this thread.
+        call(|error, size| unsafe {
+            cvhost_autocast(self.cuda, c_int::from(on), self.scalar_type, error, size)
+        })
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        if let Err(error) = self.set(false) {
+            tracing::error!("autocast could not be switched off: {error}");
+        }
+    }
 }
 
 /// Whether float32 products on GPUs may be computed in TF32.

@@ -2,15 +2,17 @@
 //! this crate.
 
 mod context;
+mod device;
 mod memory;
 mod optimizer;
 mod process;
 
 pub use context::{allow_tf32, autocast, gpu_has_bf16, rng_state, set_deterministic, set_rng_state};
+pub use device::{GpuMemory, copy_to_gpu, gpu_memory, synchronize};
 pub use memory::tensor_of;
 pub use optimizer::{
     AdamW, AdamWSlot, Sgd, SgdSlot, average, clear_gradients, clip_gradients, clip_values, fused_adamw,
-    fused_sgd, scale_gradients,
+    fused_sgd, unscale_gradients,
 };
 pub use process::{exit_now, open_cuda};
 

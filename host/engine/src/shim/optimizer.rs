@@ -49,10 +49,11 @@ unsafe extern "C" {
         error: *mut c_char,
         size: usize,
     ) -> c_int;
-    fn cvhost_scale_gradients(
+    fn cvhost_unscale_gradients(
         gradients: *const *mut C_tensor,
         count: usize,
-        factor: f64,
+        scale: f64,
+        overflow: *mut *mut C_tensor,
         error: *mut c_char,
         size: usize,
     ) -> c_int;
@@ -203,13 +204,26 @@ pub fn clip_values(gradients: &mut [Tensor], most: f64) -> Result<()> {
     call(|error, size| unsafe { cvhost_clip_values(pointers.as_ptr(), pointers.len(), most, error, size) })
 }
 
-/// Multiplies every gradient.
-pub fn scale_gradients(gradients: &mut [Tensor], factor: f64) -> Result<()> {
+/// Divides every gradient by the loss scale. Gives a float32 scalar on their device, without waiting for it: 1 where any value is
+/// infinite or NaN, else 0. There must be at least one gradient.
+pub fn unscale_gradients(gradients: &mut [Tensor], scale: f64) -> Result<Tensor> {
     let pointers: Vec<*mut C_tensor> = gradients.iter_mut().map(Tensor::as_mut_ptr).collect();
-    // SAFETY: the tensors are alive and mutably borrowed during the call.
-    call(|error, size| unsafe {
-        cvhost_scale_gradients(pointers.as_ptr(), pointers.len(), factor, error, size)
-    })
+    let mut overflow: *mut C_tensor = std::ptr::null_mut();
+    call(|error, size| {
+        // SAFETY: the tensors are alive and mutably borrowed; `overflow` takes a new tensor.
+        unsafe {
+            cvhost_unscale_gradients(
+                pointers.as_ptr(),
+                pointers.len(),
+                scale,
+                &raw mut overflow,
+                error,
+                size,
+            )
+        }
+    })?;
+    // SAFETY: the call succeeded, so `overflow` is a new `at::Tensor` that is ours to free.
+    Ok(unsafe { Tensor::from_ptr(overflow) })
 }
 
 /// Moves each average by `share` of the way to its value. Both lists have the same shapes and dtypes.

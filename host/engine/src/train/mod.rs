@@ -1,6 +1,7 @@
 //! Training: the loop, and what it is made of.
 
 pub mod ema;
+mod epoch;
 mod finite;
 pub mod monitor;
 pub mod optimizer;
@@ -12,5 +13,6 @@ mod resume;
 pub mod schedule;
 pub mod step;
 mod trainer;
+pub mod values;
 
 pub use trainer::{Ended, Outcome, Trainer};

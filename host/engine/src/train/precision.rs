@@ -1,4 +1,4 @@
-//! `training.precision`: the number format of forward and backward pass, and the loss scale that float16 needs.
+//! `training.precision`: the number format of forward and backward passes, and the loss scale that float16 needs.
 
 use crate::progress;
 use crate::shim::{allow_tf32, gpu_has_bf16};
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn autocast_is_on_inside_alone_and_off_after_an_error() {
+    fn autocast_is_on_inside_alone_and_off_after_an_error_or_a_panic() {
         let x = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
         let product = || Ok(x.matmul(&x).kind());
         assert_eq!(
@@ -155,6 +155,11 @@ mod tests {
             Err(cvhost::error::Error::failed("no"))
         });
         assert!(failed.is_err());
+        assert_eq!(product().unwrap(), Kind::Float);
+        let panicked = std::panic::catch_unwind(|| {
+            autocast::<()>(Device::Cpu, Kind::BFloat16, || panic!("a plugin's fault"))
+        });
+        assert!(panicked.is_err());
         assert_eq!(product().unwrap(), Kind::Float);
     }
 }

@@ -1,73 +1,37 @@
 //! One optimizer step over an accumulation window of batches.
 
 use crate::batch::to_batch;
-use crate::evaluate::Means;
-use crate::network::{Forward, Network};
+use crate::network::Network;
+use crate::profile::Profile;
+use crate::progress::gigabytes;
+use crate::scalars::torch_error;
+use crate::shim::{GpuMemory, gpu_memory};
 use crate::train::optimizer::{Clip, Optimizer};
 use crate::train::precision::Scaler;
+use crate::train::values::{DeviceValues, Values};
 use cvhost::error::{Error, Result};
 use cvhost_data::HostBatch;
 use cvhost_plugin_api::data::{Batch, Mode, StepContext};
-use tch::Tensor;
+use tch::{Device, TchError, Tensor};
 
 /// The circumstances of a step.
-#[derive(Debug, Clone, Copy)]
-pub struct StepSettings {
+#[derive(Clone, Copy)]
+pub struct StepSettings<'a> {
     pub step: u64,
     pub epoch: u64,
     pub rate: f64,
     pub clip: Clip,
-    /// Leave the weights as they are where the gradients' norm is no finite number; this waits for the device.
-    pub skip_non_finite: bool,
+    /// Read the values before the weights change: where they are no numbers ([`crate::train::values::StepValues::finite`]) or overflow, the weights are
+    /// left as they are. It waits for the device.
+    pub read_first: bool,
+    pub profile: &'a Profile,
 }
 
-/// What a step gave; its values are still on the device.
-pub struct StepResult {
-    /// One a batch of the window, with its number of pictures.
-    forwards: Vec<(Forward, usize)>,
-    /// The window's loss was averaged over its batches, not normalised over them.
-    averaged: bool,
-    norm: Option<Tensor>,
-    /// The weights were left as they are.
-    skipped: bool,
-}
-
-/// A step's values on the CPU.
-pub struct StepValues {
-    pub loss: f64,
-    pub parts: Vec<(String, f64)>,
-    /// Of all gradients before clipping; NaN without gradients.
-    pub norm: f64,
-    /// The weights were left as they are, since the gradients are not finite.
-    pub skipped: bool,
-}
-
-impl StepResult {
-    /// The window's mean loss, its parts, and the gradients' norm before clipping. This waits for the device.
-    pub fn read(&self) -> StepValues {
-        let mut means = Means::default();
-        // A normalised window's loss is the sum of its batches' losses; the mean is taken over equal weights and scaled back.
-        let scale = if self.averaged {
-            1.0
-        } else {
-            self.forwards.len() as f64
-        };
-        for (forward, _) in &self.forwards {
-            means.add(forward, 1);
-        }
-        let norm = self.norm.as_ref().map_or(f64::NAN, |n| n.double_value(&[]));
-        let parts = means
-            .parts()
-            .into_iter()
-            .map(|(name, value)| (name, value * scale))
-            .collect();
-        StepValues {
-            loss: means.loss() * scale,
-            parts,
-            norm,
-            skipped: self.skipped,
-        }
-    }
+/// What became of a step.
+pub struct Step {
+    pub values: Values,
+    /// The weights have changed.
+    pub changed: bool,
 }
 
 /// Forward and backward over the window's batches, then clipping and the optimizer's step.
@@ -76,9 +40,11 @@ pub fn step(
     optimizer: &mut Optimizer,
     scaler: Option<&mut Scaler>,
     window: &mut [HostBatch],
-    settings: StepSettings,
-) -> Result<StepResult> {
-    steps_of(network, optimizer, scaler, window, settings).map_err(|error| explain_memory(error, window))
+    settings: StepSettings<'_>,
+) -> Result<Step> {
+    let device = network.device();
+    steps_of(network, optimizer, scaler, window, settings)
+        .map_err(|error| explain_memory(error, window, device))
 }
 
 fn steps_of(
@@ -86,13 +52,17 @@ fn steps_of(
     optimizer: &mut Optimizer,
     scaler: Option<&mut Scaler>,
     window: &mut [HostBatch],
-    settings: StepSettings,
-) -> Result<StepResult> {
+    settings: StepSettings<'_>,
+) -> Result<Step> {
     let device = network.device();
+    let profile = settings.profile;
+    let span = profile.span("to device");
     let batches = window
         .iter_mut()
         .map(|b| to_batch(b, device))
         .collect::<Result<Vec<Batch>>>()?;
+    drop(span);
+    let span = profile.span("forward");
     let normalisers = window_normalisers(network, &batches)?;
     let averaged = normalisers.is_empty();
     let context = StepContext {
@@ -101,48 +71,58 @@ fn steps_of(
         epoch: settings.epoch,
         normalisers,
     };
+    drop(span);
     let scale = scaler.as_ref().map(|scaler| scaler.scale());
     let mut forwards = Vec::with_capacity(batches.len());
-    for (batch, host_batch) in batches.iter().zip(window.iter()) {
+    for batch in &batches {
+        let span = profile.span("forward");
         let mut forward = network.forward(batch, &context)?;
+        drop(span);
+        let _span = profile.span("backward");
         if let Some(loss) = forward.loss.take() {
-            let share = if averaged {
-                &loss / batches.len() as f64
-            } else {
-                loss.shallow_clone()
-            };
-            let share = scale.map_or(share.shallow_clone(), |scale| share * scale);
-            share.f_backward().map_err(|e| torch_error("backward", &e))?;
+            let count = averaged.then_some(batches.len());
+            backward(&loss, count, scale).map_err(|e| torch_error("run the backward pass", &e))?;
             forward.loss = Some(loss.detach());
         }
         forward.outputs.clear(); // so that the graph's memory goes before the next batch
-        forwards.push((forward, host_batch.metas.len()));
+        forwards.push(forward);
     }
-    if let Some(scale) = scale {
-        optimizer.scale_gradients(1.0 / scale)?;
-    }
+    let _span = profile.span("optimizer");
+    let overflow = match scale {
+        Some(scale) => optimizer.unscale(scale)?,
+        None => None,
+    };
     let norm = optimizer.clip(settings.clip)?;
-    let skipped = (settings.skip_non_finite || scale.is_some())
-        && norm
-            .as_ref()
-            .is_some_and(|norm| !norm.double_value(&[]).is_finite());
-    if !skipped {
+    let values = DeviceValues::new(&forwards, averaged, norm.as_ref(), overflow.as_ref())?;
+    let (values, changed) = if settings.read_first {
+        let values = values.read_one()?;
+        let (finite, overflow) = (values.finite(), values.overflow);
+        scaler.into_iter().for_each(|scaler| scaler.update(!overflow));
+        (Values::Read(values), finite)
+    } else {
+        (Values::OnDevice(values), true)
+    };
+    if changed {
         optimizer.step(settings.rate)?;
     }
     optimizer.clear_gradients()?;
-    if let Some(scaler) = scaler {
-        scaler.update(!skipped);
+    Ok(Step { values, changed })
+}
+
+/// The gradients of the loss, divided by the number of batches that it is averaged over and multiplied by the loss scale.
+fn backward(loss: &Tensor, count: Option<usize>, scale: Option<f64>) -> Result<(), TchError> {
+    let mut loss = loss.shallow_clone();
+    if let Some(count) = count {
+        loss = loss.f_div_scalar(count as f64)?;
     }
-    Ok(StepResult {
-        forwards,
-        averaged,
-        norm,
-        skipped,
-    })
+    if let Some(scale) = scale {
+        loss = loss.f_mul_scalar(scale)?;
+    }
+    loss.f_backward()
 }
 
 /// Memory that ran out is no fault of a plugin: what was tried, and what to lower.
-fn explain_memory(error: Error, window: &[HostBatch]) -> Error {
+fn explain_memory(error: Error, window: &[HostBatch], device: Device) -> Error {
     let text = error.to_string();
     let ran_out = ["out of memory", "can't allocate memory", "not enough memory"];
     if !ran_out.iter().any(|words| text.contains(words)) {
@@ -152,10 +132,22 @@ fn explain_memory(error: Error, window: &[HostBatch]) -> Error {
     let metas = || window.iter().flat_map(|b| b.metas.iter());
     let width = metas().map(|m| m.input_width).max().unwrap_or(0);
     let height = metas().map(|m| m.input_height).max().unwrap_or(0);
+    let mut details = vec![text.lines().next().unwrap_or_default().to_owned()];
+    if let Ok(GpuMemory {
+        allocated,
+        peak,
+        reserved,
+    }) = gpu_memory(device)
+    {
+        let [allocated, peak, reserved] = [allocated, peak, reserved].map(gigabytes);
+        details.push(format!(
+            "GPU memory of this process: {allocated} in tensors, at most {peak} so far, {reserved} held by libtorch"
+        ));
+    }
     Error::failed(format!(
         "the memory doesn't suffice for a step with {pictures} pictures of up to {width}x{height}"
     ))
-    .with_details(vec![text.lines().next().unwrap_or_default().to_owned()])
+    .with_details(details)
     .with_help(
         "lower data.batch_size (training.accumulate makes up for it), data.image_size, or set training.precision to auto; the last \
          checkpoint is kept, and --resume goes on from it",
@@ -173,12 +165,4 @@ fn window_normalisers(network: &Network, batches: &[Batch]) -> Result<Vec<f64>> 
         }
     }
     Ok(sums)
-}
-
-fn torch_error(doing: &str, error: &tch::TchError) -> Error {
-    let text = error.to_string();
-    Error::failed(format!(
-        "libtorch failed in the {doing} pass: {}",
-        text.lines().next().unwrap_or_default()
-    ))
 }

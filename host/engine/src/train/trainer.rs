@@ -1,25 +1,24 @@
 //! The training loop: epochs of steps, a validation after each, checkpoints, early stopping, resume.
 
 use super::ema::Ema;
+use super::epoch::{EpochEnd, EpochRun};
 use super::finite::NonFinite;
 use super::monitor::Monitor;
-use super::optimizer::{Clip, GroupRules, Optimizer};
-use super::pace::Pace;
+use super::optimizer::{GroupRules, Optimizer};
 use super::precision::Scaler;
 use super::resume::{self, Cadence, Position, Standing};
 use super::schedule::Schedule;
-use super::step::{StepSettings, StepValues, step};
 use crate::checkpoint::background::Written;
 use crate::checkpoint::{Saver, Snapshot, Stamp, TrainingState};
 use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
-use crate::interrupt;
 use crate::loggers::Loggers;
 use crate::network::Network;
-use crate::progress::{self, Pass};
-use cvhost::config::{NanPolicy, TrainingConfig};
+use crate::profile::{Profile, Report};
+use crate::progress;
+use cvhost::config::TrainingConfig;
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
-use cvhost_data::{HostBatch, Loader};
+use cvhost_data::Loader;
 use cvhost_plugin_api::abi::EvaluatorBox;
 use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::sdk::Event;
@@ -49,6 +48,7 @@ pub struct Trainer<'a> {
     pub loggers: &'a mut Loggers,
     /// Print events on stdout.
     pub json: bool,
+    pub profile: Profile,
 }
 
 /// Why a training ended without an error.
@@ -67,24 +67,8 @@ pub struct Outcome {
     /// The last validation's metrics.
     pub metrics: Map<String, Value>,
     pub best: Option<f64>,
-}
-
-/// What the steps of an epoch work with.
-struct EpochRun<'a> {
-    optimizer: &'a mut Optimizer,
-    ema: &'a mut Option<Ema>,
-    schedule: &'a Schedule,
-    cadence: &'a mut Cadence,
-    non_finite: &'a mut NonFinite,
-    /// Steps of the whole run.
-    total: u64,
-}
-
-/// What ended an epoch's steps.
-enum EpochEnd {
-    Complete,
-    OutOfSteps,
-    Interrupted,
+    /// Of `--profile`.
+    pub profile: Option<Report>,
 }
 
 impl Trainer<'_> {
@@ -198,6 +182,7 @@ impl Trainer<'_> {
             // What comes after the training sees what was evaluated and saved.
             ema.swap();
         }
+        self.write_profile(true);
         let last = self.saver.finish()?;
         self.tell_written(last);
         Ok(Outcome {
@@ -206,94 +191,14 @@ impl Trainer<'_> {
             epochs: standing.at.epoch,
             metrics,
             best: self.monitor.best(),
+            profile: self.profile.take_report(),
         })
     }
 
-    /// The rest of an epoch's steps.
-    fn epoch(&mut self, run: &mut EpochRun<'_>, standing: &mut Standing) -> Result<EpochEnd> {
-        let accumulate = self.training.accumulate as usize;
-        let every = u64::from(self.training.log_every_n_steps);
-        let label = format!("epoch {}", standing.at.epoch + 1);
-        let windows = self
-            .train
-            .batches()
-            .saturating_sub(standing.at.batch)
-            .div_ceil(accumulate) as u64;
-        let pass = Pass::new(&label, windows, every);
-        let mut batches = self.train.epoch(standing.at.epoch, standing.at.batch);
-        let mut pace = Pace::new();
-        loop {
-            let mut window = pace.wait(|| {
-                batches
-                    .by_ref()
-                    .take(accumulate)
-                    .collect::<Result<Vec<HostBatch>>>()
-            })?;
-            if window.is_empty() {
-                return Ok(EpochEnd::Complete);
-            }
-            let rate = run.schedule.rate(standing.at.step);
-            let settings = StepSettings {
-                step: standing.at.step,
-                epoch: standing.at.epoch,
-                rate,
-                clip: Clip {
-                    value: self.training.gradient_clip_value.filter(|c| *c > 0.0),
-                    norm: self.training.gradient_clip.filter(|c| *c > 0.0),
-                },
-                skip_non_finite: self.training.nan_policy == NanPolicy::Skip,
-            };
-            let result = step(
-                self.network,
-                run.optimizer,
-                self.scaler.as_mut(),
-                &mut window,
-                settings,
-            )?;
-            standing.at.step += 1;
-            standing.at.batch += window.len();
-            pace.step();
-            self.network.tell(&Event::StepEnd(standing.at.step))?;
-            let values = result.read();
-            if let Some(ema) = run.ema.as_mut().filter(|_| !values.skipped) {
-                ema.update(standing.at.step)?;
-            }
-            let usable = run.non_finite.judge(&values, standing.at.step, &window)?;
-            let StepValues {
-                loss, parts, norm, ..
-            } = values;
-            if usable {
-                standing.add_loss(loss);
-            }
-            let pictures = window.iter().map(|b| b.metas.len()).sum();
-            pass.step_of(pictures, || {
-                format!("loss {loss:.3}  lr {rate:.1e}  {}", progress::memory())
-            });
-            if standing.at.step.is_multiple_of(every) {
-                let mut values = Map::new();
-                values.insert("train_loss_step".to_owned(), json!(loss));
-                values.insert("learning_rate".to_owned(), json!(rate));
-                values.insert("gradient_norm".to_owned(), json!(norm));
-                values.extend(pace.take());
-                values.extend(
-                    parts
-                        .into_iter()
-                        .map(|(name, value)| (format!("train_{name}"), json!(value))),
-                );
-                self.loggers.metrics(standing.at.step, &values);
-            }
-            if interrupt::requested() {
-                return Ok(EpochEnd::Interrupted);
-            }
-            if standing.at.step >= run.total {
-                return Ok(EpochEnd::OutOfSteps);
-            }
-            let written = self.saver.written();
-            self.tell_written(written);
-            if run.cadence.due(standing.at.step) {
-                self.save(run.optimizer, run.ema, standing, None)?;
-                run.cadence.saved();
-            }
+    /// A profile that can't be written is no reason to stop training.
+    pub(super) fn write_profile(&self, over: bool) {
+        if let Err(error) = self.profile.write(over) {
+            tracing::warn!("{error}");
         }
     }
 
@@ -382,7 +287,7 @@ impl Trainer<'_> {
     }
 
     /// Copies a checkpoint and hands it to the saver; `value` is the monitored metric's after a complete epoch.
-    fn save(
+    pub(super) fn save(
         &mut self,
         optimizer: &Optimizer,
         ema: &mut Option<Ema>,
@@ -421,7 +326,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    fn tell_written(&self, written: Option<Written>) {
+    pub(super) fn tell_written(&self, written: Option<Written>) {
         let Some(written) = written else { return };
         tracing::debug!("saved {}", written.path.display());
         if self.json {

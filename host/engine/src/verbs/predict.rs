@@ -9,7 +9,7 @@ use crate::session::{Model, Session, checkpoint_spec, find_plugins};
 use crate::verbs::sides::Sides;
 use crate::visual::to_json;
 use cvhost::cli::{Global, PredictArgs};
-use cvhost::config::Draft;
+use cvhost::config::{Draft, Precision};
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost::plugin_error::checked;
@@ -32,7 +32,7 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
     let registry = find_plugins(global, &args.plugin_file)?;
     let mut earlier = Vec::new();
     for stage in &args.stage {
-        let draft = draft(&stage.model, None)?;
+        let draft = draft(&stage.model, None, args.precision)?;
         earlier.push(Predictor::open(
             &registry,
             global,
@@ -41,7 +41,7 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
             args.stage_threshold,
         )?);
     }
-    let draft = draft(&args.model, args.adapter.as_deref())?;
+    let draft = draft(&args.model, args.adapter.as_deref(), args.precision)?;
     let mut last = Predictor::open(&registry, global, &args.plugin, draft, args.threshold)?;
     let mut printer = Printer::new(args, global.json);
     let pass = Pass::new("predict", images.len() as u64, 0);
@@ -135,10 +135,11 @@ fn decode_all(paths: &[PathBuf]) -> Vec<Result<Picture>> {
     })
 }
 
-/// The configuration of a prediction: the model's folder or id, and the adapter where one is named.
-fn draft(model: &str, adapter: Option<&str>) -> Result<Draft> {
+/// The configuration of a prediction: the model's folder or id, the number format, and the adapter where one is named.
+fn draft(model: &str, adapter: Option<&str>, precision: Precision) -> Result<Draft> {
     let mut draft = Draft::empty();
     draft.set_value("model.model_name", &json!(model))?;
+    draft.set_value("training.precision", &json!(precision))?;
     if let Some(name) = adapter {
         draft.set_value("model.adapter", &json!(name))?;
     }

@@ -4,12 +4,12 @@ use crate::checkpoint::{Checkpoints, Keep, ModelFolder, Saver, TrainingState, at
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::loggers::Loggers;
 use crate::plugins::Registry;
+use crate::profile::Profile;
 use crate::progress;
 use crate::run_folder::{RunFolder, RunLock};
 use crate::session::{Model, Session, shown};
 use crate::splits::{SplitData, Splits};
 use crate::train::monitor::Monitor;
-use crate::train::precision::Format;
 use crate::train::{Ended, Outcome, Trainer};
 use crate::visual::Gallery;
 use cvhost::cli::{Global, ResumeFrom, RunArgs, Split};
@@ -107,8 +107,6 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     let monitor = Monitor::new(&session.loaded, &session.metrics(), &data.spec)?;
     let from_scratch = start.is_none() && !session.loaded.config.model.pretrained;
     let mut model = session.model(&data.folder, &data.spec, from_scratch)?;
-    let format = Format::choose(&session.loaded, session.device)?;
-    model.network.set_format(format);
     if !model.report.rows.is_empty() {
         progress::note(&model.report.to_string());
     }
@@ -393,8 +391,13 @@ fn fit(
     }
     let config = session.evaluator_config(false);
     let sizes = session.input_sizes(&model.input, &data.folder, &data.spec)?;
+    let train = session.train_loader(data.train.clone(), &model.input, sizes)?;
+    let profile = session.trial.profile.map_or_else(Profile::default, |steps| {
+        Profile::of_first_steps(steps, session.device, run.path.join("trace.json"))
+    });
+    profile.watch(train.timings());
     let trainer = Trainer {
-        train: session.train_loader(data.train.clone(), &model.input, sizes)?,
+        train,
         val: data
             .val
             .as_ref()
@@ -412,6 +415,7 @@ fn fit(
         labels: &data.spec,
         loggers,
         json,
+        profile,
         network: &mut model.network,
     };
     trainer.run(state)
@@ -462,7 +466,7 @@ impl Finished {
             .outcome
             .best
             .map(|value| json!({"metric": self.monitored, "value": value}));
-        json!({
+        let mut event = json!({
             "status": status,
             "run_dir": self.folder.path,
             "checkpoint_dir": self.checkpoints,
@@ -471,7 +475,11 @@ impl Finished {
             "epochs": self.outcome.epochs,
             "best": best,
             "metrics": self.outcome.metrics,
-        })
+        });
+        if let Some(profile) = &self.outcome.profile {
+            event["profile"] = profile.event();
+        }
+        event
     }
 
     fn text(&self) -> String {
@@ -491,6 +499,10 @@ impl Finished {
             return text + "\neverything works; nothing was left behind";
         }
         text += &format!("\nrun folder   {}", shown(&self.folder.path));
-        text + &format!("\ncheckpoints  {}", shown(&self.checkpoints))
+        text += &format!("\ncheckpoints  {}", shown(&self.checkpoints));
+        if let Some(profile) = &self.outcome.profile {
+            text += &format!("\ntrace        {}\n{profile}", shown(&profile.path));
+        }
+        text
     }
 }

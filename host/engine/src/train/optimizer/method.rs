@@ -133,25 +133,37 @@ impl Slot {
             .collect()
     }
 
+    /// Takes over what [`Slot::state`] gave, all of it or, with an error, nothing. Only what was frozen at first may be missing, and
+    /// then it must be missing as a whole.
     pub fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
-        for (part, target) in self.memory.parts() {
-            let name = format!("optimizer.{}.{part}", self.name);
-            let Some((_, stored)) = state.iter().find(|(n, _)| *n == name) else {
-                if self.late {
-                    return Ok(());
-                }
-                return Err(Error::input(format!("the training state lacks `{name}`")).with_help(
+        let name = |part: &str| format!("optimizer.{}.{part}", self.name);
+        let find = |part: &str| {
+            let name = name(part);
+            state.iter().find(|(n, _)| *n == name).map(|(_, tensor)| tensor)
+        };
+        let parts = self.memory.parts();
+        if self.late && parts.iter().all(|(part, _)| find(part).is_none()) {
+            return Ok(());
+        }
+        let mut found = Vec::with_capacity(parts.len());
+        for (part, target) in parts {
+            let stored = find(part).ok_or_else(|| {
+                Error::input(format!("the training state lacks `{}`", name(part))).with_help(
                     "the model, `training.optimizer` or `training.freeze` changed since; start a new run from the checkpoint \
                      instead",
-                ));
-            };
+                )
+            })?;
             if stored.size() != target.size() {
                 return Err(Error::input(format!(
-                    "`{name}` in the training state has shape {:?}, the model's has {:?}",
+                    "`{}` in the training state has shape {:?}, the model's has {:?}",
+                    name(part),
                     stored.size(),
                     target.size()
                 )));
             }
+            found.push((target, stored));
+        }
+        for (target, stored) in found {
             no_grad(|| target.shallow_clone().copy_(stored));
         }
         Ok(())
@@ -224,4 +236,39 @@ fn orthogonalised(matrix: &Tensor) -> Tensor {
     }
     let x = x.squeeze_dim(0);
     if tall { x.tr() } else { x }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn a_state_is_taken_over_whole_or_not_at_all() {
+        let method = Method::new(OptimizerKind::AdamW, OptimizerParams::default(), false);
+        let ones = || Tensor::ones([2], (Kind::Float, Device::Cpu));
+        let names = ["average", "square", "step"].map(|part| format!("optimizer.w.{part}"));
+        let state = |present: &[usize]| -> Vec<(String, Tensor)> {
+            let tensor = |i: usize| if i == 2 { Tensor::from(7.0f32) } else { ones() };
+            present.iter().map(|&i| (names[i].clone(), tensor(i))).collect()
+        };
+        for late in [false, true] {
+            let mut slot = Slot::new("w", ones(), method, late);
+            let sum = |slot: &Slot| -> f64 {
+                let parts = slot.state();
+                parts
+                    .iter()
+                    .map(|(_, t)| t.sum(Kind::Double).double_value(&[]))
+                    .sum()
+            };
+            for part_of_it in [&[0][..], &[0, 1], &[1, 2]] {
+                let error = slot.restore(&state(part_of_it)).unwrap_err();
+                assert!(error.to_string().contains("lacks `optimizer.w."), "{error}");
+                assert_eq!(sum(&slot), 0.0, "{part_of_it:?} were taken over");
+            }
+            assert_eq!(slot.restore(&[]).is_ok(), late);
+            slot.restore(&state(&[0, 1, 2])).unwrap();
+            assert_eq!(sum(&slot), 2.0 + 2.0 + 7.0);
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 mod method;
 
-use crate::shim::{clear_gradients, clip_gradients, clip_values, scale_gradients};
+use crate::scalars::torch_error;
+use crate::shim::{clear_gradients, clip_gradients, clip_values, unscale_gradients};
 use cvhost::config::{OptimizerKind, OptimizerParams, TrainingConfig};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{Parameter, Tags};
@@ -149,9 +150,14 @@ impl Optimizer {
         self.slots().map(|s| s.parameter.numel()).sum()
     }
 
-    /// Multiplies all gradients.
-    pub fn scale_gradients(&self, factor: f64) -> Result<()> {
-        scale_gradients(&mut self.gradients(), factor)
+    /// Divides all gradients by the loss scale. Gives a float32 scalar: 1 where a value is infinite or NaN, else 0. `None` without
+    /// gradients.
+    pub fn unscale(&self, scale: f64) -> Result<Option<Tensor>> {
+        let mut gradients = self.gradients();
+        if gradients.is_empty() {
+            return Ok(None);
+        }
+        unscale_gradients(&mut gradients, scale).map(Some)
     }
 
     fn gradients(&self) -> Vec<Tensor> {
@@ -159,17 +165,22 @@ impl Optimizer {
         gradients.filter(Tensor::defined).collect()
     }
 
-    /// The 2-norm over all gradients after clipping their values and before clipping the norm, a scalar tensor. `None` without
-    /// gradients.
+    /// Clips; the 2-norm over all gradients before that, a scalar tensor. `None` without gradients.
     pub fn clip(&self, clip: Clip) -> Result<Option<Tensor>> {
         let mut gradients = self.gradients();
         if gradients.is_empty() {
             return Ok(None);
         }
-        if let Some(most) = clip.value {
-            clip_values(&mut gradients, most)?;
+        let Some(most) = clip.value else {
+            return clip_gradients(&mut gradients, clip.norm).map(Some);
+        };
+        // An infinity that is clipped looks like any other value: the norm that tells of it comes first.
+        let norm = clip_gradients(&mut gradients, None)?;
+        clip_values(&mut gradients, most)?;
+        if clip.norm.is_some() {
+            let _norm_of_clipped = clip_gradients(&mut gradients, clip.norm)?;
         }
-        clip_gradients(&mut gradients, clip.norm).map(Some)
+        Ok(Some(norm))
     }
 
     /// One step with the base learning rate. A parameter without a gradient stays as it is.
@@ -246,17 +257,17 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Moves parameters to a device in place: who holds them sees the moved data.
-pub fn move_to(parameters: &[Parameter], device: Device) {
+/// Moves parameters to a device in place: who holds them sees the moved data. Fails as libtorch does: out of memory.
+pub fn move_to(parameters: &[Parameter], device: Device) -> Result<()> {
     for parameter in parameters {
         let mut tensor = parameter.tensor.tensor();
         if tensor.device() != device {
-            no_grad(|| {
-                let moved = tensor.to_device(device);
-                tensor.set_data(&moved);
-            });
+            let moved = no_grad(|| tensor.f_to_device(device))
+                .map_err(|e| torch_error(&format!("move `{}` to {device:?}", parameter.name), &e))?;
+            no_grad(|| tensor.set_data(&moved));
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -390,7 +401,12 @@ mod tests {
     #[test]
     fn clipping_is_that_of_torch() {
         let recorded = Recorded::load();
-        for (name, norm, value) in [("clip_norm", Some(0.5), None), ("clip_value", None, Some(0.7))] {
+        let cases = [
+            ("clip_norm", Some(0.5), None),
+            ("clip_value", None, Some(0.7)),
+            ("clip_value_then_norm", Some(0.5), Some(0.7)),
+        ];
+        for (name, norm, value) in cases {
             let live: Vec<Tensor> = recorded
                 .start()
                 .into_iter()
@@ -400,13 +416,57 @@ mod tests {
             let optimizer = Optimizer::new(&recorded_parameters(&live), &rules).unwrap();
             give_gradients(&live, &recorded.gradients()[0]);
             let found = optimizer.clip(Clip { norm, value }).unwrap().unwrap();
-            let (expected, gradients) = recorded.clipped(name);
-            if let Some(expected) = expected {
-                assert!((found.double_value(&[]) - expected).abs() < 1e-6);
-            }
+            let (_, gradients) = recorded.clipped(name);
+            // What is told is the norm before any clipping; torch gives that of what it clips.
+            let unclipped = recorded.clipped("clip_norm").0.unwrap();
+            assert!((found.double_value(&[]) - unclipped).abs() < 1e-5);
             for (weight, gradient) in live.iter().zip(&gradients) {
                 near(&weight.grad(), gradient, name);
             }
+        }
+    }
+
+    /// An optimizer over one weight with this gradient.
+    fn with_gradient(gradient: &[f32]) -> (Tensor, Optimizer) {
+        let weight =
+            Tensor::zeros([gradient.len() as i64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let parameters = recorded_parameters(std::slice::from_ref(&weight));
+        let optimizer = Optimizer::new(&parameters, &GroupRules::new(&TrainingConfig::default())).unwrap();
+        give_gradients(std::slice::from_ref(&weight), &[Tensor::from_slice(gradient)]);
+        (weight, optimizer)
+    }
+
+    fn gradient(weight: &Tensor) -> Vec<f32> {
+        Vec::try_from(&weight.grad()).unwrap()
+    }
+
+    #[test]
+    fn overflows_are_found_when_the_loss_scale_is_taken_out() {
+        for (scaled, overflow) in [
+            ([1024.0, -512.0], 0.0),
+            ([f32::INFINITY, 512.0], 1.0),
+            ([f32::NAN, 512.0], 1.0),
+        ] {
+            let (weight, optimizer) = with_gradient(&scaled);
+            let found = optimizer.unscale(1024.0).unwrap().unwrap();
+            assert_eq!(found.double_value(&[]), overflow, "{scaled:?}");
+            if overflow == 0.0 {
+                assert_eq!(gradient(&weight), [1.0, -0.5]);
+            }
+        }
+    }
+
+    #[test]
+    fn clipping_values_hides_no_infinity() {
+        for norm in [None, Some(1.0)] {
+            let (weight, optimizer) = with_gradient(&[f32::INFINITY, 0.5]);
+            let clip = Clip {
+                value: Some(0.7),
+                norm,
+            };
+            let found = optimizer.clip(clip).unwrap().unwrap();
+            assert_eq!(found.double_value(&[]), f64::INFINITY);
+            assert_eq!(gradient(&weight), [0.7, 0.5]);
         }
     }
 

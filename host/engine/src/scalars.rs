@@ -1,0 +1,79 @@
+//! Scalars of a computation as numbers: all of them in one copy from the device.
+
+use cvhost::error::{Error, Result};
+use tch::{Device, Kind, TchError, Tensor};
+
+/// Scalars of any dtype on one device as one float64 vector there; doesn't wait for the device.
+///
+/// # Errors
+/// As libtorch fails. On a GPU it may tell the failure of an earlier operation here.
+pub fn pack<'a>(scalars: impl IntoIterator<Item = &'a Tensor>) -> Result<Tensor> {
+    let flat = |tensor: &Tensor| tensor.f_detach()?.f_to_kind(Kind::Double)?.f_reshape([1]);
+    let packed = || -> Result<Tensor, TchError> {
+        let flat: Vec<Tensor> = scalars.into_iter().map(flat).collect::<Result<_, _>>()?;
+        if flat.is_empty() {
+            return Tensor::f_zeros([0], (Kind::Double, Device::Cpu));
+        }
+        Tensor::f_cat(&flat, 0)
+    };
+    packed().map_err(|e| torch_error("compute a batch's loss", &e))
+}
+
+/// The numbers of a vector. Waits for the device, which tells here if a computation failed.
+pub fn read(vector: &Tensor) -> Result<Vec<f64>> {
+    let values = vector.f_to_device(Device::Cpu).and_then(Vec::try_from);
+    values.map_err(|e| torch_error("compute a batch's loss", &e))
+}
+
+/// The numbers of several vectors one after the other, in one copy; as [`read`].
+pub fn read_all(vectors: &[&Tensor]) -> Result<Vec<f64>> {
+    match vectors {
+        [] => Ok(Vec::new()),
+        [vector] => read(vector),
+        several => {
+            let joined = Tensor::f_cat(several, 0).map_err(|e| torch_error("compute a batch's loss", &e))?;
+            read(&joined)
+        }
+    }
+}
+
+/// libtorch's first line of what it failed to do.
+pub fn torch_error(doing: &str, error: &TchError) -> Error {
+    let text = error.to_string();
+    let error = Error::failed(format!(
+        "libtorch failed to {doing}: {}",
+        text.lines().next().unwrap_or_default()
+    ));
+    if text.contains("CUDA error") {
+        return error.with_help(
+            "a GPU tells failures late; with CUDA_LAUNCH_BLOCKING=1 in the environment the message is about their cause",
+        );
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scalars_of_any_dtype_and_shape_are_read_in_order() {
+        let scalars = [
+            Tensor::from(1.5f32),
+            Tensor::from(7i64),
+            Tensor::from_slice(&[f64::INFINITY]),
+            Tensor::from(true),
+        ];
+        let packed = pack(&scalars).unwrap();
+        assert_eq!(packed.kind(), Kind::Double);
+        assert_eq!(read(&packed).unwrap(), [1.5, 7.0, f64::INFINITY, 1.0]);
+        assert!(read(&pack(&[]).unwrap()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        let undefined = Tensor::new();
+        assert!(pack([&undefined]).is_err());
+        assert!(read(&undefined).is_err());
+    }
+}

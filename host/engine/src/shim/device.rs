@@ -1,0 +1,107 @@
+//! What is particular to a GPU.
+
+use super::call;
+use cvhost::error::Result;
+use std::ffi::{c_char, c_int};
+use tch::{Device, Tensor};
+use torch_sys::C_tensor;
+
+unsafe extern "C" {
+    fn cvhost_copy_to_gpu(
+        tensor: *mut C_tensor,
+        device: c_int,
+        copy: *mut *mut C_tensor,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
+    fn cvhost_gpu_memory(
+        device: c_int,
+        allocated: *mut i64,
+        peak: *mut i64,
+        reserved: *mut i64,
+        error: *mut c_char,
+        size: usize,
+    ) -> c_int;
+    fn cvhost_synchronize(device: c_int, error: *mut c_char, size: usize) -> c_int;
+}
+
+/// The GPU's index, -1 for the CPU.
+pub(super) fn number(device: Device) -> c_int {
+    match device {
+        Device::Cuda(index) => c_int::try_from(index).unwrap_or(c_int::MAX),
+        _ => -1,
+    }
+}
+
+/// A copy of a CPU tensor on GPU `device`, through pinned memory: nobody waits for it, and the tensor's own memory is free at once.
+/// Fails where memory can't be pinned.
+pub fn copy_to_gpu(tensor: &mut Tensor, device: Device) -> Result<Tensor> {
+    let mut copy: *mut C_tensor = std::ptr::null_mut();
+    // SAFETY: the tensor is alive during the call; `copy` takes a new tensor.
+    call(|error, size| unsafe {
+        cvhost_copy_to_gpu(tensor.as_mut_ptr(), number(device), &raw mut copy, error, size)
+    })?;
+    // SAFETY: the call succeeded, so `copy` is a new `at::Tensor` that is ours to free.
+    Ok(unsafe { Tensor::from_ptr(copy) })
+}
+
+/// A GPU's memory in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuMemory {
+    /// What tensors take.
+    pub allocated: i64,
+    /// The most that they took so far.
+    pub peak: i64,
+    /// What libtorch holds for them.
+    pub reserved: i64,
+}
+
+/// The memory of GPU `device`. Fails on the CPU.
+pub fn gpu_memory(device: Device) -> Result<GpuMemory> {
+    let mut memory = GpuMemory {
+        allocated: 0,
+        peak: 0,
+        reserved: 0,
+    };
+    // SAFETY: the three take a number each.
+    call(|error, size| unsafe {
+        cvhost_gpu_memory(
+            number(device),
+            &raw mut memory.allocated,
+            &raw mut memory.peak,
+            &raw mut memory.reserved,
+            error,
+            size,
+        )
+    })?;
+    Ok(memory)
+}
+
+/// Waits until `device` has done everything that it was given; a CPU has.
+///
+/// # Errors
+/// Something that it was given has failed.
+pub fn synchronize(device: Device) -> Result<()> {
+    match device {
+        // SAFETY: it has no preconditions.
+        Device::Cuda(_) => call(|error, size| unsafe { cvhost_synchronize(number(device), error, size) }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_gpu_there_is_an_error_and_no_crash() {
+        if tch::Cuda::is_available() {
+            return;
+        }
+        let gpu = Device::Cuda(0);
+        assert!(gpu_memory(gpu).is_err());
+        assert!(copy_to_gpu(&mut Tensor::from(1.0), gpu).is_err());
+        assert!(synchronize(gpu).is_err());
+        assert!(synchronize(Device::Cpu).is_ok());
+    }
+}
