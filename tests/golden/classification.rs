@@ -7,9 +7,9 @@ use crate::training::{
 use crate::{OUTPUT, for_each_case};
 use cvhost_engine::batch::to_batch;
 use cvhost_plugin_api::data::Mode;
-use cvhost_tests::golden::{Case, difference};
+use cvhost_tests::golden::{Case, device, difference};
 use serde_json::json;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 for_each_case!(
     [resnet, vit],
@@ -25,7 +25,7 @@ for_each_case!(
 
 fn processed_pixels_and_labels_are_the_references(name: &str) {
     let case = Case::open(name);
-    let batch = to_batch(&mut case.batch(case.records()), Device::Cpu).unwrap();
+    let batch = to_batch(&mut case.batch(case.records()), device()).unwrap();
     let off = difference(
         &batch.tensor("pixel_values").unwrap(),
         case.tensor("input.pixel_values"),
@@ -59,7 +59,7 @@ fn logits_and_losses_are_the_references(name: &str) {
 fn scores_of_pictures_are_the_references(name: &str) {
     let mut case = Case::open(name);
     let mut host_batch = case.batch(case.records());
-    let batch = to_batch(&mut host_batch, Device::Cpu).unwrap();
+    let batch = to_batch(&mut host_batch, device()).unwrap();
     let forward = no_grad(|| case.forward(&batch, Mode::PREDICT));
     let predictions = case
         .network
@@ -72,7 +72,10 @@ fn scores_of_pictures_are_the_references(name: &str) {
             .unwrap()
             .values::<f32>()
             .unwrap();
-        let off = difference(&Tensor::from_slice(scores), &reference.get(i as i64));
+        let off = difference(
+            &Tensor::from_slice(scores).to_device(device()),
+            &reference.get(i as i64),
+        );
         assert!(off <= OUTPUT, "scores of picture {i} are {off} off");
     }
 }

@@ -7,7 +7,7 @@ use crate::training::{
 use crate::{OUTPUT, for_each_case};
 use cvhost_engine::batch::to_batch;
 use cvhost_plugin_api::data::{Fields, Meta, Mode};
-use cvhost_tests::golden::{Case, difference};
+use cvhost_tests::golden::{Case, device, difference};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tch::{Tensor, no_grad};
@@ -32,7 +32,7 @@ for_each_case!(
 fn processed_pixels_and_labels_are_the_references(name: &str) {
     let case = Case::open(name);
     let mut host_batch = case.batch(case.records());
-    let batch = to_batch(&mut host_batch, tch::Device::Cpu).unwrap();
+    let batch = to_batch(&mut host_batch, device()).unwrap();
     let reference = case.tensor("input.pixel_values");
     let pixels = batch.tensor("pixel_values").unwrap();
     let off = difference(&pixels, reference);
@@ -52,7 +52,7 @@ fn processed_pixels_and_labels_are_the_references(name: &str) {
         // Ours are relative to the picture, the reference's to the padded canvas.
         let x = f64::from(meta.input_width) / canvas[3] as f64;
         let y = f64::from(meta.input_height) / canvas[2] as f64;
-        let ours = boxes.narrow(0, start, *count) * Tensor::from_slice(&[x, y, x, y]);
+        let ours = boxes.narrow(0, start, *count) * Tensor::from_slice(&[x, y, x, y]).to_device(device());
         let off = difference(&ours, case.tensor(&format!("labels.{i}.boxes")));
         assert!(off <= 1e-6, "boxes of picture {i} are {off} off");
         assert_eq!(
@@ -126,7 +126,7 @@ fn predict(case: &mut Case, which: &[usize]) -> Vec<Fields> {
     let mut records = case.records();
     let records = which.iter().map(|i| std::mem::take(&mut records[*i])).collect();
     let mut host_batch = case.batch(records);
-    let batch = to_batch(&mut host_batch, tch::Device::Cpu).unwrap();
+    let batch = to_batch(&mut host_batch, device()).unwrap();
     let metas: Vec<Meta> = host_batch.metas.clone();
     let forward = no_grad(|| case.forward(&batch, Mode::PREDICT));
     case.network

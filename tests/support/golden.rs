@@ -10,13 +10,14 @@ use cvhost_engine::checkpoint::{LoadPolicy, ModelFolder, Weights, load_into};
 use cvhost_engine::network::{Forward, Network};
 use cvhost_engine::plugins::Registry;
 use cvhost_engine::session::checkpoint_spec;
+use cvhost_engine::shim;
 use cvhost_plugin_api::abi::{AdapterBox, InputBox};
 use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{Batch, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 pub const DETECTION: &str = "detection/1";
 pub const CLASSIFICATION: &str = "classification/1";
@@ -48,7 +49,18 @@ pub fn network(config: &Value, spec: &LabelSpec) -> Network {
     Network::new(model.into_result().unwrap()).unwrap()
 }
 
-/// One reference case with its model.
+/// Where the cases are computed: the CPU, or what `CVHOST_TEST_DEVICE` says, such as `cuda:0`.
+pub fn device() -> Device {
+    let Ok(name) = std::env::var("CVHOST_TEST_DEVICE") else {
+        return Device::Cpu;
+    };
+    shim::open_cuda();
+    shim::allow_tf32(false).unwrap(); // the reference's numbers are whole float32
+    let index = name.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+    Device::Cuda(index.unwrap_or_else(|| panic!("CVHOST_TEST_DEVICE={name}: expected cuda:N")))
+}
+
+/// One reference case with its model, on [`device`].
 pub struct Case {
     /// What task and adapter meet on.
     pub form: &'static str,
@@ -62,6 +74,7 @@ pub struct Case {
 
 impl Case {
     pub fn open(name: &str) -> Case {
+        let device = device();
         let path = fixture(&format!("golden/{name}"));
         let json: Value =
             serde_json::from_str(&std::fs::read_to_string(path.join("golden.json")).unwrap()).unwrap();
@@ -77,7 +90,7 @@ impl Case {
         let adapter = adapter(form, &folder.config);
         let input = adapter.input(files, config, &spec).into_result().unwrap();
         let model = adapter.model(files, config, &spec).into_result().unwrap();
-        let network = Network::new(model).unwrap();
+        let mut network = Network::new(model).unwrap();
         let report = load_into(
             network.parameters(),
             &folder.weights().unwrap(),
@@ -85,11 +98,12 @@ impl Case {
         )
         .unwrap();
         assert!(report.rows.is_empty(), "{report}");
+        network.to_device(device).unwrap();
         let golden = Weights::open(&[path.join("golden.safetensors")]).unwrap();
         let tensors: BTreeMap<String, Tensor> = golden
             .names()
             .iter()
-            .map(|n| (n.clone(), golden.read(n).unwrap()))
+            .map(|n| (n.clone(), golden.read(n).unwrap().to_device(device)))
             .collect();
         let pictures = (0..)
             .map_while(|i| tensors.get(&format!("image.{i}")))

@@ -6,6 +6,7 @@ mod demo;
 mod dist;
 mod doctor;
 mod elf;
+mod gpu_check;
 mod layout;
 mod libtorch;
 mod licences;
@@ -32,6 +33,8 @@ cargo xtask <job>
   test                              every check that CI runs
   bench loader | step | host-cost | save [--python P] …
                                     measure against a peer, in turns; see benches/README.md
+  gpu-check [--python P] …          what only a machine with a GPU can show: golden cases, precisions, speed; takes the
+                                    options of `bench step`
   dist                              build, then lay out relocatable dist/bin and dist/plugins
 
 LIBTORCH=FOLDER (with lib/ and include/) chooses the libtorch to use.";
@@ -59,6 +62,7 @@ fn dispatch(args: &[&str]) -> Result<()> {
         ["demo", "classification", "--short"] => demo::run(&demo::CLASSIFICATION, demo::Length::Short),
         ["test"] => test::run(),
         ["bench", args @ ..] => bench::run(args),
+        ["gpu-check", options @ ..] => gpu_check::run(options),
         ["dist"] => dist::run(),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -6,7 +6,7 @@ mod host_cost;
 mod loader;
 mod memory;
 mod save;
-mod step;
+pub mod step;
 mod training;
 
 use anyhow::{Result, bail};

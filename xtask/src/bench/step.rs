@@ -45,22 +45,41 @@ impl Options {
     }
 }
 
+/// What was found of a model at a batch size.
+pub struct Row {
+    pub model: String,
+    pub batch: u32,
+    /// The peer's step in proportion to ours.
+    pub ratio: f64,
+    /// How much of the time a GPU computed, in percent.
+    pub busy: Option<f64>,
+}
+
 /// # Errors
-/// When one of the programs fails, or prints something else than expected.
+/// As [`measure`]; or the build fails.
 pub fn run(options: &Options) -> Result<()> {
     build::run()?;
+    measure(options).map(|_| ())
+}
+
+/// Measures what was built, and prints a line for each model and batch size.
+///
+/// # Errors
+/// When one of the programs fails, or prints something else than expected.
+pub fn measure(options: &Options) -> Result<Vec<Row>> {
     let ground = Ground::new(&options.flags, "bench-training")?;
     println!(
         "{:24} {:>10} {:>10} {:>7} {:>14} {:>12} {:>12} {:>6}",
         "", "cvhost", "peer", "ratio", "rounds", "our memory", "peer's", "busy"
     );
+    let mut rows = Vec::new();
     for model in &options.models {
         let checkpoint = ground.checkpoint(model)?;
         for &batch in &options.batches {
-            in_turns(&ground, options, model, &checkpoint, batch)?;
+            rows.push(in_turns(&ground, options, model, &checkpoint, batch)?);
         }
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// One side's steps, megabytes, and how busy a GPU was in percent.
@@ -80,7 +99,7 @@ impl Side {
     }
 }
 
-fn in_turns(ground: &Ground, options: &Options, model: &str, checkpoint: &Path, batch: u32) -> Result<()> {
+fn in_turns(ground: &Ground, options: &Options, model: &str, checkpoint: &Path, batch: u32) -> Result<Row> {
     let (mut ours, mut theirs) = (Side::default(), Side::default());
     for _ in 0..options.rounds {
         cvhost(ground, options, checkpoint, batch, &mut ours)?;
@@ -93,22 +112,24 @@ fn in_turns(ground: &Ground, options: &Options, model: &str, checkpoint: &Path, 
         .map(|(a, b)| b / a)
         .collect();
     let (lowest, highest) = spread(&ratios);
-    let busy = if ours.busy.is_empty() {
-        String::new()
-    } else {
-        format!("{:.0} %", median(&ours.busy))
+    let row = Row {
+        model: model.to_owned(),
+        batch,
+        ratio: median(&theirs.steps) / median(&ours.steps),
+        busy: (!ours.busy.is_empty()).then(|| median(&ours.busy)),
     };
+    let busy = row.busy.map_or_else(String::new, |busy| format!("{busy:.0} %"));
     println!(
         "{:24} {:>8.4} s {:>8.4} s {:>6.2}x {:>14} {:>9} MB {:>9} MB {busy:>6}",
         format!("{model}, batch {batch}"),
         median(&ours.steps),
         median(&theirs.steps),
-        median(&theirs.steps) / median(&ours.steps),
+        row.ratio,
         format!("{lowest:.2} to {highest:.2}"),
         ours.memory,
         theirs.memory,
     );
-    Ok(())
+    Ok(row)
 }
 
 fn cvhost(ground: &Ground, options: &Options, checkpoint: &Path, batch: u32, side: &mut Side) -> Result<()> {

@@ -1,0 +1,120 @@
+//! `cargo xtask gpu-check`: everything that can only be seen on a GPU, in one table.
+
+use crate::bench::step::{self, Row};
+use crate::workspace::{PROGRAMS, Workspace};
+use crate::{build, sh};
+use anyhow::{Result, bail};
+use std::process::Command;
+
+/// The step's ratio to the peer's that is asked for at each batch size, and how busy the GPU is at the largest, in percent.
+const RATIOS: [(u32, f64); 3] = [(2, 1.5), (4, 1.3), (8, 1.15)];
+const BUSY: f64 = 95.0;
+
+/// Checks the golden cases and short runs in each precision on the first GPU, then measures; `options` are those of
+/// `cargo xtask bench step`. Prints a table, whatever fails.
+///
+/// # Errors
+/// When there is no GPU, the build fails, or a line of the table isn't as it should be.
+pub fn run(options: &[&str]) -> Result<()> {
+    let options = step::Options::parse(&[&["--gpu"], options].concat())?;
+    let name = sh::output(Command::new("nvidia-smi").args(["--query-gpu=name", "--format=csv,noheader"]))?;
+    build::run()?;
+    let workspace = Workspace::load()?;
+    let mut table = Table::default();
+
+    let mut golden = sh::cargo(["test", "--workspace", "--test", "golden"]);
+    golden
+        .env("CVHOST_TEST_DEVICE", "cuda:0")
+        .env("CVHOST_BUILT", "1");
+    table.add("golden cases", sh::run(&mut golden).map(|()| String::new()));
+    for precision in ["fp32", "tf32", "bf16", "fp16"] {
+        let mut trial = Command::new(workspace.program(PROGRAMS[0]));
+        trial.args([
+            "run",
+            "--quiet",
+            "--fast-dev-run=5",
+            "--device",
+            "cuda:0",
+            "--config",
+        ]);
+        trial.arg(sh::root().join("examples/demo.yaml"));
+        trial.arg("--plugins-dir").arg(&workspace.built);
+        trial
+            .arg(format!("training.precision={precision}"))
+            .current_dir(sh::root());
+        table.add(
+            &format!("a trial run in {precision}"),
+            sh::run(&mut trial).map(|()| String::new()),
+        );
+    }
+    match step::measure(&options) {
+        Ok(rows) => rows.iter().for_each(|row| table.judge(row)),
+        Err(error) => table.add("steps", Err(error)),
+    }
+
+    println!("\n{}{}", name, table.text);
+    if table.failed > 0 {
+        bail!("{} lines are not as they should be", table.failed);
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Table {
+    text: String,
+    failed: usize,
+}
+
+impl Table {
+    /// A line with what was found, or why it failed.
+    fn add(&mut self, what: &str, outcome: Result<String>) {
+        let (word, more) = match outcome {
+            Ok(found) => ("ok", found),
+            Err(error) => {
+                self.failed += 1;
+                ("FAILED", error.to_string())
+            }
+        };
+        self.text += &format!("{what:30} {word:7} {more}\n");
+    }
+
+    fn judge(&mut self, row: &Row) {
+        let wanted = RATIOS.iter().find(|(batch, _)| *batch == row.batch);
+        let wanted = wanted.map_or(1.0, |(_, ratio)| *ratio);
+        let busy = row.busy.unwrap_or(f64::NAN);
+        let mut found = format!("{:.2}x of the peer (at least {wanted})", row.ratio);
+        let mut well = row.ratio >= wanted;
+        if row.batch == RATIOS[2].0 {
+            found += &format!(", GPU busy {busy:.0} % (at least {BUSY})");
+            well &= busy >= BUSY;
+        }
+        let outcome = if well {
+            Ok(found)
+        } else {
+            Err(anyhow::anyhow!(found))
+        };
+        self.add(&format!("{}, batch {}", row.model, row.batch), outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_judged_by_its_batch_size() {
+        let row = |batch, ratio, busy| Row {
+            model: "m".to_owned(),
+            batch,
+            ratio,
+            busy: Some(busy),
+        };
+        let mut table = Table::default();
+        table.judge(&row(2, 1.6, 10.0));
+        table.judge(&row(8, 1.2, 96.0));
+        assert_eq!(table.failed, 0, "{}", table.text);
+        table.judge(&row(4, 1.2, 99.0));
+        table.judge(&row(8, 1.2, 90.0));
+        assert_eq!(table.failed, 2, "{}", table.text);
+    }
+}
