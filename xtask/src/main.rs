@@ -30,7 +30,7 @@ cargo xtask <job>
   demo [classification] [--short]   build, then train, evaluate and draw on the example pictures: a detector, or a
                                     classifier
   test                              every check that CI runs
-  bench loader [--python P] …       measure against a peer, in turns; see benches/README.md
+  bench loader|loss [--python P] …  measure against a peer, in turns; see benches/README.md
   dist                              build, then lay out relocatable dist/bin and dist/plugins
 
 LIBTORCH=FOLDER (with lib/ and include/) chooses the libtorch to use.";

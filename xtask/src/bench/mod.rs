@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: ratios against peers, measured in turns in one run.
 
 mod loader;
+mod loss;
 mod memory;
 
 use anyhow::{Result, bail};
@@ -10,7 +11,8 @@ use anyhow::{Result, bail};
 pub fn run(args: &[&str]) -> Result<()> {
     match args {
         ["loader", options @ ..] => loader::run(&loader::Options::parse(options)?),
-        _ => bail!("which bench? There is: loader"),
+        ["loss", options @ ..] => loss::run(&loss::Options::parse(options)?),
+        _ => bail!("which bench? There are: loader, loss"),
     }
 }
 
