@@ -103,7 +103,8 @@ fn cvhost(options: &Options, folder: &Path) -> Command {
 /// The lines of JSON that a program prints.
 fn lines(command: &mut Command) -> Result<Vec<Value>> {
     let text = sh::output(command)?;
-    let line = |line| serde_json::from_str(line).with_context(|| format!("expected a line of JSON, got {line:?}"));
+    let line =
+        |line| serde_json::from_str(line).with_context(|| format!("expected a line of JSON, got {line:?}"));
     text.lines().map(line).collect()
 }
 

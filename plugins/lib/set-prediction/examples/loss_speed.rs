@@ -52,7 +52,7 @@ struct Case {
     tensors: HashMap<String, Tensor>,
 }
 
-/// The largest ones.
+/// The largest ones: of the loss for each unit of it, of gradients as they are.
 struct Differences {
     loss: f64,
     gradient: f64,
@@ -121,8 +121,9 @@ impl Case {
         };
         let logits = off(&gradients(|l| &l.logits), "grad_logits")?;
         let boxes = off(&gradients(|l| &l.pred_boxes), "grad_boxes")?;
+        let size = named(&self.tensors, "loss")?.double_value(&[]).abs();
         Ok(Differences {
-            loss: off(&loss.loss.detach(), "loss")?,
+            loss: off(&loss.loss.detach(), "loss")? / size.max(1.0),
             gradient: logits.max(boxes),
         })
     }

@@ -16,13 +16,15 @@ mod criterion;
 mod detections;
 pub mod detector;
 mod matcher;
+mod on_host;
 pub mod same_size;
 mod targets;
+mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use boxes::{cxcywh_to_xyxy, generalized_iou};
+pub use boxes::cxcywh_to_xyxy;
 pub use criterion::{AuxiliaryLoss, SetCriterion, SetLoss};
 pub use detections::{DetectionOptions, detections};
-pub use matcher::{MatchCosts, Matching};
+pub use matcher::MatchCosts;
 pub use targets::{Predictions, Targets};
