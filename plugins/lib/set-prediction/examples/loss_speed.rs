@@ -75,6 +75,7 @@ impl Case {
                 bbox: 5.0,
                 giou: 2.0,
             },
+            class_weights: None,
             eos_coefficient: 0.1,
             bbox_loss_coefficient: 5.0,
             giou_loss_coefficient: 2.0,

@@ -4,7 +4,8 @@ use crate::matcher::MatchCosts;
 use crate::on_host::OnHost;
 use crate::targets::{Predictions, Targets};
 use crate::terms::{Terms, Weights};
-use cvhost_plugin_api::data::NamedTensor;
+use cvhost_layers::ClassWeights;
+use cvhost_plugin_api::data::{LabelSpec, NamedTensor};
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::torch::named;
 use serde_json::Value;
@@ -21,9 +22,11 @@ pub enum AuxiliaryLoss {
 }
 
 /// The loss of DETR: per layer, `CE + bbox · L1 + giou · (1 − GIoU)`; total = last layer + factor · Σ others.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SetCriterion {
     pub costs: MatchCosts,
+    /// How much each class but "no object" counts in the cross entropy; none where all count 1.
+    pub class_weights: Option<Vec<f64>>,
     /// The weight of the "no object" class in the cross entropy.
     pub eos_coefficient: f64,
     pub bbox_loss_coefficient: f64,
@@ -41,9 +44,12 @@ pub struct SetLoss {
 impl SetCriterion {
     /// From a checkpoint's `config.json` (`class_cost`, `bbox_cost`, `giou_cost`, `eos_coefficient`, `bbox_loss_coefficient`,
     /// `giou_loss_coefficient`, `auxiliary_loss`; DETR's values where a key is missing) and the whole resolved
-    /// configuration, whose `model.aux_loss_weight` switches auxiliary losses on (> 0, the factor) or off (0).
-    /// Fails where a value isn't a number ≥ 0, or all matching costs are 0.
-    pub fn from_config(checkpoint: &Value, config: &Value) -> Result<Self> {
+    /// configuration, whose `model.aux_loss_weight` switches auxiliary losses on (> 0, the factor) or off (0), and whose
+    /// `model.class_weights` may be a list or a map from names; `spec` names the classes.
+    ///
+    /// # Errors
+    /// Where a value isn't a number ≥ 0, all matching costs are 0, or class weights don't fit the classes.
+    pub fn from_config(checkpoint: &Value, config: &Value, spec: &LabelSpec) -> Result<Self> {
         let costs = MatchCosts {
             class: weight(checkpoint, "class_cost", 1.0)?,
             bbox: weight(checkpoint, "bbox_cost", 5.0)?,
@@ -68,8 +74,12 @@ impl SetCriterion {
             }
             None => AuxiliaryLoss::Off,
         };
+        let names: Vec<String> = spec.names.iter().map(ToString::to_string).collect();
+        let class_weights = ClassWeights::from_config(config, &names, None)?;
+        class_weights.allow_training()?;
         Ok(SetCriterion {
             costs,
+            class_weights: class_weights.get().map(<[f64]>::to_vec),
             eos_coefficient: weight(checkpoint, "eos_coefficient", 0.1)?,
             bbox_loss_coefficient: weight(checkpoint, "bbox_loss_coefficient", 5.0)?,
             giou_loss_coefficient: weight(checkpoint, "giou_loss_coefficient", 2.0)?,
@@ -78,16 +88,26 @@ impl SetCriterion {
     }
 
     /// What losses are divided by, for `Model::normalisers`: the number of boxes, the sum of the cross entropy's class
-    /// weights, and the number of pictures. They depend on target counts alone, so the host can sum them over micro-batches
+    /// weights, and the number of pictures. They depend on targets alone, so the host can sum them over micro-batches
     /// before the first forward pass; losses and parts of the micro-batches then add up to those of one large batch.
-    pub fn normalisers(&self, targets: &Targets, queries: i64) -> Vec<f64> {
+    ///
+    /// With class weights the labels are copied from their device. Of a picture that has more targets than queries the mean
+    /// weight counts, as it isn't known yet which will be matched.
+    ///
+    /// # Errors
+    /// Labels that can't be read.
+    pub fn normalisers(&self, targets: &Targets, queries: i64) -> Result<Vec<f64>> {
         let matched: i64 = targets.counts.iter().map(|&n| n.min(queries)).sum();
         let unmatched = queries * targets.pictures() as i64 - matched;
-        vec![
+        let of_matched = match &self.class_weights {
+            Some(weights) => weight_of_matched(targets, queries, weights)?,
+            None => matched as f64,
+        };
+        Ok(vec![
             targets.total() as f64,
-            matched as f64 + self.eos_coefficient * unmatched as f64,
+            of_matched + self.eos_coefficient * unmatched as f64,
             targets.pictures() as f64,
-        ]
+        ])
     }
 
     /// The loss of `layers`, in the decoder's order; the last one is the model's output. Layers before it count only with
@@ -106,7 +126,7 @@ impl SetCriterion {
         let step = OnHost::copy(&log_probabilities, &boxes, targets)?;
         let matching = self.costs.assign(&step)?;
 
-        let own = self.normalisers(targets, step.queries as i64);
+        let own = self.normalisers(targets, step.queries as i64)?;
         let [num_boxes, class_weights, pictures] =
             match if normalisers.is_empty() { &own } else { normalisers } {
                 &[num_boxes, class_weights, pictures] => [num_boxes, class_weights, pictures],
@@ -133,7 +153,11 @@ impl SetCriterion {
 
     /// `[C + 1]`, for the cross entropy.
     fn class_weights(&self, classes: usize) -> Vec<f32> {
-        let mut weights = vec![1.0; classes];
+        let mut weights = match &self.class_weights {
+            Some(own) => own.iter().map(|&weight| weight as f32).collect(),
+            None => Vec::new(),
+        };
+        weights.resize(classes, 1.0);
         if let Some(no_object) = weights.last_mut() {
             *no_object = self.eos_coefficient as f32;
         }
@@ -223,6 +247,26 @@ fn stack(layers: &[Predictions], of: impl Fn(&Predictions) -> &Tensor) -> Result
     }
     let all: Vec<Tensor> = layers.iter().map(|l| of(l).to_kind(Kind::Float)).collect();
     Ok(Tensor::f_stack(&all, 0)?)
+}
+
+/// The sum of the weights of the targets that will be matched.
+fn weight_of_matched(targets: &Targets, queries: i64, weights: &[f64]) -> Result<f64> {
+    let labels = Vec::<i64>::try_from(&targets.class_labels)?;
+    let mut rest = labels.as_slice();
+    let of_pictures = targets.counts.iter().map(|&count| {
+        let (own, others) = rest.split_at((count.max(0) as usize).min(rest.len()));
+        rest = others;
+        // The loss refuses labels that aren't classes.
+        let weight = |&label: &i64| {
+            usize::try_from(label)
+                .ok()
+                .and_then(|l| weights.get(l))
+                .unwrap_or(&1.0)
+        };
+        let sum: f64 = own.iter().map(weight).sum();
+        sum * count.min(queries) as f64 / count.max(1) as f64
+    });
+    Ok(of_pictures.sum())
 }
 
 fn weight(config: &Value, key: &str, default: f64) -> Result<f64> {

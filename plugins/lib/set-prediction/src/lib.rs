@@ -4,14 +4,18 @@
 //! What an adapter of this kind does with it:
 //!
 //! ```text
-//! let criterion = SetCriterion::from_config(&config_json)?;                // once
+//! let criterion = SetCriterion::from_config(&config_json, config, spec)?;   // once
 //! let targets = Targets::from_batch(batch)?;                               // items `boxes` and `class_labels`
-//! let normalisers = criterion.normalisers(&targets, num_queries);          // Model::normalisers
+//! let normalisers = criterion.normalisers(&targets, num_queries)?;         // Model::normalisers
 //! let output = detector::forward(&criterion, batch, context, predict)?;    // Model::forward
 //! let fields = detector::finish(outputs, metas, options)?;                 // Model::finish
 //! ```
 
 mod boxes;
+#[cfg(test)]
+mod boxes_tests;
+#[cfg(test)]
+mod class_weights_tests;
 mod criterion;
 mod detections;
 pub mod detector;

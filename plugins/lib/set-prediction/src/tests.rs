@@ -1,11 +1,10 @@
-use crate::boxes::{Corners, generalized_iou, generalized_iou_gradient};
+use crate::boxes::generalized_iou_gradient;
 use crate::matcher::Pairs;
 use crate::on_host::OnHost;
 use crate::{
-    AuxiliaryLoss, DetectionOptions, MatchCosts, Predictions, SetCriterion, SetLoss, Targets, cxcywh_to_xyxy,
-    detections,
+    AuxiliaryLoss, DetectionOptions, MatchCosts, Predictions, SetCriterion, SetLoss, Targets, detections,
 };
-use cvhost_plugin_api::data::Meta;
+use cvhost_plugin_api::data::{LabelSpec, Meta};
 use cvhost_plugin_api::error::ErrorKind;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -22,9 +21,10 @@ const COSTS: MatchCosts = MatchCosts {
 /// Held from seeding to the last draw: all tests share libtorch's one generator.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-fn criterion(auxiliary: AuxiliaryLoss) -> SetCriterion {
+pub(crate) fn criterion(auxiliary: AuxiliaryLoss) -> SetCriterion {
     SetCriterion {
         costs: COSTS,
+        class_weights: None,
         eos_coefficient: 0.1,
         bbox_loss_coefficient: 5.0,
         giou_loss_coefficient: 2.0,
@@ -32,8 +32,15 @@ fn criterion(auxiliary: AuxiliaryLoss) -> SetCriterion {
     }
 }
 
+pub(crate) fn spec() -> LabelSpec {
+    LabelSpec {
+        names: (0..CLASSES).map(|c| format!("class {c}").into()).collect(),
+        ..Default::default()
+    }
+}
+
 /// Random boxes that lie inside the picture.
-fn boxes(shape: &[i64]) -> Tensor {
+pub(crate) fn boxes(shape: &[i64]) -> Tensor {
     let size = Tensor::rand(shape, (Kind::Float, Device::Cpu)).narrow(-1, 0, 2) * 0.4 + 0.05;
     let center = Tensor::rand(shape, (Kind::Float, Device::Cpu)).narrow(-1, 0, 2) * 0.5 + 0.25;
     Tensor::cat(&[center, size], -1)
@@ -73,7 +80,7 @@ fn values(loss: &SetLoss) -> (f64, BTreeMap<String, f64>) {
     (loss.loss.double_value(&[]), parts)
 }
 
-fn numbers<T>(tensor: &Tensor) -> Vec<T>
+pub(crate) fn numbers<T>(tensor: &Tensor) -> Vec<T>
 where
     Vec<T>: TryFrom<Tensor>,
     <Vec<T> as TryFrom<Tensor>>::Error: std::fmt::Debug,
@@ -81,79 +88,6 @@ where
     Vec::try_from(tensor.detach().contiguous().reshape([-1])).unwrap()
 }
 
-#[test]
-fn corners_as_tensors() {
-    let xyxy: Vec<f32> = numbers(&cxcywh_to_xyxy(&Tensor::from_slice(&[0.5f32, 0.5, 0.2, 0.4])));
-    assert!(
-        xyxy.iter()
-            .zip([0.4, 0.3, 0.6, 0.7])
-            .all(|(a, b)| (a - b).abs() < 1e-6)
-    );
-}
-
-/// Values and gradients of transformers' `generalized_box_iou`: boxes that overlap, lie apart, in each other and on each
-/// other, and that touch.
-#[test]
-fn generalized_iou_and_its_gradient_are_the_references() {
-    type Case = ([f32; 4], [f32; 4], f32, [f32; 4]);
-    let recorded: [Case; 6] = [
-        (
-            [0.5, 0.5, 0.4, 0.4],
-            [0.6, 0.55, 0.3, 0.5],
-            0.4095237,
-            [3.108088, 1.256463, 0.350718, 0.8887755],
-        ),
-        (
-            [0.2, 0.2, 0.1, 0.3],
-            [0.7, 0.8, 0.2, 0.1],
-            -0.9038461,
-            [0.147929, 0.1201923, 0.5029587, 0.1322115],
-        ),
-        (
-            [0.5, 0.5, 0.8, 0.6],
-            [0.45, 0.55, 0.2, 0.1],
-            0.04166668,
-            [0.0, 0.0, -0.05208337, -0.06944454],
-        ),
-        ([0.5, 0.5, 0.25, 0.5], [0.5, 0.5, 0.25, 0.5], 1.0, [0.0; 4]),
-        (
-            [0.5, 0.5, 0.5, 0.25],
-            [0.5, 0.75, 0.25, 0.25],
-            -0.25,
-            [0.0, 1.833333, -0.5, 1.416667],
-        ),
-        (
-            [0.3, 0.6, 0.2, 0.2],
-            [0.3, 0.1, 0.4, 0.1],
-            -0.6923077,
-            [0.0, -0.4733728, 0.769231, 0.5325443],
-        ),
-    ];
-    for (a, b, value, gradient) in recorded {
-        let (ours, d_ours) = generalized_iou_gradient(a, b);
-        assert!((ours - value).abs() < 1e-6, "{a:?} and {b:?}: {ours}");
-        assert!((generalized_iou(&Corners::of(a), &Corners::of(b)) - ours).abs() < 1e-6);
-        let off = d_ours
-            .iter()
-            .zip(gradient)
-            .map(|(ours, theirs)| (ours - theirs).abs());
-        assert!(off.fold(0.0, f32::max) < 1e-5, "{a:?} and {b:?}: {d_ours:?}");
-    }
-}
-
-#[test]
-fn boxes_without_area_have_finite_values_and_gradients() {
-    for (a, b) in [
-        ([1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]),
-        ([0.2, 0.2, 0.0, 0.0], [0.7, 0.7, 0.0, 0.0]),
-    ] {
-        let (value, gradient) = generalized_iou_gradient(a, b);
-        assert!(
-            value.is_finite() && gradient.iter().all(|g| g.is_finite()),
-            "{value} {gradient:?}"
-        );
-    }
-}
 /// The least cost of giving each target a query of its own, by trying all ways.
 fn cheapest(cost: &[Vec<f64>], target: usize, used: &mut Vec<bool>) -> f64 {
     if target == cost[0].len() {
@@ -300,7 +234,7 @@ fn accumulated_pictures_add_up_to_one_batch() {
     let micro: Vec<Targets> = (0..3).map(|i| one(&targets, i)).collect();
     let sums = micro
         .iter()
-        .map(|t| criterion.normalisers(t, 5))
+        .map(|t| criterion.normalisers(t, 5).unwrap())
         .fold(vec![0.0; 3], |sum, n| {
             sum.iter().zip(n).map(|(a, b)| a + b).collect()
         });
@@ -323,7 +257,7 @@ fn accumulated_pictures_add_up_to_one_batch() {
     assert!((whole.logits.grad() - gradient).abs().max().double_value(&[]) < 1e-6);
 }
 
-fn slice_all(p: &Predictions) -> Predictions {
+pub(crate) fn slice_all(p: &Predictions) -> Predictions {
     Predictions {
         logits: p.logits.shallow_clone(),
         pred_boxes: p.pred_boxes.shallow_clone(),
@@ -470,7 +404,7 @@ fn unusable_targets_are_errors_that_name_them_and_unusable_predictions_a_loss_th
 
 #[test]
 fn configuration_says_costs_weights_and_auxiliary_losses() {
-    let read = |checkpoint: Value, config: Value| SetCriterion::from_config(&checkpoint, &config);
+    let read = |checkpoint: Value, config: Value| SetCriterion::from_config(&checkpoint, &config, &spec());
     assert_eq!(
         read(json!({}), Value::Null).unwrap(),
         criterion(AuxiliaryLoss::Off)
