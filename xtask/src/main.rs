@@ -31,7 +31,7 @@ cargo xtask <job>
   demo [classification] [--short]   build, then train, evaluate and draw on the example pictures: a detector, or a
                                     classifier
   test                              every check that CI runs
-  bench loader | step | host-cost | save [--python P] …
+  bench loader | loss | step | host-cost | save [--python P] …
                                     measure against a peer, in turns; see benches/README.md
   gpu-check [--python P] …          what only a machine with a GPU can show: golden cases, precisions, speed; takes the
                                     options of `bench step`

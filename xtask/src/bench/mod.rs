@@ -4,6 +4,7 @@ mod flags;
 mod gpu;
 mod host_cost;
 mod loader;
+mod loss;
 mod memory;
 mod save;
 pub mod step;
@@ -19,7 +20,8 @@ pub fn run(args: &[&str]) -> Result<()> {
         ["step", options @ ..] => step::run(&step::Options::parse(options)?),
         ["host-cost", options @ ..] => host_cost::run(&host_cost::Options::parse(options)?),
         ["save", options @ ..] => save::run(&save::Options::parse(options)?),
-        _ => bail!("which bench? There are: loader, step, host-cost, save"),
+        ["loss", options @ ..] => loss::run(&loss::Options::parse(options)?),
+        _ => bail!("which bench? There are: loader, loss, step, host-cost, save"),
     }
 }
 

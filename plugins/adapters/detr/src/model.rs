@@ -42,7 +42,7 @@ pub struct Detr {
 
 impl Detr {
     pub fn new(checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Self> {
-        let criterion = SetCriterion::from_config(&checkpoint.config, config)?;
+        let criterion = SetCriterion::from_config(&checkpoint.config, config, spec)?;
         let original = checkpoint.config.clone();
         let config = DetrConfig::new(&checkpoint.config, config)?;
         if spec.names.is_empty() {
@@ -186,9 +186,8 @@ impl Model for Detr {
     }
 
     fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
-        Ok(self
-            .criterion
-            .normalisers(&Targets::from_batch(batch)?, self.config.num_queries))
+        self.criterion
+            .normalisers(&Targets::from_batch(batch)?, self.config.num_queries)
     }
 
     fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {

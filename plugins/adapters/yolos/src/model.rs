@@ -28,7 +28,7 @@ pub struct Yolos {
 
 impl Yolos {
     pub fn new(checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Self> {
-        let criterion = SetCriterion::from_config(&checkpoint.config, config)?;
+        let criterion = SetCriterion::from_config(&checkpoint.config, config, spec)?;
         let config = YolosConfig::new(&checkpoint.config, config)?;
         if spec.names.is_empty() {
             return Err(PluginError::data("a detector needs at least one class, got none"));
@@ -90,9 +90,8 @@ impl Model for Yolos {
     }
 
     fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
-        Ok(self
-            .criterion
-            .normalisers(&Targets::from_batch(batch)?, self.config.detection_tokens))
+        self.criterion
+            .normalisers(&Targets::from_batch(batch)?, self.config.detection_tokens)
     }
 
     fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {

@@ -1,7 +1,7 @@
 //! The loss.
 
 use crate::labels::Labels;
-use crate::weights::ClassWeights;
+use cvhost_layers::ClassWeights;
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::Value;
 use tch::{Kind, Reduction, Tensor};
@@ -34,7 +34,7 @@ impl Criterion {
         Ok(Criterion {
             multi_label: labels.multi_label,
             label_smoothing,
-            weights: ClassWeights::from_config(config, labels)?,
+            weights: ClassWeights::from_config(config, &labels.names, labels.counts.as_deref())?,
         })
     }
 

@@ -21,7 +21,6 @@ mod scores;
 pub mod testing;
 #[cfg(test)]
 mod tests;
-mod weights;
 
 pub use classifier::{Classifier, Network, without_prefix};
 pub use criterion::Criterion;
@@ -29,7 +28,6 @@ pub use input::ClassifierInput;
 pub use labels::Labels;
 pub use schema::schema;
 pub use scores::scores;
-pub use weights::ClassWeights;
 
 /// The targets' field, and the tensor `[N, C]` of a batch.
 pub const CLASS_DISTRIBUTION: &str = "class_distribution";

@@ -1,7 +1,7 @@
 //! Numbers are torch's: `cross_entropy` and `binary_cross_entropy_with_logits` of the same logits and targets.
 
 use crate::testing::{close, spec, waves};
-use crate::{ClassWeights, Criterion, Labels, scores};
+use crate::{Criterion, Labels, scores};
 use cvhost_plugin_api::error::ErrorKind;
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
@@ -116,9 +116,7 @@ fn targets_of_another_class_count_are_an_error() {
 
 #[test]
 fn balanced_weights_are_scikit_learns() {
-    let weights = |extra: &str| {
-        ClassWeights::from_config(&json!({"model": {"class_weights": "balanced"}}), &labels(extra)).unwrap()
-    };
+    let weights = |extra: &str| criterion(json!({"class_weights": "balanced"}), extra).weights;
     let known = weights(r#"{"class_counts": [10, 20, 5, 65]}"#);
     known.allow_training().unwrap();
     assert_eq!(known.get().unwrap(), [2.5, 1.25, 5.0, 100.0 / (4.0 * 65.0)]);
@@ -142,9 +140,8 @@ fn balanced_weights_are_scikit_learns() {
 
 #[test]
 fn weights_by_name_count_one_where_they_are_left_out() {
-    let config = json!({"model": {"class_weights": {"class 2": 4, "class 0": 0.5}}});
-    let weights = ClassWeights::from_config(&config, &labels("")).unwrap();
-    assert_eq!(weights.get().unwrap(), [0.5, 1.0, 4.0, 1.0]);
+    let criterion = criterion(json!({"class_weights": {"class 2": 4, "class 0": 0.5}}), "");
+    assert_eq!(criterion.weights.get().unwrap(), [0.5, 1.0, 4.0, 1.0]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! What model families share below their own networks: layers, activations, and reading and writing of `config.json`.
+//! What model families share below their own networks: layers, activations, and reading and writing of `config.json`, class weights.
 
 mod activation;
+mod class_weights;
 pub mod config_json;
 mod linear;
 mod norm;
@@ -8,5 +9,6 @@ mod norm;
 mod tests;
 
 pub use activation::Activation;
+pub use class_weights::ClassWeights;
 pub use linear::{Linear, Mlp};
 pub use norm::LayerNorm;

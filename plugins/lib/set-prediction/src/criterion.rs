@@ -1,13 +1,18 @@
 //! The loss over matched pairs.
 
-use crate::boxes::{cxcywh_to_xyxy, generalized_iou};
-use crate::matcher::{MatchCosts, Matching, stack};
+use crate::matcher::MatchCosts;
+use crate::on_host::OnHost;
 use crate::targets::{Predictions, Targets};
-use cvhost_plugin_api::data::NamedTensor;
+use crate::terms::{Terms, Weights};
+use cvhost_layers::ClassWeights;
+use cvhost_plugin_api::data::{LabelSpec, NamedTensor};
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::torch::named;
 use serde_json::Value;
-use tch::{Kind, Tensor};
+use tch::{Kind, Reduction, Tensor};
+
+/// torch's default for a label that `nll_loss` leaves out; no label is negative.
+const IGNORE_NOTHING: i64 = -100;
 
 /// Whether the decoder layers before the last one are trained too, and the factor of their losses.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,9 +22,11 @@ pub enum AuxiliaryLoss {
 }
 
 /// The loss of DETR: per layer, `CE + bbox · L1 + giou · (1 − GIoU)`; total = last layer + factor · Σ others.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SetCriterion {
     pub costs: MatchCosts,
+    /// How much each class but "no object" counts in the cross entropy; none where all count 1.
+    pub class_weights: Option<Vec<f64>>,
     /// The weight of the "no object" class in the cross entropy.
     pub eos_coefficient: f64,
     pub bbox_loss_coefficient: f64,
@@ -37,9 +44,12 @@ pub struct SetLoss {
 impl SetCriterion {
     /// From a checkpoint's `config.json` (`class_cost`, `bbox_cost`, `giou_cost`, `eos_coefficient`, `bbox_loss_coefficient`,
     /// `giou_loss_coefficient`, `auxiliary_loss`; DETR's values where a key is missing) and the whole resolved
-    /// configuration, whose `model.aux_loss_weight` switches auxiliary losses on (> 0, the factor) or off (0).
-    /// Fails where a value isn't a number ≥ 0, or all matching costs are 0.
-    pub fn from_config(checkpoint: &Value, config: &Value) -> Result<Self> {
+    /// configuration, whose `model.aux_loss_weight` switches auxiliary losses on (> 0, the factor) or off (0), and whose
+    /// `model.class_weights` may be a list or a map from names; `spec` names the classes.
+    ///
+    /// # Errors
+    /// Where a value isn't a number ≥ 0, all matching costs are 0, or class weights don't fit the classes.
+    pub fn from_config(checkpoint: &Value, config: &Value, spec: &LabelSpec) -> Result<Self> {
         let costs = MatchCosts {
             class: weight(checkpoint, "class_cost", 1.0)?,
             bbox: weight(checkpoint, "bbox_cost", 5.0)?,
@@ -64,8 +74,12 @@ impl SetCriterion {
             }
             None => AuxiliaryLoss::Off,
         };
+        let names: Vec<String> = spec.names.iter().map(ToString::to_string).collect();
+        let class_weights = ClassWeights::from_config(config, &names, None)?;
+        class_weights.allow_training()?;
         Ok(SetCriterion {
             costs,
+            class_weights: class_weights.get().map(<[f64]>::to_vec),
             eos_coefficient: weight(checkpoint, "eos_coefficient", 0.1)?,
             bbox_loss_coefficient: weight(checkpoint, "bbox_loss_coefficient", 5.0)?,
             giou_loss_coefficient: weight(checkpoint, "giou_loss_coefficient", 2.0)?,
@@ -74,32 +88,45 @@ impl SetCriterion {
     }
 
     /// What losses are divided by, for `Model::normalisers`: the number of boxes, the sum of the cross entropy's class
-    /// weights, and the number of pictures. They depend on target counts alone, so the host can sum them over micro-batches
+    /// weights, and the number of pictures. They depend on targets alone, so the host can sum them over micro-batches
     /// before the first forward pass; losses and parts of the micro-batches then add up to those of one large batch.
-    pub fn normalisers(&self, targets: &Targets, queries: i64) -> Vec<f64> {
+    ///
+    /// With class weights the labels are copied from their device. Of a picture that has more targets than queries the mean
+    /// weight counts, as it isn't known yet which will be matched.
+    ///
+    /// # Errors
+    /// Labels that can't be read.
+    pub fn normalisers(&self, targets: &Targets, queries: i64) -> Result<Vec<f64>> {
         let matched: i64 = targets.counts.iter().map(|&n| n.min(queries)).sum();
         let unmatched = queries * targets.pictures() as i64 - matched;
-        vec![
+        let of_matched = match &self.class_weights {
+            Some(weights) => weight_of_matched(targets, queries, weights)?,
+            None => matched as f64,
+        };
+        Ok(vec![
             targets.total() as f64,
-            matched as f64 + self.eos_coefficient * unmatched as f64,
+            of_matched + self.eos_coefficient * unmatched as f64,
             targets.pictures() as f64,
-        ]
+        ])
     }
 
     /// The loss of `layers`, in the decoder's order; the last one is the model's output. Layers before it count only with
     /// auxiliary losses on. `normalisers` are those of [`SetCriterion::normalisers`], summed by the host; empty for this
-    /// batch's own. Computed in f32. Fails where shapes disagree, or predictions or targets aren't finite numbers.
+    /// batch's own. Computed in f32. Where predictions aren't finite numbers, neither is the loss.
+    ///
+    /// # Errors
+    /// Shapes that disagree; labels that aren't classes, and boxes of targets that aren't finite.
     pub fn loss(&self, layers: &[Predictions], targets: &Targets, normalisers: &[f64]) -> Result<SetLoss> {
         let layers = match self.auxiliary {
             AuxiliaryLoss::Weighted(_) => layers,
             AuxiliaryLoss::Off => layers.get(layers.len().saturating_sub(1)..).unwrap_or(layers),
         };
-        let matching = self.costs.assign(layers, targets)?;
-        let logits = stack(layers, |l| &l.logits);
-        let boxes = stack(layers, |l| &l.pred_boxes);
-        let queries = boxes.size().get(2).copied().unwrap_or(0);
+        let log_probabilities = stack(layers, |l| &l.logits)?.f_log_softmax(-1, Kind::Float)?;
+        let boxes = stack(layers, |l| &l.pred_boxes)?;
+        let step = OnHost::copy(&log_probabilities, &boxes, targets)?;
+        let matching = self.costs.assign(&step)?;
 
-        let own = self.normalisers(targets, queries);
+        let own = self.normalisers(targets, step.queries as i64)?;
         let [num_boxes, class_weights, pictures] =
             match if normalisers.is_empty() { &own } else { normalisers } {
                 &[num_boxes, class_weights, pictures] => [num_boxes, class_weights, pictures],
@@ -110,98 +137,136 @@ impl SetCriterion {
                     )));
                 }
             };
-        // The weights sum to 0 only with eos_coefficient 0 and no boxes; the sum above is 0 then, too.
-        let class_weights = if class_weights > 0.0 { class_weights } else { 1.0 };
-        let ce = self.cross_entropy(&logits, targets, &matching) / class_weights;
-        let (l1, giou) = box_losses(&boxes, targets, &matching);
-        let (l1, giou) = (l1 / num_boxes.max(1.0), giou / num_boxes.max(1.0));
-        let cardinality = cardinality_error(&logits, targets) / pictures.max(1.0);
-
-        let total = &ce + &l1 * self.bbox_loss_coefficient + &giou * self.giou_loss_coefficient;
-        let last = layers.len() as i64 - 1;
-        let loss = match self.auxiliary {
-            AuxiliaryLoss::Weighted(factor) if last > 0 => {
-                total.get(last) + total.narrow(0, 0, last).sum(Kind::Float) * factor
-            }
-            _ => total.get(last),
+        let weights = Weights {
+            classes: &self.class_weights(step.classes),
+            bbox: self.bbox_loss_coefficient,
+            giou: self.giou_loss_coefficient,
+            layers: &self.layer_weights(step.layers),
+            num_boxes: num_boxes.max(1.0),
+            // The weights sum to 0 only with eos_coefficient 0 and no boxes; what is divided is 0 then, too.
+            class_weights: if class_weights > 0.0 { class_weights } else { 1.0 },
+            pictures: pictures.max(1.0),
         };
-        let parts = (0..=last)
-            .rev()
-            .flat_map(|layer| {
-                let suffix = if layer == last {
-                    String::new()
-                } else {
-                    format!("_{layer}")
-                };
-                [
-                    ("loss_ce", &ce),
-                    ("loss_bbox", &l1),
-                    ("loss_giou", &giou),
-                    ("cardinality_error", &cardinality),
-                ]
-                .map(|(name, values)| named(&format!("{name}{suffix}"), values.get(layer).detach()))
-            })
-            .collect();
-        Ok(SetLoss { loss, parts })
+        let terms = Terms::new(&step, &matching, &weights);
+        joined(&log_probabilities, &boxes, &terms)
     }
 
-    /// `[L]`: the weighted negative log likelihood, summed over pictures and queries. Unmatched queries shall say "no object".
-    fn cross_entropy(&self, logits: &Tensor, targets: &Targets, matching: &Matching) -> Tensor {
-        let size = logits.size();
-        let no_object = size.last().copied().unwrap_or(1) - 1;
-        let labels = Tensor::full(
-            [size.iter().rev().skip(1).product()],
-            no_object,
-            (Kind::Int64, logits.device()),
-        );
-        let matched = targets
-            .class_labels
-            .index_select(0, &matching.targets.reshape([-1]));
-        let labels = labels.index_copy(0, &matching.queries.reshape([-1]), &matched);
-        let labels = labels.reshape(size.get(..3).unwrap_or_default());
+    /// `[C + 1]`, for the cross entropy.
+    fn class_weights(&self, classes: usize) -> Vec<f32> {
+        let mut weights = match &self.class_weights {
+            Some(own) => own.iter().map(|&weight| weight as f32).collect(),
+            None => Vec::new(),
+        };
+        weights.resize(classes, 1.0);
+        if let Some(no_object) = weights.last_mut() {
+            *no_object = self.eos_coefficient as f32;
+        }
+        weights
+    }
 
-        let likelihood = logits
-            .log_softmax(-1, Kind::Float)
-            .gather(-1, &labels.unsqueeze(-1), false)
-            .squeeze_dim(-1);
-        let unmatched = labels.eq(no_object).to_kind(Kind::Float);
-        let weights = unmatched * (self.eos_coefficient - 1.0) + 1.0;
-        -(likelihood * weights).sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Float)
+    /// `[L]`: how much each layer counts.
+    fn layer_weights(&self, layers: usize) -> Vec<f64> {
+        let mut weights = match self.auxiliary {
+            AuxiliaryLoss::Off => vec![0.0; layers],
+            AuxiliaryLoss::Weighted(factor) => vec![factor; layers],
+        };
+        if let Some(last) = weights.last_mut() {
+            *last = 1.0;
+        }
+        weights
     }
 }
 
-/// `[L]` each: L1 distance and 1 − GIoU, summed over the matched pairs.
-fn box_losses(boxes: &Tensor, targets: &Targets, matching: &Matching) -> (Tensor, Tensor) {
-    let layers = boxes.size().first().copied().unwrap_or(1);
-    let shape = [layers, matching.pairs, 4];
-    let predicted = boxes
-        .reshape([-1, 4])
-        .index_select(0, &matching.queries.reshape([-1]))
-        .reshape(shape);
-    let wanted = targets
-        .boxes
-        .index_select(0, &matching.targets.reshape([-1]))
-        .reshape(shape);
-    let l1 = (&predicted - &wanted)
-        .abs()
-        .sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Float);
-    let giou = generalized_iou(&cxcywh_to_xyxy(&predicted), &cxcywh_to_xyxy(&wanted));
-    (
-        l1,
-        (-giou + 1.0).sum_dim_intlist([1i64].as_slice(), false, Kind::Float),
-    )
+/// The loss as a tensor whose graph goes back to `log_probabilities` `[L, N, Q, C + 1]` and `boxes` `[L, N, Q, 4]`. First
+/// derivatives are exact; of the boxes' part there are no second ones, as its gradient g is a constant here:
+///
+/// ```text
+/// Σ w · (−log p) + (Σ b · g − value of Σ b · g) + loss of the boxes
+/// ```
+fn joined(log_probabilities: &Tensor, boxes: &Tensor, terms: &Terms) -> Result<SetLoss> {
+    let device = log_probabilities.device();
+    let parts = terms
+        .layers
+        .iter()
+        .flat_map(|p| [p.cross_entropy, p.l1, p.giou, p.cardinality].map(|v| v as f32));
+    // To the device in one copy.
+    let numbers: Vec<f32> = terms
+        .label_weights
+        .iter()
+        .chain(&terms.box_gradient)
+        .copied()
+        .chain(parts)
+        .collect();
+    let numbers = Tensor::f_from_slice(&numbers)?.f_to_device(device)?;
+    let labels = Tensor::f_from_slice(&terms.labels)?.f_to_device(device)?;
+    let (rows, sides) = (terms.label_weights.len() as i64, terms.box_gradient.len() as i64);
+    let label_weights = numbers.f_narrow(0, 0, rows)?;
+    let box_gradient = numbers.f_narrow(0, rows, sides)?;
+    let parts = numbers.f_narrow(0, rows + sides, 4 * terms.layers.len() as i64)?;
+
+    let unlikelihood = log_probabilities.f_flatten(0, 2)?.f_nll_loss::<Tensor>(
+        &labels,
+        None,
+        Reduction::None,
+        IGNORE_NOTHING,
+    )?;
+    let cross_entropy = unlikelihood.f_mul(&label_weights)?.f_sum(Kind::Float)?;
+    let guide = boxes.f_reshape([-1])?.f_mul(&box_gradient)?.f_sum(Kind::Float)?;
+    let nothing = guide.f_sub(&guide.detach())?;
+    Ok(SetLoss {
+        loss: cross_entropy.f_add(&nothing)?.f_add_scalar(terms.box_loss)?,
+        parts: named_parts(&parts, terms.layers.len())?,
+    })
 }
 
-/// `[L]`: by how many objects the number of queries whose best class isn't "no object" is off, summed over pictures. Only
-/// for the log.
-fn cardinality_error(logits: &Tensor, targets: &Targets) -> Tensor {
-    let no_object = logits.size().last().copied().unwrap_or(1) - 1;
-    let found = logits.detach().argmax(-1, false).ne(no_object);
-    let found = found.sum_dim_intlist([2i64].as_slice(), false, Kind::Float);
-    let counts = Tensor::from_slice(&targets.counts).to_device(logits.device());
-    (found - counts)
-        .abs()
-        .sum_dim_intlist([1i64].as_slice(), false, Kind::Float)
+/// From `values` `[4 · L]`; the last layer's come first.
+fn named_parts(values: &Tensor, layers: usize) -> Result<Vec<NamedTensor>> {
+    const NAMES: [&str; 4] = ["loss_ce", "loss_bbox", "loss_giou", "cardinality_error"];
+    let values = values.f_unbind(0)?;
+    Ok(values
+        .chunks_exact(NAMES.len())
+        .enumerate()
+        .rev()
+        .flat_map(|(layer, values)| {
+            let suffix = match layer + 1 == layers {
+                true => String::new(),
+                false => format!("_{layer}"),
+            };
+            let parts = NAMES.iter().zip(values);
+            parts.map(move |(name, value)| named(&format!("{name}{suffix}"), value.shallow_clone()))
+        })
+        .collect())
+}
+
+/// The layers' tensors as one f32 tensor with a new dimension 0.
+fn stack(layers: &[Predictions], of: impl Fn(&Predictions) -> &Tensor) -> Result<Tensor> {
+    if layers.is_empty() {
+        return Err(PluginError::failed(
+            "the loss needs the predictions of at least one layer",
+        ));
+    }
+    let all: Vec<Tensor> = layers.iter().map(|l| of(l).to_kind(Kind::Float)).collect();
+    Ok(Tensor::f_stack(&all, 0)?)
+}
+
+/// The sum of the weights of the targets that will be matched.
+fn weight_of_matched(targets: &Targets, queries: i64, weights: &[f64]) -> Result<f64> {
+    let labels = Vec::<i64>::try_from(&targets.class_labels)?;
+    let mut rest = labels.as_slice();
+    let of_pictures = targets.counts.iter().map(|&count| {
+        let (own, others) = rest.split_at((count.max(0) as usize).min(rest.len()));
+        rest = others;
+        // The loss refuses labels that aren't classes.
+        let weight = |&label: &i64| {
+            usize::try_from(label)
+                .ok()
+                .and_then(|l| weights.get(l))
+                .unwrap_or(&1.0)
+        };
+        let sum: f64 = own.iter().map(weight).sum();
+        sum * count.min(queries) as f64 / count.max(1) as f64
+    });
+    Ok(of_pictures.sum())
 }
 
 fn weight(config: &Value, key: &str, default: f64) -> Result<f64> {

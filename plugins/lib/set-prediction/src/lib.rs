@@ -4,25 +4,31 @@
 //! What an adapter of this kind does with it:
 //!
 //! ```text
-//! let criterion = SetCriterion::from_config(&config_json)?;                // once
+//! let criterion = SetCriterion::from_config(&config_json, config, spec)?;   // once
 //! let targets = Targets::from_batch(batch)?;                               // items `boxes` and `class_labels`
-//! let normalisers = criterion.normalisers(&targets, num_queries);          // Model::normalisers
+//! let normalisers = criterion.normalisers(&targets, num_queries)?;         // Model::normalisers
 //! let output = detector::forward(&criterion, batch, context, predict)?;    // Model::forward
 //! let fields = detector::finish(outputs, metas, options)?;                 // Model::finish
 //! ```
 
 mod boxes;
+#[cfg(test)]
+mod boxes_tests;
+#[cfg(test)]
+mod class_weights_tests;
 mod criterion;
 mod detections;
 pub mod detector;
 mod matcher;
+mod on_host;
 pub mod same_size;
 mod targets;
+mod terms;
 #[cfg(test)]
 mod tests;
 
-pub use boxes::{cxcywh_to_xyxy, generalized_iou};
+pub use boxes::cxcywh_to_xyxy;
 pub use criterion::{AuxiliaryLoss, SetCriterion, SetLoss};
 pub use detections::{DetectionOptions, detections};
-pub use matcher::{MatchCosts, Matching};
+pub use matcher::MatchCosts;
 pub use targets::{Predictions, Targets};

@@ -1,8 +1,10 @@
+use crate::boxes::generalized_iou_gradient;
+use crate::matcher::Pairs;
+use crate::on_host::OnHost;
 use crate::{
-    AuxiliaryLoss, DetectionOptions, MatchCosts, Predictions, SetCriterion, SetLoss, Targets, cxcywh_to_xyxy,
-    detections, generalized_iou,
+    AuxiliaryLoss, DetectionOptions, MatchCosts, Predictions, SetCriterion, SetLoss, Targets, detections,
 };
-use cvhost_plugin_api::data::Meta;
+use cvhost_plugin_api::data::{LabelSpec, Meta};
 use cvhost_plugin_api::error::ErrorKind;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,9 +21,10 @@ const COSTS: MatchCosts = MatchCosts {
 /// Held from seeding to the last draw: all tests share libtorch's one generator.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-fn criterion(auxiliary: AuxiliaryLoss) -> SetCriterion {
+pub(crate) fn criterion(auxiliary: AuxiliaryLoss) -> SetCriterion {
     SetCriterion {
         costs: COSTS,
+        class_weights: None,
         eos_coefficient: 0.1,
         bbox_loss_coefficient: 5.0,
         giou_loss_coefficient: 2.0,
@@ -29,8 +32,15 @@ fn criterion(auxiliary: AuxiliaryLoss) -> SetCriterion {
     }
 }
 
+pub(crate) fn spec() -> LabelSpec {
+    LabelSpec {
+        names: (0..CLASSES).map(|c| format!("class {c}").into()).collect(),
+        ..Default::default()
+    }
+}
+
 /// Random boxes that lie inside the picture.
-fn boxes(shape: &[i64]) -> Tensor {
+pub(crate) fn boxes(shape: &[i64]) -> Tensor {
     let size = Tensor::rand(shape, (Kind::Float, Device::Cpu)).narrow(-1, 0, 2) * 0.4 + 0.05;
     let center = Tensor::rand(shape, (Kind::Float, Device::Cpu)).narrow(-1, 0, 2) * 0.5 + 0.25;
     Tensor::cat(&[center, size], -1)
@@ -70,44 +80,12 @@ fn values(loss: &SetLoss) -> (f64, BTreeMap<String, f64>) {
     (loss.loss.double_value(&[]), parts)
 }
 
-fn numbers<T>(tensor: &Tensor) -> Vec<T>
+pub(crate) fn numbers<T>(tensor: &Tensor) -> Vec<T>
 where
     Vec<T>: TryFrom<Tensor>,
     <Vec<T> as TryFrom<Tensor>>::Error: std::fmt::Debug,
 {
     Vec::try_from(tensor.detach().contiguous().reshape([-1])).unwrap()
-}
-
-#[test]
-fn giou_of_known_boxes() {
-    let a = Tensor::from_slice2(&[
-        [0.0f32, 0.0, 2.0, 2.0],
-        [0.0, 0.0, 1.0, 1.0],
-        [1.0, 1.0, 1.0, 1.0],
-    ]);
-    let b = Tensor::from_slice2(&[
-        [1.0f32, 1.0, 3.0, 3.0],
-        [0.0, 0.0, 1.0, 1.0],
-        [1.0, 1.0, 1.0, 1.0],
-    ]);
-    let giou: Vec<f32> = numbers(&generalized_iou(&a, &b));
-    // Intersection 1, union 7, hull 9.
-    assert!((giou[0] - (1.0 / 7.0 - 2.0 / 9.0)).abs() < 1e-6);
-    assert!((giou[1] - 1.0).abs() < 1e-6);
-    assert!(giou[2].is_finite(), "boxes without area");
-
-    let pairs = generalized_iou(&a.unsqueeze(1), &b.unsqueeze(0));
-    assert_eq!(pairs.size(), [3, 3]);
-    assert!((pairs.double_value(&[0, 0]) - f64::from(giou[0])).abs() < 1e-7);
-    // Apart: intersection 0, union 1 + 4, hull 9.
-    assert!((pairs.double_value(&[1, 0]) + 4.0 / 9.0).abs() < 1e-6);
-
-    let xyxy: Vec<f32> = numbers(&cxcywh_to_xyxy(&Tensor::from_slice(&[0.5f32, 0.5, 0.2, 0.4])));
-    assert!(
-        xyxy.iter()
-            .zip([0.4, 0.3, 0.6, 0.7])
-            .all(|(a, b)| (a - b).abs() < 1e-6)
-    );
 }
 
 /// The least cost of giving each target a query of its own, by trying all ways.
@@ -126,17 +104,28 @@ fn cheapest(cost: &[Vec<f64>], target: usize, used: &mut Vec<bool>) -> f64 {
     best
 }
 
+/// `layers` and `targets` as numbers, and the pairs of each layer's pictures.
+fn matched(layers: &[Predictions], targets: &Targets) -> (OnHost, Vec<Pairs>) {
+    let stack =
+        |of: fn(&Predictions) -> &Tensor| Tensor::stack(&layers.iter().map(of).collect::<Vec<_>>(), 0);
+    let log_probabilities = stack(|l| &l.logits).log_softmax(-1, Kind::Float);
+    let step = OnHost::copy(&log_probabilities, &stack(|l| &l.pred_boxes), targets).unwrap();
+    let pairs = COSTS.assign(&step).unwrap();
+    (step, pairs)
+}
+
 #[test]
 fn matching_is_as_cheap_as_any_and_stays_within_each_picture() {
-    let (queries, counts) = (6, [3i64, 0, 4]);
+    let (queries, counts) = (6, [3usize, 0, 4]);
     let layers = [predictions(1, 3, queries), predictions(2, 3, queries)];
-    let targets = targets(3, &counts);
-    let matching = COSTS.assign(&layers, &targets).unwrap();
-    assert_eq!(matching.pairs, 7);
-    let (rows, columns): (Vec<i64>, Vec<i64>) = (numbers(&matching.queries), numbers(&matching.targets));
+    let targets = targets(3, &counts.map(|n| n as i64));
+    let (_, matching) = matched(&layers, &targets);
+    assert_eq!(matching.len(), 6);
 
     let labels: Vec<i64> = numbers(&targets.class_labels);
-    let wanted = cxcywh_to_xyxy(&targets.boxes);
+    let wanted: Vec<f32> = numbers(&targets.boxes);
+    let wanted: Vec<[f32; 4]> = wanted.as_chunks().0.to_vec();
+    let mut matching = matching.iter();
     for (l, layer) in layers.iter().enumerate() {
         let mut first = 0;
         for (picture, &count) in counts.iter().enumerate() {
@@ -144,29 +133,21 @@ fn matching_is_as_cheap_as_any_and_stays_within_each_picture() {
             let cost: Vec<Vec<f64>> = (0..queries)
                 .map(|q| {
                     let p = layer.logits.get(picture as i64).get(q).softmax(-1, Kind::Float);
-                    let b = layer.pred_boxes.get(picture as i64).get(q);
+                    let b: Vec<f32> = numbers(&layer.pred_boxes.get(picture as i64).get(q));
+                    let b = [b[0], b[1], b[2], b[3]];
                     (first..first + count)
                         .map(|t| {
-                            let l1 = (&b - targets.boxes.get(t))
-                                .abs()
-                                .sum(Kind::Float)
-                                .double_value(&[]);
-                            let giou = generalized_iou(&cxcywh_to_xyxy(&b), &wanted.get(t)).double_value(&[]);
-                            5.0 * l1 - p.double_value(&[labels[t as usize]]) - 2.0 * giou
+                            let l1: f32 = b.iter().zip(wanted[t]).map(|(b, w)| (b - w).abs()).sum();
+                            let (giou, _) = generalized_iou_gradient(b, wanted[t]);
+                            f64::from(5.0 * l1 - 2.0 * giou) - p.double_value(&[labels[t]])
                         })
                         .collect()
                 })
                 .collect();
-            let base = (l as i64 * 3 + picture as i64) * queries;
-            let pairs: Vec<(i64, i64)> = rows[l * 7..(l + 1) * 7]
-                .iter()
-                .zip(&columns[l * 7..(l + 1) * 7])
-                .filter(|(q, _)| (base..base + queries).contains(q))
-                .map(|(q, t)| (q - base, t - first))
-                .collect();
-            assert_eq!(pairs.len() as i64, count);
-            assert!(pairs.iter().all(|(_, t)| (0..count).contains(t)));
-            let found: f64 = pairs.iter().map(|&(q, t)| cost[q as usize][t as usize]).sum();
+            let pairs = &matching.next().unwrap().pairs;
+            assert_eq!(pairs.len(), count);
+            assert!(pairs.iter().all(|pair| pair.target < count));
+            let found: f64 = pairs.iter().map(|pair| cost[pair.query][pair.target]).sum();
             if count > 0 {
                 let best = cheapest(&cost, 0, &mut vec![false; queries as usize]);
                 assert!(
@@ -190,7 +171,7 @@ fn loss_is_the_sum_of_its_weighted_parts_in_closed_form() {
     );
     assert!((loss - parts["loss_ce"] - 5.0 * parts["loss_bbox"] - 2.0 * parts["loss_giou"]).abs() < 1e-5);
 
-    let query: i64 = numbers::<i64>(&COSTS.assign(&layers, &targets).unwrap().queries)[0];
+    let query = matched(&layers, &targets).1[0].pairs[0].query as i64;
     let label: i64 = numbers::<i64>(&targets.class_labels)[0];
     let log = layers[0].logits.log_softmax(-1, Kind::Float);
     let mut ce = 0.0;
@@ -212,6 +193,34 @@ fn loss_is_the_sum_of_its_weighted_parts_in_closed_form() {
 }
 
 #[test]
+fn a_loss_scale_multiplies_every_gradient_and_half_precision_gets_its_own_kind() {
+    let (layer, targets) = (predictions(4, 2, 5), targets(5, &[1, 3]));
+    let gradients = |scale: f64, kind: Kind| {
+        let leaf = |x: &Tensor| x.detach().to_kind(kind).set_requires_grad(true);
+        let layer = Predictions {
+            logits: leaf(&layer.logits),
+            pred_boxes: leaf(&layer.pred_boxes),
+        };
+        let loss = criterion(AuxiliaryLoss::Off)
+            .loss(&[slice_all(&layer)], &targets, &[])
+            .unwrap();
+        assert_eq!(loss.loss.kind(), Kind::Float);
+        (loss.loss * scale).backward();
+        [layer.logits.grad(), layer.pred_boxes.grad()]
+    };
+    let off = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
+    let plain = gradients(1.0, Kind::Float);
+    for (plain, scaled) in plain.iter().zip(gradients(1024.0, Kind::Float)) {
+        assert!(plain.abs().max().double_value(&[]) > 1e-3);
+        assert!(off(&(plain * 1024.0), &scaled) < 1e-4);
+    }
+    for (plain, half) in plain.iter().zip(gradients(1.0, Kind::BFloat16)) {
+        assert_eq!(half.kind(), Kind::BFloat16);
+        assert!(off(plain, &half.to_kind(Kind::Float)) < 0.2);
+    }
+}
+
+#[test]
 fn accumulated_pictures_add_up_to_one_batch() {
     let counts = [2, 0, 3];
     let (whole, targets) = (predictions(6, 3, 5), targets(7, &counts));
@@ -225,7 +234,7 @@ fn accumulated_pictures_add_up_to_one_batch() {
     let micro: Vec<Targets> = (0..3).map(|i| one(&targets, i)).collect();
     let sums = micro
         .iter()
-        .map(|t| criterion.normalisers(t, 5))
+        .map(|t| criterion.normalisers(t, 5).unwrap())
         .fold(vec![0.0; 3], |sum, n| {
             sum.iter().zip(n).map(|(a, b)| a + b).collect()
         });
@@ -248,7 +257,7 @@ fn accumulated_pictures_add_up_to_one_batch() {
     assert!((whole.logits.grad() - gradient).abs().max().double_value(&[]) < 1e-6);
 }
 
-fn slice_all(p: &Predictions) -> Predictions {
+pub(crate) fn slice_all(p: &Predictions) -> Predictions {
     Predictions {
         logits: p.logits.shallow_clone(),
         pred_boxes: p.pred_boxes.shallow_clone(),
@@ -338,13 +347,25 @@ fn unusable_targets_are_errors_that_name_them_and_unusable_predictions_a_loss_th
             .get(1)
             .fill_(value);
         let layer = Predictions {
-            logits: logits_bad,
-            pred_boxes: boxes_bad,
+            logits: logits_bad.set_requires_grad(true),
+            pred_boxes: boxes_bad.set_requires_grad(true),
         };
-        let loss = criterion(AuxiliaryLoss::Off).loss(&[layer], &good, &[]);
-        loss.unwrap().loss.double_value(&[])
+        let loss = criterion(AuxiliaryLoss::Off)
+            .loss(&[slice_all(&layer)], &good, &[])
+            .unwrap();
+        loss.loss.backward();
+        let broken = if logits { &layer.logits } else { &layer.pred_boxes };
+        let gradient = broken.grad().get(1);
+        assert_eq!(
+            gradient.isnan().any().int64_value(&[]),
+            1,
+            "the gradient is {gradient:?}"
+        );
+        loss.loss.double_value(&[])
     };
     assert!(!broken(true, f64::NAN).is_finite());
+    assert!(!broken(true, f64::INFINITY).is_finite());
+    assert!(!broken(false, f64::NAN).is_finite());
     assert!(!broken(false, f64::INFINITY).is_finite());
 
     let bad_label = Targets::new(Tensor::from_slice(&[0i64, 1, 3]), boxes(&[3, 4]), vec![1, 2]).unwrap();
@@ -383,7 +404,7 @@ fn unusable_targets_are_errors_that_name_them_and_unusable_predictions_a_loss_th
 
 #[test]
 fn configuration_says_costs_weights_and_auxiliary_losses() {
-    let read = |checkpoint: Value, config: Value| SetCriterion::from_config(&checkpoint, &config);
+    let read = |checkpoint: Value, config: Value| SetCriterion::from_config(&checkpoint, &config, &spec());
     assert_eq!(
         read(json!({}), Value::Null).unwrap(),
         criterion(AuxiliaryLoss::Off)

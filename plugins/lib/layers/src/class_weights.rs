@@ -1,6 +1,5 @@
 //! `model.class_weights`: how much each class counts in the loss.
 
-use crate::labels::Labels;
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::{Map, Value};
 
@@ -18,14 +17,16 @@ impl ClassWeights {
     /// From `model.class_weights` of the whole resolved configuration: `balanced`, a list of a number a class, or a map from
     /// class names to numbers, where classes that it leaves out weigh 1. Left out, all classes weigh the same.
     ///
+    /// `names` are the classes in label order, `counts` how often each occurs in the split, where that is known.
+    ///
     /// # Errors
     /// Numbers that aren't above 0, a list of another length, names that aren't classes.
-    pub fn from_config(config: &Value, labels: &Labels) -> Result<Self> {
+    pub fn from_config(config: &Value, names: &[String], counts: Option<&[u64]>) -> Result<Self> {
         let weights = match config.pointer("/model/class_weights") {
             None | Some(Value::Null) => None,
-            Some(Value::String(word)) if word == "balanced" => return Ok(balanced(labels)),
-            Some(Value::Array(list)) => Some(from_list(list, labels)?),
-            Some(Value::Object(map)) => Some(from_map(map, labels)?),
+            Some(Value::String(word)) if word == "balanced" => return Ok(balanced(names, counts)),
+            Some(Value::Array(list)) => Some(from_list(list, names)?),
+            Some(Value::Object(map)) => Some(from_map(map, names)?),
             Some(other) => {
                 return Err(PluginError::config(
                     KEY,
@@ -54,15 +55,13 @@ impl ClassWeights {
 
 /// King and Zeng 2001, as scikit-learn's `balanced`: n / (C · count). Classes that the split lacks get no weight, as none
 /// can be told; no picture asks for it.
-fn balanced(labels: &Labels) -> ClassWeights {
+fn balanced(names: &[String], counts: Option<&[u64]>) -> ClassWeights {
     let refuse = |message: String, help: &str| Some(PluginError::config(KEY, message).with_help(help));
-    let Some(counts) = &labels.counts else {
+    let Some(counts) = counts else {
         return ClassWeights {
             weights: None,
             refusal: refuse(
-                format!(
-                    "`{KEY}: balanced` needs to know how many pictures each class has; the task doesn't say"
-                ),
+                format!("`{KEY}: balanced` needs to know how often each class occurs; the task doesn't say"),
                 "give a list of numbers, or a map from class names to numbers",
             ),
         };
@@ -72,8 +71,7 @@ fn balanced(labels: &Labels) -> ClassWeights {
         0 => 0.0,
         _ => total as f64 / (counts.len() as f64 * count as f64),
     };
-    let empty: Vec<&str> = labels
-        .names
+    let empty: Vec<&str> = names
         .iter()
         .zip(counts)
         .filter(|(_, count)| **count == 0)
@@ -95,28 +93,28 @@ fn balanced(labels: &Labels) -> ClassWeights {
     }
 }
 
-fn from_list(list: &[Value], labels: &Labels) -> Result<Vec<f64>> {
-    if list.len() != labels.names.len() {
+fn from_list(list: &[Value], names: &[String]) -> Result<Vec<f64>> {
+    if list.len() != names.len() {
         return Err(PluginError::config(
             KEY,
             format!(
                 "`{KEY}`: expected {} numbers, one for each of {}; got {}",
-                labels.names.len(),
-                labels.names.join(", "),
+                names.len(),
+                names.join(", "),
                 list.len()
             ),
         ));
     }
     list.iter()
-        .zip(&labels.names)
+        .zip(names)
         .map(|(value, name)| number(value, name))
         .collect()
 }
 
-fn from_map(map: &Map<String, Value>, labels: &Labels) -> Result<Vec<f64>> {
+fn from_map(map: &Map<String, Value>, names: &[String]) -> Result<Vec<f64>> {
     let unknown: Vec<&str> = map
         .keys()
-        .filter(|name| !labels.names.contains(name))
+        .filter(|name| !names.contains(name))
         .map(String::as_str)
         .collect();
     if !unknown.is_empty() {
@@ -125,12 +123,11 @@ fn from_map(map: &Map<String, Value>, labels: &Labels) -> Result<Vec<f64>> {
             format!(
                 "`{KEY}`: there is no class {}; the classes are {}",
                 unknown.join(", "),
-                labels.names.join(", ")
+                names.join(", ")
             ),
         ));
     }
-    labels
-        .names
+    names
         .iter()
         .map(|name| map.get(name).map_or(Ok(1.0), |value| number(value, name)))
         .collect()

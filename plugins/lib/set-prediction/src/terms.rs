@@ -1,0 +1,155 @@
+//! What the loss is made of, as numbers: each layer's parts, and the loss's gradients with respect to boxes and likelihoods.
+
+use crate::boxes::generalized_iou_gradient;
+use crate::matcher::Pairs;
+use crate::on_host::{Block, OnHost};
+
+/// What parts are divided by and how much they count.
+pub(crate) struct Weights<'a> {
+    /// `[C + 1]`, in the cross entropy.
+    pub classes: &'a [f32],
+    pub bbox: f64,
+    pub giou: f64,
+    /// Of each layer, in the sum over the layers.
+    pub layers: &'a [f64],
+    pub num_boxes: f64,
+    pub class_weights: f64,
+    pub pictures: f64,
+}
+
+pub(crate) struct Terms {
+    /// `[L · N · Q]`: the class that each query shall say.
+    pub labels: Vec<i64>,
+    /// `[L · N · Q]`: how much the negative log likelihood of that class counts in the loss.
+    pub label_weights: Vec<f32>,
+    /// `[L · N · Q · 4]`: the loss's derivatives by the predicted boxes.
+    pub box_gradient: Vec<f32>,
+    /// The boxes' part of the loss, all layers together.
+    pub box_loss: f64,
+    pub layers: Vec<LayerParts>,
+}
+
+/// A layer's parts, unweighted.
+#[derive(Default, Clone)]
+pub(crate) struct LayerParts {
+    pub cross_entropy: f64,
+    pub l1: f64,
+    pub giou: f64,
+    pub cardinality: f64,
+}
+
+impl Terms {
+    /// `matching` has the pairs of each of `step`'s blocks.
+    pub fn new(step: &OnHost, matching: &[Pairs], weights: &Weights<'_>) -> Self {
+        let rows = step.layers * step.pictures * step.queries;
+        let mut terms = Terms {
+            labels: vec![step.classes as i64 - 1; rows],
+            label_weights: vec![0.0; rows],
+            box_gradient: vec![0.0; rows * 4],
+            box_loss: 0.0,
+            layers: vec![LayerParts::default(); step.layers],
+        };
+        let queries = step.queries.max(1);
+        let blocks = step
+            .blocks()
+            .zip(matching)
+            .zip(terms.labels.chunks_exact_mut(queries))
+            .zip(terms.label_weights.chunks_exact_mut(queries))
+            .zip(terms.box_gradient.chunks_exact_mut(queries * 4))
+            .enumerate();
+        for (index, ((((block, pairs), labels), label_weights), gradient)) in blocks {
+            let layer = index / step.pictures;
+            let (Some(parts), Some(&factor)) = (terms.layers.get_mut(layer), weights.layers.get(layer))
+            else {
+                continue;
+            };
+            parts.cardinality += cardinality_error(block, step.classes) / weights.pictures;
+            parts.cross_entropy += cross_entropy(block, pairs, weights, factor, labels, label_weights);
+            let (l1, giou) = box_losses(block, pairs, weights, factor, gradient);
+            parts.l1 += l1;
+            parts.giou += giou;
+        }
+        let of_layer = |(parts, factor): (&LayerParts, &f64)| {
+            factor * (weights.bbox * parts.l1 + weights.giou * parts.giou)
+        };
+        terms.box_loss = terms.layers.iter().zip(weights.layers).map(of_layer).sum();
+        terms
+    }
+}
+
+/// A block's weighted negative log likelihood; unmatched queries shall say "no object", which `labels` `[Q]` hold before.
+fn cross_entropy(
+    block: Block<'_>,
+    pairs: &Pairs,
+    weights: &Weights<'_>,
+    factor: f64,
+    labels: &mut [i64],
+    label_weights: &mut [f32],
+) -> f64 {
+    for pair in &pairs.pairs {
+        if let (Some(label), Some(target)) = (labels.get_mut(pair.query), block.targets.get(pair.target)) {
+            *label = target.label as i64;
+        }
+    }
+    let rows = block.log_probabilities.chunks_exact(weights.classes.len().max(1));
+    let mut sum = 0.0;
+    for ((row, label), label_weight) in rows.zip(labels).zip(label_weights) {
+        let label = *label as usize;
+        if let (Some(&log_probability), Some(&weight)) = (row.get(label), weights.classes.get(label)) {
+            let weight = f64::from(weight) / weights.class_weights;
+            sum -= weight * f64::from(log_probability);
+            *label_weight = (factor * weight) as f32;
+        }
+    }
+    sum
+}
+
+/// A block's L1 distance and 1 − GIoU over its pairs. `gradient` `[Q, 4]` gets the loss's derivatives; NaN everywhere where
+/// the predictions are no numbers.
+fn box_losses(
+    block: Block<'_>,
+    pairs: &Pairs,
+    weights: &Weights<'_>,
+    factor: f64,
+    gradient: &mut [f32],
+) -> (f64, f64) {
+    if pairs.unusable {
+        gradient.fill(f32::NAN);
+    }
+    let (boxes, _) = block.boxes.as_chunks::<4>();
+    let (gradients, _) = gradient.as_chunks_mut::<4>();
+    let by_l1 = (factor * weights.bbox / weights.num_boxes) as f32;
+    let by_giou = (factor * weights.giou / weights.num_boxes) as f32;
+    let (mut l1, mut loss_giou) = (0.0, 0.0);
+    for pair in &pairs.pairs {
+        let (Some(predicted), Some(gradient), Some(target)) = (
+            boxes.get(pair.query),
+            gradients.get_mut(pair.query),
+            block.targets.get(pair.target),
+        ) else {
+            continue;
+        };
+        let (giou, d_giou) = generalized_iou_gradient(*predicted, target.cxcywh);
+        loss_giou += 1.0 - f64::from(giou);
+        let sides = predicted.iter().zip(target.cxcywh).zip(d_giou).zip(gradient);
+        for (((side, wanted), d_giou), gradient) in sides {
+            let off = side - wanted;
+            l1 += f64::from(off.abs());
+            let sign = if off == 0.0 { 0.0 } else { off.signum() };
+            *gradient = by_l1 * sign - by_giou * d_giou;
+        }
+    }
+    (l1 / weights.num_boxes, loss_giou / weights.num_boxes)
+}
+
+/// By how many objects the number of queries whose best class isn't "no object" is off. Only for the log.
+fn cardinality_error(block: Block<'_>, classes: usize) -> f64 {
+    let objects = block
+        .log_probabilities
+        .chunks_exact(classes.max(1))
+        .filter(|row| {
+            row.split_last()
+                .is_some_and(|(no_object, others)| others.iter().any(|class| class >= no_object))
+        });
+    (objects.count() as f64 - block.targets.len() as f64).abs()
+}
