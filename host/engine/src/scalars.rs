@@ -3,12 +3,20 @@
 use cvhost::error::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Scalars of any dtype on one device as one float64 vector there; doesn't wait for the device.
+/// Scalars of any dtype as one float64 vector on the first one's device; doesn't wait for that device.
 ///
 /// # Errors
 /// As libtorch fails. On a GPU it may tell the failure of an earlier operation here.
 pub fn pack<'a>(scalars: impl IntoIterator<Item = &'a Tensor>) -> Result<Tensor> {
-    let flat = |tensor: &Tensor| tensor.f_detach()?.f_to_kind(Kind::Double)?.f_reshape([1]);
+    let mut device = None;
+    let flat = |tensor: &Tensor| {
+        let tensor = tensor.f_detach()?;
+        let device = *device.get_or_insert_with(|| tensor.device());
+        tensor
+            .f_to_device(device)?
+            .f_to_kind(Kind::Double)?
+            .f_reshape([1])
+    };
     let packed = || -> Result<Tensor, TchError> {
         let flat: Vec<Tensor> = scalars.into_iter().map(flat).collect::<Result<_, _>>()?;
         if flat.is_empty() {

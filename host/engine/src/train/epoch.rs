@@ -75,10 +75,7 @@ impl Trainer<'_> {
                 step: standing.at.step,
                 epoch: standing.at.epoch,
                 rate,
-                clip: Clip {
-                    value: self.training.gradient_clip_value.filter(|c| *c > 0.0),
-                    norm: self.training.gradient_clip.filter(|c| *c > 0.0),
-                },
+                clip: self.clip(),
                 read_first: unread.at_once(),
                 profile: &profile,
             };
@@ -131,6 +128,13 @@ impl Trainer<'_> {
                 self.save(run.optimizer, run.ema, standing, None)?;
                 run.cadence.saved();
             }
+        }
+    }
+
+    fn clip(&self) -> Clip {
+        Clip {
+            value: self.training.gradient_clip_value.filter(|c| *c > 0.0),
+            norm: self.training.gradient_clip.filter(|c| *c > 0.0),
         }
     }
 
