@@ -58,7 +58,7 @@ impl Network for VitClassifier {
             ))
             .with_help("give a larger `data.image_size`"));
         }
-        let states = self.vit.forward(pixel_values, train);
+        let states = self.vit.forward(pixel_values, self.heads.len() as i64, train);
         let logits: Vec<Tensor> = self
             .heads
             .iter()

@@ -23,11 +23,15 @@ impl VisionTransformer {
         }
     }
 
-    /// `pixel_values` `[N, 3, H, W]` to states `[N, T, d]`, those of the class token and of the distillation token first.
-    pub fn forward(&self, pixel_values: &Tensor, train: bool) -> Tensor {
+    /// `pixel_values` `[N, 3, H, W]` to the last states of the first `tokens` tokens, `[N, tokens, d]`: the class token, and
+    /// the distillation token where there is one.
+    pub fn forward(&self, pixel_values: &Tensor, tokens: i64, train: bool) -> Tensor {
         let mut x = self.embeddings.forward(pixel_values, train);
-        for layer in &self.layers {
-            x = layer.forward(&x, train);
+        if let Some((last, others)) = self.layers.split_last() {
+            for layer in others {
+                x = layer.forward(&x, train);
+            }
+            x = last.forward_only(&x, 0..tokens, train);
         }
         self.layernorm.forward(&x)
     }

@@ -41,15 +41,21 @@ impl VisionTransformer {
             .as_ref()
             .map(|m| interpolate(&m.squeeze_dim(1), 1, self.config.vit.grid, grid));
         for (i, layer) in self.layers.iter().enumerate() {
-            let last = i + 1 == self.layers.len();
+            let all = x.size()[1];
+            let first_detection = all - self.config.detection_tokens;
+            if i + 1 == self.layers.len() {
+                let detection = layer.forward_only(&x, first_detection..all, train);
+                states.push(self.layernorm.forward(&detection));
+                break;
+            }
             let out = layer.forward(&x, train);
             x = match &mid {
-                Some(mid) if !last => out + mid.get(i as i64),
-                _ => out,
+                Some(mid) => out + mid.get(i as i64),
+                None => out,
             };
-            if last || every_layer {
-                let tokens = self.config.detection_tokens;
-                states.push(self.layernorm.forward(&x.narrow(1, x.size()[1] - tokens, tokens)));
+            if every_layer {
+                let detection = x.narrow(1, first_detection, self.config.detection_tokens);
+                states.push(self.layernorm.forward(&detection));
             }
         }
         states

@@ -3,6 +3,7 @@
 use crate::config::VitConfig;
 use cvhost_layers::{Activation, LayerNorm, Linear};
 use cvhost_plugin_api::torch::Scope;
+use std::ops::Range;
 use tch::Tensor;
 
 /// A block with norms before attention and before the feed-forward part.
@@ -45,14 +46,28 @@ impl EncoderLayer {
 
     /// Tokens `[N, T, d]` to tokens that have seen each other.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let x = x + self.attention.forward(&self.norm_before.forward(x), train);
+        let normed = self.norm_before.forward(x);
+        let attended = self.attention.forward(&normed, &normed, train);
+        self.feed_forward(x + attended, train)
+    }
+
+    /// [`EncoderLayer::forward`] of `tokens` alone, `[N, tokens, d]`, which have seen all. For a last layer of which nothing
+    /// else is read: it spares nearly all of the layer's work.
+    pub fn forward_only(&self, x: &Tensor, tokens: Range<i64>, train: bool) -> Tensor {
+        let only = |x: &Tensor| x.narrow(1, tokens.start, tokens.end - tokens.start);
+        let normed = self.norm_before.forward(x);
+        let attended = self.attention.forward(&only(&normed), &normed, train);
+        self.feed_forward(only(x) + attended, train)
+    }
+
+    fn feed_forward(&self, x: Tensor, train: bool) -> Tensor {
         let inner = self.intermediate.forward(&self.norm_after.forward(&x));
         let inner = self.activation.apply(inner);
         x + self.output.forward(&inner).dropout(self.dropout, train)
     }
 }
 
-/// Multi-head attention of every token to every token (Vaswani et al. 2017).
+/// Multi-head attention of some tokens to every token (Vaswani et al. 2017).
 struct SelfAttention {
     query: Linear,
     key: Linear,
@@ -84,12 +99,14 @@ impl SelfAttention {
         }
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let split = |part: &Linear| part.forward(x).unflatten(-1, [self.heads, -1]).transpose(1, 2);
+    /// `queries` `[N, Q, d]` are those of the `tokens` `[N, T, d]` that look at all of them.
+    fn forward(&self, queries: &Tensor, tokens: &Tensor, train: bool) -> Tensor {
+        let split =
+            |part: &Linear, x: &Tensor| part.forward(x).unflatten(-1, [self.heads, -1]).transpose(1, 2);
         let attended = Tensor::scaled_dot_product_attention::<Tensor>(
-            &split(&self.query),
-            &split(&self.key),
-            &split(&self.value),
+            &split(&self.query, queries),
+            &split(&self.key, tokens),
+            &split(&self.value, tokens),
             None,
             if train { self.attention_dropout } else { 0.0 },
             false,

@@ -7,6 +7,8 @@ mod config;
 mod embeddings;
 mod encoder;
 #[cfg(test)]
+mod encoder_tests;
+#[cfg(test)]
 mod tests;
 
 pub use config::{Defaults, VitConfig, patch_size};
