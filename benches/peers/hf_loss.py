@@ -58,7 +58,7 @@ def make(a):
         loss = case.loss(logits, boxes)
         loss.backward()
         tensors |= {"loss": loss.detach(), "grad_logits": torch.stack([x.grad for x in logits]), "grad_boxes": torch.stack([x.grad for x in boxes])}
-        save_file(tensors, a.folder / f"{layers} layers, {classes} classes, batch {batch}.safetensors")
+        save_file(tensors, a.folder / f"{'1 layer' if layers == 1 else f'{layers} layers'}, {classes} classes, batch {batch}.safetensors")
 
 
 def timed(a):

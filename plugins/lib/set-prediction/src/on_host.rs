@@ -110,13 +110,18 @@ fn to_host<const K: usize>(tensors: [&Tensor; K]) -> Result<[Vec<f32>; K]> {
         }
         return Ok(values);
     }
-    let together = Vec::<f32>::try_from(Tensor::cat(&flat, 0).to_device(Device::Cpu))?;
-    let mut rest = together.as_slice();
-    Ok(flat.map(|tensor| {
-        let (values, others) = rest.split_at(tensor.numel().min(rest.len()));
+    let packed = Vec::<f32>::try_from(Tensor::f_cat(&flat, 0)?.f_to_device(Device::Cpu)?)?;
+    Ok(unpacked(&packed, flat.map(|t| t.numel())))
+}
+
+/// The parts of these lengths that lie one after the other in `packed`.
+fn unpacked<const K: usize>(packed: &[f32], lengths: [usize; K]) -> [Vec<f32>; K] {
+    let mut rest = packed;
+    lengths.map(|length| {
+        let (part, others) = rest.split_at(length.min(rest.len()));
         rest = others;
-        values.to_vec()
-    }))
+        part.to_vec()
+    })
 }
 
 fn checked(labels: &[f32], boxes: &[f32], counts: &[usize], classes: i64) -> Result<Vec<Target>> {
@@ -153,4 +158,15 @@ fn checked(labels: &[f32], boxes: &[f32], counts: &[usize], classes: i64) -> Res
             cxcywh,
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unpacked;
+
+    #[test]
+    fn what_was_packed_for_the_copy_comes_apart_again() {
+        let [a, b, c] = unpacked(&[1.0, 2.0, 3.0], [2, 0, 1]);
+        assert_eq!((a, b, c), (vec![1.0, 2.0], vec![], vec![3.0]));
+    }
 }
