@@ -66,6 +66,8 @@ pub fn cvhost_in(programs: &Path) -> Command {
         .env("LIBTORCH", root().join(".libtorch"))
         .env("XDG_DATA_HOME", programs.join("no-user-data"))
         .env("NO_COLOR", "1")
+        // Several of them share few cores here: threads that spin while they wait would hold each other up.
+        .env("OMP_WAIT_POLICY", "passive")
         .stdin(Stdio::null());
     command
 }

@@ -11,10 +11,10 @@ use tch::{Device, Tensor};
 /// For each tensor's name, the name that it has in the other [`Naming`].
 pub type Aliases = HashMap<String, String>;
 
-/// On the CPU, stem and so many stages keep a feature's channels side by side in memory. Convolutions of large maps with few
-/// channels are faster so, pooling takes a tenth of the time; the convolutions of later stages would lose more by rearranging
-/// their weights each time.
-const CHANNELS_LAST_STAGES: usize = 2;
+/// On the CPU the stem keeps a feature's channels side by side in memory: the convolution of a large map with few channels takes half
+/// of the time so, pooling a tenth. Only with numbers of channels that fill oneDNN's registers, and not in the stages behind it:
+/// with other ones its kernel for gradients of 1x1 convolutions writes beyond its memory in this order (libtorch 2.11, AVX-512).
+const CHANNELS_AT_ONCE: i64 = 16;
 
 /// The network up to its last feature map.
 pub struct ResNet {
@@ -61,22 +61,21 @@ impl ResNet {
     /// `pixel_values` `[N, 3, H, W]` to the last feature map `[N, C, H / 32, W / 32]` (rounded up). Outside of training
     /// nothing in it has a gradient.
     pub fn forward(&self, pixel_values: &Tensor, train: bool) -> Tensor {
-        let on_cpu = pixel_values.device() == Device::Cpu;
-        let pixel_values = match on_cpu {
-            true => channels_last(pixel_values),
-            false => pixel_values.shallow_clone(),
+        let stem = |x: &Tensor| {
+            let x = self.activation.apply(self.stem.forward(x, train));
+            x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)
         };
-        let stem = self.activation.apply(self.stem.forward(&pixel_values, train));
-        let mut x = stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
-        for (index, stage) in self.stages.iter().take(self.output_stage + 1).enumerate() {
-            if on_cpu && index == CHANNELS_LAST_STAGES {
-                x = x.contiguous();
-            }
+        let mut x = if pixel_values.device() == Device::Cpu && self.stem.channels() % CHANNELS_AT_ONCE == 0 {
+            stem(&channels_last(pixel_values)).contiguous()
+        } else {
+            stem(pixel_values)
+        };
+        for stage in self.stages.iter().take(self.output_stage + 1) {
             for block in stage {
                 x = block.forward(&x, self.activation, train);
             }
         }
-        x.contiguous()
+        x
     }
 }
 
@@ -135,6 +134,11 @@ impl ConvNorm {
         }
         let (scale, shift) = self.norm.scale_and_shift();
         self.convolve(x, &(&self.weight * scale.reshape([-1, 1, 1, 1])), Some(shift))
+    }
+
+    /// How many channels come out.
+    fn channels(&self) -> i64 {
+        self.weight.size().first().copied().unwrap_or(0)
     }
 
     fn convolve(&self, x: &Tensor, weight: &Tensor, bias: Option<Tensor>) -> Tensor {

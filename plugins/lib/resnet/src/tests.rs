@@ -6,7 +6,13 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor, no_grad};
 
 fn network(kind: NormKind) -> (ParameterSet, ResNet) {
-    let json = json!({"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"});
+    network_of(kind, 8)
+}
+
+/// With so many channels behind the stem.
+fn network_of(kind: NormKind, channels: i64) -> (ParameterSet, ResNet) {
+    let json =
+        json!({"embedding_size": channels, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"});
     let config = ResNetConfig::hugging_face(&json, "").unwrap();
     let parameters = ParameterSet::new();
     let net = ResNet::new(&parameters.root(), "", &config, kind, &mut Aliases::new());
@@ -152,4 +158,30 @@ fn the_stride_is_that_of_the_feature_map_also_with_dilation() {
         let map = net.forward(&pictures(1, 128), false).size();
         assert_eq!((config.stride(), map[3]), (stride, 128 / stride), "{config:?}");
     }
+}
+
+/// The stem has another memory format then, and oneDNN computes it; in float64 libtorch's own kernels do.
+#[test]
+fn a_stem_with_many_channels_computes_what_float64_does() {
+    let (parameters, net) = network_of(NormKind::Trained, 16);
+    let (exact_parameters, exact) = network_of(NormKind::Trained, 16);
+    let (weights, exact_weights) = (tensors(&parameters), tensors(&exact_parameters));
+    for (name, weight) in &exact_weights {
+        let values = weights[name].detach().to_kind(Kind::Double);
+        no_grad(|| weight.shallow_clone().set_data(&values));
+    }
+    let x = pictures(2, 37);
+    let (found, expected) = (
+        net.forward(&x, true),
+        exact.forward(&x.to_kind(Kind::Double), true),
+    );
+    assert!(found.is_contiguous());
+    let off = |a: &Tensor, b: &Tensor| (a.to_kind(Kind::Double) - b).abs().max().double_value(&[]);
+    assert!(off(&found, &expected) < 1e-4, "{}", off(&found, &expected));
+    found.square().sum(Kind::Float).backward();
+    expected.square().sum(Kind::Double).backward();
+    let name = "embedder.embedder.convolution.weight";
+    let (gradient, expected) = (weights[name].grad(), exact_weights[name].grad());
+    let scale = expected.abs().max().double_value(&[]);
+    assert!(scale > 0.0 && off(&gradient, &expected) < 1e-4 * scale);
 }
