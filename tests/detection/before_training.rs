@@ -1,0 +1,85 @@
+//! What `run` finds and tells before it trains: the batch size, a learning rate, what is trained.
+
+use crate::bench::{Bench, FAMILIES, path_in};
+use cvhost_tests::programs::Run;
+use std::path::PathBuf;
+
+/// Weights, optimizer state and generators of the last checkpoint.
+fn final_files(run: &Run) -> Vec<Vec<u8>> {
+    let last = path_in(&run.last_event(), "checkpoint_dir").join("last");
+    ["model.safetensors", "training_state/state.safetensors"]
+        .map(|name| std::fs::read(last.join(name)).unwrap())
+        .to_vec()
+}
+
+fn run_config(run: &Run) -> PathBuf {
+    path_in(&run.last_event(), "run_dir").join("config.yaml")
+}
+
+#[test]
+fn a_batch_size_that_is_found_trains_to_the_bits_of_the_same_number() {
+    for family in FAMILIES {
+        let bench = Bench::new(family);
+        let run = |batch_size: &str| {
+            let batch_size = format!("data.batch_size={batch_size}");
+            // Dropout draws random numbers, also in passes that only look for the size.
+            bench
+                .run(&[
+                    &batch_size,
+                    "model.dropout=0.1",
+                    "data.augment=true",
+                    "training.deterministic=true",
+                ])
+                .success()
+        };
+        // A quarter of eight pictures: the memory of no machine is the limit here.
+        let (found, given) = (run("auto"), run("2"));
+        assert!(found.stderr.contains("batch size 2"), "{}", found.stderr);
+        assert!(!given.stderr.contains("batch size 2"), "{}", given.stderr);
+        assert!(final_files(&found) == final_files(&given), "{family}");
+        let config = std::fs::read_to_string(run_config(&found)).unwrap();
+        assert!(config.contains("batch_size: 2"), "{config}");
+    }
+}
+
+#[test]
+fn a_resumed_run_goes_on_with_the_batch_size_that_was_found() {
+    let bench = Bench::new("yolos");
+    let first = bench
+        .run(&["data.batch_size=auto", "training.max_epochs=1"])
+        .success();
+    assert_eq!(first.last_event()["steps"], 4);
+    // A number that no search would find tells where it came from.
+    let config = run_config(&first);
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("batch_size: 2", "batch_size: 1")).unwrap();
+    let resume = format!("--resume={}", config.parent().unwrap().display());
+    let resumed = bench
+        .run(&["data.batch_size=auto", "training.max_epochs=2", &resume])
+        .success();
+    assert_eq!(resumed.last_event()["steps"], 4 + 8);
+    assert!(!resumed.stderr.contains("batch size"), "{}", resumed.stderr);
+}
+
+#[test]
+fn verbs_that_do_not_train_take_the_usual_batch_size() {
+    let bench = Bench::new("yolos");
+    bench.edit("batch_size: 2", "batch_size: auto");
+    bench.eval(&cvhost_tests::fixture("golden/yolos"), &[]).success();
+    let speed = Run::of(
+        bench
+            .command()
+            .args(["data", "speed", "--json", "--config"])
+            .arg(&bench.config),
+    )
+    .success();
+    assert_eq!(speed.last_event()["batches"], 2);
+    let overfit = bench
+        .run(&["--overfit-batches=1", "training.max_epochs=1"])
+        .success();
+    assert!(
+        overfit.stderr.contains("the first 2 training pictures alone"),
+        "{}",
+        overfit.stderr
+    );
+}
