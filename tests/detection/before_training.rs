@@ -1,6 +1,6 @@
 //! What `run` finds and tells before it trains: the batch size, a learning rate, what is trained.
 
-use crate::bench::{Bench, FAMILIES, path_in};
+use crate::bench::{Bench, FAMILIES, of_event, path_in, refused};
 use cvhost_tests::programs::Run;
 use std::path::PathBuf;
 
@@ -81,5 +81,61 @@ fn verbs_that_do_not_train_take_the_usual_batch_size() {
         overfit.stderr.contains("the first 2 training pictures alone"),
         "{}",
         overfit.stderr
+    );
+}
+
+#[test]
+fn a_learning_rate_is_found_and_nothing_is_left_behind() {
+    for (family, more) in [
+        (
+            "detr",
+            ["training.accumulate=2", "training.freeze=[model.backbone.*]"],
+        ),
+        ("yolos", ["training.precision=bf16", "data.batch_size=auto"]),
+    ] {
+        let bench = Bench::new(family);
+        let run = bench
+            .run(&[&["--find-lr=60", "training.backbone_lr_scale=1"][..], &more].concat())
+            .success();
+        let end = run.last_event();
+        assert_eq!(end["event"], "find_lr_finished");
+        let numbers = |key: &str| -> Vec<f64> {
+            let list = end[key].as_array().unwrap();
+            list.iter().map(|n| n.as_f64().unwrap()).collect()
+        };
+        let (rates, losses, smoothed) = (
+            numbers("learning_rates"),
+            numbers("losses"),
+            numbers("smoothed_losses"),
+        );
+        assert_eq!(
+            (rates.len(), losses.len()),
+            (smoothed.len(), rates.len()),
+            "{end}"
+        );
+        assert_eq!(rates[0], 1e-7);
+        assert!((losses[0] - smoothed[0]).abs() < 1e-9, "{end}");
+        assert!(rates.is_sorted() && rates.len() > 30, "{rates:?}");
+        // A checkpoint that was trained for other classes learns at such rates; 1 spoils it.
+        let suggestion = end["suggestion"].as_f64().unwrap();
+        assert!((1e-5..0.5).contains(&suggestion), "{family}: {suggestion}");
+        assert!(!bench.path("runs").exists());
+        assert!(of_event(&run.events(), "run_finished").is_empty());
+    }
+}
+
+#[test]
+fn a_search_that_cannot_be_made_says_why() {
+    let bench = Bench::new("yolos");
+    refused(
+        &bench.run(&["--find-lr", "--resume"]),
+        2,
+        &["--find-lr", "--resume"],
+    );
+    refused(&bench.run(&["--find-lr=3"]), 2, &["3", "20"]);
+    refused(
+        &bench.run(&["--find-lr", "training.freeze=['*']"]),
+        2,
+        &["no parameter is left to train"],
     );
 }

@@ -3,6 +3,7 @@
 pub mod ema;
 mod epoch;
 mod finite;
+mod lr_finder;
 pub mod monitor;
 pub mod optimizer;
 pub mod precision;
@@ -14,4 +15,5 @@ pub mod step;
 mod trainer;
 pub mod values;
 
+pub use lr_finder::{Curve, CurveEnd, RangeTest};
 pub use trainer::{Ended, Outcome, Trainer};

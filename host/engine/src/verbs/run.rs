@@ -1,5 +1,6 @@
 //! `cvhost run`: train a model.
 
+use super::find_lr::find_lr;
 use crate::batch_size::End;
 use crate::checkpoint::{Checkpoints, Keep, ModelFolder, Saver, TrainingState, atomic};
 use crate::evaluate::{EvaluateOptions, evaluate};
@@ -25,6 +26,10 @@ use std::sync::Arc;
 
 /// Trains; prints the `run_finished` event whatever happens. Returns the exit code.
 pub fn run(args: &RunArgs, global: &Global) -> u8 {
+    if let Some(steps) = args.trial.find_lr {
+        let found = find_lr(args, global, steps);
+        return found.map_or_else(|error| output::error(&error, global.json), |()| 0);
+    }
     let mut folder = None;
     match train(args, global, &mut folder) {
         Ok(finished) => {
