@@ -139,3 +139,24 @@ fn a_search_that_cannot_be_made_says_why() {
         &["no parameter is left to train"],
     );
 }
+
+#[test]
+fn the_parameter_table_says_what_is_trained_and_how() {
+    let bench = Bench::new("detr");
+    let run = bench
+        .run(&["training.max_steps=1", "training.freeze=[model.encoder.*]"])
+        .success();
+    let line = |start: &str| {
+        let lines = run.stderr.lines().map(str::trim);
+        lines
+            .filter(|line| line.starts_with(start))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    assert!(line("model.backbone").contains("1.0e-4"), "{}", run.stderr);
+    assert!(line("model.decoder").contains("1.0e-3"), "{}", run.stderr);
+    assert!(line("model.encoder").contains('-'), "{}", run.stderr);
+    assert!(line("training ").contains("numbers, 1 steps"), "{}", run.stderr);
+    let quiet = bench.run(&["training.max_steps=1", "--quiet"]).success();
+    assert!(!quiet.stderr.contains("model.decoder"), "{}", quiet.stderr);
+}

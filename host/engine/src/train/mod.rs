@@ -6,6 +6,7 @@ mod finite;
 mod lr_finder;
 pub mod monitor;
 pub mod optimizer;
+mod parameters;
 pub mod precision;
 #[cfg(test)]
 mod recorded;
