@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 /// The shim's files, each a subject.
-const FILES: [&str; 4] = ["context", "device", "memory", "optimizer"];
+const FILES: [&str; 5] = ["allocator", "context", "device", "memory", "optimizer"];
 
 fn main() {
     println!("cargo:rerun-if-changed=shim");

@@ -134,7 +134,7 @@ pub struct RunArgs {
 pub struct Trial {
     /// Train and validate on the first N batches alone, unchanged and in order: a sound model and sound labels can be learnt by
     /// heart
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["resume", "fast_dev_run"])]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["resume", "fast_dev_run", "find_lr"])]
     pub overfit_batches: Option<u32>,
 
     /// Go through everything once with N steps (1 by default) and N batches of validation: training, validation, a checkpoint,
@@ -142,6 +142,12 @@ pub struct Trial {
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1",
           value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "resume")]
     pub fast_dev_run: Option<u32>,
+
+    /// Find a learning rate: train at rates that rise from 1e-7 to 1 in STEPS steps (100 by default), show the loss and suggest a
+    /// rate; without loggers, and nothing is left behind
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "100",
+          value_parser = clap::value_parser!(u32).range(20..=100_000), conflicts_with_all = ["resume", "fast_dev_run", "profile"])]
+    pub find_lr: Option<u32>,
 
     /// Record the first N steps after one that warms up: where their time goes, as a table at the end and as trace.json in the run
     /// folder, which chrome://tracing and ui.perfetto.dev show
@@ -562,6 +568,24 @@ mod tests {
             assert_eq!(run.resume, Some(ResumeFrom::Folder("runs/a".into())), "{line}");
             assert_eq!(run.overrides, ["x=1"], "{line}");
         }
+    }
+
+    #[test]
+    fn a_search_for_a_learning_rate_stands_alone() {
+        let steps = |line: &str| {
+            let Command::Run(run) = parse(&format!("cvhost run --config c.yaml {line}"))?.command else {
+                panic!("not run")
+            };
+            Ok::<_, clap::Error>(run.trial.find_lr)
+        };
+        assert_eq!(steps("--find-lr training.seed=1").unwrap(), Some(100));
+        assert_eq!(steps("--find-lr=300").unwrap(), Some(300));
+        assert_eq!(steps("").unwrap(), None);
+        for other in ["--resume", "--fast-dev-run", "--overfit-batches 2", "--profile 3"] {
+            assert!(steps(&format!("--find-lr {other}")).is_err(), "{other}");
+        }
+        assert!(steps("--find-lr=5").is_err());
+        assert!(steps("--find-lr=many").is_err());
     }
 
     #[test]

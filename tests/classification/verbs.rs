@@ -239,3 +239,18 @@ fn validation_data_without_one_of_the_classes_keep_the_trainings_numbers() {
         trained.last_event()["best"]["value"]
     );
 }
+
+#[test]
+fn a_batch_size_that_is_found_leaves_running_statistics_as_they_were() {
+    let bench = Bench::new();
+    let weights = |batch_size: &str| {
+        let batch_size = format!("data.batch_size={batch_size}");
+        let run = bench.run(&[&batch_size, "training.deterministic=true"]).success();
+        let last = path_in(&run.last_event(), "checkpoint_dir").join("last");
+        (std::fs::read(last.join("model.safetensors")).unwrap(), run.stderr)
+    };
+    // A quarter of 24 pictures, as a power of two.
+    let ((found, told), (given, _)) = (weights("auto"), weights("4"));
+    assert!(told.contains("batch size 4"), "{told}");
+    assert!(found == given);
+}

@@ -1,6 +1,7 @@
 //! Detection from end to end: the programs as a user runs them, on a small COCO data set and tiny checkpoints.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that can't go on has failed
 
+mod before_training;
 mod bench;
 mod checkpoints;
 mod config_errors;

@@ -1,11 +1,13 @@
 //! Trains, evaluates and predicts with plugins on libtorch.
 
 pub mod batch;
+pub mod batch_size;
 pub mod checkpoint;
 pub mod evaluate;
 pub mod interrupt;
 pub mod loading;
 pub mod loggers;
+pub mod memory;
 pub mod network;
 pub mod page;
 pub mod pictures;

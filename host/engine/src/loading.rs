@@ -61,6 +61,26 @@ impl Session {
         })
     }
 
+    /// Training pictures in order and unchanged, so many a batch, made on the caller's thread.
+    pub fn plain_train_loader(
+        &self,
+        source: Arc<dyn Source>,
+        input: &Arc<InputBox>,
+        batch_size: u32,
+    ) -> Result<Loader> {
+        let common = self.common_options();
+        let options = LoaderOptions {
+            order: OrderOptions {
+                batch_size: batch_size as usize,
+                ..common.order
+            },
+            train: true,
+            threads: 0,
+            ..common
+        };
+        Loader::new(source, Arc::clone(input), options)
+    }
+
     /// The first epoch of `off_last_epochs`, of a training that `max_epochs` or, with so many batches an epoch, `max_steps` ends.
     fn first_unchanged_epoch(&self, batches: usize) -> Option<u64> {
         let config = &self.loaded.config;
@@ -106,16 +126,22 @@ impl Session {
         configured.map_or_else(default_threads, |n| n as usize)
     }
 
+    /// The most batches that wait or are in the making: `data.prefetch`.
+    pub fn prefetch(&self) -> usize {
+        let configured = self.loaded.config.data.prefetch;
+        configured.map_or_else(|| self.threads() + 1, |n| n as usize)
+    }
+
     fn common_options(&self) -> LoaderOptions {
         let data = &self.loaded.config.data;
         let threads = self.threads();
         LoaderOptions {
             order: OrderOptions {
-                batch_size: data.batch_size as usize,
+                batch_size: self.batch_size() as usize,
                 ..OrderOptions::default()
             },
             threads,
-            prefetch: data.prefetch.map_or(threads + 1, |n| n as usize),
+            prefetch: self.prefetch(),
             broken_files: data.broken_files,
             timeout: (data.loader_timeout > 0).then(|| Duration::from_secs(data.loader_timeout)),
             ..LoaderOptions::default()
@@ -126,7 +152,7 @@ impl Session {
     fn mixing(&self, source: &dyn Source) -> Option<Mixing> {
         let model = &self.loaded.config.model;
         let mixing = Mixing::new(model.mixup_alpha, model.cutmix_alpha)?;
-        if self.loaded.config.data.batch_size < 2 {
+        if self.batch_size() < 2 {
             tracing::warn!(
                 "mixing has no effect with data.batch_size 1: a picture is mixed with another one of its batch"
             );

@@ -1,6 +1,7 @@
 //! The folder that a run leaves behind.
 
 use crate::checkpoint::atomic::replace_file;
+use cvhost::config::Draft;
 use cvhost::error::{Error, Kind, Result};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -93,6 +94,11 @@ impl RunFolder {
     /// Keeps the resolved configuration.
     pub fn write_config(&self, yaml: &str) -> Result<()> {
         replace_file(&self.config(), yaml.as_bytes())
+    }
+
+    /// A value of the resolved configuration that was kept; none where it isn't there or can't be read.
+    pub fn setting(&self, path: &str) -> Option<serde_json::Value> {
+        Draft::read(&self.path.join(CONFIG), &[]).ok()?.value(path)
     }
 
     /// Takes the folder for this process; whatever ends the process gives it back.

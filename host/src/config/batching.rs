@@ -3,6 +3,34 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Pictures in one forward pass: a number, or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum BatchSize {
+    Number(#[schemars(range(min = 1, max = 65536))] u32),
+    Found(Found),
+}
+
+/// What stands for a value that the run finds by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Found {
+    Auto,
+}
+
+impl BatchSize {
+    /// Where nobody says a number, and nobody looks for one.
+    pub const USUAL: u32 = 4;
+
+    /// The number; none for `auto`.
+    pub fn number(self) -> Option<u32> {
+        match self {
+            BatchSize::Number(number) => Some(number),
+            BatchSize::Found(Found::Auto) => None,
+        }
+    }
+}
+
 /// Which training pictures come more often than others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

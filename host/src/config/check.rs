@@ -96,6 +96,7 @@ impl Checker<'_> {
     }
 
     /// A value that must fit one of several schemas: the problems are those of the one that its kind fits, if there is just one.
+    /// Where that one takes only certain words, a value of another kind may be meant as well, and all of them are told.
     fn one_of(&mut self, path: &str, node: &Node, schema: &Map<String, Value>, options: &[Value]) {
         let mut tried = Vec::new();
         for option in options {
@@ -112,7 +113,9 @@ impl Checker<'_> {
         }
         tried.retain(|(option, _)| kind_fits(node, option));
         match (tried.pop(), tried.is_empty()) {
-            (Some((_, problems)), true) => self.problems.extend(problems),
+            (Some((option, problems)), true) if option.get("enum").is_none() => {
+                self.problems.extend(problems);
+            }
             _ => self.problems.push(mismatch(path, node, schema)),
         }
     }

@@ -28,7 +28,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
 pub use augmentations::{Augmentations, ColorJitter, Probability, RandomResize};
-pub use batching::{BrokenFiles, LastBatch, Sampling};
+pub use batching::{BatchSize, BrokenFiles, LastBatch, Sampling};
 use check::Problem;
 use node::{Content, Entry, Mark, Node};
 use report::Sources;
@@ -195,9 +195,14 @@ impl Draft {
         show::has_blanks(&self.root)
     }
 
+    /// The value at a key path.
+    pub fn value(&self, path: &str) -> Option<Value> {
+        self.root.at(path).map(Node::to_json)
+    }
+
     /// The text at a key path, if a text stands there.
     pub fn text(&self, path: &str) -> Option<String> {
-        self.root.at(path)?.to_json().as_str().map(str::to_owned)
+        self.value(path)?.as_str().map(str::to_owned)
     }
 
     /// The names of the loggers that are asked for, `mlflow` beside the section included, in order; without those that
@@ -307,6 +312,25 @@ pub enum Origin {
 }
 
 impl Loaded {
+    /// Puts in a value that the configuration leaves to be found, such as `data.batch_size: auto`; whoever reads the
+    /// configuration from here on reads that value.
+    ///
+    /// # Errors
+    /// The key isn't there, or doesn't take such a value: a mistake of the caller's.
+    pub fn decide(&mut self, path: &str, value: &Value) -> Result<()> {
+        let mut root = self.root.clone();
+        let node = path
+            .split('.')
+            .try_fold(&mut root, |node, key| node.child_mut(key))
+            .ok_or_else(|| Error::failed(format!("the configuration has no `{path}`")))?;
+        *node = Node::from_json(value, node.mark);
+        let document = root.to_json();
+        self.config = serde_json::from_value(document.clone())
+            .map_err(|error| Error::failed(format!("`{path}` can't be {value}: {error}")))?;
+        (self.document, self.root) = (document, root);
+        Ok(())
+    }
+
     /// Where the value at a key path came from; none where there is no value.
     pub fn origin(&self, path: &str) -> Option<Origin> {
         self.root.at(path).map(|node| self.sources.origin(node.mark))

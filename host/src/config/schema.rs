@@ -221,11 +221,11 @@ mod tests {
     fn a_plugin_adds_keys_and_cannot_change_the_hosts() {
         let own = json!({"properties": {"data": {
             "additionalProperties": true,
-            "properties": {"batch_size": {"type": "string"}, "box_policy": {"$ref": "#/$defs/Policy"}}}},
+            "properties": {"cache_mb": {"type": "string"}, "box_policy": {"$ref": "#/$defs/Policy"}}}},
             "$defs": {"Policy": {"enum": ["error", "clip"]}}});
         let schema = merged(&[plugin(own)]);
         let data = &schema["properties"]["data"];
-        assert_eq!(data["properties"]["batch_size"]["type"], "integer");
+        assert_eq!(data["properties"]["cache_mb"]["type"], "integer");
         assert_eq!(data["properties"]["box_policy"]["enum"], json!(["error", "clip"]));
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::augmentations::Augmentations;
-use super::batching::{BrokenFiles, LastBatch, Sampling};
+use super::batching::{BatchSize, BrokenFiles, LastBatch, Sampling};
 use super::values::{
     EmaConfig, ImageSize, MonitorMode, NanPolicy, OptimizerKind, OptimizerParams, Precision,
     PreferredDevices, Resources, Scheduler, SchedulerParams, Visualization, results_dir,
@@ -139,9 +139,8 @@ pub struct DataConfig {
     pub test_ratio: Option<f64>,
     /// Decides which pictures `val_ratio` and `test_ratio` set aside; `training.seed` doesn't.
     pub split_seed: u64,
-    /// Pictures in one forward pass.
-    #[schemars(range(min = 1, max = 65536))]
-    pub batch_size: u32,
+    /// Pictures in one forward pass; `auto`: `run` finds the largest power of two that the memory suffices for.
+    pub batch_size: BatchSize,
     /// Threads that read and prepare pictures; by default as many as there are cores, up to 8. 0 prepares them in between.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 256))]
@@ -199,7 +198,7 @@ impl Default for DataConfig {
             val_ratio: None,
             test_ratio: None,
             split_seed: 42,
-            batch_size: 4,
+            batch_size: BatchSize::Number(BatchSize::USUAL),
             num_workers: None,
             prefetch: None,
             loader_timeout: 600,

@@ -331,6 +331,45 @@ fn all_problems_come_in_one_report() {
 }
 
 #[test]
+fn a_batch_size_is_a_number_or_auto() {
+    let batch_size = |text: &str| {
+        let loaded = load(&format!("{MINIMAL}data:\n  batch_size: {text}\n"), &[]);
+        loaded.map(|l| l.config.data.batch_size)
+    };
+    assert_eq!(batch_size("auto").unwrap().number(), None);
+    assert_eq!(batch_size("7").unwrap().number(), Some(7));
+    for wrong in ["big", "2.5", "[2]", "true"] {
+        let error = batch_size(wrong).unwrap_err();
+        let expected = error.expected.as_deref();
+        assert_eq!(
+            expected,
+            Some("an integer from 1 to 65536 or auto"),
+            "{wrong}: {error}"
+        );
+        assert_eq!(error.place.unwrap().line, 4, "{wrong}");
+    }
+    for wrong in ["0", "-1", "100000"] {
+        let error = batch_size(wrong).unwrap_err();
+        assert_eq!(error.expected.as_deref(), Some("an integer from 1 to 65536"));
+    }
+    let help = batch_size("outo").unwrap_err().help;
+    assert_eq!(help.as_deref(), Some("did you mean `auto`?"));
+}
+
+#[test]
+fn what_was_left_to_be_found_is_a_number_everywhere_once_it_is() {
+    let mut loaded = load(&format!("{MINIMAL}data:\n  batch_size: auto\n"), &[]).unwrap();
+    assert!(loaded.to_yaml().contains("batch_size: auto"));
+    loaded.decide("data.batch_size", &json!(16)).unwrap();
+    assert_eq!(loaded.config.data.batch_size.number(), Some(16));
+    assert_eq!(loaded.document["data"]["batch_size"], 16);
+    assert!(loaded.to_yaml().contains("batch_size: 16"));
+    assert!(loaded.decide("data.batch_size", &json!("many")).is_err());
+    assert!(loaded.decide("data.no_such_key", &json!(1)).is_err());
+    assert_eq!(loaded.document["data"]["batch_size"], 16);
+}
+
+#[test]
 fn duplicate_keys_are_refused() {
     let error = load("model:\n  model_name: x\n  model_name: y\n", &[]).unwrap_err();
     assert_eq!(error.place.unwrap().line, 3);

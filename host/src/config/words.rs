@@ -23,7 +23,17 @@ pub fn hint(node: &Node, schema: &Map<String, Value>) -> Option<String> {
             if (takes("number") || takes("integer")) && text.parse::<f64>().is_ok_and(f64::is_finite) {
                 return Some(format!("write the number without quotes: `{text}`"));
             }
-            let choices = choices(schema);
+            let mut choices = choices(schema);
+            for option in ["anyOf", "oneOf"].iter().flat_map(|key| list(schema, key)) {
+                choices.extend(
+                    option
+                        .get("enum")
+                        .and_then(Value::as_array)
+                        .into_iter()
+                        .flatten()
+                        .cloned(),
+                );
+            }
             let names: Vec<&str> = choices.iter().filter_map(Value::as_str).collect();
             nearest(text, &names).map(|close| format!("did you mean `{close}`?"))
         }

@@ -1,12 +1,14 @@
 //! Safe faces of the C++ shim (`host/engine/shim/`, whose README says why each entry is there), and the other unsafe calls of
 //! this crate.
 
+mod allocator;
 mod context;
 mod device;
 mod memory;
 mod optimizer;
 mod process;
 
+pub use allocator::{DeviceMemory, device_memory, empty_device_cache, reset_device_peak};
 pub use context::{allow_tf32, autocast, gpu_has_bf16, rng_state, set_deterministic, set_rng_state};
 pub use device::{GpuMemory, copy_to_gpu, gpu_memory, synchronize};
 pub use memory::tensor_of;

@@ -3,9 +3,11 @@
 pub mod ema;
 mod epoch;
 mod finite;
+mod lr_finder;
 pub mod monitor;
 pub mod optimizer;
 mod pace;
+mod parameters;
 pub mod precision;
 #[cfg(test)]
 mod recorded;
@@ -15,4 +17,5 @@ pub mod step;
 mod trainer;
 pub mod values;
 
+pub use lr_finder::{Curve, CurveEnd, RangeTest};
 pub use trainer::{Ended, Outcome, Trainer};

@@ -123,11 +123,10 @@ fn backward(loss: &Tensor, count: Option<usize>, scale: Option<f64>) -> Result<(
 
 /// Memory that ran out is no fault of a plugin: what was tried, and what to lower.
 fn explain_memory(error: Error, window: &[HostBatch], device: Device) -> Error {
-    let text = error.to_string();
-    let ran_out = ["out of memory", "can't allocate memory", "not enough memory"];
-    if !ran_out.iter().any(|words| text.contains(words)) {
+    if !crate::memory::ran_out(&error) {
         return error;
     }
+    let text = error.to_string();
     let pictures = window.iter().map(|b| b.metas.len()).max().unwrap_or(0);
     let metas = || window.iter().flat_map(|b| b.metas.iter());
     let width = metas().map(|m| m.input_width).max().unwrap_or(0);
@@ -149,8 +148,8 @@ fn explain_memory(error: Error, window: &[HostBatch], device: Device) -> Error {
     ))
     .with_details(details)
     .with_help(
-        "lower data.batch_size (training.accumulate makes up for it), data.image_size, or set training.precision to auto; the last \
-         checkpoint is kept, and --resume goes on from it",
+        "lower data.batch_size (auto finds what fits, training.accumulate makes up for it) or data.image_size, or set \
+         training.precision to auto; the last checkpoint is kept, and --resume goes on from it",
     )
 }
 

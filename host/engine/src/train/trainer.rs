@@ -5,6 +5,7 @@ use super::epoch::{EpochEnd, EpochRun};
 use super::finite::NonFinite;
 use super::monitor::Monitor;
 use super::optimizer::{GroupRules, Optimizer};
+use super::parameters;
 use super::precision::Scaler;
 use super::resume::{self, Cadence, Position, Standing};
 use super::schedule::Schedule;
@@ -91,7 +92,8 @@ impl Trainer<'_> {
             .min(epochs * per_epoch);
         let schedule = Schedule::new(self.training, total, per_epoch);
         progress::note(&format!(
-            "training {} of {} numbers, {total} steps in {epochs} epochs",
+            "{}\ntraining {} of {} numbers, {total} steps in {epochs} epochs",
+            parameters::table(self.network.parameters(), &optimizer, self.training.learning_rate),
             optimizer.trained_numbers(),
             self.network.size()
         ));

@@ -2,6 +2,7 @@
 
 pub mod data;
 pub mod eval;
+mod find_lr;
 pub mod plugin_list;
 pub mod predict;
 pub mod run;

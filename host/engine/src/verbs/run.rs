@@ -1,5 +1,7 @@
 //! `cvhost run`: train a model.
 
+use super::find_lr::find_lr;
+use crate::batch_size::End;
 use crate::checkpoint::{Checkpoints, Keep, ModelFolder, Saver, TrainingState, atomic};
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::loggers::Loggers;
@@ -25,6 +27,10 @@ use std::sync::Arc;
 
 /// Trains; prints the `run_finished` event whatever happens. Returns the exit code.
 pub fn run(args: &RunArgs, global: &Global) -> u8 {
+    if let Some(steps) = args.trial.find_lr {
+        let found = find_lr(args, global, steps);
+        return found.map_or_else(|error| output::error(&error, global.json), |()| 0);
+    }
     let mut folder = None;
     match train(args, global, &mut folder) {
         Ok(finished) => {
@@ -60,11 +66,11 @@ pub fn run(args: &RunArgs, global: &Global) -> u8 {
 }
 
 /// The model that a run starts from, its data, and what the labels mean.
-struct Data {
-    folder: ModelFolder,
-    train: Arc<dyn Source>,
+pub(super) struct Data {
+    pub folder: ModelFolder,
+    pub train: Arc<dyn Source>,
     val: Option<Arc<dyn Source>>,
-    spec: LabelSpec,
+    pub spec: LabelSpec,
 }
 
 /// A run that came to its end.
@@ -77,16 +83,26 @@ struct Finished {
     outcome: Outcome,
 }
 
-fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Result<Finished> {
-    let (scratch, overrides) = trial_overrides(args)?;
+/// Everything that a training begins with; nothing is written yet.
+pub(super) struct Ready {
+    pub session: Session,
+    pub data: Data,
+    pub model: Model,
+    monitor: Monitor,
+    resumed: Option<Resumed>,
+}
+
+/// Configuration, plugins, data and the model with its weights, those of a resumed run's checkpoint where there is one; finds the
+/// batch size where it is left to be found.
+pub(super) fn prepare(args: &RunArgs, global: &Global, overrides: &[String]) -> Result<Ready> {
     let resume = args
         .resume
         .as_ref()
         .map(|from| which_run(from, args))
         .transpose()?;
     let draft = match (&args.config, &resume) {
-        (Some(file), _) => Draft::read(file, &overrides)?,
-        (None, Some(ResumeFrom::Folder(run))) => own_draft(&RunFolder::existing(run)?, &overrides)?,
+        (Some(file), _) => Draft::read(file, overrides)?,
+        (None, Some(ResumeFrom::Folder(run))) => own_draft(&RunFolder::existing(run)?, overrides)?,
         (None, _) => return Err(Error::usage("--config is missing")), // the command line's rules keep this out
     };
     let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
@@ -98,18 +114,56 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         .as_ref()
         .map(|from| find_resumed(from, &session))
         .transpose()?;
-    let start = resumed.as_ref().and_then(|r| r.checkpoint.clone());
-    let folder = match &start {
+    if let (None, Some(Resumed { run, .. })) = (session.loaded.config.data.batch_size.number(), &resumed) {
+        // What the run found when it began: the place in the epoch counts its batches.
+        if let Some(size) = run.setting("data.batch_size").filter(Value::is_u64) {
+            session.loaded.decide("data.batch_size", &size)?;
+        }
+    }
+    let start = resumed.as_ref().and_then(|r| r.checkpoint.as_deref());
+    let folder = match start {
         Some(checkpoint) => ModelFolder::open(checkpoint)?,
         None => session.starting_folder()?,
     };
-    let data = open_data(&session, folder)?;
+    let mut data = open_data(&session, folder)?;
     let monitor = Monitor::new(&session.loaded, &session.metrics(), &data.spec)?;
     let from_scratch = start.is_none() && !session.loaded.config.model.pretrained;
     let mut model = session.model(&data.folder, &data.spec, from_scratch)?;
     if !model.report.rows.is_empty() {
         progress::note(&model.report.to_string());
     }
+    if session.loaded.config.data.batch_size.number().is_none() {
+        let sizes = session.input_sizes(&model.input, &data.folder, &data.spec)?;
+        let choice = session.find_batch_size(&mut model, &data.train, &sizes)?;
+        if choice.end == End::RanOut {
+            // What failed in the middle can't be trusted; its memory goes before the new one is made as it was.
+            let _ = model.network.to_device(tch::Device::Cpu);
+            tch::manual_seed(session.loaded.config.training.seed as i64);
+            model = session.model(&data.folder, &data.spec, from_scratch)?;
+        }
+    }
+    if let Some(batches) = session.trial.overfit_batches {
+        data.keep_first(batches, session.batch_size());
+    }
+    Ok(Ready {
+        session,
+        data,
+        model,
+        monitor,
+        resumed,
+    })
+}
+
+fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Result<Finished> {
+    let (scratch, overrides) = trial_overrides(args)?;
+    let Ready {
+        session,
+        data,
+        mut model,
+        monitor,
+        resumed,
+    } = prepare(args, global, &overrides)?;
+    let start = resumed.as_ref().and_then(|r| r.checkpoint.clone());
     let state = start.as_deref().map(TrainingState::load).transpose()?.flatten();
     // Held until the run is over: two processes in one folder would delete each other's checkpoints.
     let (run, _lock) = match resumed {
@@ -185,12 +239,18 @@ fn trial_overrides(args: &RunArgs) -> Result<(Option<tempfile::TempDir>, Vec<Str
     Ok((Some(folder), overrides))
 }
 
-/// The first batches of the training data alone, for training and validation.
-fn only_first(train: Arc<dyn Source>, batches: u32, batch_size: u32) -> Arc<dyn Source> {
-    let records = (batches as usize)
-        .saturating_mul(batch_size as usize)
-        .min(train.len());
-    Arc::new(Part::new(train, (0..records).collect()))
+impl Data {
+    /// Leaves the first batches of the training data alone, for training and validation.
+    fn keep_first(&mut self, batches: u32, batch_size: u32) {
+        let records = (batches as usize)
+            .saturating_mul(batch_size as usize)
+            .min(self.train.len());
+        self.train = Arc::new(Part::new(Arc::clone(&self.train), (0..records).collect()));
+        self.val = Some(Arc::clone(&self.train));
+        progress::note(&format!(
+            "the first {records} training pictures alone, for training and validation"
+        ));
+    }
 }
 
 fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
@@ -198,16 +258,11 @@ fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
     let splits = Splits::new(session, &classes);
     let SplitData { spec, source: train } = splits.open(Split::Train)?;
     let config = &session.loaded.config;
-    if let Some(batches) = session.trial.overfit_batches {
-        let train = only_first(train, batches, config.data.batch_size);
-        progress::note(&format!(
-            "the first {} training pictures alone, for training and validation",
-            train.len()
-        ));
+    if session.trial.overfit_batches.is_some() {
         return Ok(Data {
             folder,
-            val: Some(Arc::clone(&train)),
             train,
+            val: None, // a part of `train`, once the batch size is known
             spec,
         });
     }

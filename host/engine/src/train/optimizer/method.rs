@@ -77,7 +77,7 @@ impl Method {
 
 /// A parameter, and what its method remembers of it.
 pub struct Slot {
-    name: String,
+    pub name: String,
     pub parameter: Tensor,
     memory: Memory,
     /// It was frozen at first: a state from that time lacks it.

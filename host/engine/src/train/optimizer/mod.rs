@@ -145,6 +145,14 @@ impl Optimizer {
         numbers
     }
 
+    /// Each trained parameter's name, factor on the learning rate, and weight decay.
+    pub fn trained(&self) -> impl Iterator<Item = (&str, f64, f64)> {
+        self.groups.iter().flat_map(|group| {
+            let slots = group.slots.iter();
+            slots.map(|slot| (slot.name.as_str(), group.rate_factor, group.decay))
+        })
+    }
+
     /// How many numbers are trained.
     pub fn trained_numbers(&self) -> usize {
         self.slots().map(|s| s.parameter.numel()).sum()

@@ -28,6 +28,10 @@ pub fn speed(args: &DataSpeedArgs, global: &Global) -> Result<()> {
     } else {
         session.eval_loader(data.source, &input)?
     };
+    if session.loaded.config.data.batch_size.number().is_none() {
+        let size = session.batch_size();
+        progress::note(&format!("batch size {size}: auto is found by `cvhost run` alone"));
+    }
     let measured = measure(&loader, args.passes)?;
     report(&measured, args.split, global);
     Ok(())

@@ -1,0 +1,86 @@
+//! What passes through a network leave behind, and how it is taken back.
+
+use crate::network::Network;
+use crate::shim;
+use cvhost::error::Result;
+use cvhost_plugin_api::data::Tags;
+use tch::{Device, Tensor, no_grad};
+
+/// A network and the random generators as they were. Passes change gradients, buffers (running statistics) and generators, and
+/// an optimizer decides which parameters have gradients; none of them changes a weight.
+pub struct Untouched {
+    generators: Vec<(Device, Tensor)>,
+    /// Each buffer with a copy.
+    buffers: Vec<(Tensor, Tensor)>,
+    /// Each parameter, and whether it has gradients.
+    parameters: Vec<(Tensor, bool)>,
+}
+
+impl Untouched {
+    pub fn of(network: &Network) -> Result<Self> {
+        let mut devices = vec![Device::Cpu];
+        devices.extend(Some(network.device()).filter(|device| *device != Device::Cpu));
+        let mut untouched = Untouched {
+            generators: Vec::new(),
+            buffers: Vec::new(),
+            parameters: Vec::new(),
+        };
+        for device in devices {
+            untouched.generators.push((device, shim::rng_state(device)?));
+        }
+        for parameter in network.parameters() {
+            let tensor = parameter.tensor.tensor();
+            if parameter.tags.has(Tags::BUFFER) {
+                let copy = no_grad(|| tensor.copy());
+                untouched.buffers.push((tensor, copy));
+            } else {
+                let trained = tensor.requires_grad();
+                untouched.parameters.push((tensor, trained));
+            }
+        }
+        Ok(untouched)
+    }
+
+    /// Brings everything back.
+    pub fn restore(mut self) -> Result<()> {
+        shim::clear_gradients(self.parameters.iter_mut().map(|(tensor, _)| tensor))?;
+        for (tensor, trained) in &self.parameters {
+            let _ = tensor.set_requires_grad(*trained);
+        }
+        for (tensor, copy) in &mut self.buffers {
+            no_grad(|| tensor.copy_(copy));
+        }
+        for (device, state) in &self.generators {
+            shim::set_rng_state(*device, state)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Kind;
+
+    #[test]
+    fn generators_buffers_and_gradients_come_back() {
+        let parameter = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let frozen = Tensor::ones([2], (Kind::Float, Device::Cpu));
+        let mut buffer = Tensor::from_slice(&[1.5f32, 2.5]);
+        let untouched = Untouched {
+            generators: vec![(Device::Cpu, shim::rng_state(Device::Cpu).unwrap())],
+            buffers: vec![(buffer.shallow_clone(), buffer.copy())],
+            parameters: vec![(parameter.shallow_clone(), true), (frozen.shallow_clone(), false)],
+        };
+        let first = Tensor::rand([3], (Kind::Float, Device::Cpu));
+        parameter.sum(Kind::Float).backward();
+        let _ = buffer.fill_(7.0);
+        let _ = parameter.set_requires_grad(false);
+        let _ = frozen.set_requires_grad(true);
+        untouched.restore().unwrap();
+        assert!(!parameter.grad().defined());
+        assert!(parameter.requires_grad() && !frozen.requires_grad());
+        assert_eq!(buffer, Tensor::from_slice(&[1.5f32, 2.5]));
+        assert_eq!(Tensor::rand([3], (Kind::Float, Device::Cpu)), first);
+    }
+}
