@@ -11,11 +11,6 @@ use tch::{Device, Tensor};
 /// For each tensor's name, the name that it has in the other [`Naming`].
 pub type Aliases = HashMap<String, String>;
 
-/// On the CPU, stem and so many stages keep a feature's channels side by side in memory. Convolutions of large maps with few
-/// channels are faster so, pooling takes a tenth of the time; the convolutions of later stages would lose more by rearranging
-/// their weights each time.
-const CHANNELS_LAST_STAGES: usize = 2;
-
 /// The network up to its last feature map.
 pub struct ResNet {
     stem: ConvNorm,
@@ -61,15 +56,15 @@ impl ResNet {
     /// `pixel_values` `[N, 3, H, W]` to the last feature map `[N, C, H / 32, W / 32]` (rounded up). Outside of training
     /// nothing in it has a gradient.
     pub fn forward(&self, pixel_values: &Tensor, train: bool) -> Tensor {
-        let on_cpu = pixel_values.device() == Device::Cpu;
-        let pixel_values = match on_cpu {
-            true => channels_last(pixel_values),
+        let channels_last = pixel_values.device() == Device::Cpu && self.starts_with_wide_kernels();
+        let pixel_values = match channels_last {
+            true => to_channels_last(pixel_values),
             false => pixel_values.shallow_clone(),
         };
         let stem = self.activation.apply(self.stem.forward(&pixel_values, train));
         let mut x = stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         for (index, stage) in self.stages.iter().take(self.output_stage + 1).enumerate() {
-            if on_cpu && index == CHANNELS_LAST_STAGES {
+            if channels_last && index == 1 {
                 x = x.contiguous();
             }
             for block in stage {
@@ -78,10 +73,19 @@ impl ResNet {
         }
         x.contiguous()
     }
+
+    /// Whether the first stage has no 1×1 convolution. On the CPU stem and first stage then keep a feature's channels side by
+    /// side in memory: convolutions of large maps with few channels are faster so, and pooling takes a tenth of the time.
+    /// With channels last oneDNN 3.10 crashes in the weights' gradient of some 1×1 convolutions (two threads, AVX-512).
+    fn starts_with_wide_kernels(&self) -> bool {
+        let wide =
+            |block: &Residual| block.shortcut.is_none() && block.layers.iter().all(|l| l.kernel.size > 1);
+        self.stages.first().is_some_and(|stage| stage.iter().all(wide))
+    }
 }
 
 /// `[N, C, H, W]` as it is, its values in the order of `[N, H, W, C]`.
-fn channels_last(x: &Tensor) -> Tensor {
+fn to_channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
