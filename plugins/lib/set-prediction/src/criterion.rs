@@ -9,7 +9,7 @@ use cvhost_plugin_api::data::{LabelSpec, NamedTensor};
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::torch::named;
 use serde_json::Value;
-use tch::{Kind, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 
 /// torch's default for a label that `nll_loss` leaves out; no label is negative.
 const IGNORE_NOTHING: i64 = -100;
@@ -126,17 +126,16 @@ impl SetCriterion {
         let step = OnHost::copy(&log_probabilities, &boxes, targets)?;
         let matching = self.costs.assign(&step)?;
 
-        let own = self.normalisers(targets, step.queries as i64)?;
-        let [num_boxes, class_weights, pictures] =
-            match if normalisers.is_empty() { &own } else { normalisers } {
-                &[num_boxes, class_weights, pictures] => [num_boxes, class_weights, pictures],
-                other => {
-                    return Err(PluginError::failed(format!(
-                        "expected 3 normalisers (boxes, class weights, pictures), got {}",
-                        other.len()
-                    )));
-                }
-            };
+        let normalisers = match normalisers {
+            [] => self.normalisers(targets, step.queries as i64)?,
+            given => given.to_vec(),
+        };
+        let &[num_boxes, class_weights, pictures] = normalisers.as_slice() else {
+            return Err(PluginError::failed(format!(
+                "expected 3 normalisers (boxes, class weights, pictures), got {}",
+                normalisers.len()
+            )));
+        };
         let weights = Weights {
             classes: &self.class_weights(step.classes),
             bbox: self.bbox_loss_coefficient,
@@ -251,7 +250,7 @@ fn stack(layers: &[Predictions], of: impl Fn(&Predictions) -> &Tensor) -> Result
 
 /// The sum of the weights of the targets that will be matched.
 fn weight_of_matched(targets: &Targets, queries: i64, weights: &[f64]) -> Result<f64> {
-    let labels = Vec::<i64>::try_from(&targets.class_labels)?;
+    let labels = Vec::<i64>::try_from(targets.class_labels.f_to_device(Device::Cpu)?)?;
     let mut rest = labels.as_slice();
     let of_pictures = targets.counts.iter().map(|&count| {
         let (own, others) = rest.split_at((count.max(0) as usize).min(rest.len()));

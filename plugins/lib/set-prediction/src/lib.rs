@@ -18,8 +18,12 @@ mod boxes_tests;
 mod class_weights_tests;
 mod criterion;
 mod detections;
+#[cfg(test)]
+mod detections_tests;
 pub mod detector;
 mod matcher;
+#[cfg(test)]
+mod matcher_tests;
 mod on_host;
 pub mod same_size;
 mod targets;

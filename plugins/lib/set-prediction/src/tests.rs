@@ -1,10 +1,6 @@
-use crate::boxes::generalized_iou_gradient;
-use crate::matcher::Pairs;
-use crate::on_host::OnHost;
-use crate::{
-    AuxiliaryLoss, DetectionOptions, MatchCosts, Predictions, SetCriterion, SetLoss, Targets, detections,
-};
-use cvhost_plugin_api::data::{LabelSpec, Meta};
+use crate::matcher_tests::matched;
+use crate::{AuxiliaryLoss, MatchCosts, Predictions, SetCriterion, SetLoss, Targets};
+use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::ErrorKind;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 3;
-const COSTS: MatchCosts = MatchCosts {
+pub(crate) const COSTS: MatchCosts = MatchCosts {
     class: 1.0,
     bbox: 5.0,
     giou: 2.0,
@@ -46,7 +42,7 @@ pub(crate) fn boxes(shape: &[i64]) -> Tensor {
     Tensor::cat(&[center, size], -1)
 }
 
-fn predictions(seed: i64, pictures: i64, queries: i64) -> Predictions {
+pub(crate) fn predictions(seed: i64, pictures: i64, queries: i64) -> Predictions {
     let _held = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed);
     Predictions {
@@ -56,7 +52,7 @@ fn predictions(seed: i64, pictures: i64, queries: i64) -> Predictions {
     }
 }
 
-fn targets(seed: i64, counts: &[i64]) -> Targets {
+pub(crate) fn targets(seed: i64, counts: &[i64]) -> Targets {
     let _held = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed);
     let total = counts.iter().sum();
@@ -86,78 +82,6 @@ where
     <Vec<T> as TryFrom<Tensor>>::Error: std::fmt::Debug,
 {
     Vec::try_from(tensor.detach().contiguous().reshape([-1])).unwrap()
-}
-
-/// The least cost of giving each target a query of its own, by trying all ways.
-fn cheapest(cost: &[Vec<f64>], target: usize, used: &mut Vec<bool>) -> f64 {
-    if target == cost[0].len() {
-        return 0.0;
-    }
-    let mut best = f64::INFINITY;
-    for query in 0..cost.len() {
-        if !used[query] {
-            used[query] = true;
-            best = best.min(cost[query][target] + cheapest(cost, target + 1, used));
-            used[query] = false;
-        }
-    }
-    best
-}
-
-/// `layers` and `targets` as numbers, and the pairs of each layer's pictures.
-fn matched(layers: &[Predictions], targets: &Targets) -> (OnHost, Vec<Pairs>) {
-    let stack =
-        |of: fn(&Predictions) -> &Tensor| Tensor::stack(&layers.iter().map(of).collect::<Vec<_>>(), 0);
-    let log_probabilities = stack(|l| &l.logits).log_softmax(-1, Kind::Float);
-    let step = OnHost::copy(&log_probabilities, &stack(|l| &l.pred_boxes), targets).unwrap();
-    let pairs = COSTS.assign(&step).unwrap();
-    (step, pairs)
-}
-
-#[test]
-fn matching_is_as_cheap_as_any_and_stays_within_each_picture() {
-    let (queries, counts) = (6, [3usize, 0, 4]);
-    let layers = [predictions(1, 3, queries), predictions(2, 3, queries)];
-    let targets = targets(3, &counts.map(|n| n as i64));
-    let (_, matching) = matched(&layers, &targets);
-    assert_eq!(matching.len(), 6);
-
-    let labels: Vec<i64> = numbers(&targets.class_labels);
-    let wanted: Vec<f32> = numbers(&targets.boxes);
-    let wanted: Vec<[f32; 4]> = wanted.as_chunks().0.to_vec();
-    let mut matching = matching.iter();
-    for (l, layer) in layers.iter().enumerate() {
-        let mut first = 0;
-        for (picture, &count) in counts.iter().enumerate() {
-            // The cost as the paper writes it, one pair at a time.
-            let cost: Vec<Vec<f64>> = (0..queries)
-                .map(|q| {
-                    let p = layer.logits.get(picture as i64).get(q).softmax(-1, Kind::Float);
-                    let b: Vec<f32> = numbers(&layer.pred_boxes.get(picture as i64).get(q));
-                    let b = [b[0], b[1], b[2], b[3]];
-                    (first..first + count)
-                        .map(|t| {
-                            let l1: f32 = b.iter().zip(wanted[t]).map(|(b, w)| (b - w).abs()).sum();
-                            let (giou, _) = generalized_iou_gradient(b, wanted[t]);
-                            f64::from(5.0 * l1 - 2.0 * giou) - p.double_value(&[labels[t]])
-                        })
-                        .collect()
-                })
-                .collect();
-            let pairs = &matching.next().unwrap().pairs;
-            assert_eq!(pairs.len(), count);
-            assert!(pairs.iter().all(|pair| pair.target < count));
-            let found: f64 = pairs.iter().map(|pair| cost[pair.query][pair.target]).sum();
-            if count > 0 {
-                let best = cheapest(&cost, 0, &mut vec![false; queries as usize]);
-                assert!(
-                    (found - best).abs() < 1e-4,
-                    "layer {l}, picture {picture}: {found}, best {best}"
-                );
-            }
-            first += count;
-        }
-    }
 }
 
 #[test]
@@ -438,37 +362,4 @@ fn configuration_says_costs_weights_and_auxiliary_losses() {
     );
     let none = json!({"class_cost": 0, "bbox_cost": 0, "giou_cost": 0});
     assert!(read(none, json!({})).unwrap_err().to_string().contains("all 0"));
-}
-
-#[test]
-fn detections_are_in_original_pixels_above_the_threshold_in_query_order() {
-    // Two queries: class 1 with 0.7, and class 0 with 0.2 where "no object" would win.
-    let probabilities: [f32; 6] = [0.1, 0.7, 0.2, 0.2, 0.1, 0.7];
-    let logits = Tensor::from_slice(&probabilities).log().reshape([1, 2, 3]);
-    let boxes = Tensor::from_slice(&[0.5f32, 0.5, 0.5, 0.5, 0.25, 0.25, 0.5, 0.5]).reshape([1, 2, 4]);
-    let metas = [Meta {
-        width: 200,
-        height: 100,
-        ..Default::default()
-    }];
-    let run = |options: Value| {
-        let options = DetectionOptions::from_json(&options).unwrap();
-        let fields = detections(&logits, &boxes, &metas, &options).unwrap().remove(0);
-        let labels = fields
-            .require("class_labels")
-            .unwrap()
-            .values::<i64>()
-            .unwrap()
-            .to_vec();
-        (labels, fields.require("boxes").unwrap().to_rows::<4>().unwrap())
-    };
-    let (labels, found) = run(json!({}));
-    assert_eq!(labels, [1, 0]);
-    assert_eq!(found, [[50.0, 25.0, 150.0, 75.0], [0.0, 0.0, 100.0, 50.0]]);
-    assert_eq!(run(json!({"threshold": 0.5})).0, [1]);
-    assert!(run(json!({"threshold": 0.99})).0.is_empty());
-    assert_eq!(run(json!({"max_detections": 1})).0, [1]);
-    assert_eq!(run(json!({"max_detections": null, "threshold": null})).0, [1, 0]);
-    assert!(DetectionOptions::from_json(&json!({"threshold": "high"})).is_err());
-    assert!(detections(&logits, &boxes, &[], &DetectionOptions::default()).is_err());
 }
