@@ -195,6 +195,32 @@ fn averaged_weights_are_saved_evaluated_and_resumed() {
 }
 
 #[test]
+fn a_run_that_unfreezes_is_resumed_before_and_after_it_to_the_same_bits() {
+    let bench = Bench::new("yolos");
+    let common = [
+        "training.freeze=['vit.encoder.*']",
+        "training.ema={decay: 0.9, tau: 0}",
+        "training.scheduler=constant",
+        "training.deterministic=true",
+    ];
+    let run = |epochs: u32, more: &[&str]| {
+        let epochs = format!("training.max_epochs={epochs}");
+        let all = [&common[..], &[&epochs], more].concat();
+        last_checkpoint(&bench.run(&all).success())
+    };
+    let unfreeze = "training.unfreeze_at_epoch=2";
+    let whole = run(4, &[unfreeze]);
+    let frozen = run(4, &[]);
+    assert!(difference(&whole, &frozen) > 1e-4, "nothing was unfrozen");
+    for epochs in [1, 2, 3] {
+        let part = run(epochs, &[unfreeze]);
+        let folder = part.ancestors().nth(2).unwrap().display().to_string();
+        let resumed = run(4, &[unfreeze, &format!("--resume={folder}")]);
+        assert_eq!(difference(&whole, &resumed), 0.0, "resumed after {epochs} epochs");
+    }
+}
+
+#[test]
 fn a_trial_run_goes_through_everything_and_leaves_nothing() {
     let bench = Bench::new("detr");
     let run = bench.run(&["--fast-dev-run"]).success();

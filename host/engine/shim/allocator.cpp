@@ -8,29 +8,35 @@
 
 extern "C" {
 
-// Bytes of a GPU: those that the allocator has from the driver, the most that it had since cvhost_reset_device_peak, and those
-// that nobody has.
-int cvhost_device_memory(int device, uint64_t *reserved, uint64_t *peak, uint64_t *unused, char *error, size_t size) {
+// Bytes of a GPU: what tensors take and the most that they took, what the allocator has of the driver for them and the most that it
+// had, each since cvhost_reset_gpu_peaks.
+int cvhost_gpu_memory(int device, uint64_t memory[4], char *error, size_t size) {
     return guarded(error, size, [&] {
-        auto *allocator = c10::getDeviceAllocator(at::kCUDA);
-        auto index = static_cast<c10::DeviceIndex>(device);
         auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-        const auto bytes = allocator->getDeviceStats(index).reserved_bytes[all];
-        *reserved = static_cast<uint64_t>(bytes.current);
-        *peak = static_cast<uint64_t>(bytes.peak);
-        *unused = allocator->getMemoryInfo(index).first;
+        const auto stats = c10::getDeviceAllocator(at::kCUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(device));
+        const auto &allocated = stats.allocated_bytes[all], &reserved = stats.reserved_bytes[all];
+        const int64_t found[4] = {allocated.current, allocated.peak, reserved.current, reserved.peak};
+        for (size_t i = 0; i < 4; ++i) memory[i] = static_cast<uint64_t>(found[i]);
     });
 }
 
-// From here on the peak counts anew.
-int cvhost_reset_device_peak(int device, char *error, size_t size) {
+// Bytes of a GPU that no program has; this asks the driver.
+int cvhost_gpu_unused(int device, uint64_t *unused, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        auto *allocator = c10::getDeviceAllocator(at::kCUDA);
+        *unused = allocator->getMemoryInfo(static_cast<c10::DeviceIndex>(device)).first;
+    });
+}
+
+// From here on the peaks count anew.
+int cvhost_reset_gpu_peaks(int device, char *error, size_t size) {
     return guarded(error, size, [&] {
         c10::getDeviceAllocator(at::kCUDA)->resetPeakStats(static_cast<c10::DeviceIndex>(device));
     });
 }
 
 // Gives what no tensor uses back to the driver; waits for the device.
-int cvhost_empty_device_cache(char *error, size_t size) {
+int cvhost_empty_gpu_cache(char *error, size_t size) {
     return guarded(error, size, [&] { c10::getDeviceAllocator(at::kCUDA)->emptyCache(); });
 }
 

@@ -51,7 +51,7 @@ pub fn memory(device: Device) -> String {
                 format!(
                     "GPU {} (peak {})",
                     gigabytes(memory.allocated),
-                    gigabytes(memory.peak)
+                    gigabytes(memory.allocated_peak)
                 )
             },
         ),
@@ -65,7 +65,7 @@ pub fn memory(device: Device) -> String {
 }
 
 /// Bytes as people read them.
-pub fn gigabytes(bytes: i64) -> String {
+pub fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 

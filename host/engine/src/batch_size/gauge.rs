@@ -8,14 +8,13 @@ use tch::Device;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gauge {
     Cpu,
-    /// The GPU with this index.
-    Gpu(usize),
+    Gpu(Device),
 }
 
 impl Gauge {
     pub fn of(device: Device) -> Self {
         match device {
-            Device::Cuda(index) => Gauge::Gpu(index),
+            Device::Cuda(_) => Gauge::Gpu(device),
             _ => Gauge::Cpu,
         }
     }
@@ -24,7 +23,7 @@ impl Gauge {
     pub fn in_use(self) -> Result<u64> {
         match self {
             Gauge::Cpu => memory::resident().ok_or_else(unreadable),
-            Gauge::Gpu(index) => Ok(shim::device_memory(index)?.reserved),
+            Gauge::Gpu(device) => Ok(shim::gpu_memory(device)?.reserved),
         }
     }
 
@@ -32,7 +31,7 @@ impl Gauge {
     pub fn left(self) -> Result<u64> {
         match self {
             Gauge::Cpu => memory::available().ok_or_else(unreadable),
-            Gauge::Gpu(index) => Ok(shim::device_memory(index)?.unused),
+            Gauge::Gpu(device) => shim::gpu_unused(device),
         }
     }
 
@@ -40,9 +39,9 @@ impl Gauge {
     pub fn start(self) -> Result<()> {
         match self {
             Gauge::Cpu => memory::reset_peak(),
-            Gauge::Gpu(index) => {
-                shim::empty_device_cache()?;
-                shim::reset_device_peak(index)?;
+            Gauge::Gpu(device) => {
+                shim::empty_gpu_cache()?;
+                shim::reset_gpu_peaks(device)?;
             }
         }
         Ok(())
@@ -52,14 +51,14 @@ impl Gauge {
     pub fn peak(self) -> Result<u64> {
         match self {
             Gauge::Cpu => memory::peak().ok_or_else(unreadable),
-            Gauge::Gpu(index) => Ok(shim::device_memory(index)?.peak),
+            Gauge::Gpu(device) => Ok(shim::gpu_memory(device)?.reserved_peak),
         }
     }
 
     /// Gives a GPU's memory back that nothing uses any more.
     pub fn give_back(self) {
         if let Gauge::Gpu(_) = self
-            && let Err(error) = shim::empty_device_cache()
+            && let Err(error) = shim::empty_gpu_cache()
         {
             tracing::debug!("{error}");
         }

@@ -1,58 +1,77 @@
 //! The memory of a GPU, as libtorch's allocator keeps it.
 
 use super::call;
+use super::device::number;
 use cvhost::error::Result;
 use std::ffi::{c_char, c_int};
+use tch::Device;
 
 unsafe extern "C" {
-    fn cvhost_device_memory(
-        device: c_int,
-        reserved: *mut u64,
-        peak: *mut u64,
-        unused: *mut u64,
-        error: *mut c_char,
-        size: usize,
-    ) -> c_int;
-    fn cvhost_reset_device_peak(device: c_int, error: *mut c_char, size: usize) -> c_int;
-    fn cvhost_empty_device_cache(error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_gpu_memory(device: c_int, memory: *mut u64, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_gpu_unused(device: c_int, unused: *mut u64, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_reset_gpu_peaks(device: c_int, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_empty_gpu_cache(error: *mut c_char, size: usize) -> c_int;
 }
 
-/// Bytes of a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DeviceMemory {
-    /// What libtorch's allocator has, in use or not.
+/// A GPU's memory in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuMemory {
+    /// What tensors take.
+    pub allocated: u64,
+    /// The most that they took since [`reset_gpu_peaks`].
+    pub allocated_peak: u64,
+    /// What libtorch's allocator has for them, in use or not.
     pub reserved: u64,
-    /// The most that it had since [`reset_device_peak`].
-    pub peak: u64,
-    /// What nobody has.
-    pub unused: u64,
+    /// The most that it had since [`reset_gpu_peaks`].
+    pub reserved_peak: u64,
 }
 
-/// The memory of the GPU with this index.
-pub fn device_memory(index: usize) -> Result<DeviceMemory> {
-    let mut memory = DeviceMemory::default();
-    let DeviceMemory {
+/// The memory of a GPU. Fails on the CPU.
+pub fn gpu_memory(device: Device) -> Result<GpuMemory> {
+    let mut memory = [0; 4];
+    // SAFETY: four numbers are written.
+    call(|error, size| unsafe { cvhost_gpu_memory(number(device), memory.as_mut_ptr(), error, size) })?;
+    let [allocated, allocated_peak, reserved, reserved_peak] = memory;
+    Ok(GpuMemory {
+        allocated,
+        allocated_peak,
         reserved,
-        peak,
-        unused,
-    } = &mut memory;
-    // SAFETY: the three take a number each.
-    call(|error, size| unsafe { cvhost_device_memory(number(index), reserved, peak, unused, error, size) })?;
-    Ok(memory)
+        reserved_peak,
+    })
 }
 
-/// Lets the peak of the GPU with this index count anew.
-pub fn reset_device_peak(index: usize) -> Result<()> {
+/// Bytes of a GPU that no program has. Fails on the CPU.
+pub fn gpu_unused(device: Device) -> Result<u64> {
+    let mut unused = 0;
+    // SAFETY: `unused` takes a number.
+    call(|error, size| unsafe { cvhost_gpu_unused(number(device), &raw mut unused, error, size) })?;
+    Ok(unused)
+}
+
+/// Lets the peaks of a GPU count anew. Fails on the CPU.
+pub fn reset_gpu_peaks(device: Device) -> Result<()> {
     // SAFETY: it resets counters of libtorch's allocator.
-    call(|error, size| unsafe { cvhost_reset_device_peak(number(index), error, size) })
+    call(|error, size| unsafe { cvhost_reset_gpu_peaks(number(device), error, size) })
 }
 
 /// Gives memory of all GPUs that no tensor uses back to the driver; waits for the device.
-pub fn empty_device_cache() -> Result<()> {
+pub fn empty_gpu_cache() -> Result<()> {
     // SAFETY: only memory that no tensor uses is given back.
-    call(|error, size| unsafe { cvhost_empty_device_cache(error, size) })
+    call(|error, size| unsafe { cvhost_empty_gpu_cache(error, size) })
 }
 
-fn number(index: usize) -> c_int {
-    c_int::try_from(index).unwrap_or(c_int::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_gpu_there_is_an_error_and_no_crash() {
+        if tch::Cuda::is_available() {
+            return;
+        }
+        assert!(gpu_memory(Device::Cuda(0)).is_err());
+        assert!(gpu_unused(Device::Cuda(0)).is_err());
+        assert!(reset_gpu_peaks(Device::Cuda(0)).is_err());
+        assert!(empty_gpu_cache().is_err());
+    }
 }

@@ -14,14 +14,6 @@ unsafe extern "C" {
         error: *mut c_char,
         size: usize,
     ) -> c_int;
-    fn cvhost_gpu_memory(
-        device: c_int,
-        allocated: *mut i64,
-        peak: *mut i64,
-        reserved: *mut i64,
-        error: *mut c_char,
-        size: usize,
-    ) -> c_int;
     fn cvhost_synchronize(device: c_int, error: *mut c_char, size: usize) -> c_int;
 }
 
@@ -43,38 +35,6 @@ pub fn copy_to_gpu(tensor: &mut Tensor, device: Device) -> Result<Tensor> {
     })?;
     // SAFETY: the call succeeded, so `copy` is a new `at::Tensor` that is ours to free.
     Ok(unsafe { Tensor::from_ptr(copy) })
-}
-
-/// A GPU's memory in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GpuMemory {
-    /// What tensors take.
-    pub allocated: i64,
-    /// The most that they took so far.
-    pub peak: i64,
-    /// What libtorch holds for them.
-    pub reserved: i64,
-}
-
-/// The memory of GPU `device`. Fails on the CPU.
-pub fn gpu_memory(device: Device) -> Result<GpuMemory> {
-    let mut memory = GpuMemory {
-        allocated: 0,
-        peak: 0,
-        reserved: 0,
-    };
-    // SAFETY: the three take a number each.
-    call(|error, size| unsafe {
-        cvhost_gpu_memory(
-            number(device),
-            &raw mut memory.allocated,
-            &raw mut memory.peak,
-            &raw mut memory.reserved,
-            error,
-            size,
-        )
-    })?;
-    Ok(memory)
 }
 
 /// Waits until `device` has done everything that it was given; a CPU has.
@@ -99,7 +59,6 @@ mod tests {
             return;
         }
         let gpu = Device::Cuda(0);
-        assert!(gpu_memory(gpu).is_err());
         assert!(copy_to_gpu(&mut Tensor::from(1.0), gpu).is_err());
         assert!(synchronize(gpu).is_err());
         assert!(synchronize(Device::Cpu).is_ok());

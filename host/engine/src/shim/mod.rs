@@ -8,9 +8,9 @@ mod memory;
 mod optimizer;
 mod process;
 
-pub use allocator::{DeviceMemory, device_memory, empty_device_cache, reset_device_peak};
+pub use allocator::{GpuMemory, empty_gpu_cache, gpu_memory, gpu_unused, reset_gpu_peaks};
 pub use context::{allow_tf32, autocast, gpu_has_bf16, rng_state, set_deterministic, set_rng_state};
-pub use device::{GpuMemory, copy_to_gpu, gpu_memory, synchronize};
+pub use device::{copy_to_gpu, synchronize};
 pub use memory::tensor_of;
 pub use optimizer::{
     AdamW, AdamWSlot, Sgd, SgdSlot, average, clear_gradients, clip_gradients, clip_values, fused_adamw,

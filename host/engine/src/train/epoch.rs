@@ -75,7 +75,7 @@ impl Trainer<'_> {
                 step: standing.at.step,
                 epoch: standing.at.epoch,
                 rate,
-                clip: self.clip(),
+                clip: Clip::new(self.training),
                 read_first: unread.at_once(),
                 profile: &profile,
             };
@@ -128,13 +128,6 @@ impl Trainer<'_> {
                 self.save(run.optimizer, run.ema, standing, None)?;
                 run.cadence.saved();
             }
-        }
-    }
-
-    fn clip(&self) -> Clip {
-        Clip {
-            value: self.training.gradient_clip_value.filter(|c| *c > 0.0),
-            norm: self.training.gradient_clip.filter(|c| *c > 0.0),
         }
     }
 

@@ -131,10 +131,7 @@ impl RangeTest<'_> {
             step: u64::from(number),
             epoch,
             rate,
-            clip: Clip {
-                value: self.training.gradient_clip_value.filter(|c| *c > 0.0),
-                norm: self.training.gradient_clip.filter(|c| *c > 0.0),
-            },
+            clip: Clip::new(self.training),
             read_first: true,
             profile: &Profile::default(), // records nothing
         };

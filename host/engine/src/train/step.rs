@@ -21,8 +21,8 @@ pub struct StepSettings<'a> {
     pub epoch: u64,
     pub rate: f64,
     pub clip: Clip,
-    /// Read the values before the weights change: where they are no numbers ([`crate::train::values::StepValues::finite`]) or overflow, the weights are
-    /// left as they are. It waits for the device.
+    /// Read the values before the weights change: where they are no numbers or overflow, the weights are left as they are. It waits for
+    /// the device.
     pub read_first: bool,
     pub profile: &'a Profile,
 }
@@ -134,11 +134,12 @@ fn explain_memory(error: Error, window: &[HostBatch], device: Device) -> Error {
     let mut details = vec![text.lines().next().unwrap_or_default().to_owned()];
     if let Ok(GpuMemory {
         allocated,
-        peak,
+        allocated_peak,
         reserved,
+        ..
     }) = gpu_memory(device)
     {
-        let [allocated, peak, reserved] = [allocated, peak, reserved].map(gigabytes);
+        let [allocated, peak, reserved] = [allocated, allocated_peak, reserved].map(gigabytes);
         details.push(format!(
             "GPU memory of this process: {allocated} in tensors, at most {peak} so far, {reserved} held by libtorch"
         ));

@@ -1,6 +1,6 @@
 //! `cvhost run --find-lr`: the learning-rate range test. Nothing is written.
 
-use super::run::{Ready, prepare};
+use super::prepare::{Ready, prepare};
 use crate::summary::bars;
 use crate::train::{Curve, CurveEnd, RangeTest};
 use cvhost::cli::{Global, RunArgs};

@@ -5,5 +5,7 @@ pub mod eval;
 mod find_lr;
 pub mod plugin_list;
 pub mod predict;
+mod prepare;
+mod resumed;
 pub mod run;
 mod sides;

@@ -47,6 +47,16 @@ pub struct Clip {
     pub norm: Option<f64>,
 }
 
+impl Clip {
+    /// What the configuration asks for; 0 doesn't clip.
+    pub fn new(training: &TrainingConfig) -> Self {
+        Clip {
+            value: training.gradient_clip_value.filter(|c| *c > 0.0),
+            norm: training.gradient_clip.filter(|c| *c > 0.0),
+        }
+    }
+}
+
 /// Parameters that share a method, a learning rate factor and a weight decay.
 struct Group {
     method: Method,
