@@ -58,7 +58,7 @@ pub fn memory(device: Device) -> String {
         _ => {
             let pages = std::fs::read_to_string("/proc/self/statm")
                 .ok()
-                .and_then(|text| text.split(' ').nth(1)?.parse::<i64>().ok());
+                .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
             pages.map_or_else(String::new, |pages| gigabytes(pages * 4096))
         }
     }

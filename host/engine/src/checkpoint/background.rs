@@ -47,10 +47,21 @@ struct Done {
     written_in: Duration,
 }
 
+enum Job {
+    /// Memory of these sizes is to be had before the first snapshot comes.
+    Reserve([usize; 2]),
+    Write(Box<Snapshot>),
+}
+
+enum Outcome {
+    Reserved(Memory),
+    Written(Done),
+}
+
 /// Writes snapshots one after the other on a thread of its own.
 pub struct Saver {
-    jobs: Option<Sender<Snapshot>>,
-    done: Receiver<Done>,
+    jobs: Option<Sender<Job>>,
+    done: Receiver<Outcome>,
     thread: Option<JoinHandle<()>>,
     on_its_way: bool,
     memory: Memory,
@@ -62,13 +73,17 @@ impl Saver {
     /// # Errors
     /// The thread can't be started.
     pub fn new(checkpoints: Checkpoints) -> Result<Saver> {
-        let (jobs, todo) = bounded::<Snapshot>(1);
+        let (jobs, todo) = bounded::<Job>(1);
         let (finished, done) = bounded(1);
         let thread = std::thread::Builder::new()
             .name("checkpoints".to_owned())
             .spawn(move || {
-                for snapshot in todo {
-                    if finished.send(write(&checkpoints, snapshot)).is_err() {
+                for job in todo {
+                    let outcome = match job {
+                        Job::Reserve(bytes) => Outcome::Reserved(bytes.map(touched)),
+                        Job::Write(snapshot) => Outcome::Written(write(&checkpoints, *snapshot)),
+                    };
+                    if finished.send(outcome).is_err() {
                         return;
                     }
                 }
@@ -86,6 +101,14 @@ impl Saver {
         })
     }
 
+    /// Has memory of these sizes made ready for the first copy, for weights and state, while the training begins: fresh memory takes
+    /// longer than the copy.
+    pub fn reserve(&mut self, bytes: [usize; 2]) {
+        if let Some(jobs) = self.jobs.as_ref().filter(|_| !self.on_its_way) {
+            self.on_its_way = jobs.send(Job::Reserve(bytes)).is_ok();
+        }
+    }
+
     /// Waits until nothing is on its way, and gives the memory for the next copy.
     pub fn memory(&mut self) -> (Memory, Option<Written>) {
         let written = self.wait();
@@ -95,7 +118,7 @@ impl Saver {
     /// Hands a checkpoint over. [`Saver::memory`] has been called for it, so nothing is on its way.
     pub fn save(&mut self, snapshot: Snapshot) {
         let Some(jobs) = &self.jobs else { return };
-        self.on_its_way = jobs.send(snapshot).is_ok();
+        self.on_its_way = jobs.send(Job::Write(Box::new(snapshot))).is_ok();
     }
 
     /// What has been written since the last call, if anything; doesn't wait.
@@ -130,8 +153,15 @@ impl Saver {
         }
     }
 
-    fn take(&mut self, done: Done) -> Option<Written> {
+    fn take(&mut self, outcome: Outcome) -> Option<Written> {
         self.on_its_way = false;
+        let done = match outcome {
+            Outcome::Written(done) => done,
+            Outcome::Reserved(memory) => {
+                self.memory = memory;
+                return None;
+            }
+        };
         self.memory = done.memory;
         match done.result {
             Ok(saved) => {
@@ -169,6 +199,11 @@ impl Drop for Saver {
             let _ = thread.join();
         }
     }
+}
+
+/// Memory that the system has really given.
+fn touched(bytes: usize) -> Vec<u8> {
+    vec![1; bytes]
 }
 
 fn write(checkpoints: &Checkpoints, mut snapshot: Snapshot) -> Done {
@@ -239,6 +274,19 @@ mod tests {
         let state = TrainingState::load(&last.path).unwrap().unwrap();
         assert_eq!(state.json, json!({"step": 2, "late": true}));
         assert_eq!(state.tensor("w").unwrap().int64_value(&[]), 2);
+    }
+
+    #[test]
+    fn memory_that_was_reserved_is_used() {
+        let root = tempfile::tempdir().unwrap();
+        let mut saver = saver(root.path());
+        saver.reserve([5000, 6000]);
+        let ([weights, state], written) = saver.memory();
+        assert_eq!((weights.len(), state.len()), (5000, 6000));
+        assert!(written.is_none());
+        saver.reserve([1000, 1000]);
+        assert!(save(&mut saver, 1).is_none());
+        assert_eq!(saver.finish().unwrap().unwrap().stamp.step, 1);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub use background::{Saver, Snapshot};
 pub use folder::{CONFIG, ModelFolder, PREPROCESSOR};
 pub use hub::{HubOptions, Progress, Resolved};
 pub use load::{LoadPolicy, LoadReport, load_into};
+pub use packed::Packed;
 pub use save::{ModelImage, ModelParts, save_model};
 pub use state::{StateImage, TrainingState};
 pub use store::{Checkpoints, Found, Keep, Saved, Stamp, latest_valid};

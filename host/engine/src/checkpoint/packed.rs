@@ -5,12 +5,14 @@
 
 use super::atomic::cannot_save;
 use super::weights::{dtype_of, torch_error};
+use crate::shim;
 use cvhost::error::{Error, Result};
 use safetensors::tensor::{Metadata, TensorInfo};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use tch::{Device, Tensor};
 
 /// A safetensors file, as it will be on the disk.
@@ -43,12 +45,35 @@ impl Packed {
         let (front, mut rest) = bytes.split_at_mut(8 + header.len());
         front[..8].copy_from_slice(&(header.len() as u64).to_le_bytes());
         front[8..].copy_from_slice(&header);
+        let mut copies = Vec::with_capacity(entries.len());
         for (name, tensor, info) in &entries {
             let (target, others) = rest.split_at_mut(info.data_offsets.1 - info.data_offsets.0);
-            copy(tensor, target).map_err(|e| torch_error(&e).within(format!("tensor `{name}`")))?;
             rest = others;
+            let failed = |e: &tch::TchError| torch_error(e).within(format!("tensor `{name}`"));
+            if tensor.device() == Device::Cpu {
+                copies.push((
+                    tensor
+                        .f_detach()
+                        .and_then(|t| t.f_contiguous())
+                        .map_err(|e| failed(&e))?,
+                    target,
+                ));
+            } else {
+                copy_from_device(tensor, target).map_err(|e| failed(&e))?;
+            }
         }
+        copy_all(copies);
         Ok(Packed { bytes })
+    }
+
+    /// At least so many bytes hold the image of these tensors.
+    pub fn bytes_for<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> usize {
+        const HEADER: usize = 4096;
+        const HEADER_OF_TENSOR: usize = 256;
+        let sizes = tensors
+            .into_iter()
+            .map(|t| t.numel() * t.kind().elt_size_in_bytes() + HEADER_OF_TENSOR);
+        HEADER + sizes.sum::<usize>()
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {
@@ -100,7 +125,35 @@ fn header(entries: &[(&String, &Tensor, TensorInfo)]) -> Result<Vec<u8>> {
     Ok(header)
 }
 
-fn copy(tensor: &Tensor, target: &mut [u8]) -> Result<(), tch::TchError> {
+fn copy_from_device(tensor: &Tensor, target: &mut [u8]) -> Result<(), tch::TchError> {
     let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
     tensor.f_copy_data_u8(target, tensor.numel())
+}
+
+/// Copies contiguous tensors of the CPU with several threads: one doesn't use the memory's full speed, and the training waits.
+fn copy_all(mut copies: Vec<(Tensor, &mut [u8])>) {
+    const PIECE: usize = 1 << 20;
+    const MOST_THREADS: usize = 4;
+    let mut pieces: Vec<(&[u8], &mut [u8])> = Vec::new();
+    for (tensor, target) in &mut copies {
+        // SAFETY: nothing writes to the tensor until this function has returned.
+        let source = unsafe { shim::bytes_of(tensor) };
+        pieces.extend(source.chunks(PIECE).zip(target.chunks_mut(PIECE)));
+    }
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
+    let threads = threads.min(pieces.len());
+    let queue = Mutex::new(pieces);
+    let work = || {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some((source, target)) = next else { return };
+            target.copy_from_slice(source);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
 }

@@ -5,7 +5,7 @@ use cvhost::error::{Error, Result};
 use cvhost_data::buffer::Buffer;
 use cvhost_plugin_api::data::DType;
 use std::ffi::{c_char, c_int, c_void};
-use tch::Tensor;
+use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
@@ -70,6 +70,20 @@ pub fn tensor_of(buffer: Buffer, dims: &[i64]) -> Result<Tensor> {
     }
     // SAFETY: the call succeeded, so `tensor` is a new `at::Tensor` that is ours to free.
     Ok(unsafe { Tensor::from_ptr(tensor) })
+}
+
+/// The bytes of a contiguous tensor on the CPU; none of any other.
+///
+/// # Safety
+/// As long as they are borrowed nothing writes to the tensor, by any other handle either.
+pub unsafe fn bytes_of(tensor: &Tensor) -> &[u8] {
+    let bytes = tensor.numel() * tensor.kind().elt_size_in_bytes();
+    if tensor.device() != Device::Cpu || !tensor.is_contiguous() || bytes == 0 {
+        return &[];
+    }
+    // SAFETY: a contiguous tensor's data are so many bytes in a row, which live as long as the tensor; the caller keeps others
+    // from writing.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), bytes) }
 }
 
 /// Frees what [`tensor_of`] gave away.

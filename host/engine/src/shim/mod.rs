@@ -11,7 +11,7 @@ mod process;
 pub use allocator::{GpuMemory, empty_gpu_cache, gpu_memory, gpu_unused, reset_gpu_peaks};
 pub use context::{allow_tf32, autocast, gpu_has_bf16, rng_state, set_deterministic, set_rng_state};
 pub use device::{copy_to_gpu, synchronize};
-pub use memory::tensor_of;
+pub use memory::{bytes_of, tensor_of};
 pub use optimizer::{
     AdamW, AdamWSlot, Sgd, SgdSlot, average, clear_gradients, clip_gradients, clip_values, fused_adamw,
     fused_sgd, unscale_gradients,

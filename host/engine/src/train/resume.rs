@@ -5,7 +5,7 @@ use super::monitor::Monitor;
 use super::optimizer::Optimizer;
 use super::precision::Scaler;
 use crate::checkpoint::background::Memory;
-use crate::checkpoint::{ModelImage, ModelParts, StateImage, TrainingState, labels};
+use crate::checkpoint::{ModelImage, ModelParts, Packed, StateImage, TrainingState, labels};
 use crate::network::Network;
 use crate::{progress, shim};
 use cvhost::config::TrainingConfig;
@@ -13,7 +13,7 @@ use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::LabelSpec;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use tch::Device;
+use tch::{Device, Tensor};
 
 /// Where in the run the next step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +56,9 @@ impl Standing {
     }
 }
 
+/// More bytes than the states of all random generators take.
+const GENERATORS: usize = 1 << 15;
+
 /// What a checkpoint is copied from.
 pub struct Sources<'a> {
     pub network: &'a Network,
@@ -69,6 +72,23 @@ pub struct Sources<'a> {
 }
 
 impl Sources<'_> {
+    /// Bytes that the copies of model and training state take, at least.
+    pub fn sizes(&self) -> [usize; 2] {
+        let parameters = self.network.parameters().iter().map(|p| p.tensor.tensor());
+        let (parameters, state) = (parameters.collect::<Vec<_>>(), self.tensors());
+        [
+            Packed::bytes_for(&parameters),
+            Packed::bytes_for(state.iter().map(|(_, tensor)| tensor)) + GENERATORS,
+        ]
+    }
+
+    /// What the training state holds beside the generators.
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let mut named = self.optimizer.state();
+        named.extend(self.ema.iter().flat_map(|ema| ema.state()));
+        named
+    }
+
     /// Model and training state in memory.
     pub fn copy(&self, standing: &Standing, [weights, tensors]: Memory) -> Result<(ModelImage, StateImage)> {
         let mut config = self.network.config()?;
@@ -78,8 +98,7 @@ impl Sources<'_> {
             config: &config,
             preprocessor: Some(self.preprocessor),
         };
-        let mut named = self.optimizer.state();
-        named.extend(self.ema.iter().flat_map(|ema| ema.state()));
+        let mut named = self.tensors();
         for device in devices(self.network.device()) {
             named.push((rng_name(device), shim::rng_state(device)?));
         }

@@ -118,6 +118,8 @@ impl Trainer<'_> {
         } else {
             self.check_validation()?;
         }
+        let sizes = self.sources(&optimizer, ema.as_ref()).sizes();
+        self.saver.reserve(sizes);
         let mut cadence = Cadence::new(self.training);
         let mut non_finite = NonFinite::new(self.training.nan_policy);
         let mut ended = if self.monitor.exhausted() {
@@ -306,16 +308,7 @@ impl Trainer<'_> {
             value,
         };
         ema.iter_mut().for_each(Ema::swap);
-        let sources = resume::Sources {
-            network: self.network,
-            optimizer,
-            ema: ema.as_ref(),
-            scaler: self.scaler.as_ref(),
-            monitor: &self.monitor,
-            preprocessor: &self.preprocessor,
-            labels: self.labels,
-        };
-        let copied = sources.copy(standing, memory);
+        let copied = self.sources(optimizer, ema.as_ref()).copy(standing, memory);
         ema.iter_mut().for_each(Ema::swap);
         let (model, state) = copied?;
         self.saver.save(Snapshot {
@@ -326,6 +319,18 @@ impl Trainer<'_> {
             waited: started.elapsed(),
         });
         Ok(())
+    }
+
+    fn sources<'b>(&'b self, optimizer: &'b Optimizer, ema: Option<&'b Ema>) -> resume::Sources<'b> {
+        resume::Sources {
+            network: self.network,
+            optimizer,
+            ema,
+            scaler: self.scaler.as_ref(),
+            monitor: &self.monitor,
+            preprocessor: &self.preprocessor,
+            labels: self.labels,
+        }
     }
 
     pub(super) fn tell_written(&self, written: Option<Written>) {

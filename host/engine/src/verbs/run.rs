@@ -1,29 +1,25 @@
 //! `cvhost run`: train a model.
 
 use super::find_lr::find_lr;
-use crate::batch_size::End;
-use crate::checkpoint::{Checkpoints, Keep, ModelFolder, Saver, TrainingState, atomic};
+use super::prepare::{Data, Ready, prepare};
+use super::resumed::{Resumed, checkpoint_root};
+use crate::checkpoint::{Checkpoints, Keep, ModelFolder, Saver, TrainingState};
 use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::loggers::Loggers;
 use crate::plugins::Registry;
 use crate::profile::Profile;
 use crate::progress;
-use crate::run_folder::{RunFolder, RunLock};
+use crate::run_folder::RunFolder;
 use crate::session::{Model, Session, shown};
-use crate::splits::{SplitData, Splits};
 use crate::train::monitor::Monitor;
 use crate::train::{Ended, Outcome, Trainer};
 use crate::visual::Gallery;
-use cvhost::cli::{Global, ResumeFrom, RunArgs, Split};
-use cvhost::config::show::BLANK;
-use cvhost::config::{Draft, Loaded, OutputConfig};
+use cvhost::cli::{Global, RunArgs};
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost::plugin_error::checked;
-use cvhost_data::{Part, Source};
-use cvhost_plugin_api::data::{LabelSpec, RunInfo, Status};
+use cvhost_plugin_api::data::{RunInfo, Status};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// Trains; prints the `run_finished` event whatever happens. Returns the exit code.
 pub fn run(args: &RunArgs, global: &Global) -> u8 {
