@@ -30,7 +30,7 @@ impl Options {
             &training::SWITCHES,
         )?;
         Ok(Options {
-            models: flags.list("--models", "yolos-tiny,detr-resnet-18,detr-resnet-50")?,
+            models: flags.list("--models", "yolos-tiny,detr-resnet-18")?,
             rounds: flags.number("--rounds", 3)?,
             flags,
         })
