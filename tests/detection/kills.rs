@@ -3,9 +3,11 @@
 //! `CVHOST_KILLS` says how many runs are killed (10 by default), half of them a DETR, half of them a YOLOS.
 
 use crate::bench::Bench;
+use cvhost_engine::checkpoint::Weights;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+use tch::Kind;
 
 /// Enough steps that a kill mostly meets one, few enough for a hundred runs; a checkpoint after each step, and a second copy.
 const SETTINGS: [&str; 8] = [
@@ -39,7 +41,8 @@ fn a_killed_run_resumes_to_the_bits_of_an_unbroken_one() {
             for ((name, expected), (_, found)) in expected.iter().zip(&found) {
                 assert!(
                     expected == found,
-                    "{family}, killed after {moment:?}: {name} differs"
+                    "{family}, killed after {moment:?}: {name} differs: {}",
+                    differing(&whole.last().join(name), &folders.last().join(name))
                 );
             }
             std::fs::remove_dir_all(&folders.results).unwrap();
@@ -116,13 +119,30 @@ impl Folders {
         Instant::now()
     }
 
+    fn last(&self) -> PathBuf {
+        self.run().unwrap().join("checkpoints/last")
+    }
+
     /// Weights, optimizer state and everything else of the last checkpoint that must not differ, with their names.
     fn final_files(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let last = self.run().unwrap().join("checkpoints/last");
+        let last = self.last();
         ["model.safetensors", "training_state/state.safetensors"]
             .map(|name| (name, std::fs::read(last.join(name)).unwrap()))
             .to_vec()
     }
+}
+
+/// The tensors that differ, with the largest difference of each.
+fn differing(a: &Path, b: &Path) -> String {
+    let open = |path: &Path| Weights::open(&[path.to_owned()]).unwrap();
+    let (a, b) = (open(a), open(b));
+    let differences = a.names().iter().map(|name| {
+        let difference =
+            a.read(name).unwrap().to_kind(Kind::Double) - b.read(name).unwrap().to_kind(Kind::Double);
+        (name.clone(), difference.abs().max().double_value(&[]))
+    });
+    let differing: Vec<(String, f64)> = differences.filter(|(_, most)| *most != 0.0).collect();
+    format!("{} of {}: {differing:?}", differing.len(), a.names().len())
 }
 
 /// Whether the kill left a checkpoint half-written or half-moved.

@@ -22,7 +22,7 @@ fn a_panic_in_a_plugin_fails_the_run_and_names_plugin_and_method() {
 fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
     let toy = Toy::new();
     for what in ["loss", "gradients"] {
-        let wrong = ["model.nan_at_step=5".to_owned(), format!("model.nan_in={what}")];
+        let wrong = ["model.fault_at_step=5".to_owned(), format!("model.fault={what}")];
         let wrong: Vec<&str> = wrong.iter().map(String::as_str).collect();
         let skipped = toy
             .train(&[&wrong[..], &["training.nan_policy=skip"]].concat())
@@ -42,7 +42,7 @@ fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
             "{what}: {last}"
         );
     }
-    let stopped = toy.train(&["model.nan_at_step=5", "training.nan_policy=stop"]);
+    let stopped = toy.train(&["model.fault_at_step=5", "training.nan_policy=stop"]);
     assert_eq!(stopped.code, 1, "{}", stopped.stderr);
     for word in ["the loss is NaN in step 6", "training.nan_policy to skip"] {
         assert!(
@@ -51,6 +51,28 @@ fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
             stopped.stderr
         );
     }
+}
+
+#[test]
+fn memory_that_runs_out_is_told_with_what_to_lower_and_the_run_can_be_resumed() {
+    let toy = Toy::new();
+    // Eight steps an epoch: the first epoch's checkpoint is there.
+    let run = toy.train(&["model.fault_at_step=12", "model.fault=memory"]);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    for word in [
+        "the memory doesn't suffice for a step with 8 pictures of up to",
+        "can't allocate memory",
+        "lower data.batch_size",
+    ] {
+        assert!(run.stderr.contains(word), "no `{word}` in: {}", run.stderr);
+    }
+    let resumed = toy.train(&["--resume"]).success();
+    assert!(
+        resumed.stderr.contains("resuming after step 8"),
+        "{}",
+        resumed.stderr
+    );
+    assert_eq!(resumed.last_event()["epochs"], 3);
 }
 
 #[test]

@@ -69,6 +69,7 @@ pub struct Sources<'a> {
     pub monitor: &'a Monitor,
     pub preprocessor: &'a Value,
     pub labels: &'a LabelSpec,
+    pub batch_size: u32,
 }
 
 impl Sources<'_> {
@@ -107,6 +108,7 @@ impl Sources<'_> {
             json: json!({
                 "epoch": standing.at.epoch,
                 "batch": standing.at.batch,
+                "batch_size": self.batch_size,
                 "step": standing.at.step,
                 "loss_sum": standing.loss_sum,
                 "losses": standing.losses,
@@ -122,6 +124,7 @@ impl Sources<'_> {
 pub fn restore(
     state: &TrainingState,
     device: Device,
+    batch_size: u32,
     optimizer: &mut Optimizer,
     ema: Option<&mut Ema>,
     monitor: &mut Monitor,
@@ -129,7 +132,7 @@ pub fn restore(
     let number = |key: &str| state.json[key].as_u64().unwrap_or(0);
     let at = Position {
         epoch: number("epoch"),
-        batch: number("batch") as usize,
+        batch: batches_done(state, batch_size),
         step: number("step"),
     };
     optimizer.begin_epoch(at.epoch);
@@ -163,6 +166,21 @@ pub fn restore(
         loss_sum: state.json["loss_sum"].as_f64().unwrap_or(0.0),
         losses: number("losses"),
     })
+}
+
+/// How many batches of this size the epoch has behind it; where the run had another one, as many as hold the same pictures, rounded
+/// down.
+fn batches_done(state: &TrainingState, batch_size: u32) -> usize {
+    let number = |key: &str| state.json[key].as_u64();
+    let done = number("batch").unwrap_or(0);
+    let size = u64::from(batch_size).max(1);
+    let before = number("batch_size").unwrap_or(size);
+    if before != size && done > 0 {
+        tracing::warn!(
+            "the run had batches of {before} pictures, now they have {size}: a few pictures of this epoch may come twice"
+        );
+    }
+    usize::try_from(done.saturating_mul(before) / size).unwrap_or(0)
 }
 
 /// The devices whose generators a training on `device` draws from.
@@ -231,6 +249,21 @@ mod tests {
         let mut by_time = Cadence::new(&training(None, Some(10.0)));
         by_time.every = Some(Duration::ZERO);
         assert!(by_time.due(1));
+    }
+
+    #[test]
+    fn with_another_batch_size_the_place_in_the_epoch_stays() {
+        let done = |json| {
+            let state = TrainingState {
+                tensors: Vec::new(),
+                json,
+            };
+            batches_done(&state, 4)
+        };
+        assert_eq!(done(json!({"batch": 5, "batch_size": 4})), 5);
+        assert_eq!(done(json!({"batch": 5, "batch_size": 8})), 10);
+        assert_eq!(done(json!({"batch": 5, "batch_size": 2})), 2);
+        assert_eq!(done(json!({"batch": 5})), 5);
     }
 
     #[test]

@@ -30,6 +30,8 @@ use std::time::Instant;
 pub struct Trainer<'a> {
     pub network: &'a mut Network,
     pub train: Loader,
+    /// Pictures in a batch of `train`.
+    pub batch_size: u32,
     pub val: Option<Loader>,
     /// A new evaluator for each validation.
     pub evaluator: Box<dyn Fn() -> Result<EvaluatorBox> + 'a>,
@@ -108,6 +110,7 @@ impl Trainer<'_> {
             standing = resume::restore(
                 state,
                 self.network.device(),
+                self.batch_size,
                 &mut optimizer,
                 ema.as_mut(),
                 &mut self.monitor,
@@ -330,6 +333,7 @@ impl Trainer<'_> {
             monitor: &self.monitor,
             preprocessor: &self.preprocessor,
             labels: self.labels,
+            batch_size: self.batch_size,
         }
     }
 

@@ -226,6 +226,7 @@ fn fit(
     });
     profile.watch(train.timings());
     let trainer = Trainer {
+        batch_size: session.batch_size(),
         train,
         val: data
             .val

@@ -32,8 +32,8 @@ impl Adapter for Columns {
             weight,
             bias,
             grid,
-            nan_in: config["model"]["nan_in"].as_str().map(str::to_owned),
-            nan_at_step: config["model"]["nan_at_step"].as_u64(),
+            fault: config["model"]["fault"].as_str().map(str::to_owned),
+            fault_at_step: config["model"]["fault_at_step"].as_u64(),
             spec: spec.clone(),
         }))
     }
@@ -85,9 +85,9 @@ struct Network {
     weight: Tensor,
     bias: Tensor,
     grid: i64,
-    /// What is NaN in the training step of this number, the first being 0.
-    nan_in: Option<String>,
-    nan_at_step: Option<u64>,
+    /// What goes wrong in the training step of this number, the first being 0.
+    fault: Option<String>,
+    fault_at_step: Option<u64>,
     spec: LabelSpec,
 }
 
@@ -110,10 +110,12 @@ impl Model for Network {
         if context.mode != Mode::PREDICT {
             let sides = batch.tensor("side")?.flatten(0, -1);
             let mut loss = logits.f_cross_entropy_loss(&sides, None::<Tensor>, Reduction::Mean, -100, 0.0)?;
-            if context.mode == Mode::TRAIN && self.nan_at_step == Some(context.step) {
-                loss = match self.nan_in.as_deref() {
+            if context.mode == Mode::TRAIN && self.fault_at_step == Some(context.step) {
+                loss = match self.fault.as_deref() {
                     // The root of 0 is 0, and its slope infinite.
                     Some("gradients") => loss + (self.weight.f_sum(Kind::Float)? * 0.0).f_sqrt()?,
+                    // More than any machine has.
+                    Some("memory") => Tensor::f_ones([1 << 50], (Kind::Float, loss.device()))?,
                     _ => loss * f64::NAN,
                 };
             }
