@@ -3,7 +3,7 @@
 use crate::bench::step::{self, Row};
 use crate::workspace::{PROGRAMS, Workspace};
 use crate::{build, sh};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::process::Command;
 
 /// The step's ratio to the peer's that is asked for at each batch size, and how busy the GPU is at the largest, in percent.
@@ -17,7 +17,8 @@ const BUSY: f64 = 95.0;
 /// When there is no GPU, the build fails, or a line of the table isn't as it should be.
 pub fn run(options: &[&str]) -> Result<()> {
     let options = step::Options::parse(&[&["--gpu"], options].concat())?;
-    let name = sh::output(Command::new("nvidia-smi").args(["--query-gpu=name", "--format=csv,noheader"]))?;
+    let name = sh::output(Command::new("nvidia-smi").args(["--query-gpu=name", "--format=csv,noheader"]))
+        .context("gpu-check is for a machine with an NVIDIA GPU; the other benches run anywhere")?;
     build::run()?;
     let workspace = Workspace::load()?;
     let mut table = Table::default();
