@@ -1,5 +1,6 @@
 //! What a person watches: bars on a terminal, plain lines elsewhere; all on stderr.
 
+use crate::memory::resident;
 use crate::shim::gpu_memory;
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write, stderr};
@@ -55,12 +56,7 @@ pub fn memory(device: Device) -> String {
                 )
             },
         ),
-        _ => {
-            let pages = std::fs::read_to_string("/proc/self/statm")
-                .ok()
-                .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-            pages.map_or_else(String::new, |pages| gigabytes(pages * 4096))
-        }
+        _ => resident().map_or_else(String::new, gigabytes),
     }
 }
 

@@ -105,8 +105,14 @@ impl Draft {
         let index = self.sources.overrides.len();
         self.sources.overrides.push(text.to_owned());
         let Some((path, value)) = text.split_once('=') else {
-            return Err(Error::usage(format!("`{text}` is no override"))
-                .with_expected("key.sub=value, such as training.max_epochs=3"));
+            let error = Error::usage(format!("`{text}` is no override"))
+                .with_expected("key.sub=value, such as training.max_epochs=3");
+            return Err(match text.parse::<f64>() {
+                Ok(_) => error.with_help(format!(
+                    "a number for an option that may go without stands behind an `=`: --option={text}"
+                )),
+                Err(_) => error,
+            });
         };
         let path = path.trim();
         let start = text.find('=').map_or(0, |at| text[..at].chars().count() + 1);

@@ -627,3 +627,10 @@ fn numbers_of_the_optimisation_that_cannot_be_meant_are_refused() {
         assert!(error.to_string().contains(word), "{setting}: {error}");
     }
 }
+
+#[test]
+fn a_number_that_was_meant_for_an_option_is_told_where_to_stand() {
+    let help = load(MINIMAL, &["50"]).unwrap_err().help.unwrap();
+    assert!(help.contains("--option=50"), "{help}");
+    assert_eq!(load(MINIMAL, &["fifty"]).unwrap_err().help, None);
+}

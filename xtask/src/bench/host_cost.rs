@@ -2,7 +2,7 @@
 
 use super::flags::Flags;
 use super::memory::watched;
-use super::training::{self, Ground, lines};
+use super::training::{self, Ground};
 use super::{median, spread};
 use crate::{build, sh};
 use anyhow::{Context, Result};
@@ -116,8 +116,7 @@ fn hand_loop(ground: &Ground, config: &Path) -> Result<Vec<f64>> {
     command.args(ground.common_arguments());
     command.env("OMP_NUM_THREADS", ground.threads.to_string());
     let output = watched(&mut command)?;
-    let report = lines(&output.stdout)?;
-    let steps = report.last().and_then(|line| line["step_s"].as_array());
-    let steps = steps.context("the loop printed no steps")?;
+    let report = output.report()?;
+    let steps = report["step_s"].as_array().context("the loop printed no steps")?;
     Ok(steps.iter().skip(WARM).filter_map(Value::as_f64).collect())
 }

@@ -203,12 +203,10 @@ impl Bench<'_> {
 }
 
 fn rate_of(watched: &Watched, key: &str) -> Result<Rate> {
-    let line = watched.stdout.lines().last().unwrap_or_default();
-    let event: Value =
-        serde_json::from_str(line).with_context(|| format!("expected a line of JSON, got {line:?}"))?;
+    let event = watched.report()?;
     let rate = event[key]
         .as_f64()
-        .with_context(|| format!("no {key} in {line}"))?;
+        .with_context(|| format!("no {key} in {event}"))?;
     Ok(Rate {
         rate,
         memory: watched.peak_memory,

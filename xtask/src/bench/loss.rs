@@ -2,6 +2,7 @@
 
 use super::flags::Flags;
 use super::median;
+use super::training::lines;
 use crate::workspace::Workspace;
 use crate::{setup, sh};
 use anyhow::{Context, Result, bail};
@@ -61,7 +62,7 @@ pub fn run(options: &Options) -> Result<()> {
     sh::run(peer(options, "make", &folder).args(["--seed", "0"]))?;
     let mut cases: BTreeMap<String, Case> = BTreeMap::new();
     for _ in 0..options.rounds {
-        for line in lines(&mut cvhost(options, &workspace.built, &folder))? {
+        for line in lines(&sh::output(&mut cvhost(options, &workspace.built, &folder))?)? {
             let case = cases.entry(text(&line, "case")?).or_default();
             case.ours.push(number(&line, "ms")?);
             case.loss_difference = number(&line, "loss_difference")?;
@@ -70,7 +71,7 @@ pub fn run(options: &Options) -> Result<()> {
         let mut command = peer(options, "time", &folder);
         command.args(["--repetitions", &options.repetitions.to_string()]);
         command.args(["--threads", &options.threads.to_string()]);
-        for line in lines(&mut command)? {
+        for line in lines(&sh::output(&mut command)?)? {
             let case = cases.entry(text(&line, "case")?).or_default();
             case.theirs.push(number(&line, "ms")?);
         }
@@ -91,14 +92,6 @@ fn cvhost(options: &Options, built: &Path, folder: &Path) -> Command {
     command.arg(built.join("examples/loss_speed")).arg(folder);
     command.args([options.repetitions, options.threads].map(|n| n.to_string()));
     command
-}
-
-/// The lines of JSON that a program prints.
-fn lines(command: &mut Command) -> Result<Vec<Value>> {
-    let text = sh::output(command)?;
-    let line =
-        |line| serde_json::from_str(line).with_context(|| format!("expected a line of JSON, got {line:?}"));
-    text.lines().map(line).collect()
 }
 
 fn text(line: &Value, key: &str) -> Result<String> {
@@ -137,12 +130,6 @@ fn table(cases: &BTreeMap<String, Case>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn options_have_defaults() {
-        let options = Options::parse(&["--rounds", "5", "--python", "/x/python"]).unwrap();
-        assert_eq!((options.rounds, options.python), (5, PathBuf::from("/x/python")));
-    }
 
     #[test]
     fn a_loss_that_is_off_fails() {

@@ -2,6 +2,7 @@
 
 use crate::sh;
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
@@ -14,6 +15,17 @@ pub struct Watched {
     pub stdout: String,
     /// Megabytes; memory that several of the processes share counts once.
     pub peak_memory: u64,
+}
+
+impl Watched {
+    /// The last line that the program printed, as JSON.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn report(&self) -> Result<Value> {
+        let line = self.stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(line).with_context(|| format!("expected a line of JSON, got {line:?}"))
+    }
 }
 
 /// Runs a command to its end and looks at its processes' memory twenty times a second.

@@ -171,8 +171,7 @@ fn peer(ground: &Ground, options: &Options, checkpoint: &Path, batch: u32, side:
         .arg(if ground.gpu { "--bf16" } else { "--cpu" })
         .env("OMP_NUM_THREADS", ground.threads.to_string());
     let watched = watched(&mut command)?;
-    let line = watched.stdout.lines().last().unwrap_or_default();
-    let report: Value = serde_json::from_str(line).with_context(|| format!("expected JSON, got {line:?}"))?;
+    let report = watched.report()?;
     let steps = report["step_s"].as_array().context("the peer printed no steps")?;
     let steps: Vec<f64> = steps.iter().filter_map(Value::as_f64).collect();
     side.add(&steps, watched.peak_memory);

@@ -7,7 +7,7 @@ mod untouched;
 
 pub use search::{Choice, End};
 
-use crate::progress;
+use crate::progress::{self, gigabytes};
 use crate::session::{Model, Session};
 use cvhost::config::BatchSize;
 use cvhost::error::Result;
@@ -84,7 +84,6 @@ fn tell(choice: Choice, pictures: usize) {
     let Choice {
         size, need, limit, ..
     } = choice;
-    let gigabytes = |bytes: u64| format!("{:.1} GB", bytes as f64 / 1e9);
     let why = match choice.end {
         End::Most if size >= MOST => "the most that is looked for".to_owned(),
         End::Most => format!("the most for {pictures} training pictures"),

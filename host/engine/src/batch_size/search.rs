@@ -6,6 +6,7 @@ use crate::batch::to_batch;
 use crate::interrupt;
 use crate::memory;
 use crate::network::Network;
+use crate::scalars::torch_error;
 use crate::train::ema::Ema;
 use crate::train::optimizer::{GroupRules, Optimizer};
 use cvhost::config::TrainingConfig;
@@ -138,7 +139,7 @@ fn forward_backward(network: &mut Network, batch: &mut HostBatch) -> Result<()> 
     let forward = network.forward(&batch, &context)?;
     if let Some(loss) = forward.loss {
         loss.f_backward()
-            .map_err(|e| Error::failed(format!("libtorch failed in the backward pass: {e}")))?;
+            .map_err(|e| torch_error("run the backward pass", &e))?;
     }
     Ok(())
 }

@@ -18,14 +18,12 @@ pub struct Untouched {
 
 impl Untouched {
     pub fn of(network: &Network) -> Result<Self> {
-        let mut devices = vec![Device::Cpu];
-        devices.extend(Some(network.device()).filter(|device| *device != Device::Cpu));
         let mut untouched = Untouched {
             generators: Vec::new(),
             buffers: Vec::new(),
             parameters: Vec::new(),
         };
-        for device in devices {
+        for device in shim::generators_of(network.device()) {
             untouched.generators.push((device, shim::rng_state(device)?));
         }
         for parameter in network.parameters() {

@@ -22,6 +22,14 @@ pub fn set_deterministic(on: bool) -> Result<()> {
     call(|error, size| unsafe { cvhost_set_deterministic(c_int::from(on), error, size) })
 }
 
+/// The devices whose generators a training on `device` draws from.
+pub fn generators_of(device: Device) -> Vec<Device> {
+    match device {
+        Device::Cuda(_) => vec![Device::Cpu, device],
+        _ => vec![Device::Cpu],
+    }
+}
+
 /// The state of a device's random generator, uint8 on the CPU.
 pub fn rng_state(device: Device) -> Result<Tensor> {
     let mut state: *mut C_tensor = std::ptr::null_mut();

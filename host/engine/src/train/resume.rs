@@ -100,7 +100,7 @@ impl Sources<'_> {
             preprocessor: Some(self.preprocessor),
         };
         let mut named = self.tensors();
-        for device in devices(self.network.device()) {
+        for device in shim::generators_of(self.network.device()) {
             named.push((rng_name(device), shim::rng_state(device)?));
         }
         let state = TrainingState {
@@ -149,7 +149,7 @@ pub fn restore(
         }
         None => {}
     }
-    for device in devices(device) {
+    for device in shim::generators_of(device) {
         // A run that goes on on another device draws other numbers there anyway.
         if let Some((_, rng)) = state.tensors.iter().find(|(name, _)| *name == rng_name(device)) {
             shim::set_rng_state(device, rng)?;
@@ -181,14 +181,6 @@ fn batches_done(state: &TrainingState, batch_size: u32) -> usize {
         );
     }
     usize::try_from(done.saturating_mul(before) / size).unwrap_or(0)
-}
-
-/// The devices whose generators a training on `device` draws from.
-fn devices(device: Device) -> Vec<Device> {
-    match device {
-        Device::Cuda(_) => vec![Device::Cpu, device],
-        _ => vec![Device::Cpu],
-    }
 }
 
 /// The name of a generator's state.

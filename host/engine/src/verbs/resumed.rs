@@ -21,11 +21,11 @@ pub(super) fn which_run(from: &ResumeFrom, args: &RunArgs) -> Result<ResumeFrom>
     if args.config.is_some() || *from != ResumeFrom::Newest {
         return Ok(from.clone());
     }
-    let results = args
-        .overrides
-        .iter()
-        .rev()
-        .find_map(|text| text.strip_prefix("output.results_dir="));
+    let mut overrides = Draft::empty();
+    for text in &args.overrides {
+        overrides.set(text)?;
+    }
+    let results = overrides.text("output.results_dir");
     let results = results.map_or_else(|| OutputConfig::default().results_dir, Into::into);
     Ok(ResumeFrom::Folder(RunFolder::newest(&results, None)?.path))
 }
