@@ -4,6 +4,8 @@
 
 use crate::bench::Bench;
 use cvhost_engine::checkpoint::Weights;
+use serde_json::Value;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -29,7 +31,6 @@ fn a_killed_run_resumes_to_the_bits_of_an_unbroken_one() {
         let bench = Bench::new(family);
         let whole = Folders::new(&bench, "whole");
         let duration = whole.train_to_the_end(&bench);
-        let expected = whole.final_files();
         for number in 0..runs {
             let folders = Folders::new(&bench, &format!("killed-{number}"));
             let moment = duration.mul_f64((f64::from(number) + 0.5) / f64::from(runs));
@@ -37,14 +38,7 @@ fn a_killed_run_resumes_to_the_bits_of_an_unbroken_one() {
             let mut settings = folders.settings();
             settings.push("--resume".to_owned());
             bench.run(&strs(&settings)).success();
-            let found = folders.final_files();
-            for ((name, expected), (_, found)) in expected.iter().zip(&found) {
-                assert!(
-                    expected == found,
-                    "{family}, killed after {moment:?}: {name} differs: {}",
-                    differing(&whole.last().join(name), &folders.last().join(name))
-                );
-            }
+            assert_same(&folders, &whole, &format!("{family}, killed after {moment:?}"));
             std::fs::remove_dir_all(&folders.results).unwrap();
         }
     }
@@ -54,6 +48,66 @@ fn a_killed_run_resumes_to_the_bits_of_an_unbroken_one() {
         count < 50 || inside_saves >= count / 5,
         "only {inside_saves} of {count} kills fell inside a save"
     );
+}
+
+/// What a kill in the very last save leaves undone, no later save makes up for.
+#[test]
+fn a_run_killed_in_its_last_save_is_whole_after_resuming() {
+    let bench = Bench::new("yolos");
+    let whole = Folders::new(&bench, "whole");
+    whole.train_to_the_end(&bench);
+    let last = std::fs::read_link(whole.roots()[0].join("last")).unwrap();
+    let folders = Folders::new(&bench, "killed");
+    let mut child = folders.spawn(&bench);
+    folders.wait_for_the_run();
+    // The folder is in its place; the second copy, the links and the removal of older ones are to come.
+    while !folders.roots()[0].join(&last).exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the run has ended");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut settings = folders.settings();
+    settings.push("--resume".to_owned());
+    let end = bench.run(&strs(&settings)).success().last_event();
+    assert_eq!(end["steps"], 60);
+    assert!(end["metrics"]["val_loss"].is_f64(), "{end}");
+    assert_same(&folders, &whole, "killed in the last save");
+}
+
+/// Checkpoints and second copies are the same, as are the metrics that were logged.
+fn assert_same(found: &Folders, expected: &Folders, what: &str) {
+    assert_eq!(found.logged(), expected.logged(), "{what}");
+    for (found, expected) in found.roots().iter().zip(expected.roots()) {
+        assert_eq!(names(found), names(&expected), "{what}: {}", found.display());
+        for link in ["best", "last"] {
+            let target = |root: &Path| std::fs::read_link(root.join(link)).unwrap();
+            assert_eq!(
+                target(found),
+                target(&expected),
+                "{what}: {link} of {}",
+                found.display()
+            );
+        }
+        for name in ["model.safetensors", "training_state/state.safetensors"] {
+            let [found, expected] = [found, &expected].map(|root| root.join("last").join(name));
+            assert!(
+                std::fs::read(&found).unwrap() == std::fs::read(&expected).unwrap(),
+                "{what}: {} differs: {}",
+                found.display(),
+                differing(&expected, &found)
+            );
+        }
+    }
+}
+
+fn names(folder: &Path) -> Vec<OsString> {
+    let mut names: Vec<OsString> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    names
 }
 
 fn strs(settings: &[String]) -> Vec<&str> {
@@ -119,16 +173,24 @@ impl Folders {
         Instant::now()
     }
 
-    fn last(&self) -> PathBuf {
-        self.run().unwrap().join("checkpoints/last")
+    /// Where checkpoints are and where their second copies are.
+    fn roots(&self) -> [PathBuf; 2] {
+        let run = self.run().unwrap();
+        let copies = self.results.join("copy").join(run.file_name().unwrap());
+        [run.join("checkpoints"), copies]
     }
 
-    /// Weights, optimizer state and everything else of the last checkpoint that must not differ, with their names.
-    fn final_files(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let last = self.last();
-        ["model.safetensors", "training_state/state.safetensors"]
-            .map(|name| (name, std::fs::read(last.join(name)).unwrap()))
-            .to_vec()
+    /// What the run has logged, without what the clock says.
+    fn logged(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.run().unwrap().join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| {
+            let mut line: Value = serde_json::from_str(line).unwrap();
+            line.as_object_mut()
+                .unwrap()
+                .retain(|name, _| name != "time_ms" && !name.ends_with("_seconds"));
+            line
+        });
+        lines.collect()
     }
 }
 
@@ -152,12 +214,7 @@ fn run_and_kill(bench: &Bench, folders: &Folders, moment: Duration) -> bool {
     std::thread::sleep(moment.saturating_sub(started.elapsed()));
     child.kill().unwrap(); // SIGKILL
     child.wait().unwrap();
-    let run = folders.run();
-    let roots = run.iter().map(|run| run.join("checkpoints"));
-    let copies = run
-        .iter()
-        .map(|run| folders.results.join("copy").join(run.file_name().unwrap()));
-    roots.chain(copies).any(|root| half_done(&root))
+    folders.run().is_some() && folders.roots().iter().any(|root| half_done(root))
 }
 
 /// Names that begin with a dot are being written or moved.

@@ -1,6 +1,7 @@
 //! A plugin that fails while it works takes nothing else down.
 
 use cvhost_tests::toy::Toy;
+use serde_json::json;
 use std::path::Path;
 
 #[test]
@@ -73,6 +74,24 @@ fn memory_that_runs_out_is_told_with_what_to_lower_and_the_run_can_be_resumed() 
         resumed.stderr
     );
     assert_eq!(resumed.last_event()["epochs"], 3);
+}
+
+#[test]
+fn a_run_that_is_interrupted_in_its_last_validation_has_only_that_to_do() {
+    let toy = Toy::new();
+    let whole = toy.train(&[]).success().last_event();
+    // Three epochs of eight steps.
+    let run = toy.train(&["model.fault_at_step=24", "model.fault=interrupt"]);
+    assert_eq!(run.code, 130, "{}", run.stderr);
+    let resumed = toy.train(&["--resume"]).success();
+    let last = resumed.last_event();
+    assert_eq!((&last["steps"], &last["epochs"]), (&json!(24), &json!(3)));
+    for what in ["metrics", "best"] {
+        assert_eq!(last[what], whole[what], "{what}");
+    }
+    // There is nothing left now, and what was found is still known.
+    let again = toy.train(&["--resume"]).success().last_event();
+    assert_eq!(again["metrics"], whole["metrics"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Folders and files that appear whole or not at all: temporary name, fsync, rename, fsync of the parent.
 //!
 //! Temporary names begin with a dot and say what they are, so that whatever a killed process left is recognised:
-//! `.NAME.tmp-PID-N` is being written, `.NAME.old-PID-N` is being deleted or was moved aside for its successor.
+//! `.NAME.tmp-PID-N` is being written or deleted, `.NAME.old-PID-N` was moved aside for its successor.
 
 use cvhost::error::{Error, Kind, Result};
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ pub fn replace_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Res
     fs::create_dir(&temporary.0).map_err(|e| cannot_save("create the folder", &temporary.0, &e))?;
     fill(&temporary.0)?;
     sync_tree(&temporary.0)?;
-    let aside = move_aside(dir)?;
+    let aside = move_to(dir, ASIDE)?;
     if let Err(error) = fs::rename(&temporary.0, dir) {
         if let Some(aside) = &aside {
             // Put back what was there. If that fails too, `recover` does it on the next use of the folder.
@@ -39,15 +39,12 @@ pub fn replace_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Res
     Ok(())
 }
 
-/// Deletes a folder. It vanishes at once: what a kill leaves has a temporary name.
+/// Deletes a folder. It vanishes at once: what a kill leaves has the name of something half-written, which nothing brings back.
 pub fn remove_folder(dir: &Path) -> Result<()> {
-    if let Some(aside) = move_aside(dir)? {
-        // Without its marker of completeness nothing takes it for a checkpoint that should come back.
-        let _ = fs::remove_file(aside.join(super::store::COMPLETE));
-        let _ = fs::remove_file(aside.join(super::folder::CONFIG));
-        remove_tree(&aside)?;
+    match move_to(dir, TEMPORARY)? {
+        Some(doomed) => remove_tree(&doomed),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Writes a file through a temporary one.
@@ -199,14 +196,14 @@ fn refuse_foreign_folder(dir: &Path) -> Result<()> {
     .with_help("choose another folder, or move this one away"))
 }
 
-/// Renames `dir` to a temporary name, if it is there.
-fn move_aside(dir: &Path) -> Result<Option<PathBuf>> {
+/// Renames `dir` to a temporary name of this kind, if it is there.
+fn move_to(dir: &Path, marker: &str) -> Result<Option<PathBuf>> {
     if fs::symlink_metadata(dir).is_err() {
         return Ok(None);
     }
-    let aside = sibling(dir, ASIDE)?;
-    fs::rename(dir, &aside).map_err(|e| cannot_save("move aside the older", dir, &e))?;
-    Ok(Some(aside))
+    let moved = sibling(dir, marker)?;
+    fs::rename(dir, &moved).map_err(|e| cannot_save("move aside the older", dir, &e))?;
+    Ok(Some(moved))
 }
 
 fn remove_tree(path: &Path) -> Result<()> {
@@ -344,5 +341,11 @@ mod tests {
         remove_folder(&dir).unwrap();
         assert!(names(root.path()).is_empty());
         remove_folder(&dir).unwrap();
+
+        // Nor does it after a kill in the midst.
+        write_checkpoint(&dir, "1").unwrap();
+        move_to(&dir, TEMPORARY).unwrap().unwrap();
+        assert_eq!(clean(root.path()).unwrap().len(), 1);
+        assert!(names(root.path()).is_empty());
     }
 }

@@ -156,7 +156,7 @@ impl Checkpoints {
             }
         }
         let best = self.best()?;
-        for root in std::iter::once(&self.root).chain(&self.mirror) {
+        for root in self.roots() {
             self.tidy(root, &stamp.name(), &mut warnings);
         }
         Ok(Saved {
@@ -166,6 +166,33 @@ impl Checkpoints {
         })
     }
 
+    /// Ends what a kill left undone around `newest`, the checkpoint that a run goes on from: afterwards all is as [`Checkpoints::save`]
+    /// leaves it. A run that was killed in its very last save has no later one that would do it. Gives a line for each thing that
+    /// couldn't be done.
+    pub fn settle(&self, newest: &Path) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Some(name) = newest.file_name().and_then(|name| name.to_str()) else {
+            return warnings;
+        };
+        for root in self.roots() {
+            let here = root.join(name);
+            if here != newest && !is_whole(&here) {
+                let copied = replace_folder(&here, |temporary| copy_tree(newest, temporary));
+                if let Err(error) = copied {
+                    warnings.push(format!("{} can't be copied: {error}", newest.display()));
+                }
+            }
+            self.tidy(root, name, &mut warnings);
+        }
+        warnings
+    }
+
+    fn roots(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&self.root)
+            .chain(&self.mirror)
+            .map(PathBuf::as_path)
+    }
+
     /// The best checkpoint that has a metric; of equals the older one.
     pub fn best(&self) -> Result<Option<Found>> {
         Ok(self
@@ -173,20 +200,6 @@ impl Checkpoints {
             .into_iter()
             .next()
             .filter(|f| f.stamp.value.is_some_and(f64::is_finite)))
-    }
-
-    /// All complete checkpoints in the root, oldest first: a run that doesn't resume should find none.
-    pub fn existing(&self) -> Result<Vec<Found>> {
-        list(&self.root)
-    }
-
-    /// The newest checkpoint that is whole, in the root or else in the second copy, and a line for each that is not.
-    pub fn latest_valid(&self) -> Result<(Option<Found>, Vec<String>)> {
-        let roots: Vec<&Path> = std::iter::once(&self.root)
-            .chain(&self.mirror)
-            .map(PathBuf::as_path)
-            .collect();
-        latest_valid(&roots)
     }
 
     /// Best first.
@@ -314,6 +327,10 @@ fn candidates(root: &Path) -> Result<Vec<PathBuf>> {
 fn read_marker(folder: &Path) -> Result<Marker> {
     let path = folder.join(COMPLETE);
     serde_json::from_value(read_json(&path)?).map_err(|e| Error::input(format!("{}: {e}", path.display())))
+}
+
+fn is_whole(folder: &Path) -> bool {
+    read_marker(folder).is_ok_and(|marker| check(folder, &marker.files).is_ok())
 }
 
 /// Every file is as it was written, and the headers of the tensors are sound.

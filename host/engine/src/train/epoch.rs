@@ -6,7 +6,7 @@ use super::optimizer::{Clip, Optimizer};
 use super::pace::Pace;
 use super::resume::{Cadence, Standing};
 use super::schedule::Schedule;
-use super::step::{StepSettings, step};
+use super::step::{Step, StepSettings, step};
 use super::trainer::Trainer;
 use super::values::{StepValues, Unread};
 use crate::interrupt;
@@ -18,18 +18,21 @@ use cvhost_plugin_api::sdk::Event;
 use serde_json::{Map, Value, json};
 use tch::Device;
 
-/// What the steps of an epoch work with.
-pub(super) struct EpochRun<'a> {
-    pub optimizer: &'a mut Optimizer,
-    pub ema: &'a mut Option<Ema>,
-    pub schedule: &'a Schedule,
-    pub cadence: &'a mut Cadence,
-    pub non_finite: &'a mut NonFinite,
+/// What the steps work with, beside the network.
+pub(super) struct Tools {
+    pub optimizer: Optimizer,
+    pub ema: Option<Ema>,
+    pub schedule: Schedule,
+    pub cadence: Cadence,
+    pub non_finite: NonFinite,
+    /// Epochs of the whole run.
+    pub epochs: u64,
     /// Steps of the whole run.
     pub total: u64,
 }
 
 /// What ended an epoch's steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EpochEnd {
     Complete,
     OutOfSteps,
@@ -38,22 +41,19 @@ pub(super) enum EpochEnd {
 
 impl Trainer<'_> {
     /// The rest of an epoch's steps.
-    pub(super) fn epoch(&mut self, run: &mut EpochRun<'_>, standing: &mut Standing) -> Result<EpochEnd> {
-        let accumulate = self.training.accumulate as usize;
+    pub(super) fn steps(&mut self, tools: &mut Tools, standing: &mut Standing) -> Result<EpochEnd> {
+        if standing.at.step >= tools.total {
+            return Ok(EpochEnd::OutOfSteps);
+        }
         let every = u64::from(self.training.log_every_n_steps);
-        let label = format!("epoch {}", standing.at.epoch + 1);
-        let windows = self
-            .train
-            .batches()
-            .saturating_sub(standing.at.batch)
-            .div_ceil(accumulate) as u64;
-        let pass = Pass::new(&label, windows, every);
-        let mut unread = Unread::new(self.reads_at_once());
+        let pass = self.pass_of(standing, every);
+        let accumulate = self.training.accumulate as usize;
         let profile = self.profile.clone();
+        let mut batches = self.train.epoch(standing.at.epoch, standing.at.batch);
+        let mut unread = Unread::new(self.reads_at_once());
+        let mut pace = Pace::new();
         // Of the last step that was read.
         let mut loss = f64::NAN;
-        let mut pace = Pace::new();
-        let mut batches = self.train.epoch(standing.at.epoch, standing.at.batch);
         loop {
             self.write_profile(false);
             let step_span = profile.step();
@@ -67,46 +67,25 @@ impl Trainer<'_> {
             drop(span);
             if window.is_empty() {
                 step_span.cancel();
-                settle(&mut unread, run.non_finite, standing)?;
+                settle(&mut unread, &mut tools.non_finite, standing)?;
                 return Ok(EpochEnd::Complete);
             }
-            let rate = run.schedule.rate(standing.at.step);
-            let settings = StepSettings {
-                step: standing.at.step,
-                epoch: standing.at.epoch,
-                rate,
-                clip: Clip::new(self.training),
-                read_first: unread.at_once(),
-                profile: &profile,
-            };
-            let made = step(
-                self.network,
-                run.optimizer,
-                self.scaler.as_mut(),
-                &mut window,
-                settings,
-            )?;
-            let span = profile.span("optimizer");
-            standing.at.step += 1;
-            standing.at.batch += window.len();
+            let rate = tools.schedule.rate(standing.at.step);
+            let made = self.one_step(tools, standing, &mut window, rate, unread.at_once())?;
             pace.step();
-            self.network.tell(&Event::StepEnd(standing.at.step))?;
-            if let Some(ema) = run.ema.as_mut().filter(|_| made.changed) {
-                ema.update(standing.at.step)?;
-            }
-            drop(span);
             let span = profile.span("log");
+            let step = standing.at.step;
             let pictures: Vec<String> = window.iter().flat_map(|b| b.names.iter().cloned()).collect();
-            unread.add(standing.at.step, pictures, made.values);
-            let log = standing.at.step.is_multiple_of(every);
-            let save = run.cadence.due(standing.at.step);
+            unread.add(step, pictures, made.values);
+            let log = step.is_multiple_of(every);
+            let save = tools.cadence.due(step);
             let interrupted = interrupt::requested();
-            let last = standing.at.step >= run.total;
+            let last = step >= tools.total;
             if unread.full() || log || save || interrupted || last {
-                let values = settle(&mut unread, run.non_finite, standing)?;
+                let values = settle(&mut unread, &mut tools.non_finite, standing)?;
                 loss = values.as_ref().map_or(loss, |v| v.loss);
                 if let Some(values) = values.filter(|_| log) {
-                    self.log(standing.at.step, values, rate, pace.take());
+                    self.log(step, values, rate, pace.take());
                 }
             }
             let pictures = window.iter().map(|b| b.metas.len()).sum();
@@ -125,10 +104,48 @@ impl Trainer<'_> {
             self.tell_written(written);
             if save {
                 let _span = profile.span("save");
-                self.save(run.optimizer, run.ema, standing, None)?;
-                run.cadence.saved();
+                self.save(tools, standing, None)?;
             }
         }
+    }
+
+    fn pass_of(&self, standing: &Standing, every: u64) -> Pass {
+        let left = self.train.batches().saturating_sub(standing.at.batch);
+        let windows = left.div_ceil(self.training.accumulate as usize) as u64;
+        Pass::new(&format!("epoch {}", standing.at.epoch + 1), windows, every)
+    }
+
+    /// Forward, backward, the optimizer's step, and the averages of the weights.
+    fn one_step(
+        &mut self,
+        tools: &mut Tools,
+        standing: &mut Standing,
+        window: &mut [HostBatch],
+        rate: f64,
+        read_first: bool,
+    ) -> Result<Step> {
+        let settings = StepSettings {
+            step: standing.at.step,
+            epoch: standing.at.epoch,
+            rate,
+            clip: Clip::new(self.training),
+            read_first,
+            profile: &self.profile,
+        };
+        let made = step(
+            self.network,
+            &mut tools.optimizer,
+            self.scaler.as_mut(),
+            window,
+            settings,
+        )?;
+        let _span = self.profile.span("optimizer");
+        standing.stepped(window.len());
+        self.network.tell(&Event::StepEnd(standing.at.step))?;
+        if let Some(ema) = tools.ema.as_mut().filter(|_| made.changed) {
+            ema.update(standing.at.step)?;
+        }
+        Ok(made)
     }
 
     /// Whether a step's values are needed before the next one. The CPU has them anyway; on a GPU waiting for them costs time, so they

@@ -16,13 +16,6 @@ pub struct Monitor {
     epochs_without: u32,
 }
 
-/// What an epoch's value meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    pub is_best: bool,
-    pub stop: bool,
-}
-
 impl Monitor {
     /// Checks the configured metric against what will be measured: the loss, and the task's metrics for these labels.
     pub fn new(loaded: &Loaded, metrics: &[MetricInfo], spec: &LabelSpec) -> Result<Self> {
@@ -83,8 +76,8 @@ impl Monitor {
         })
     }
 
-    /// Judges an epoch.
-    pub fn judge(&mut self, value: f64) -> Verdict {
+    /// Judges an epoch: whether the training is to stop after it.
+    pub fn judge(&mut self, value: f64) -> bool {
         let better = self.best.is_none_or(|best| {
             if self.higher_is_better {
                 value > best
@@ -98,10 +91,7 @@ impl Monitor {
         } else {
             self.epochs_without += 1;
         }
-        Verdict {
-            is_best: better,
-            stop: self.exhausted(),
-        }
+        self.exhausted()
     }
 
     /// Whether the patience had run out already when the state was saved.
@@ -156,7 +146,7 @@ mod tests {
     #[test]
     fn patience_counts_epochs_without_a_better_value() {
         let mut m = monitor(true, Some(2));
-        let stops: Vec<bool> = [0.1, 0.3, 0.2, 0.3].iter().map(|v| m.judge(*v).stop).collect();
+        let stops: Vec<bool> = [0.1, 0.3, 0.2, 0.3].iter().map(|v| m.judge(*v)).collect();
         assert_eq!(stops, [false, false, false, true]);
         assert_eq!(m.best(), Some(0.3));
     }
@@ -169,7 +159,7 @@ mod tests {
         let mut resumed = monitor(false, Some(2));
         resumed.restore(&m.state());
         assert_eq!(resumed.best(), Some(1.0));
-        assert!(resumed.judge(1.5).stop);
+        assert!(resumed.judge(1.5));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{progress, shim};
 use cvhost::config::TrainingConfig;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::LabelSpec;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 use tch::{Device, Tensor};
 
@@ -24,35 +24,49 @@ pub struct Position {
     pub step: u64,
 }
 
-/// The position, and what the epoch has added up so far.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+/// The position, what the epoch has added up so far, and what the last validation found.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Standing {
     pub at: Position,
     loss_sum: f64,
     losses: u64,
+    /// Of the last validation, with the mean loss of its epoch.
+    pub metrics: Map<String, Value>,
+    /// Nothing was trained since that validation.
+    pub validated: bool,
 }
 
 impl Standing {
+    /// One more step, over so many batches.
+    pub fn stepped(&mut self, batches: usize) {
+        self.at.step += 1;
+        self.at.batch += batches;
+        self.validated = false;
+    }
+
     pub fn add_loss(&mut self, loss: f64) {
         self.loss_sum += loss;
         self.losses += 1;
     }
 
-    /// Of this epoch's steps.
-    pub fn mean_loss(&self) -> Option<f64> {
-        (self.losses > 0).then(|| self.loss_sum / self.losses as f64)
+    /// Takes what a validation found.
+    pub fn validated(&mut self, metrics: Map<String, Value>) {
+        self.metrics = metrics;
+        if self.losses > 0 {
+            let mean = self.loss_sum / self.losses as f64;
+            self.metrics.insert("train_loss".to_owned(), json!(mean));
+        }
+        self.validated = true;
     }
 
     /// To the first batch of the next epoch.
     pub fn next_epoch(&mut self) {
-        *self = Standing {
-            at: Position {
-                epoch: self.at.epoch + 1,
-                batch: 0,
-                step: self.at.step,
-            },
-            ..Standing::default()
+        self.at = Position {
+            epoch: self.at.epoch + 1,
+            batch: 0,
+            step: self.at.step,
         };
+        (self.loss_sum, self.losses) = (0.0, 0);
     }
 }
 
@@ -112,6 +126,8 @@ impl Sources<'_> {
                 "step": standing.at.step,
                 "loss_sum": standing.loss_sum,
                 "losses": standing.losses,
+                "metrics": standing.metrics,
+                "validated": standing.validated,
                 "scaler": self.scaler.map(Scaler::state),
                 "monitor": self.monitor.state(),
             }),
@@ -165,6 +181,9 @@ pub fn restore(
         at,
         loss_sum: state.json["loss_sum"].as_f64().unwrap_or(0.0),
         losses: number("losses"),
+        metrics: state.json["metrics"].as_object().cloned().unwrap_or_default(),
+        // Where nothing is said, the checkpoint is from before that was asked.
+        validated: state.json["validated"].as_bool().unwrap_or(true),
     })
 }
 
@@ -261,13 +280,24 @@ mod tests {
     #[test]
     fn the_mean_loss_is_the_epochs_own() {
         let mut standing = Standing::default();
-        assert_eq!(standing.mean_loss(), None);
+        let validated = |standing: &mut Standing| {
+            standing.validated(Map::new());
+            standing.metrics.get("train_loss").and_then(Value::as_f64)
+        };
+        assert_eq!(validated(&mut standing), None);
+        standing.stepped(1);
         standing.add_loss(1.0);
+        assert!(!standing.validated);
+        standing.stepped(1);
         standing.add_loss(2.0);
-        assert_eq!(standing.mean_loss(), Some(1.5));
-        standing.at.step = 2;
+        assert_eq!(validated(&mut standing), Some(1.5));
         standing.next_epoch();
-        assert_eq!((standing.at.epoch, standing.at.step), (1, 2));
-        assert_eq!(standing.mean_loss(), None);
+        let next = Position {
+            epoch: 1,
+            batch: 0,
+            step: 2,
+        };
+        assert_eq!((standing.at, standing.validated), (next, true));
+        assert_eq!(validated(&mut standing), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The training loop: epochs of steps, a validation after each, checkpoints, early stopping, resume.
 
 use super::ema::Ema;
-use super::epoch::{EpochEnd, EpochRun};
+use super::epoch::{EpochEnd, Tools};
 use super::finite::NonFinite;
 use super::monitor::Monitor;
 use super::optimizer::{GroupRules, Optimizer};
@@ -77,118 +77,18 @@ pub struct Outcome {
 impl Trainer<'_> {
     /// Trains until the configuration's end, an early stop or an interruption. `resume` is the state of an earlier run.
     pub fn run(mut self, resume: Option<&TrainingState>) -> Result<Outcome> {
-        let rules = GroupRules::new(self.training);
-        let mut optimizer = Optimizer::new(self.network.parameters(), &rules)?;
-        if let Some(pattern) = optimizer.unmatched_patterns.first() {
-            return Err(Error::usage(format!(
-                "`training.freeze`: `{pattern}` matches no trainable parameter"
-            ))
-            .with_help("patterns match names of model.safetensors, with `*` for anything"));
-        }
-        let per_epoch = self.train.batches().div_ceil(self.training.accumulate as usize) as u64;
-        let epochs = u64::from(self.training.max_epochs);
-        let total = self
-            .training
-            .max_steps
-            .unwrap_or(u64::MAX)
-            .min(epochs * per_epoch);
-        let schedule = Schedule::new(self.training, total, per_epoch);
-        progress::note(&format!(
-            "{}\ntraining {} of {} numbers, {total} steps in {epochs} epochs",
-            parameters::table(self.network.parameters(), &optimizer, self.training.learning_rate),
-            optimizer.trained_numbers(),
-            self.network.size()
-        ));
-        let mut ema = self
-            .training
-            .ema
-            .numbers()
-            .map(|numbers| Ema::new(self.network.parameters(), numbers));
-        let mut standing = Standing::default();
-        let mut metrics = Map::new();
-        if let Some(state) = resume {
-            standing = resume::restore(
-                state,
-                self.network.device(),
-                self.batch_size,
-                &mut optimizer,
-                ema.as_mut(),
-                &mut self.monitor,
-            )?;
-            self.scaler
-                .iter_mut()
-                .for_each(|s| s.restore(&state.json["scaler"]));
+        let mut tools = self.tools()?;
+        let mut standing = if let Some(state) = resume {
+            self.restore(state, &mut tools)?
         } else {
             self.check_validation()?;
-        }
-        let sizes = self.sources(&optimizer, ema.as_ref()).sizes();
-        self.saver.reserve(sizes);
-        let mut cadence = Cadence::new(self.training);
-        let mut non_finite = NonFinite::new(self.training.nan_policy);
-        let mut ended = if self.monitor.exhausted() {
-            Ended::StoppedEarly
-        } else {
-            Ended::Finished
+            Standing::default()
         };
-        while ended == Ended::Finished && standing.at.epoch < epochs && standing.at.step < total {
-            self.network.tell(&Event::EpochStart(standing.at.epoch))?;
-            let unfrozen = optimizer.begin_epoch(standing.at.epoch);
-            if unfrozen > 0 {
-                progress::note(&format!("{unfrozen} more numbers are trained from this epoch on"));
-            }
-            let started = Instant::now();
-            let mut run = EpochRun {
-                optimizer: &mut optimizer,
-                ema: &mut ema,
-                schedule: &schedule,
-                cadence: &mut cadence,
-                non_finite: &mut non_finite,
-                total,
-            };
-            let end = self.epoch(&mut run, &mut standing)?;
-            if matches!(end, EpochEnd::Interrupted) {
-                ended = Ended::Interrupted;
-                self.save(&optimizer, &mut ema, &standing, None)?;
-                break;
-            }
-            let trained_for = started.elapsed();
-            let validation = match self.validate(standing.at, &mut ema) {
-                Err(e) if e.kind == Kind::Interrupted => {
-                    // All steps of the epoch are done, its validation isn't: a resumed run begins with that.
-                    ended = Ended::Interrupted;
-                    self.save(&optimizer, &mut ema, &standing, None)?;
-                    break;
-                }
-                other => other?,
-            };
-            metrics = validation.map(|v| v.named("val")).unwrap_or_default();
-            if let Some(mean) = standing.mean_loss() {
-                metrics.insert("train_loss".to_owned(), json!(mean));
-            }
-            if matches!(end, EpochEnd::Complete) || standing.at.batch >= self.train.batches() {
-                standing.next_epoch();
-            }
-            let verdict = match self.val {
-                Some(_) => Some(self.monitor.value(&metrics)?),
-                None => None,
-            };
-            let stop = verdict.is_some_and(|value| self.monitor.judge(value).stop);
-            self.save(&optimizer, &mut ema, &standing, verdict)?;
-            cadence.saved();
-            let at = standing.at;
-            let rate = schedule.rate(at.step.saturating_sub(1));
-            self.tell_epoch(at, epochs, &metrics, rate, trained_for.as_secs_f64());
-            if stop {
-                ended = Ended::StoppedEarly;
-            }
-            if matches!(end, EpochEnd::OutOfSteps) {
-                break;
-            }
-        }
-        if let Some(ema) = &mut ema {
-            // What comes after the training sees what was evaluated and saved.
-            ema.swap();
-        }
+        let sizes = self.sources(&tools).sizes();
+        self.saver.reserve(sizes);
+        let ended = self.epochs(&mut tools, &mut standing)?;
+        // What comes after the training sees what was evaluated and saved.
+        tools.ema.iter_mut().for_each(Ema::swap);
         self.write_profile(true);
         let last = self.saver.finish()?;
         self.tell_written(last);
@@ -196,10 +96,115 @@ impl Trainer<'_> {
             ended,
             steps: standing.at.step,
             epochs: standing.at.epoch,
-            metrics,
+            metrics: standing.metrics,
             best: self.monitor.best(),
             profile: self.profile.take_report(),
         })
+    }
+
+    /// Optimizer, schedule and the like, as the configuration wants them; tells what will be trained.
+    fn tools(&self) -> Result<Tools> {
+        let training = self.training;
+        let optimizer = Optimizer::new(self.network.parameters(), &GroupRules::new(training))?;
+        if let Some(pattern) = optimizer.unmatched_patterns.first() {
+            return Err(Error::usage(format!(
+                "`training.freeze`: `{pattern}` matches no trainable parameter"
+            ))
+            .with_help("patterns match names of model.safetensors, with `*` for anything"));
+        }
+        let per_epoch = self.train.batches().div_ceil(training.accumulate as usize) as u64;
+        let epochs = u64::from(training.max_epochs);
+        let total = training.max_steps.unwrap_or(u64::MAX).min(epochs * per_epoch);
+        progress::note(&format!(
+            "{}\ntraining {} of {} numbers, {total} steps in {epochs} epochs",
+            parameters::table(self.network.parameters(), &optimizer, training.learning_rate),
+            optimizer.trained_numbers(),
+            self.network.size()
+        ));
+        let ema = training.ema.numbers();
+        Ok(Tools {
+            optimizer,
+            ema: ema.map(|numbers| Ema::new(self.network.parameters(), numbers)),
+            schedule: Schedule::new(training, total, per_epoch),
+            cadence: Cadence::new(training),
+            non_finite: NonFinite::new(training.nan_policy),
+            epochs,
+            total,
+        })
+    }
+
+    fn restore(&mut self, state: &TrainingState, tools: &mut Tools) -> Result<Standing> {
+        let standing = resume::restore(
+            state,
+            self.network.device(),
+            self.batch_size,
+            &mut tools.optimizer,
+            tools.ema.as_mut(),
+            &mut self.monitor,
+        )?;
+        if let Some(scaler) = &mut self.scaler {
+            scaler.restore(&state.json["scaler"]);
+        }
+        Ok(standing)
+    }
+
+    /// Epoch after epoch, each with its validation. A run that was stopped between its last step and the validation after it has only
+    /// that to do.
+    fn epochs(&mut self, tools: &mut Tools, standing: &mut Standing) -> Result<Ended> {
+        if self.monitor.exhausted() {
+            return Ok(Ended::StoppedEarly);
+        }
+        while standing.at.epoch < tools.epochs && (standing.at.step < tools.total || !standing.validated) {
+            self.network.tell(&Event::EpochStart(standing.at.epoch))?;
+            let unfrozen = tools.optimizer.begin_epoch(standing.at.epoch);
+            if unfrozen > 0 {
+                progress::note(&format!("{unfrozen} more numbers are trained from this epoch on"));
+            }
+            let started = Instant::now();
+            let end = self.steps(tools, standing)?;
+            let trained_for = started.elapsed();
+            let Some(metrics) = self.metrics_after(end, standing.at, &mut tools.ema)? else {
+                self.save(tools, standing, None)?;
+                return Ok(Ended::Interrupted);
+            };
+            standing.validated(metrics);
+            if end == EpochEnd::Complete || standing.at.batch >= self.train.batches() {
+                standing.next_epoch();
+            }
+            self.tell_epoch(tools, standing, trained_for.as_secs_f64());
+            let value = match self.val {
+                Some(_) => self.monitor.value(&standing.metrics).map(Some),
+                None => Ok(None),
+            };
+            let known = value.as_ref().ok().copied().flatten();
+            let stop = known.is_some_and(|value| self.monitor.judge(value));
+            self.save(tools, standing, known)?;
+            value?; // An epoch without a value ends the run, but is not lost.
+            if stop {
+                return Ok(Ended::StoppedEarly);
+            }
+            if end == EpochEnd::OutOfSteps {
+                break;
+            }
+        }
+        Ok(Ended::Finished)
+    }
+
+    /// What the validation after an epoch's steps measures, nothing where there is none; `None` if steps or validation were interrupted,
+    /// so that a resumed run still has them to do.
+    fn metrics_after(
+        &mut self,
+        end: EpochEnd,
+        at: Position,
+        ema: &mut Option<Ema>,
+    ) -> Result<Option<Map<String, Value>>> {
+        if end == EpochEnd::Interrupted {
+            return Ok(None);
+        }
+        match self.validate(at, ema) {
+            Err(e) if e.kind == Kind::Interrupted => Ok(None),
+            validation => Ok(Some(validation?.map(|v| v.named("val")).unwrap_or_default())),
+        }
     }
 
     /// A profile that can't be written is no reason to stop training.
@@ -251,21 +256,16 @@ impl Trainer<'_> {
         evaluate(self.network, loader, (self.evaluator)()?, options).map(Some)
     }
 
-    fn tell_epoch(
-        &mut self,
-        at: Position,
-        epochs: u64,
-        metrics: &Map<String, Value>,
-        rate: f64,
-        seconds: f64,
-    ) {
+    fn tell_epoch(&mut self, tools: &Tools, standing: &Standing, seconds: f64) {
+        let Standing { at, metrics, .. } = standing;
+        let epochs = tools.epochs;
         self.loggers.metrics(at.step, metrics);
         if self.json {
             let fields = json!({
                 "epoch": at.epoch,
                 "epochs": epochs,
                 "steps": at.step,
-                "learning_rate": rate,
+                "learning_rate": tools.schedule.rate(at.step.saturating_sub(1)),
                 "train_seconds": seconds,
                 "metrics": metrics,
             });
@@ -294,13 +294,7 @@ impl Trainer<'_> {
     }
 
     /// Copies a checkpoint and hands it to the saver; `value` is the monitored metric's after a complete epoch.
-    pub(super) fn save(
-        &mut self,
-        optimizer: &Optimizer,
-        ema: &mut Option<Ema>,
-        standing: &Standing,
-        value: Option<f64>,
-    ) -> Result<()> {
+    pub(super) fn save(&mut self, tools: &mut Tools, standing: &Standing, value: Option<f64>) -> Result<()> {
         let loggers = self.loggers.ask_state();
         let started = Instant::now();
         let (memory, written) = self.saver.memory();
@@ -310,9 +304,9 @@ impl Trainer<'_> {
             step: standing.at.step,
             value,
         };
-        ema.iter_mut().for_each(Ema::swap);
-        let copied = self.sources(optimizer, ema.as_ref()).copy(standing, memory);
-        ema.iter_mut().for_each(Ema::swap);
+        tools.ema.iter_mut().for_each(Ema::swap);
+        let copied = self.sources(tools).copy(standing, memory);
+        tools.ema.iter_mut().for_each(Ema::swap);
         let (model, state) = copied?;
         self.saver.save(Snapshot {
             stamp,
@@ -321,14 +315,15 @@ impl Trainer<'_> {
             complete: Box::new(move |json| json["loggers"] = loggers.wait()),
             waited: started.elapsed(),
         });
+        tools.cadence.saved();
         Ok(())
     }
 
-    fn sources<'b>(&'b self, optimizer: &'b Optimizer, ema: Option<&'b Ema>) -> resume::Sources<'b> {
+    fn sources<'b>(&'b self, tools: &'b Tools) -> resume::Sources<'b> {
         resume::Sources {
             network: self.network,
-            optimizer,
-            ema,
+            optimizer: &tools.optimizer,
+            ema: tools.ema.as_ref(),
             scaler: self.scaler.as_ref(),
             monitor: &self.monitor,
             preprocessor: &self.preprocessor,

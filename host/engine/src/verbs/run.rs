@@ -20,6 +20,7 @@ use cvhost::output;
 use cvhost::plugin_error::checked;
 use cvhost_plugin_api::data::{RunInfo, Status};
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 /// Trains; prints the `run_finished` event whatever happens. Returns the exit code.
 pub fn run(args: &RunArgs, global: &Global) -> u8 {
@@ -66,7 +67,7 @@ struct Finished {
     /// Its folder is gone again.
     trial: bool,
     folder: RunFolder,
-    checkpoints: std::path::PathBuf,
+    checkpoints: PathBuf,
     monitored: String,
     outcome: Outcome,
 }
@@ -104,7 +105,7 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         &mut model,
         monitor.clone(),
         &run,
-        state.as_ref(),
+        start.as_deref().zip(state.as_ref()),
         &mut loggers,
         global.json,
     );
@@ -204,7 +205,7 @@ fn fit(
     model: &mut Model,
     monitor: Monitor,
     run: &RunFolder,
-    state: Option<&TrainingState>,
+    resume: Option<(&Path, &TrainingState)>,
     loggers: &mut Loggers,
     json: bool,
 ) -> Result<Outcome> {
@@ -215,7 +216,8 @@ fn fit(
         .as_ref()
         .map(|root| root.join(run.name()));
     let checkpoints = Checkpoints::new(checkpoint_root(&session.loaded, run), mirror, keep)?;
-    for line in &checkpoints.cleaned {
+    let unsettled = resume.map(|(newest, _)| checkpoints.settle(newest));
+    for line in checkpoints.cleaned.iter().chain(unsettled.iter().flatten()) {
         tracing::warn!("{line}");
     }
     let config = session.evaluator_config(false);
@@ -248,7 +250,7 @@ fn fit(
         profile,
         network: &mut model.network,
     };
-    trainer.run(state)
+    trainer.run(resume.map(|(_, state)| state))
 }
 
 /// Predictions and pictures of the validation data with the final weights, where they are asked for.
