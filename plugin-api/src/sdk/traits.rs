@@ -167,7 +167,8 @@ pub trait Model: Send {
 
 /// One tracking system. Calls come from a thread of its own, so it may be slow, but not for ever.
 pub trait Logger: Send {
-    /// `resume` is what [`Logger::state`] gave before the run was interrupted, or null.
+    /// `resume` is what [`Logger::state`] gave for the checkpoint that the run goes on from; an empty object where the run begins, so that
+    /// whatever an earlier attempt left in its folder doesn't count; null where the checkpoint knows nothing of this logger.
     fn start(&mut self, run: &RunInfo, resume: &Value) -> Result<()>;
     fn log(&mut self, items: &[LogItem]) -> Result<()>;
     fn state(&self) -> Result<Value>;

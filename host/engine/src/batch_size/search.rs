@@ -82,7 +82,7 @@ impl Search<'_> {
         let parameters = self.network.parameters();
         let optimizer = Optimizer::new(parameters, &rules)?;
         let ema = self.training.ema.numbers();
-        let ema = ema.map(|numbers| Ema::new(parameters, numbers));
+        let ema = ema.map(|numbers| Ema::new(parameters, numbers)).transpose()?;
         let reserved = match gauge {
             Gauge::Cpu => {
                 // A checkpoint is copied before it is written.

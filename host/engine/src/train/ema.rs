@@ -1,10 +1,11 @@
 //! A moving average of the weights: steadier than the weights themselves, it is what is evaluated and saved.
 
+use crate::scalars::torch_error;
 use crate::shim::average;
 use cvhost::config::EmaNumbers;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::Parameter;
-use tch::{Tensor, no_grad};
+use tch::{TchError, Tensor, no_grad};
 
 /// The averages of all parameters and buffers. Floating ones follow `average ← decay · average + (1 − decay) · value`; whole
 /// numbers, such as a batch norm's counter, are copied.
@@ -24,20 +25,23 @@ struct Entry {
 
 impl Ema {
     /// Starts with the weights as they are.
-    pub fn new(parameters: &[Parameter], numbers: EmaNumbers) -> Self {
+    ///
+    /// # Errors
+    /// There is no memory for the averages.
+    pub fn new(parameters: &[Parameter], numbers: EmaNumbers) -> Result<Self> {
         let entries = parameters.iter().map(|parameter| {
             let live = parameter.tensor.tensor();
-            Entry {
+            Ok(Entry {
                 name: parameter.name.to_string(),
-                average: no_grad(|| live.detach().copy()),
+                average: copy_of(&live).map_err(|e| torch_error("make room for the averaged weights", &e))?,
                 live,
-            }
+            })
         });
-        Ema {
-            entries: entries.collect(),
+        Ok(Ema {
+            entries: entries.collect::<Result<_>>()?,
             numbers,
             swapped: false,
-        }
+        })
     }
 
     /// What stays of the average in step `step`, the first being 1.
@@ -59,7 +63,8 @@ impl Ema {
                 averages.push(entry.average.shallow_clone());
                 values.push(entry.live.detach());
             } else {
-                no_grad(|| entry.average.copy_(&entry.live));
+                no_grad(|| entry.average.f_copy_(&entry.live))
+                    .map_err(|e| torch_error("average the weights", &e))?;
             }
         }
         average(&mut averages, &mut values, share)
@@ -100,13 +105,24 @@ impl Ema {
                     Error::input(format!("the training state lacks `{name}` of the model's shape"))
                         .with_help("`training.ema` or the model changed since; start a new run from the checkpoint instead")
                 })?;
-            no_grad(|| {
-                entry.average = entry.live.detach().copy();
-                entry.live.data().copy_(stored);
-            });
+            copy_of(&entry.live)
+                .and_then(|averages| {
+                    entry.average = averages;
+                    no_grad(|| entry.live.f_data()?.f_copy_(stored))
+                })
+                .map_err(|e| torch_error("restore the averaged weights", &e))?;
         }
         Ok(())
     }
+}
+
+/// With memory of its own, outside of any graph.
+fn copy_of(tensor: &Tensor) -> Result<Tensor, TchError> {
+    no_grad(|| {
+        let mut copy = tensor.f_empty_like()?.f_set_requires_grad(false)?;
+        copy.f_copy_(tensor)?;
+        Ok(copy)
+    })
 }
 
 #[cfg(test)]
@@ -135,7 +151,7 @@ mod tests {
     fn averages_are_those_of_torch() {
         let recorded = Recorded::load();
         let live = recorded.start();
-        let mut ema = Ema::new(&parameters(&live), AT_ONCE);
+        let mut ema = Ema::new(&parameters(&live), AT_ONCE).unwrap();
         for (step, (gradients, expected)) in recorded.gradients().iter().zip(recorded.ema()).enumerate() {
             for (mut weight, gradient) in live.iter().map(Tensor::shallow_clone).zip(gradients) {
                 let _ = no_grad(|| weight.g_add_(&(gradient * -0.1)));
@@ -155,7 +171,7 @@ mod tests {
             Tensor::from_slice(&[1.0f32, 2.0]).set_requires_grad(true),
             Tensor::from(3i64),
         ];
-        let mut ema = Ema::new(&parameters(&live), AT_ONCE);
+        let mut ema = Ema::new(&parameters(&live), AT_ONCE).unwrap();
         no_grad(|| {
             let _ = live[0].data().fill_(5.0);
             let _ = live[1].data().fill_(7);
@@ -169,7 +185,7 @@ mod tests {
         assert!(live[0].requires_grad());
         // A resumed run reads the averages from the model, and the weights from the state.
         let read = vec![live[0].detach().copy(), live[1].copy()];
-        let mut resumed = Ema::new(&parameters(&read), AT_ONCE);
+        let mut resumed = Ema::new(&parameters(&read), AT_ONCE).unwrap();
         resumed.restore(&state).unwrap();
         ema.swap();
         assert!(read[0].equal(&live[0]) && read[1].equal(&live[1]));
@@ -182,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_decay_rises_to_its_value() {
-        let ema = Ema::new(&[], EmaNumbers::default());
+        let ema = Ema::new(&[], EmaNumbers::default()).unwrap();
         assert!(ema.decay(1) < 0.001);
         assert!((ema.decay(100_000) - 0.9999).abs() < 1e-9);
     }

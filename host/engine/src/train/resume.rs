@@ -151,7 +151,7 @@ pub fn restore(
         batch: batches_done(state, batch_size),
         step: number("step"),
     };
-    optimizer.begin_epoch(at.epoch);
+    optimizer.begin_epoch(at.epoch)?;
     optimizer.restore(&state.tensors)?;
     let averaged = state.tensors.iter().any(|(name, _)| name.starts_with("weights."));
     match ema {

@@ -124,7 +124,9 @@ impl Trainer<'_> {
         let ema = training.ema.numbers();
         Ok(Tools {
             optimizer,
-            ema: ema.map(|numbers| Ema::new(self.network.parameters(), numbers)),
+            ema: ema
+                .map(|numbers| Ema::new(self.network.parameters(), numbers))
+                .transpose()?,
             schedule: Schedule::new(training, total, per_epoch),
             cadence: Cadence::new(training),
             non_finite: NonFinite::new(training.nan_policy),
@@ -156,7 +158,7 @@ impl Trainer<'_> {
         }
         while standing.at.epoch < tools.epochs && (standing.at.step < tools.total || !standing.validated) {
             self.network.tell(&Event::EpochStart(standing.at.epoch))?;
-            let unfrozen = tools.optimizer.begin_epoch(standing.at.epoch);
+            let unfrozen = tools.optimizer.begin_epoch(standing.at.epoch)?;
             if unfrozen > 0 {
                 progress::note(&format!("{unfrozen} more numbers are trained from this epoch on"));
             }

@@ -180,7 +180,7 @@ fn start_loggers(session: &Session, run: &RunFolder, state: Option<&TrainingStat
             config: section,
             parameters: session.loaded.to_json(),
         };
-        let resume = state.map_or(Value::Null, |s| s.json["loggers"][&name].clone());
+        let resume = state.map_or_else(|| json!({}), |s| s.json["loggers"][&name].clone());
         match session.registry.logger(&name) {
             Ok((logger, _)) => loggers.start(&name, logger, &info, &resume),
             Err(e) => tracing::warn!("logger `{name}` is off: {e}"),

@@ -41,16 +41,19 @@ impl Logger for JsonlLogger {
     fn start(&mut self, info: &RunInfo, resume: &Value) -> Result<()> {
         let folder = PathBuf::from(&info.folder);
         create_folder(&folder)?;
+        // Of a logger that the checkpoint doesn't know all lines stay, of a run that begins none.
+        let keep = |key: &str| {
+            resume
+                .as_object()
+                .map(|state| state.get(key).and_then(Value::as_u64).unwrap_or(0))
+        };
         let run = Run {
             name: info.name.clone(),
             started_ms: resume["started_ms"].as_u64().unwrap_or_else(now_ms),
             params: object(&info.parameters),
             tags: object(&resume["tags"]),
-            metrics: LineFile::open(&folder.join("metrics.jsonl"), resume["metrics_bytes"].as_u64())?,
-            artifacts: LineFile::open(
-                &folder.join("artifacts.jsonl"),
-                resume["artifacts_bytes"].as_u64(),
-            )?,
+            metrics: LineFile::open(&folder.join("metrics.jsonl"), keep("metrics_bytes"))?,
+            artifacts: LineFile::open(&folder.join("artifacts.jsonl"), keep("artifacts_bytes"))?,
             folder,
         };
         run.write_params()?;

@@ -120,6 +120,17 @@ fn a_resumed_run_has_no_line_twice() {
 }
 
 #[test]
+fn a_run_that_begins_anew_drops_the_lines_of_before_and_one_without_a_state_keeps_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for (resume, expected) in [(json!({}), &[1][..]), (Value::Null, &[1, 1]), (json!({}), &[1])] {
+        let mut logger = JsonlLogger::default();
+        logger.start(&info(folder.path()), &resume).unwrap();
+        logger.log(&[metrics(1)]).unwrap();
+        assert_eq!(steps(folder.path()), expected);
+    }
+}
+
+#[test]
 fn pictures_become_png_files_inside_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = JsonlLogger::default();

@@ -1,9 +1,10 @@
 //! How a group's parameters are stepped, and what each method remembers of a parameter.
 
+use crate::scalars::torch_error;
 use crate::shim::{AdamW, AdamWSlot, Sgd, SgdSlot, fused_adamw, fused_sgd};
 use cvhost::config::{OptimizerKind, OptimizerParams};
 use cvhost::error::{Error, Result};
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, TchError, Tensor, no_grad};
 
 /// A method with its numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,8 +69,9 @@ impl Method {
                 fused_sgd(&mut slots, with)
             }
             Method::Muon { momentum, nesterov } => {
-                no_grad(|| ready.for_each(|slot| slot.muon(rate, decay, momentum, nesterov)));
-                Ok(())
+                let steps = || ready.map(|slot| slot.muon(rate, decay, momentum, nesterov));
+                no_grad(|| steps().collect::<Result<(), TchError>>())
+                    .map_err(|e| torch_error("step the optimizer", &e))
             }
         }
     }
@@ -95,6 +97,18 @@ enum Memory {
 }
 
 impl Memory {
+    fn new(parameter: &Tensor, method: Method) -> Result<Self, TchError> {
+        let zeros = || parameter.f_zeros_like()?.f_set_requires_grad(false);
+        Ok(match method {
+            Method::AdamW { .. } => Memory::AdamW {
+                average: zeros()?,
+                square: zeros()?,
+                step: Tensor::f_zeros([], (Kind::Float, parameter.device()))?,
+            },
+            Method::Sgd { .. } | Method::Muon { .. } => Memory::Momentum(zeros()?),
+        })
+    }
+
     fn parts(&self) -> Vec<(&'static str, &Tensor)> {
         match self {
             Memory::AdamW {
@@ -108,22 +122,20 @@ impl Memory {
 }
 
 impl Slot {
-    pub fn new(name: &str, parameter: Tensor, method: Method, late: bool) -> Self {
-        let zeros = || parameter.zeros_like().set_requires_grad(false);
-        let memory = match method {
-            Method::AdamW { .. } => Memory::AdamW {
-                average: zeros(),
-                square: zeros(),
-                step: Tensor::zeros([], (Kind::Float, parameter.device())),
-            },
-            Method::Sgd { .. } | Method::Muon { .. } => Memory::Momentum(zeros()),
-        };
-        Slot {
+    /// With nothing remembered yet.
+    ///
+    /// # Errors
+    /// There is no memory for what is to be remembered.
+    pub fn new(name: &str, parameter: Tensor, method: Method, late: bool) -> Result<Self> {
+        let memory = Memory::new(&parameter, method).map_err(|e| {
+            torch_error("make room for the optimizer's state", &e).within(format!("`{name}`"))
+        })?;
+        Ok(Slot {
             name: name.to_owned(),
             memory,
             parameter,
             late,
-        }
+        })
     }
 
     pub fn state(&self) -> Vec<(String, Tensor)> {
@@ -164,7 +176,8 @@ impl Slot {
             found.push((target, stored));
         }
         for (target, stored) in found {
-            no_grad(|| target.shallow_clone().copy_(stored));
+            no_grad(|| target.shallow_clone().f_copy_(stored))
+                .map_err(|e| torch_error("restore the optimizer's state", &e))?;
         }
         Ok(())
     }
@@ -198,44 +211,47 @@ impl Slot {
         })
     }
 
-    fn muon(&self, rate: f64, decay: f64, momentum: f64, nesterov: bool) {
+    fn muon(&self, rate: f64, decay: f64, momentum: f64, nesterov: bool) -> Result<(), TchError> {
         let Memory::Momentum(buffer) = &self.memory else {
-            return;
+            return Ok(());
         };
-        let gradient = self.parameter.grad();
-        let _ = buffer.shallow_clone().lerp_(&gradient, 1.0 - momentum);
+        let gradient = self.parameter.f_grad()?;
+        let _ = buffer.shallow_clone().f_lerp_(&gradient, 1.0 - momentum)?;
         let update = if nesterov {
-            gradient.lerp(buffer, momentum)
+            gradient.f_lerp(buffer, momentum)?
         } else {
             buffer.shallow_clone()
         };
         let size = self.parameter.size();
         let longest = size.iter().copied().max().unwrap_or(1) as f64;
-        let step = orthogonalised(&update).to_kind(self.parameter.kind()) * (-rate * 0.2 * longest.sqrt());
+        let step = orthogonalised(&update)?
+            .f_to_kind(self.parameter.kind())?
+            .f_mul_scalar(-rate * 0.2 * longest.sqrt())?;
         let mut parameter = self.parameter.shallow_clone();
-        let _ = parameter.g_mul_scalar_(1.0 - rate * decay);
-        let _ = parameter.g_add_(&step);
+        let _ = parameter.f_mul_scalar_(1.0 - rate * decay)?;
+        let _ = parameter.f_add_(&step)?;
+        Ok(())
     }
 }
 
 /// The nearest matrix whose singular values are all about 1, by five Newton-Schulz steps in bfloat16 (Jordan et al. 2024).
-fn orthogonalised(matrix: &Tensor) -> Tensor {
+fn orthogonalised(matrix: &Tensor) -> Result<Tensor, TchError> {
     const A: f64 = 3.4445;
     const B: f64 = -4.775;
     const C: f64 = 2.0315;
     let size = matrix.size();
     let tall = size.first() > size.get(1);
-    let mut x = matrix.to_kind(Kind::BFloat16);
+    let mut x = matrix.f_to_kind(Kind::BFloat16)?;
     if tall {
-        x = x.tr();
+        x = x.f_tr()?;
     }
-    x = (&x / x.norm().clamp_min(1e-7)).unsqueeze(0);
+    x = x.f_div(&x.f_norm()?.f_clamp_min(1e-7)?)?.f_unsqueeze(0)?;
     for _ in 0..5 {
-        let gram = x.bmm(&x.transpose(1, 2));
-        x = x.baddbmm(&gram.baddbmm(&gram, &gram, B, C), &x, A, 1.0);
+        let gram = x.f_bmm(&x.f_transpose(1, 2)?)?;
+        x = x.f_baddbmm(&gram.f_baddbmm(&gram, &gram, B, C)?, &x, A, 1.0)?;
     }
-    let x = x.squeeze_dim(0);
-    if tall { x.tr() } else { x }
+    let x = x.f_squeeze_dim(0)?;
+    if tall { x.f_tr() } else { Ok(x) }
 }
 
 #[cfg(test)]
@@ -253,7 +269,7 @@ mod tests {
             present.iter().map(|&i| (names[i].clone(), tensor(i))).collect()
         };
         for late in [false, true] {
-            let mut slot = Slot::new("w", ones(), method, late);
+            let mut slot = Slot::new("w", ones(), method, late).unwrap();
             let sum = |slot: &Slot| -> f64 {
                 let parts = slot.state();
                 parts

@@ -101,7 +101,7 @@ impl Optimizer {
             let group = group_of(parameter, &tensor, rules, deepest);
             let matching: Vec<&String> = rules.freeze.iter().filter(|p| matches(p, name)).collect();
             if matching.is_empty() {
-                optimizer.add(Slot::new(name, tensor, group.0, false), group);
+                optimizer.add(Slot::new(name, tensor, group.0, false)?, group);
                 continue;
             }
             optimizer.unmatched_patterns.retain(|p| !matching.contains(&p));
@@ -139,20 +139,18 @@ impl Optimizer {
     }
 
     /// Tells which epoch begins: from `unfreeze_at_epoch` on, what was frozen is trained. Returns how many numbers that are.
-    pub fn begin_epoch(&mut self, epoch: u64) -> usize {
+    pub fn begin_epoch(&mut self, epoch: u64) -> Result<usize> {
         if self.unfreeze_at_epoch.is_none_or(|at| epoch < at) {
-            return 0;
+            return Ok(0);
         }
         let mut numbers = 0;
         for frozen in std::mem::take(&mut self.frozen) {
             let tensor = frozen.tensor.set_requires_grad(true);
             numbers += tensor.numel();
-            self.add(
-                Slot::new(&frozen.name, tensor, frozen.group.0, true),
-                frozen.group,
-            );
+            let slot = Slot::new(&frozen.name, tensor, frozen.group.0, true)?;
+            self.add(slot, frozen.group);
         }
-        numbers
+        Ok(numbers)
     }
 
     /// Each trained parameter's name, factor on the learning rate, and weight decay.

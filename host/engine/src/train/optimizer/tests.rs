@@ -266,14 +266,14 @@ fn frozen_parameters_are_trained_from_their_epoch_on_and_resume() {
         (head, body, Optimizer::new(&set.list(|_| vec![]), &rules).unwrap())
     };
     let (_head, body, mut optimizer) = make();
-    optimizer.begin_epoch(1);
+    optimizer.begin_epoch(1).unwrap();
     assert!(!body.requires_grad());
     let before = optimizer.state();
-    optimizer.begin_epoch(2);
+    optimizer.begin_epoch(2).unwrap();
     assert!(body.requires_grad());
     assert_eq!(optimizer.trained_numbers(), 2);
     let (_, body, mut resumed) = make();
-    resumed.begin_epoch(2);
+    resumed.begin_epoch(2).unwrap();
     resumed.restore(&before).unwrap();
     assert!(body.requires_grad());
     resumed.restore(&optimizer.state()).unwrap();

@@ -1,0 +1,174 @@
+//! The command line, as one clap structure: the launcher answers some verbs itself and hands the rest to the engine, which
+//! parses the same arguments with the same structure.
+
+mod data;
+mod eval;
+mod predict;
+mod run;
+mod values;
+
+pub use data::{DataArgs, DataCheckArgs, DataCommand, DataPreviewArgs, DataSpeedArgs, DataStatsArgs};
+pub use eval::EvalArgs;
+pub use predict::{PredictArgs, Stage};
+pub use run::{ResumeFrom, RunArgs, Trial};
+pub use values::{Device, Split};
+
+use crate::output;
+use clap::{Args, Parser, Subcommand, ValueHint};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Trains, evaluates and serves computer-vision models from a YAML file, with plugins.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "cvhost", version, propagate_version = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  success
+    1  the run failed
+    2  wrong command line or configuration
+    3  unusable pictures, annotations or checkpoint
+    4  libtorch, a plugin or the machine
+  130  interrupted";
+
+impl Cli {
+    /// The program's own arguments. A wrong command line prints what is wrong, with `--json` also as an event, and ends the
+    /// program with exit code 2; `--help` and `--version` end it with 0.
+    pub fn from_args() -> Self {
+        let mut cli = Self::try_parse().unwrap_or_else(|error| {
+            if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+                let text = error.render().to_string();
+                let message = text
+                    .trim_start_matches("error: ")
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                output::event("error", json!({"kind": "usage", "message": message}));
+            }
+            error.exit()
+        });
+        if let Command::Run(run) = &mut cli.command {
+            run.take_resume_folder();
+        }
+        cli
+    }
+}
+
+/// Options that every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print JSON lines on stdout, each with "schema" and "event"; logs and progress stay on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub plugins_dir: Vec<PathBuf>,
+
+    /// Where to compute: auto, cpu or cuda:N
+    #[arg(long, global = true, default_value_t = Device::Auto, value_name = "DEVICE")]
+    pub device: Device,
+
+    /// Say more on stderr; -vv for even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Say only warnings and errors on stderr, without progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Train a model
+    Run(RunArgs),
+    /// Compute the metrics of a checkpoint on one split
+    Eval(EvalArgs),
+    /// Predict on pictures
+    Predict(PredictArgs),
+    /// List or inspect plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Check, measure or look at the data of a configuration
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Check or show a configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check that this machine has what cvhost needs
+    Doctor,
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `cvhost plugin …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum PluginCommand {
+    /// List every plugin file that is found, and why one is rejected
+    List {
+        /// Also load each plugin and say how long it took
+        #[arg(long)]
+        load: bool,
+    },
+    /// Show everything that a plugin file says of itself
+    Inspect {
+        /// A file, or the name of a plugin or of something it provides
+        #[arg(value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
+        plugin: String,
+    },
+}
+
+/// `cvhost config …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigCommand {
+    /// Report every problem of a configuration
+    Check(ConfigArgs),
+    /// Print the resolved configuration, and where each value came from
+    Show(ConfigArgs),
+}
+
+/// What `config check` and `config show` take.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// The configuration, a YAML file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+
+    /// The task, by name; by default `model.task_type` of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+
+    /// Values that override the configuration, such as training.max_epochs=3
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// `cvhost completions`.
+#[derive(Debug, Clone, Args)]
+pub struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    pub(super) fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

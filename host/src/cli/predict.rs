@@ -1,0 +1,90 @@
+//! `cvhost predict`.
+
+use crate::config::Precision;
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+/// `cvhost predict`.
+#[derive(Debug, Clone, Args)]
+pub struct PredictArgs {
+    /// The task, by name; `cvhost plugin list` shows what there is
+    #[arg(long, value_name = "NAME")]
+    pub plugin: String,
+
+    /// The model: a folder with config.json and model.safetensors, or a hub id
+    #[arg(long, value_name = "DIR|ID")]
+    pub model: String,
+
+    /// The adapter, by name; by default the one that serves the model's family. Earlier stages have their own
+    #[arg(long, value_name = "NAME")]
+    pub adapter: Option<String>,
+
+    /// Use this plugin file before any that is found; may be given several times
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub plugin_file: Vec<PathBuf>,
+
+    /// What to compute in; auto takes what suits the device
+    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
+    pub precision: Precision,
+
+    /// Leave out predictions with a lower score
+    #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability)]
+    pub threshold: f64,
+
+    /// Predict with another model first, and give its predictions to the next one with each picture: boxes of persons for
+    /// their poses, for example; may be given several times, in order
+    #[arg(long, value_name = "TASK=DIR|ID", value_parser = stage)]
+    pub stage: Vec<Stage>,
+
+    /// The threshold of those earlier models
+    #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability, requires = "stage")]
+    pub stage_threshold: f64,
+
+    /// What goes with each picture to the (first) model: lines as `cvhost predict --json` prints them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub side: Option<PathBuf>,
+
+    /// Draw the predictions into pictures in this folder; predictions that are files, such as maps, go there too
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+
+    /// Pictures, or folders of pictures
+    #[arg(value_name = "IMAGE", required = true, value_hint = ValueHint::AnyPath)]
+    pub images: Vec<PathBuf>,
+}
+
+/// An earlier stage of a prediction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    pub plugin: String,
+    pub model: String,
+}
+
+/// Reads `TASK=DIR`.
+fn stage(text: &str) -> Result<Stage, String> {
+    match text.split_once('=') {
+        Some((plugin, model)) if !plugin.is_empty() && !model.is_empty() => Ok(Stage {
+            plugin: plugin.to_owned(),
+            model: model.to_owned(),
+        }),
+        _ => Err("expected a task and a model, TASK=DIR or TASK=ID".to_owned()),
+    }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::tests::parse;
+
+    #[test]
+    fn a_threshold_is_a_probability() {
+        assert!(parse("cvhost predict --plugin d --model m --threshold 1.5 a.jpg").is_err());
+        assert!(parse("cvhost predict --plugin d --model m --threshold 0.3 a.jpg").is_ok());
+    }
+}

@@ -1,0 +1,151 @@
+//! `cvhost run`.
+
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// `cvhost run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The task, by name; by default `model.task_type` of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+
+    /// The configuration, a YAML file; a resumed run's own when none is given
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "resume")]
+    pub config: Option<PathBuf>,
+
+    /// Use this plugin file before any that is found; may be given several times
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub plugin_file: Vec<PathBuf>,
+
+    /// Go on with an interrupted run: its folder, or the newest one when none is given
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "", value_hint = ValueHint::DirPath)]
+    pub resume: Option<ResumeFrom>,
+
+    #[command(flatten)]
+    pub trial: Trial,
+
+    /// Values that override the configuration, such as training.max_epochs=3
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// Runs that try something out.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Trial {
+    /// Train and validate on the first N batches alone, unchanged and in order: a sound model and sound labels can be learnt by
+    /// heart
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["resume", "fast_dev_run", "find_lr"])]
+    pub overfit_batches: Option<u32>,
+
+    /// Go through everything once with N steps (1 by default) and N batches of validation: training, validation, a checkpoint,
+    /// loading it again; without loggers, and nothing is left behind
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+          value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "resume")]
+    pub fast_dev_run: Option<u32>,
+
+    /// Find a learning rate: train at rates that rise from 1e-7 to 1 in STEPS steps (100 by default), show the loss and suggest a
+    /// rate; without loggers, and nothing is left behind
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "100",
+          value_parser = clap::value_parser!(u32).range(20..=100_000), conflicts_with_all = ["resume", "fast_dev_run", "profile"])]
+    pub find_lr: Option<u32>,
+
+    /// Record the first N steps after one that warms up: where their time goes, as a table at the end and as trace.json in the run
+    /// folder, which chrome://tracing and ui.perfetto.dev show
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "fast_dev_run")]
+    pub profile: Option<u32>,
+}
+
+impl RunArgs {
+    /// `--resume DIR` without the `=`: clap takes DIR for an override, but no override lacks an `=`.
+    pub(super) fn take_resume_folder(&mut self) {
+        if self.resume == Some(ResumeFrom::Newest)
+            && let Some(index) = self.overrides.iter().position(|text| !text.contains('='))
+        {
+            self.resume = Some(ResumeFrom::Folder(PathBuf::from(self.overrides.remove(index))));
+        }
+    }
+}
+
+/// Which run `--resume` continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResumeFrom {
+    /// The newest run in the results folder.
+    Newest,
+    /// The run in this folder.
+    Folder(PathBuf),
+}
+
+impl FromStr for ResumeFrom {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text.is_empty() {
+            ResumeFrom::Newest
+        } else {
+            ResumeFrom::Folder(PathBuf::from(text))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Command;
+    use crate::cli::tests::parse;
+
+    #[test]
+    fn run_takes_overrides_and_global_options_anywhere() {
+        let cli =
+            parse("cvhost run --plugin detection --config c.yaml training.max_epochs=3 --json model.a=b")
+                .unwrap();
+        assert!(cli.global.json);
+        let Command::Run(run) = cli.command else {
+            panic!("not run")
+        };
+        assert_eq!(run.overrides, ["training.max_epochs=3", "model.a=b"]);
+        assert_eq!(run.resume, None);
+    }
+
+    #[test]
+    fn resume_without_a_folder_does_not_swallow_an_override() {
+        let cli = parse("cvhost run --config c.yaml --resume training.seed=1").unwrap();
+        let Command::Run(run) = cli.command else {
+            panic!("not run")
+        };
+        assert_eq!(run.resume, Some(ResumeFrom::Newest));
+        assert_eq!(run.overrides, ["training.seed=1"]);
+        for line in [
+            "--resume=runs/a x=1",
+            "--resume runs/a x=1",
+            "x=1 --resume runs/a",
+        ] {
+            let cli = parse(&format!("cvhost run --config c.yaml {line}")).unwrap();
+            let Command::Run(mut run) = cli.command else {
+                panic!("not run")
+            };
+            run.take_resume_folder();
+            assert_eq!(run.resume, Some(ResumeFrom::Folder("runs/a".into())), "{line}");
+            assert_eq!(run.overrides, ["x=1"], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_search_for_a_learning_rate_stands_alone() {
+        let steps = |line: &str| {
+            let Command::Run(run) = parse(&format!("cvhost run --config c.yaml {line}"))?.command else {
+                panic!("not run")
+            };
+            Ok::<_, clap::Error>(run.trial.find_lr)
+        };
+        assert_eq!(steps("--find-lr training.seed=1").unwrap(), Some(100));
+        assert_eq!(steps("--find-lr=300").unwrap(), Some(300));
+        assert_eq!(steps("").unwrap(), None);
+        for other in ["--resume", "--fast-dev-run", "--overfit-batches 2", "--profile 3"] {
+            assert!(steps(&format!("--find-lr {other}")).is_err(), "{other}");
+        }
+        assert!(steps("--find-lr=5").is_err());
+        assert!(steps("--find-lr=many").is_err());
+    }
+}
