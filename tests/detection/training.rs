@@ -77,6 +77,19 @@ fn half_precision_trains_nearly_as_float32() {
 }
 
 #[test]
+fn attention_is_fused_or_plain_as_configured() {
+    let loss = |attention: &str| {
+        let setting = format!("training.attention={attention}");
+        let settings = [&setting, "training.max_epochs=1", "training.deterministic=true"];
+        train_loss(&Bench::new("yolos").run(&settings).success())
+    };
+    let (fused, plain) = (loss("auto"), loss("math"));
+    // Another order of sums: other bits, the same numbers.
+    let off = (fused - plain).abs() / fused;
+    assert!(off > 0.0 && off < 1e-5, "{fused} and {plain}");
+}
+
+#[test]
 fn an_overflow_of_float16_is_never_a_step_and_no_pictures_fault() {
     let bench = Bench::new("detr");
     let run = |more: &[&str]| {

@@ -60,6 +60,15 @@ int cvhost_allow_tf32(int on, char *error, size_t size) {
     });
 }
 
+// Whether attention may be computed by a fused kernel; plain products of matrices always may.
+int cvhost_fuse_attention(int on, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        at::globalContext().setSDPUseFlash(on != 0);
+        at::globalContext().setSDPUseMemEfficient(on != 0);
+        at::globalContext().setSDPUseCuDNN(on != 0);
+    });
+}
+
 // Whether the current GPU computes in bfloat16 (compute capability 8 and up).
 int cvhost_gpu_has_bf16(int *has, char *error, size_t size) {
     return guarded(error, size,

@@ -5,9 +5,10 @@ use crate::checkpoint::load::Fate;
 use crate::checkpoint::{CONFIG, LoadPolicy, LoadReport, ModelFolder, labels, load_into};
 use crate::network::{Network, device_name};
 use crate::plugins::Registry;
+use crate::shim;
 use crate::train::precision::Format;
 use cvhost::cli::{self, Global, Split, Trial};
-use cvhost::config::{DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig};
+use cvhost::config::{Attention, DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig};
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::{checked, checked_with};
 use cvhost::plugins::{Catalogue, Host, Search, relevant};
@@ -236,6 +237,7 @@ impl Session {
     /// `from_scratch` leaves the weights aside.
     pub fn model(&self, folder: &ModelFolder, spec: &LabelSpec, from_scratch: bool) -> Result<Model> {
         let format = Format::choose(&self.loaded, self.device)?;
+        shim::fuse_attention(self.loaded.config.training.attention == Attention::Auto)?;
         let adapter = self.adapter(folder)?;
         let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
         let config = self.loaded.document.to_string();

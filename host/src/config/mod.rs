@@ -36,8 +36,8 @@ pub use resolve::PLUGIN_MODEL_KEYS;
 pub use schema::PluginSchema;
 pub use sections::{Config, DataConfig, MlflowConfig, ModelConfig, OutputConfig, TrainingConfig};
 pub use values::{
-    DeviceName, EmaConfig, EmaNumbers, ImageSize, MonitorMode, NanPolicy, OptimizerKind, OptimizerParams,
-    Precision, PreferredDevices, Resources, Scheduler, SchedulerParams, Visualization,
+    Attention, DeviceName, EmaConfig, EmaNumbers, ImageSize, MonitorMode, NanPolicy, OptimizerKind,
+    OptimizerParams, Precision, PreferredDevices, Resources, Scheduler, SchedulerParams, Visualization,
 };
 
 impl Config {

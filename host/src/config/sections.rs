@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::augmentations::Augmentations;
 use super::batching::{BatchSize, BrokenFiles, LastBatch, Sampling};
 use super::values::{
-    EmaConfig, ImageSize, MonitorMode, NanPolicy, OptimizerKind, OptimizerParams, Precision,
+    Attention, EmaConfig, ImageSize, MonitorMode, NanPolicy, OptimizerKind, OptimizerParams, Precision,
     PreferredDevices, Resources, Scheduler, SchedulerParams, Visualization, results_dir,
 };
 
@@ -302,6 +302,8 @@ pub struct TrainingConfig {
     pub preferred_devices: Option<PreferredDevices>,
     /// The number format of forward and backward passes, in `eval` too.
     pub precision: Precision,
+    /// How attention is computed, in evaluation, too.
+    pub attention: Attention,
     /// The largest norm of all gradients together; null or 0 doesn't clip.
     #[schemars(range(min = 0.0))]
     pub gradient_clip: Option<f64>,
@@ -367,6 +369,7 @@ impl Default for TrainingConfig {
             preferred_strategy: None,
             preferred_devices: None,
             precision: Precision::Fp32,
+            attention: Attention::Auto,
             gradient_clip: Some(0.1),
             gradient_clip_value: None,
             accumulate: 1,

@@ -205,6 +205,17 @@ pub enum Precision {
     Fp16,
 }
 
+/// How attention is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Attention {
+    /// By libtorch's fused kernels where they suit.
+    #[default]
+    Auto,
+    /// As plain products of matrices: slower, with more memory, and the same on every device. It tells a kernel's fault from a model's.
+    Math,
+}
+
 /// Which GPUs: `auto`, `cpu`, `gpu`, how many, or a list of their indices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]

@@ -2,7 +2,7 @@
 
 use super::flags::Flags;
 use super::memory::watched;
-use super::training::{self, Ground};
+use super::training::Ground;
 use super::{median, spread};
 use crate::{build, sh};
 use anyhow::{Context, Result};
@@ -27,11 +27,7 @@ impl Options {
     /// For an unknown option, or one whose value is missing or wrong.
     pub fn parse(args: &[&str]) -> Result<Self> {
         let own = ["--model", "--batch", "--rounds", "--steps"];
-        let flags = Flags::parse(
-            args,
-            &[&training::OPTIONS[..], &own].concat(),
-            &training::SWITCHES,
-        )?;
+        let flags = Ground::flags(args, &own)?;
         Ok(Options {
             model: flags.text("--model").unwrap_or("yolos-tiny").to_owned(),
             batch: flags.number("--batch", 2)?,

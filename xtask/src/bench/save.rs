@@ -1,7 +1,7 @@
 //! `cargo xtask bench save`: what a step waits for a checkpoint, and how long it takes until a run goes on.
 
 use super::flags::Flags;
-use super::training::{self, Ground, Trained};
+use super::training::{Ground, Trained};
 use super::{median, spread};
 use crate::build;
 use anyhow::{Result, bail};
@@ -24,11 +24,7 @@ impl Options {
     /// For an unknown option, or one whose value is missing or wrong.
     pub fn parse(args: &[&str]) -> Result<Self> {
         let own = ["--models", "--rounds"];
-        let flags = Flags::parse(
-            args,
-            &[&training::OPTIONS[..], &own].concat(),
-            &training::SWITCHES,
-        )?;
+        let flags = Ground::flags(args, &own)?;
         Ok(Options {
             models: flags.list("--models", "yolos-tiny,detr-resnet-18")?,
             rounds: flags.number("--rounds", 3)?,

@@ -3,7 +3,7 @@
 use super::flags::Flags;
 use super::gpu::Sampler;
 use super::memory::watched;
-use super::training::{self, Ground};
+use super::training::Ground;
 use super::{median, spread};
 use crate::{build, sh};
 use anyhow::{Context, Result};
@@ -29,11 +29,7 @@ impl Options {
     /// For an unknown option, or one whose value is missing or wrong.
     pub fn parse(args: &[&str]) -> Result<Self> {
         let own = ["--models", "--batches", "--rounds", "--steps"];
-        let flags = Flags::parse(
-            args,
-            &[&training::OPTIONS[..], &own].concat(),
-            &training::SWITCHES,
-        )?;
+        let flags = Ground::flags(args, &own)?;
         let gpu = flags.has("--gpu");
         Ok(Options {
             models: flags.list("--models", "yolos-tiny,detr-resnet-18")?,

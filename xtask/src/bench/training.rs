@@ -24,11 +24,16 @@ pub struct Ground {
     pub gpu: bool,
 }
 
-/// The options that a [`Ground`] reads, with a value and without.
-pub const OPTIONS: [&str; 4] = ["--python", "--images", "--annotations", "--threads"];
-pub const SWITCHES: [&str; 1] = ["--gpu"];
-
 impl Ground {
+    /// The options that a ground reads, and those of a bench, which have values.
+    ///
+    /// # Errors
+    /// For an unknown option, or one whose value is missing.
+    pub fn flags(args: &[&str], own: &[&str]) -> Result<Flags> {
+        let with_value = [&["--python", "--images", "--annotations", "--threads"], own].concat();
+        Flags::parse(args, &with_value, &["--gpu"])
+    }
+
     /// # Errors
     /// When an option's value is wrong, or cargo can't be asked for the workspace.
     pub fn new(flags: &Flags, name: &str) -> Result<Self> {

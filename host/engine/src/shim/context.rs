@@ -13,6 +13,7 @@ unsafe extern "C" {
     fn cvhost_set_rng_state(device: c_int, state: *mut C_tensor, error: *mut c_char, size: usize) -> c_int;
     fn cvhost_autocast(cuda: c_int, on: c_int, scalar_type: c_int, error: *mut c_char, size: usize) -> c_int;
     fn cvhost_allow_tf32(on: c_int, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_fuse_attention(on: c_int, error: *mut c_char, size: usize) -> c_int;
     fn cvhost_gpu_has_bf16(has: *mut c_int, error: *mut c_char, size: usize) -> c_int;
 }
 
@@ -93,6 +94,12 @@ impl Drop for Autocast {
 pub fn allow_tf32(on: bool) -> Result<()> {
     // SAFETY: it sets flags of libtorch's context.
     call(|error, size| unsafe { cvhost_allow_tf32(c_int::from(on), error, size) })
+}
+
+/// Whether attention may be computed by fused kernels, where they suit; else it is by plain products of matrices.
+pub fn fuse_attention(on: bool) -> Result<()> {
+    // SAFETY: it sets flags of libtorch's context.
+    call(|error, size| unsafe { cvhost_fuse_attention(c_int::from(on), error, size) })
 }
 
 /// Whether the current GPU computes in bfloat16.

@@ -10,7 +10,8 @@ mod process;
 
 pub use allocator::{GpuMemory, empty_gpu_cache, gpu_memory, gpu_unused, reset_gpu_peaks};
 pub use context::{
-    allow_tf32, autocast, generators_of, gpu_has_bf16, rng_state, set_deterministic, set_rng_state,
+    allow_tf32, autocast, fuse_attention, generators_of, gpu_has_bf16, rng_state, set_deterministic,
+    set_rng_state,
 };
 pub use device::{copy_to_gpu, synchronize};
 pub use memory::{bytes_of, tensor_of};
