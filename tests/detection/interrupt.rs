@@ -55,6 +55,43 @@ fn a_signal_writes_a_checkpoint_and_resume_goes_on(signal: &str) {
 }
 
 #[test]
+fn with_another_batch_size_a_resumed_run_makes_the_epochs_that_are_left() {
+    let bench = Bench::new("yolos");
+    let rate = |run: &Run, epoch: usize| {
+        let events = run.events();
+        of_event(&events, "epoch")[epoch]["learning_rate"]
+            .as_f64()
+            .unwrap()
+    };
+    // Four steps an epoch, then two.
+    let whole = bench.run(&["training.max_epochs=3"]).success();
+    let first = bench
+        .run(&["training.max_epochs=3", "training.max_steps=4"])
+        .success();
+    let folder = format!("--resume={}", path_in(&first.last_event(), "run_dir").display());
+    let resumed = bench
+        .run(&[&folder, "training.max_epochs=3", "data.batch_size=4"])
+        .success();
+    let end = resumed.last_event();
+    assert_eq!(
+        (end["epochs"].as_u64(), end["steps"].as_u64()),
+        (Some(3), Some(8))
+    );
+    // The schedule goes by epochs, so it comes as far down.
+    let last = rate(&resumed, 1);
+    assert!(last > 0.0 && last < rate(&whole, 1), "{last}");
+}
+
+#[test]
+fn a_run_of_a_few_batches_alone_is_not_gone_on_with() {
+    let bench = Bench::new("yolos");
+    bench
+        .run(&["--overfit-batches", "1", "training.max_epochs=1"])
+        .success();
+    refused(&bench.run(&["--resume"]), 2, &["first 1 batches alone"]);
+}
+
+#[test]
 fn a_run_is_resumed_with_the_configuration_that_it_keeps() {
     let bench = Bench::new("yolos");
     let first = bench

@@ -61,6 +61,13 @@ fn a_broken_picture_ends_the_run_or_is_skipped_and_told_as_the_key_says() {
 }
 
 #[test]
+fn fewer_pictures_than_a_batch_of_which_none_is_left_train_nothing_and_that_is_told() {
+    let bench = Bench::new("detr");
+    let few = bench.run(&["data.batch_size=16", "data.last_batch=drop"]);
+    refused(&few, 3, &["no batch", "lower data.batch_size"]);
+}
+
+#[test]
 fn a_part_of_the_training_pictures_is_set_aside_where_there_are_no_others() {
     let bench = Bench::new("detr");
     bench.edit("  val_data_path:", "  #");

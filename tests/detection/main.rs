@@ -12,6 +12,7 @@ mod hub;
 mod interrupt;
 mod kills;
 mod loading;
+mod mended;
 mod metrics;
 mod profile;
 mod swap;

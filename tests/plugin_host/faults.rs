@@ -1,5 +1,6 @@
 //! A plugin that fails while it works takes nothing else down.
 
+use cvhost_engine::checkpoint::Weights;
 use cvhost_tests::toy::Toy;
 use serde_json::json;
 use std::path::Path;
@@ -37,6 +38,14 @@ fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
         }
         let last = skipped.last_event();
         assert_eq!(last["epochs"], 3);
+        // Nor does what a forward pass changes on its way.
+        let checkpoint = Path::new(last["run_dir"].as_str().unwrap()).join("checkpoints/last");
+        let weights = Weights::open(&[checkpoint.join("model.safetensors")]).unwrap();
+        assert_eq!(
+            weights.read("classifier.steps").unwrap().int64_value(&[]),
+            23,
+            "{what}"
+        );
         // The weights are sound: the run learns what it learns without the fault.
         assert!(
             last["metrics"]["val_accuracy"].as_f64().unwrap() > 0.9,

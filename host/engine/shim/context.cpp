@@ -6,6 +6,7 @@
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/DeviceGuard.h>
 
 #include <mutex>
 
@@ -69,10 +70,13 @@ int cvhost_fuse_attention(int on, char *error, size_t size) {
     });
 }
 
-// Whether the current GPU computes in bfloat16 (compute capability 8 and up).
-int cvhost_gpu_has_bf16(int *has, char *error, size_t size) {
-    return guarded(error, size,
-                   [&] { *has = at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8() ? 1 : 0; });
+// Whether a GPU computes in bfloat16 (compute capability 8 and up).
+int cvhost_gpu_has_bf16(int device, int *has, char *error, size_t size) {
+    return guarded(error, size, [&] {
+        // The hooks ask the current GPU.
+        c10::DeviceGuard guard(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device)));
+        *has = at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8() ? 1 : 0;
+    });
 }
 
 }  // extern "C"

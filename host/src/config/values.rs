@@ -241,7 +241,7 @@ pub enum DeviceName {
 pub struct Resources {
     /// Threads that libtorch computes with; by default all cores.
     #[serde(rename = "CPU", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 4096))]
     pub cpu: Option<u32>,
     /// 0 keeps the training on the CPU.
     #[serde(rename = "GPU", skip_serializing_if = "Option::is_none")]

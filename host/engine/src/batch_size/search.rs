@@ -63,9 +63,11 @@ impl Search<'_> {
         let gauge = Gauge::of(self.network.device());
         let untouched = Untouched::of(self.network)?;
         let found = self.double(&gauge);
-        untouched.restore()?;
+        let restored = untouched.restore();
         gauge.give_back();
-        found
+        // Where the search failed, its cause comes first: a GPU that has failed can't be restored either.
+        let found = found?;
+        restored.map(|()| found)
     }
 
     fn double(&mut self, gauge: &Gauge) -> Result<Choice> {
@@ -89,15 +91,15 @@ impl Search<'_> {
                 let state: u64 = optimizer.state().iter().map(|(_, tensor)| bytes(tensor)).sum();
                 let weights: u64 = parameters.iter().map(|p| bytes(&p.tensor.tensor())).sum();
                 let averages = if ema.is_some() { weights } else { 0 };
-                self.reserved + weights + averages + state
+                self.reserved.saturating_add(weights + averages + state)
             }
             Gauge::Gpu(_) => 0,
         };
         let gradients = optimizer.trained_numbers() as u64 * 4;
-        let start = gauge.in_use()? + reserved + gradients;
+        let start = reserved.saturating_add(gauge.in_use()? + gradients);
         largest_that_fits(self.most, start, limit, |size| {
             let batch = self.pass(size, gauge)?;
-            Ok(batch.map(|need| need + reserved))
+            Ok(batch.map(|need| reserved.saturating_add(need)))
         })
     }
 

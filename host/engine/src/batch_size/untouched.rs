@@ -2,16 +2,16 @@
 
 use crate::network::Network;
 use crate::shim;
+use crate::train::buffers::Buffers;
 use cvhost::error::Result;
 use cvhost_plugin_api::data::Tags;
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Tensor};
 
 /// A network and the random generators as they were. Passes change gradients, buffers (running statistics) and generators, and
 /// an optimizer decides which parameters have gradients; none of them changes a weight.
 pub struct Untouched {
     generators: Vec<(Device, Tensor)>,
-    /// Each buffer with a copy.
-    buffers: Vec<(Tensor, Tensor)>,
+    buffers: Buffers,
     /// Each parameter, and whether it has gradients.
     parameters: Vec<(Tensor, bool)>,
 }
@@ -20,7 +20,7 @@ impl Untouched {
     pub fn of(network: &Network) -> Result<Self> {
         let mut untouched = Untouched {
             generators: Vec::new(),
-            buffers: Vec::new(),
+            buffers: Buffers::of(network.parameters())?,
             parameters: Vec::new(),
         };
         for device in shim::generators_of(network.device()) {
@@ -28,10 +28,7 @@ impl Untouched {
         }
         for parameter in network.parameters() {
             let tensor = parameter.tensor.tensor();
-            if parameter.tags.has(Tags::BUFFER) {
-                let copy = no_grad(|| tensor.copy());
-                untouched.buffers.push((tensor, copy));
-            } else {
+            if !parameter.tags.has(Tags::BUFFER) {
                 let trained = tensor.requires_grad();
                 untouched.parameters.push((tensor, trained));
             }
@@ -45,9 +42,7 @@ impl Untouched {
         for (tensor, trained) in &self.parameters {
             let _ = tensor.set_requires_grad(*trained);
         }
-        for (tensor, copy) in &mut self.buffers {
-            no_grad(|| tensor.copy_(copy));
-        }
+        self.buffers.restore()?;
         for (device, state) in &self.generators {
             shim::set_rng_state(*device, state)?;
         }
@@ -58,6 +53,7 @@ impl Untouched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cvhost_plugin_api::data::{Parameter, TensorHandle};
     use tch::Kind;
 
     #[test]
@@ -65,9 +61,16 @@ mod tests {
         let parameter = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let frozen = Tensor::ones([2], (Kind::Float, Device::Cpu));
         let mut buffer = Tensor::from_slice(&[1.5f32, 2.5]);
+        let entry = Parameter {
+            name: "mean".into(),
+            aliases: Default::default(),
+            tensor: TensorHandle::new(buffer.shallow_clone()),
+            tags: Tags::BUFFER,
+            depth: 0,
+        };
         let untouched = Untouched {
             generators: vec![(Device::Cpu, shim::rng_state(Device::Cpu).unwrap())],
-            buffers: vec![(buffer.shallow_clone(), buffer.copy())],
+            buffers: Buffers::of(&[entry]).unwrap(),
             parameters: vec![(parameter.shallow_clone(), true), (frozen.shallow_clone(), false)],
         };
         let first = Tensor::rand([3], (Kind::Float, Device::Cpu));

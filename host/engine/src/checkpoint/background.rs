@@ -232,7 +232,7 @@ mod tests {
     use tch::Tensor;
 
     fn saver(root: &Path) -> Saver {
-        let keep = Keep::top_k(1, MonitorMode::Min);
+        let keep = Keep::top_k(1, "val_map", MonitorMode::Min);
         Saver::new(Checkpoints::new(root.to_owned(), None, keep).unwrap()).unwrap()
     }
 

@@ -16,7 +16,6 @@ use cvhost::config::MonitorMode;
 use cvhost::error::{Error, Kind, Result};
 use cvhost::plugins::digest;
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,6 +47,9 @@ impl Stamp {
 struct Marker {
     #[serde(flatten)]
     stamp: Stamp,
+    /// What `value` is of; unknown for checkpoints from before that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metric: Option<String>,
     /// Goes up with every save into the same root.
     serial: u64,
     /// Every file by its path in the folder.
@@ -67,20 +69,55 @@ enum FileMark {
 }
 
 /// Which checkpoints stay.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Keep {
     /// How many of the best; `None`: all. The last one always stays too.
     pub best: Option<usize>,
+    /// The metric that decides.
+    pub metric: String,
     pub mode: MonitorMode,
 }
 
 impl Keep {
     /// From `training.save_top_k`, where -1 means all.
-    pub fn top_k(k: i32, mode: MonitorMode) -> Keep {
+    pub fn top_k(k: i32, metric: &str, mode: MonitorMode) -> Keep {
         Keep {
             best: usize::try_from(k).ok(),
+            metric: metric.to_owned(),
             mode,
         }
+    }
+
+    /// Whether a checkpoint was judged by another metric than counts now: it can't be compared with the others.
+    fn is_foreign(&self, found: &Found) -> bool {
+        found.stamp.value.is_some() && found.metric.as_ref().is_some_and(|metric| *metric != self.metric)
+    }
+
+    /// Those that have a value, best first; of equals the older one.
+    fn ranked<'a>(&self, all: &'a [Found]) -> Vec<&'a Found> {
+        let value = |found: &Found| found.stamp.value.filter(|v| v.is_finite());
+        let scored = all.iter().filter(|f| value(f).is_some() && !self.is_foreign(f));
+        let mut ranked: Vec<&Found> = scored.collect();
+        ranked.sort_by(|a, b| {
+            let (a_value, b_value) = (value(a).unwrap_or(f64::NAN), value(b).unwrap_or(f64::NAN));
+            let worse = match self.mode {
+                MonitorMode::Max => b_value.total_cmp(&a_value),
+                MonitorMode::Min => a_value.total_cmp(&b_value),
+            };
+            worse.then(a.serial.cmp(&b.serial))
+        });
+        ranked
+    }
+
+    /// Those that don't stay, beside the one of this name.
+    fn surplus<'a>(&self, all: &'a [Found], last: &str) -> Vec<&'a Found> {
+        let Some(count) = self.best else {
+            return Vec::new();
+        };
+        let ranked = self.ranked(all);
+        let best = &ranked[..count.min(ranked.len())];
+        let stays = |found: &Found| best.contains(&found) || self.is_foreign(found) || found.is_named(last);
+        all.iter().filter(|found| !stays(found)).collect()
     }
 }
 
@@ -89,7 +126,23 @@ impl Keep {
 pub struct Found {
     pub path: PathBuf,
     pub stamp: Stamp,
+    metric: Option<String>,
     serial: u64,
+}
+
+impl Found {
+    fn new(path: PathBuf, marker: &Marker) -> Self {
+        Found {
+            path,
+            stamp: marker.stamp,
+            metric: marker.metric.clone(),
+            serial: marker.serial,
+        }
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.path.file_name().is_some_and(|n| n == name)
+    }
 }
 
 /// What a save did.
@@ -142,8 +195,14 @@ impl Checkpoints {
             }
             let mut files = BTreeMap::new();
             mark_files(temporary, "", &mut files)?;
-            let marker = serde_json::to_value(Marker { stamp, serial, files })
-                .map_err(|e| Error::failed(format!("JSON: {e}")))?;
+            let metric = stamp.value.map(|_| self.keep.metric.clone());
+            let marker = Marker {
+                stamp,
+                metric,
+                serial,
+                files,
+            };
+            let marker = serde_json::to_value(marker).map_err(|e| Error::failed(format!("JSON: {e}")))?;
             write_json(&temporary.join(COMPLETE), &marker)
         })?;
         let mut warnings = Vec::new();
@@ -195,46 +254,28 @@ impl Checkpoints {
 
     /// The best checkpoint that has a metric; of equals the older one.
     pub fn best(&self) -> Result<Option<Found>> {
-        Ok(self
-            .ranked(&self.root)?
-            .into_iter()
-            .next()
-            .filter(|f| f.stamp.value.is_some_and(f64::is_finite)))
-    }
-
-    /// Best first.
-    fn ranked(&self, root: &Path) -> Result<Vec<Found>> {
-        let mut found = list(root)?;
-        found.sort_by(|a, b| {
-            compare(a.stamp.value, b.stamp.value, self.keep.mode).then(a.serial.cmp(&b.serial))
-        });
-        Ok(found)
+        let all = list(&self.root)?;
+        Ok(self.keep.ranked(&all).first().map(|found| Found::clone(found)))
     }
 
     /// Links and pruning in one root; nothing here may fail a run.
     fn tidy(&self, root: &Path, last: &str, warnings: &mut Vec<String>) {
-        let ranked = match self.ranked(root) {
-            Ok(ranked) => ranked,
+        let all = match list(root) {
+            Ok(all) => all,
             Err(error) => return warnings.push(error.to_string()),
         };
-        let name = |found: &Found| found.path.file_name().map(PathBuf::from).unwrap_or_default();
-        let scored = |found: &&Found| found.stamp.value.is_some_and(f64::is_finite);
-        let best = ranked.first().filter(scored).map(name);
         let mut tell = |result: Result<()>| warnings.extend(result.err().map(|e| e.to_string()));
         if root.join(last).is_dir() {
             tell(replace_link(&root.join(LAST), Path::new(last)));
         }
-        let mut kept_best = 0;
-        for found in &ranked {
-            let keeps = self.keep.best.is_none_or(|k| scored(&found) && kept_best < k);
-            if keeps {
-                kept_best += 1;
-            } else if name(found) != Path::new(last) {
-                tell(remove_folder(&found.path));
-            }
+        for found in self.keep.surplus(&all, last) {
+            tell(remove_folder(&found.path));
         }
-        match best {
-            Some(best) if root.join(&best).is_dir() => tell(replace_link(&root.join(BEST), &best)),
+        let ranked = self.keep.ranked(&all);
+        match ranked.first().and_then(|best| best.path.file_name()) {
+            Some(best) if root.join(best).is_dir() => {
+                tell(replace_link(&root.join(BEST), Path::new(best)));
+            }
             _ if fs::symlink_metadata(root.join(BEST)).is_ok_and(|m| m.is_symlink()) => {
                 tell(
                     fs::remove_file(root.join(BEST)).map_err(|e| cannot_save("remove", &root.join(BEST), &e)),
@@ -253,14 +294,7 @@ pub fn latest_valid(roots: &[&Path]) -> Result<(Option<Found>, Vec<String>)> {
     for root in roots {
         for path in candidates(root)? {
             match read_marker(&path) {
-                Ok(marker) => found.push((
-                    Found {
-                        path,
-                        stamp: marker.stamp,
-                        serial: marker.serial,
-                    },
-                    marker.files,
-                )),
+                Ok(marker) => found.push((Found::new(path, &marker), marker.files)),
                 Err(error) => skipped.push(format!("{} is not complete: {error}", path.display())),
             }
         }
@@ -276,27 +310,13 @@ pub fn latest_valid(roots: &[&Path]) -> Result<(Option<Found>, Vec<String>)> {
     Ok((None, skipped))
 }
 
-/// Smaller is better ranked; without a finite value comes last.
-fn compare(a: Option<f64>, b: Option<f64>, mode: MonitorMode) -> Ordering {
-    let finite = |v: Option<f64>| v.filter(|v| v.is_finite());
-    match (finite(a), finite(b)) {
-        (Some(a), Some(b)) if mode == MonitorMode::Max => b.total_cmp(&a),
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        (a, b) => b.is_some().cmp(&a.is_some()),
-    }
-}
-
 /// The complete checkpoints in a root, oldest first.
 fn list(root: &Path) -> Result<Vec<Found>> {
     let mut found: Vec<Found> = candidates(root)?
         .into_iter()
         .filter_map(|path| {
             let marker = read_marker(&path).ok()?;
-            Some(Found {
-                path,
-                stamp: marker.stamp,
-                serial: marker.serial,
-            })
+            Some(Found::new(path, &marker))
         })
         .collect();
     found.sort_by_key(|f| f.serial);

@@ -14,7 +14,7 @@ unsafe extern "C" {
     fn cvhost_autocast(cuda: c_int, on: c_int, scalar_type: c_int, error: *mut c_char, size: usize) -> c_int;
     fn cvhost_allow_tf32(on: c_int, error: *mut c_char, size: usize) -> c_int;
     fn cvhost_fuse_attention(on: c_int, error: *mut c_char, size: usize) -> c_int;
-    fn cvhost_gpu_has_bf16(has: *mut c_int, error: *mut c_char, size: usize) -> c_int;
+    fn cvhost_gpu_has_bf16(device: c_int, has: *mut c_int, error: *mut c_char, size: usize) -> c_int;
 }
 
 /// Allows only algorithms that give the same bits each time.
@@ -102,10 +102,10 @@ pub fn fuse_attention(on: bool) -> Result<()> {
     call(|error, size| unsafe { cvhost_fuse_attention(c_int::from(on), error, size) })
 }
 
-/// Whether the current GPU computes in bfloat16.
-pub fn gpu_has_bf16() -> Result<bool> {
+/// Whether a GPU computes in bfloat16.
+pub fn gpu_has_bf16(device: Device) -> Result<bool> {
     let mut has: c_int = 0;
     // SAFETY: `has` takes a number.
-    call(|error, size| unsafe { cvhost_gpu_has_bf16(&raw mut has, error, size) })?;
+    call(|error, size| unsafe { cvhost_gpu_has_bf16(number(device), &raw mut has, error, size) })?;
     Ok(has != 0)
 }

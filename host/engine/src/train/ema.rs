@@ -2,10 +2,11 @@
 
 use crate::scalars::torch_error;
 use crate::shim::average;
+use crate::train::buffers::copy_of;
 use cvhost::config::EmaNumbers;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::Parameter;
-use tch::{TchError, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 
 /// The averages of all parameters and buffers. Floating ones follow `average ← decay · average + (1 − decay) · value`; whole
 /// numbers, such as a batch norm's counter, are copied.
@@ -114,15 +115,6 @@ impl Ema {
         }
         Ok(())
     }
-}
-
-/// With memory of its own, outside of any graph.
-fn copy_of(tensor: &Tensor) -> Result<Tensor, TchError> {
-    no_grad(|| {
-        let mut copy = tensor.f_empty_like()?.f_set_requires_grad(false)?;
-        copy.f_copy_(tensor)?;
-        Ok(copy)
-    })
 }
 
 #[cfg(test)]

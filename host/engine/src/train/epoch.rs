@@ -1,5 +1,6 @@
 //! The steps of an epoch: batches in, then what is told and saved of them.
 
+use super::buffers::Buffers;
 use super::ema::Ema;
 use super::finite::NonFinite;
 use super::optimizer::{Clip, Optimizer};
@@ -25,6 +26,8 @@ pub(super) struct Tools {
     pub schedule: Schedule,
     pub cadence: Cadence,
     pub non_finite: NonFinite,
+    /// Where a step may turn out not to count: what it changes all the same.
+    pub buffers: Option<Buffers>,
     /// Epochs of the whole run.
     pub epochs: u64,
     /// Steps of the whole run.
@@ -53,25 +56,39 @@ impl Trainer<'_> {
         let mut unread = Unread::new(self.reads_at_once());
         let mut pace = Pace::new();
         // Of the last step that was read.
-        let mut loss = f64::NAN;
+        let mut loss = None;
         loop {
             self.write_profile(false);
             let step_span = profile.step();
             let span = profile.span("load");
-            let mut window = pace.wait(|| {
+            let loaded = pace.wait(|| {
                 batches
                     .by_ref()
                     .take(accumulate)
                     .collect::<Result<Vec<HostBatch>>>()
-            })?;
+            });
             drop(span);
+            let mut window = match loaded {
+                Ok(window) => window,
+                Err(error) => {
+                    settle(&mut unread, &mut tools.non_finite, standing)?;
+                    return Err(self.save_before(error, tools, standing));
+                }
+            };
             if window.is_empty() {
                 step_span.cancel();
                 settle(&mut unread, &mut tools.non_finite, standing)?;
                 return Ok(EpochEnd::Complete);
             }
             let rate = tools.schedule.rate(standing.at.step);
-            let made = self.one_step(tools, standing, &mut window, rate, unread.at_once())?;
+            let made = match self.one_step(tools, standing, &mut window, rate, unread.at_once()) {
+                Ok(made) => made,
+                Err(error) => {
+                    // A step before may be the cause.
+                    settle(&mut unread, &mut tools.non_finite, standing)?;
+                    return Err(error);
+                }
+            };
             pace.step();
             let span = profile.span("log");
             let step = standing.at.step;
@@ -83,7 +100,7 @@ impl Trainer<'_> {
             let last = step >= tools.total;
             if unread.full() || log || save || interrupted || last {
                 let values = settle(&mut unread, &mut tools.non_finite, standing)?;
-                loss = values.as_ref().map_or(loss, |v| v.loss);
+                loss = values.as_ref().map(|v| v.loss).or(loss);
                 if let Some(values) = values.filter(|_| log) {
                     self.log(step, values, rate, pace.take());
                 }
@@ -91,7 +108,8 @@ impl Trainer<'_> {
             let pictures = window.iter().map(|b| b.metas.len()).sum();
             pass.step_of(pictures, || {
                 let memory = progress::memory(self.network.device());
-                format!("loss {loss:.3}  lr {rate:.1e}  {memory}")
+                let loss = loss.map_or_else(String::new, |loss: f64| format!("loss {loss:.3}  "));
+                format!("{loss}lr {rate:.1e}  {memory}")
             });
             drop(span);
             if interrupted {
@@ -132,6 +150,9 @@ impl Trainer<'_> {
             read_first,
             profile: &self.profile,
         };
+        if let Some(buffers) = &mut tools.buffers {
+            buffers.remember()?;
+        }
         let made = step(
             self.network,
             &mut tools.optimizer,
@@ -140,6 +161,9 @@ impl Trainer<'_> {
             settings,
         )?;
         let _span = self.profile.span("optimizer");
+        if let Some(buffers) = tools.buffers.as_mut().filter(|_| !made.changed) {
+            buffers.restore()?;
+        }
         standing.stepped(window.len());
         self.network.tell(&Event::StepEnd(standing.at.step))?;
         if let Some(ema) = tools.ema.as_mut().filter(|_| made.changed) {

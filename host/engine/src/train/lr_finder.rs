@@ -8,13 +8,14 @@
 use super::optimizer::{Clip, GroupRules, Optimizer};
 use super::precision::Scaler;
 use super::step::{StepSettings, step};
+use super::trainer::no_batch;
 use super::values::Values;
 use crate::interrupt;
 use crate::network::Network;
 use crate::profile::Profile;
 use crate::progress::Pass;
 use cvhost::config::TrainingConfig;
-use cvhost::error::{Error, Result};
+use cvhost::error::Result;
 use cvhost_data::{HostBatch, Loader};
 use cvhost_plugin_api::sdk::Event;
 
@@ -109,8 +110,7 @@ impl RangeTest<'_> {
                 }
             }
             if curve.rates.len() == before {
-                return Err(Error::input("the training data has no batch")
-                    .with_help("lower data.batch_size, or set data.last_batch to keep"));
+                return Err(no_batch());
             }
             epoch += 1;
         }

@@ -1,5 +1,6 @@
 //! Training: the loop, and what it is made of.
 
+pub mod buffers;
 pub mod ema;
 mod epoch;
 mod finite;
@@ -18,4 +19,5 @@ mod trainer;
 pub mod values;
 
 pub use lr_finder::{Curve, CurveEnd, RangeTest};
+pub use resume::Standing;
 pub use trainer::{Ended, Outcome, Trainer};

@@ -25,7 +25,7 @@ impl Format {
         let configured = loaded.config.training.precision;
         let precision = match configured {
             Precision::Auto if !gpu => Precision::Fp32,
-            Precision::Auto if gpu_has_bf16()? => Precision::Bf16,
+            Precision::Auto if gpu_has_bf16(device)? => Precision::Bf16,
             Precision::Auto => Precision::Fp16,
             explicit => explicit,
         };

@@ -36,6 +36,17 @@ pub struct Standing {
     pub validated: bool,
 }
 
+impl Position {
+    /// Steps from here to the end of the last epoch, of so many batches an epoch and a step.
+    pub fn steps_left(self, epochs: u64, batches: usize, accumulate: usize) -> u64 {
+        let steps = |batches: usize| batches.div_ceil(accumulate.max(1)) as u64;
+        match epochs.checked_sub(self.epoch + 1) {
+            Some(more) => steps(batches.saturating_sub(self.batch)) + more * steps(batches),
+            None => 0,
+        }
+    }
+}
+
 impl Standing {
     /// One more step, over so many batches.
     pub fn stepped(&mut self, batches: usize) {
@@ -84,6 +95,7 @@ pub struct Sources<'a> {
     pub preprocessor: &'a Value,
     pub labels: &'a LabelSpec,
     pub batch_size: u32,
+    pub overfit_batches: Option<u32>,
 }
 
 impl Sources<'_> {
@@ -123,6 +135,7 @@ impl Sources<'_> {
                 "epoch": standing.at.epoch,
                 "batch": standing.at.batch,
                 "batch_size": self.batch_size,
+                "overfit_batches": self.overfit_batches,
                 "step": standing.at.step,
                 "loss_sum": standing.loss_sum,
                 "losses": standing.losses,
@@ -136,21 +149,25 @@ impl Sources<'_> {
     }
 }
 
-/// Takes over a checkpoint's training state; the weights are in the network already.
+/// The place that a checkpoint's run had come to, for batches of this size.
+pub fn position(state: &TrainingState, batch_size: u32) -> Position {
+    let number = |key: &str| state.json[key].as_u64().unwrap_or(0);
+    Position {
+        epoch: number("epoch"),
+        batch: batches_done(state, batch_size),
+        step: number("step"),
+    }
+}
+
+/// Takes over a checkpoint's training state, from its [`position`] on; the weights are in the network already.
 pub fn restore(
     state: &TrainingState,
+    at: Position,
     device: Device,
-    batch_size: u32,
     optimizer: &mut Optimizer,
     ema: Option<&mut Ema>,
     monitor: &mut Monitor,
 ) -> Result<Standing> {
-    let number = |key: &str| state.json[key].as_u64().unwrap_or(0);
-    let at = Position {
-        epoch: number("epoch"),
-        batch: batches_done(state, batch_size),
-        step: number("step"),
-    };
     optimizer.begin_epoch(at.epoch)?;
     optimizer.restore(&state.tensors)?;
     let averaged = state.tensors.iter().any(|(name, _)| name.starts_with("weights."));
@@ -180,7 +197,7 @@ pub fn restore(
     Ok(Standing {
         at,
         loss_sum: state.json["loss_sum"].as_f64().unwrap_or(0.0),
-        losses: number("losses"),
+        losses: state.json["losses"].as_u64().unwrap_or(0),
         metrics: state.json["metrics"].as_object().cloned().unwrap_or_default(),
         // Where nothing is said, the checkpoint is from before that was asked.
         validated: state.json["validated"].as_bool().unwrap_or(true),
@@ -275,6 +292,22 @@ mod tests {
         assert_eq!(done(json!({"batch": 5, "batch_size": 8})), 10);
         assert_eq!(done(json!({"batch": 5, "batch_size": 2})), 2);
         assert_eq!(done(json!({"batch": 5})), 5);
+    }
+
+    #[test]
+    fn steps_left_count_the_rest_of_the_epoch_and_those_after_it() {
+        let left = |epoch, batch, epochs| {
+            let at = Position {
+                epoch,
+                batch,
+                step: 99,
+            };
+            at.steps_left(epochs, 7, 2)
+        };
+        assert_eq!((left(0, 0, 3), left(0, 2, 3), left(1, 6, 3)), (12, 11, 5));
+        assert_eq!((left(2, 7, 3), left(3, 0, 3), left(5, 0, 3)), (0, 0, 0));
+        // Fewer batches than the run had when it was saved.
+        assert_eq!(left(1, 9, 3), 4);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Schedule {
     milestones: Vec<u64>,
     power: f64,
     cycle: Cycle,
+    /// Added to a step's number.
+    shift: i64,
 }
 
 /// The numbers of `onecycle`.
@@ -61,11 +63,18 @@ impl Schedule {
                 first: 1.0 / with.div_factor.unwrap_or(25.0),
                 last: 1.0 / with.div_factor.unwrap_or(25.0) / with.final_div_factor.unwrap_or(1e4),
             },
+            shift: 0,
         }
+    }
+
+    /// The same for steps that are numbered otherwise: what was step `n + shift` is step `n`.
+    pub fn shifted(self, shift: i64) -> Self {
+        Schedule { shift, ..self }
     }
 
     /// The base learning rate of step `step`, the first being 0.
     pub fn rate(&self, step: u64) -> f64 {
+        let step = step.saturating_add_signed(self.shift);
         let warm = if step < self.warmup {
             (step + 1) as f64 / self.warmup as f64
         } else {

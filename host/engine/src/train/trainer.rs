@@ -1,5 +1,6 @@
 //! The training loop: epochs of steps, a validation after each, checkpoints, early stopping, resume.
 
+use super::buffers::Buffers;
 use super::ema::Ema;
 use super::epoch::{EpochEnd, Tools};
 use super::finite::NonFinite;
@@ -16,7 +17,7 @@ use crate::loggers::Loggers;
 use crate::network::Network;
 use crate::profile::{Profile, Report};
 use crate::progress;
-use cvhost::config::TrainingConfig;
+use cvhost::config::{NanPolicy, TrainingConfig};
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
 use cvhost_data::Loader;
@@ -32,6 +33,8 @@ pub struct Trainer<'a> {
     pub train: Loader,
     /// Pictures in a batch of `train`.
     pub batch_size: u32,
+    /// Of `--overfit-batches`: a run that trains on so little is not gone on with.
+    pub overfit_batches: Option<u32>,
     pub val: Option<Loader>,
     /// A new evaluator for each validation.
     pub evaluator: Box<dyn Fn() -> Result<EvaluatorBox> + 'a>,
@@ -65,28 +68,27 @@ pub enum Ended {
 /// How a training ended.
 pub struct Outcome {
     pub ended: Ended,
-    pub steps: u64,
-    pub epochs: u64,
-    /// The last validation's metrics.
-    pub metrics: Map<String, Value>,
     pub best: Option<f64>,
     /// Of `--profile`.
     pub profile: Option<Report>,
 }
 
 impl Trainer<'_> {
-    /// Trains until the configuration's end, an early stop or an interruption. `resume` is the state of an earlier run.
-    pub fn run(mut self, resume: Option<&TrainingState>) -> Result<Outcome> {
-        let mut tools = self.tools()?;
-        let mut standing = if let Some(state) = resume {
-            self.restore(state, &mut tools)?
-        } else {
-            self.check_validation()?;
-            Standing::default()
-        };
+    /// Trains until the configuration's end, an early stop or an interruption. `resume` is the state of an earlier run; `standing` says
+    /// how far it came, also where it fails.
+    pub fn run(mut self, resume: Option<TrainingState>, standing: &mut Standing) -> Result<Outcome> {
+        if let Some(state) = &resume {
+            standing.at = resume::position(state, self.batch_size);
+        }
+        let mut tools = self.tools(standing.at)?;
+        match resume {
+            // It may be larger than the model: it isn't kept.
+            Some(state) => *standing = self.restore(&state, standing.at, &mut tools)?,
+            None => self.check_validation()?,
+        }
         let sizes = self.sources(&tools).sizes();
         self.saver.reserve(sizes);
-        let ended = self.epochs(&mut tools, &mut standing)?;
+        let ended = self.epochs(&mut tools, standing)?;
         // What comes after the training sees what was evaluated and saved.
         tools.ema.iter_mut().for_each(Ema::swap);
         self.write_profile(true);
@@ -94,27 +96,28 @@ impl Trainer<'_> {
         self.tell_written(last);
         Ok(Outcome {
             ended,
-            steps: standing.at.step,
-            epochs: standing.at.epoch,
-            metrics: standing.metrics,
             best: self.monitor.best(),
             profile: self.profile.take_report(),
         })
     }
 
-    /// Optimizer, schedule and the like, as the configuration wants them; tells what will be trained.
-    fn tools(&self) -> Result<Tools> {
+    /// Optimizer, schedule and the like for a training that goes on from `at`, as the configuration wants them; tells what will be
+    /// trained.
+    fn tools(&self, at: Position) -> Result<Tools> {
         let training = self.training;
         let optimizer = Optimizer::new(self.network.parameters(), &GroupRules::new(training))?;
-        if let Some(pattern) = optimizer.unmatched_patterns.first() {
-            return Err(Error::usage(format!(
-                "`training.freeze`: `{pattern}` matches no trainable parameter"
-            ))
-            .with_help("patterns match names of model.safetensors, with `*` for anything"));
+        let (batches, accumulate) = (self.train.batches(), training.accumulate as usize);
+        if batches == 0 {
+            return Err(no_batch());
         }
-        let per_epoch = self.train.batches().div_ceil(training.accumulate as usize) as u64;
         let epochs = u64::from(training.max_epochs);
-        let total = training.max_steps.unwrap_or(u64::MAX).min(epochs * per_epoch);
+        let end = at.step + at.steps_left(epochs, batches, accumulate);
+        let total = training.max_steps.unwrap_or(u64::MAX).min(end);
+        // The schedule goes by the place in the training: a resumed run may have other steps an epoch than before.
+        let per_epoch = batches.div_ceil(accumulate) as u64;
+        let shift =
+            (epochs * per_epoch).saturating_sub(end) as i64 - end.saturating_sub(epochs * per_epoch) as i64;
+        let schedule = Schedule::new(training, total.saturating_add_signed(shift), per_epoch);
         progress::note(&format!(
             "{}\ntraining {} of {} numbers, {total} steps in {epochs} epochs",
             parameters::table(self.network.parameters(), &optimizer, training.learning_rate),
@@ -122,24 +125,28 @@ impl Trainer<'_> {
             self.network.size()
         ));
         let ema = training.ema.numbers();
+        let may_skip = self.scaler.is_some() || training.nan_policy == NanPolicy::Skip;
         Ok(Tools {
             optimizer,
             ema: ema
                 .map(|numbers| Ema::new(self.network.parameters(), numbers))
                 .transpose()?,
-            schedule: Schedule::new(training, total, per_epoch),
+            schedule: schedule.shifted(shift),
             cadence: Cadence::new(training),
             non_finite: NonFinite::new(training.nan_policy),
+            buffers: may_skip
+                .then(|| Buffers::of(self.network.parameters()))
+                .transpose()?,
             epochs,
             total,
         })
     }
 
-    fn restore(&mut self, state: &TrainingState, tools: &mut Tools) -> Result<Standing> {
+    fn restore(&mut self, state: &TrainingState, at: Position, tools: &mut Tools) -> Result<Standing> {
         let standing = resume::restore(
             state,
+            at,
             self.network.device(),
-            self.batch_size,
             &mut tools.optimizer,
             tools.ema.as_mut(),
             &mut self.monitor,
@@ -165,9 +172,13 @@ impl Trainer<'_> {
             let started = Instant::now();
             let end = self.steps(tools, standing)?;
             let trained_for = started.elapsed();
-            let Some(metrics) = self.metrics_after(end, standing.at, &mut tools.ema)? else {
-                self.save(tools, standing, None)?;
-                return Ok(Ended::Interrupted);
+            let metrics = match self.metrics_after(end, standing.at, &mut tools.ema) {
+                Ok(Some(metrics)) => metrics,
+                Ok(None) => {
+                    self.save(tools, standing, None)?;
+                    return Ok(Ended::Interrupted);
+                }
+                Err(error) => return Err(self.save_before(error, tools, standing)),
             };
             standing.validated(metrics);
             if end == EpochEnd::Complete || standing.at.batch >= self.train.batches() {
@@ -321,6 +332,28 @@ impl Trainer<'_> {
         Ok(())
     }
 
+    /// Saves what was trained before something other than the training failed, so that nothing is lost when that is mended. Gives the
+    /// error again.
+    pub(super) fn save_before(&mut self, error: Error, tools: &mut Tools, standing: &Standing) -> Error {
+        if standing.at.step == 0 {
+            return error;
+        }
+        let saved = self
+            .save(tools, standing, None)
+            .and_then(|()| self.saver.finish());
+        match saved {
+            Ok(written) => {
+                self.tell_written(written);
+                progress::note(&format!(
+                    "the training is saved up to step {}; --resume goes on from there",
+                    standing.at.step
+                ));
+            }
+            Err(also) => tracing::warn!("what was trained can't be saved: {also}"),
+        }
+        error
+    }
+
     fn sources<'b>(&'b self, tools: &'b Tools) -> resume::Sources<'b> {
         resume::Sources {
             network: self.network,
@@ -331,6 +364,7 @@ impl Trainer<'_> {
             preprocessor: &self.preprocessor,
             labels: self.labels,
             batch_size: self.batch_size,
+            overfit_batches: self.overfit_batches,
         }
     }
 
@@ -349,4 +383,10 @@ impl Trainer<'_> {
             output::event("checkpoint", fields);
         }
     }
+}
+
+/// A training without a single batch: there are fewer pictures than one takes, and `last_batch` drops what is left over.
+pub(super) fn no_batch() -> Error {
+    Error::input("the training data has no batch")
+        .with_help("lower data.batch_size, or set data.last_batch to keep")
 }

@@ -137,7 +137,7 @@ fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
         }
         false => {
             tracing::warn!(
-                "neither data.val_data_path nor data.val_ratio: nothing is validated, and the last checkpoint counts as the best"
+                "neither data.val_data_path nor data.val_ratio: nothing is validated, so no checkpoint is the best"
             );
             None
         }

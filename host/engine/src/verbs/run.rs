@@ -12,7 +12,7 @@ use crate::progress;
 use crate::run_folder::RunFolder;
 use crate::session::{Model, Session, shown};
 use crate::train::monitor::Monitor;
-use crate::train::{Ended, Outcome, Trainer};
+use crate::train::{Ended, Outcome, Standing, Trainer};
 use crate::visual::Gallery;
 use cvhost::cli::{Global, RunArgs};
 use cvhost::error::{Error, Kind, Result};
@@ -28,14 +28,14 @@ pub fn run(args: &RunArgs, global: &Global) -> u8 {
         let found = find_lr(args, global, steps);
         return found.map_or_else(|error| output::error(&error, global.json), |()| 0);
     }
-    let mut folder = None;
-    match train(args, global, &mut folder) {
+    let mut reached = Reached::default();
+    match train(args, global, &mut reached) {
         Ok(finished) => {
             let interrupted = finished.outcome.ended == Ended::Interrupted;
             if global.json {
-                output::event("run_finished", finished.event());
+                output::event("run_finished", finished.event(&reached.standing));
             } else {
-                output::line(&finished.text());
+                output::line(&finished.text(&reached.standing));
             }
             if interrupted {
                 Kind::Interrupted.exit_code()
@@ -51,14 +51,32 @@ pub fn run(args: &RunArgs, global: &Global) -> u8 {
                 } else {
                     "failed"
                 };
-                let run_dir = folder.map(|f: RunFolder| f.path);
-                let fields = json!({
-                    "status": status, "run_dir": run_dir, "steps": 0, "epochs": 0, "best": null, "metrics": {},
-                });
-                output::event("run_finished", fields);
+                output::event("run_finished", reached.event(status));
             }
             code
         }
+    }
+}
+
+/// How far a run came, wherever it ended.
+#[derive(Default)]
+struct Reached {
+    folder: Option<RunFolder>,
+    standing: Standing,
+}
+
+impl Reached {
+    /// The event of a run that failed.
+    fn event(&self, status: &str) -> Value {
+        let Standing { at, metrics, .. } = &self.standing;
+        json!({
+            "status": status,
+            "run_dir": self.folder.as_ref().map(|folder| &folder.path),
+            "steps": at.step,
+            "epochs": at.epoch,
+            "best": null,
+            "metrics": metrics,
+        })
     }
 }
 
@@ -72,7 +90,7 @@ struct Finished {
     outcome: Outcome,
 }
 
-fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Result<Finished> {
+fn train(args: &RunArgs, global: &Global, reached: &mut Reached) -> Result<Finished> {
     let (scratch, overrides) = trial_overrides(args)?;
     let Ready {
         session,
@@ -83,6 +101,7 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     } = prepare(args, global, &overrides)?;
     let start = resumed.as_ref().and_then(|r| r.checkpoint.clone());
     let state = start.as_deref().map(TrainingState::load).transpose()?.flatten();
+    refuse_overfit(state.as_ref())?;
     // Held until the run is over: two processes in one folder would delete each other's checkpoints.
     let (run, _lock) = match resumed {
         Some(Resumed { run, lock, .. }) => (run, lock),
@@ -92,7 +111,7 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
             (run, lock)
         }
     };
-    *started = Some(run.clone());
+    reached.folder = Some(run.clone());
     run.write_config(&session.loaded.to_yaml())?;
     progress::note(&format!("run folder {}", shown(&run.path)));
     let mut loggers = match scratch {
@@ -105,9 +124,10 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         &mut model,
         monitor.clone(),
         &run,
-        start.as_deref().zip(state.as_ref()),
+        start.as_deref().zip(state),
         &mut loggers,
         global.json,
+        &mut reached.standing,
     );
     let written = trained.and_then(|outcome| {
         if outcome.ended != Ended::Interrupted && scratch.is_none() {
@@ -118,6 +138,7 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
     let status = match &written {
         Ok(outcome) if outcome.ended == Ended::Interrupted => Status::INTERRUPTED,
         Ok(_) => Status::OK,
+        Err(error) if error.kind == Kind::Interrupted => Status::INTERRUPTED,
         Err(_) => Status::FAILED,
     };
     for failure in loggers.shutdown(status) {
@@ -135,6 +156,18 @@ fn train(args: &RunArgs, global: &Global, started: &mut Option<RunFolder>) -> Re
         monitored: monitor.metric,
         outcome: written?,
     })
+}
+
+/// A run of `--overfit-batches` goes on with all pictures, if it is resumed: that is neither the one nor the other.
+fn refuse_overfit(state: Option<&TrainingState>) -> Result<()> {
+    let Some(batches) = state.and_then(|state| state.json["overfit_batches"].as_u64()) else {
+        return Ok(());
+    };
+    Err(Error::usage(format!(
+        "--resume: the run trained on its first {batches} batches alone (--overfit-batches)"
+    ))
+    .with_expected("a run of all pictures")
+    .with_help("start without --resume, or name another run's folder: --resume=DIR"))
 }
 
 /// The overrides of a run, and the folder that a `--fast-dev-run` works in and that goes with it.
@@ -205,18 +238,19 @@ fn fit(
     model: &mut Model,
     monitor: Monitor,
     run: &RunFolder,
-    resume: Option<(&Path, &TrainingState)>,
+    resume: Option<(&Path, TrainingState)>,
     loggers: &mut Loggers,
     json: bool,
+    standing: &mut Standing,
 ) -> Result<Outcome> {
     let training = &session.loaded.config.training;
-    let keep = Keep::top_k(training.save_top_k, monitor.mode());
+    let keep = Keep::top_k(training.save_top_k, &monitor.metric, monitor.mode());
     let mirror = training
         .volume_checkpoint_dir
         .as_ref()
         .map(|root| root.join(run.name()));
     let checkpoints = Checkpoints::new(checkpoint_root(&session.loaded, run), mirror, keep)?;
-    let unsettled = resume.map(|(newest, _)| checkpoints.settle(newest));
+    let unsettled = resume.as_ref().map(|(newest, _)| checkpoints.settle(newest));
     for line in checkpoints.cleaned.iter().chain(unsettled.iter().flatten()) {
         tracing::warn!("{line}");
     }
@@ -229,6 +263,7 @@ fn fit(
     profile.watch(train.timings());
     let trainer = Trainer {
         batch_size: session.batch_size(),
+        overfit_batches: session.trial.overfit_batches,
         train,
         val: data
             .val
@@ -250,7 +285,7 @@ fn fit(
         profile,
         network: &mut model.network,
     };
-    trainer.run(resume.map(|(_, state)| state))
+    trainer.run(resume.map(|(_, state)| state), standing)
 }
 
 /// Predictions and pictures of the validation data with the final weights, where they are asked for.
@@ -288,7 +323,7 @@ fn write_results(session: &Session, data: &Data, model: &mut Model, run: &RunFol
 }
 
 impl Finished {
-    fn event(&self) -> Value {
+    fn event(&self, standing: &Standing) -> Value {
         let status = if self.outcome.ended == Ended::Interrupted {
             "interrupted"
         } else {
@@ -303,10 +338,10 @@ impl Finished {
             "run_dir": self.folder.path,
             "checkpoint_dir": self.checkpoints,
             "stopped_early": self.outcome.ended == Ended::StoppedEarly,
-            "steps": self.outcome.steps,
-            "epochs": self.outcome.epochs,
+            "steps": standing.at.step,
+            "epochs": standing.at.epoch,
             "best": best,
-            "metrics": self.outcome.metrics,
+            "metrics": standing.metrics,
         });
         if let Some(profile) = &self.outcome.profile {
             event["profile"] = profile.event();
@@ -314,7 +349,7 @@ impl Finished {
         event
     }
 
-    fn text(&self) -> String {
+    fn text(&self, standing: &Standing) -> String {
         let how = match self.outcome.ended {
             Ended::Finished => "finished",
             Ended::StoppedEarly => "stopped early: no better value for the configured number of epochs",
@@ -322,7 +357,7 @@ impl Finished {
         };
         let mut text = format!(
             "{how} after {} epochs, {} steps",
-            self.outcome.epochs, self.outcome.steps
+            standing.at.epoch, standing.at.step
         );
         if let Some(best) = self.outcome.best {
             text += &format!("\nbest {} {best:.4}", self.monitored);

@@ -7,7 +7,7 @@ use cvhost_plugin_api::data::{
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
 use cvhost_plugin_api::serde_json::{Value, json};
-use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
+use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor, no_grad};
 use cvhost_plugin_api::torch::{Init, ParameterSet, named};
 
 pub struct Columns;
@@ -27,10 +27,12 @@ impl Adapter for Columns {
         let scope = parameters.root().sub("classifier");
         let weight = scope.parameter("weight", &[classes, grid], Init::FanInUniform);
         let bias = scope.no_decay("bias", &[classes], Init::Constant(0.0));
+        let steps = scope.counter("steps");
         Ok(Box::new(Network {
             parameters,
             weight,
             bias,
+            steps,
             grid,
             fault: config["model"]["fault"].as_str().map(str::to_owned),
             fault_at_step: config["model"]["fault_at_step"].as_u64(),
@@ -84,6 +86,8 @@ struct Network {
     parameters: ParameterSet,
     weight: Tensor,
     bias: Tensor,
+    /// Forward passes in training: a buffer, as running statistics are.
+    steps: Tensor,
     grid: i64,
     /// What goes wrong in the training step of this number, the first being 0, or in the validation after so many steps.
     fault: Option<String>,
@@ -106,6 +110,9 @@ impl Model for Network {
             .f_adaptive_avg_pool2d([1, self.grid])?
             .flatten(1, -1);
         let logits = columns.f_linear(&self.weight, Some(&self.bias))?;
+        if context.mode == Mode::TRAIN {
+            let _ = no_grad(|| self.steps.f_add_scalar_(1))?;
+        }
         let mut output = Output::default();
         if context.mode != Mode::PREDICT {
             let sides = batch.tensor("side")?.flatten(0, -1);

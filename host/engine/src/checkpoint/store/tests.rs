@@ -45,7 +45,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 fn store(dir: &Path, k: i32, mode: MonitorMode) -> Checkpoints {
-    Checkpoints::new(dir.to_owned(), None, Keep::top_k(k, mode)).unwrap()
+    Checkpoints::new(dir.to_owned(), None, Keep::top_k(k, "val_map", mode)).unwrap()
 }
 
 fn newest_valid(checkpoints: &Checkpoints) -> (Option<Found>, Vec<String>) {
@@ -93,6 +93,34 @@ fn a_smaller_loss_can_be_the_best_and_the_list_survives_a_restart() {
     assert!(save(&again, 3, Some(0.1)).is_best);
     assert_eq!(again.best().unwrap().unwrap().stamp.epoch, 3);
     assert_eq!(names(root.path()), ["best", "epoch-003-step-000120", "last"]);
+}
+
+#[test]
+fn what_another_metric_judged_stays_and_is_not_compared() {
+    let root = tempfile::tempdir().unwrap();
+    let by_loss = Keep::top_k(1, "val_loss", MonitorMode::Min);
+    let losses = Checkpoints::new(root.path().into(), None, by_loss).unwrap();
+    for (epoch, loss) in [(1, 0.9), (2, 1.2)] {
+        save(&losses, epoch, Some(loss));
+    }
+    let by_map = store(root.path(), 1, MonitorMode::Max);
+    assert_eq!(by_map.settle(&root.path().join("epoch-002-step-000080")), [""; 0]);
+    assert_eq!(
+        names(root.path()),
+        ["epoch-001-step-000040", "epoch-002-step-000080", "last"]
+    );
+    for (epoch, map, best) in [(3, 0.4, true), (4, 0.3, false)] {
+        assert_eq!(save(&by_map, epoch, Some(map)).is_best, best);
+    }
+    let expected = [
+        "best",
+        "epoch-001-step-000040",
+        "epoch-002-step-000080",
+        "epoch-003-step-000120",
+        "epoch-004-step-000160",
+        "last",
+    ];
+    assert_eq!(names(root.path()), expected);
 }
 
 #[test]
@@ -165,7 +193,7 @@ fn what_a_crash_left_is_ignored_and_cleaned() {
 #[test]
 fn the_second_copy_is_whole_and_stands_in_for_the_first() {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let keep = Keep::top_k(1, MonitorMode::Max);
+    let keep = Keep::top_k(1, "val_map", MonitorMode::Max);
     let checkpoints = Checkpoints::new(root.path().into(), Some(mirror.path().into()), keep).unwrap();
     for (epoch, value) in [(1, 0.5), (2, 0.1), (3, 0.2)] {
         assert_eq!(save(&checkpoints, epoch, Some(value)).warnings, [""; 0]);
@@ -183,7 +211,7 @@ fn the_second_copy_is_whole_and_stands_in_for_the_first() {
 /// Three checkpoints and their second copies; a kill in the midst of the last save is played by undoing parts of it.
 fn two_roots() -> (tempfile::TempDir, tempfile::TempDir, Checkpoints) {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let keep = Keep::top_k(1, MonitorMode::Max);
+    let keep = Keep::top_k(1, "val_map", MonitorMode::Max);
     let checkpoints = Checkpoints::new(root.path().into(), Some(mirror.path().into()), keep).unwrap();
     for (epoch, value) in [(1, 0.1), (2, 0.2), (3, 0.3)] {
         save(&checkpoints, epoch, Some(value));
@@ -245,7 +273,7 @@ fn copy_folder(from: &Path, to: &Path) {
 #[test]
 fn trouble_with_the_second_copy_is_a_warning() {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let keep = Keep::top_k(1, MonitorMode::Max);
+    let keep = Keep::top_k(1, "val_map", MonitorMode::Max);
     let gone = mirror.path().join("volume");
     let checkpoints = Checkpoints::new(root.path().into(), Some(gone.clone()), keep).unwrap();
     fs::remove_dir(&gone).unwrap();

@@ -78,20 +78,22 @@ pub struct Optimizer {
     groups: Vec<Group>,
     frozen: Vec<Frozen>,
     unfreeze_at_epoch: Option<u64>,
-    /// Freezing patterns that matched nothing: almost surely a typing error.
-    pub unmatched_patterns: Vec<String>,
 }
 
 impl Optimizer {
     /// Groups the trainable parameters. A parameter that `rules.freeze` matches loses its gradient.
+    ///
+    /// # Errors
+    /// A pattern to freeze matches nothing, which is almost surely a typing error, or nothing is left to train; there is no memory for
+    /// the state.
     pub fn new(parameters: &[Parameter], rules: &GroupRules) -> Result<Self> {
         let deepest = parameters.iter().map(|p| p.depth).max().unwrap_or(0);
         let mut optimizer = Optimizer {
             groups: Vec::new(),
             frozen: Vec::new(),
             unfreeze_at_epoch: rules.unfreeze_at_epoch,
-            unmatched_patterns: rules.freeze.clone(),
         };
+        let mut unmatched: Vec<&String> = rules.freeze.iter().collect();
         for parameter in parameters {
             let tensor = parameter.tensor.tensor();
             if parameter.tags.has(Tags::BUFFER) || !tensor.requires_grad() {
@@ -104,13 +106,19 @@ impl Optimizer {
                 optimizer.add(Slot::new(name, tensor, group.0, false)?, group);
                 continue;
             }
-            optimizer.unmatched_patterns.retain(|p| !matching.contains(&p));
+            unmatched.retain(|p| !matching.contains(p));
             let _ = tensor.set_requires_grad(false);
             optimizer.frozen.push(Frozen {
                 name: name.to_owned(),
                 tensor,
                 group,
             });
+        }
+        if let Some(pattern) = unmatched.first() {
+            return Err(Error::usage(format!(
+                "`training.freeze`: `{pattern}` matches no trainable parameter"
+            ))
+            .with_help("patterns match names of model.safetensors, with `*` for anything"));
         }
         if deepest == 0 && rules.layer_decay < 1.0 {
             tracing::warn!(

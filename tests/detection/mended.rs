@@ -1,0 +1,62 @@
+//! A run that fails for its data keeps what it has trained, and goes on when the data is mended.
+
+use crate::bench::{Bench, path_in, refused};
+use cvhost_tests::programs::Run;
+use std::path::{Path, PathBuf};
+
+const SETTINGS: [&str; 2] = ["training.deterministic=true", "training.log_every_n_steps=1"];
+
+/// A configuration whose validation pictures lie in a folder of their own, and that folder.
+fn with_val_folder() -> (Bench, PathBuf) {
+    let bench = Bench::new("yolos");
+    let val = bench.path("val");
+    std::fs::create_dir(&val).unwrap();
+    for picture in bench.set.pictures() {
+        std::fs::copy(&picture, val.join(picture.file_name().unwrap())).unwrap();
+    }
+    let images = bench.set.images.display().to_string();
+    bench.edit(
+        &format!("val_data_path: {images}"),
+        &format!("val_data_path: {}", val.display()),
+    );
+    (bench, val)
+}
+
+/// What a checkpoint of the last step holds.
+fn trained(run: &Run) -> Vec<Vec<u8>> {
+    let last = path_in(&run.last_event(), "run_dir").join("checkpoints/last");
+    ["model.safetensors", "training_state/state.safetensors"]
+        .map(|name| std::fs::read(last.join(name)).unwrap())
+        .to_vec()
+}
+
+fn fails_then_goes_on(bench: &Bench, picture: &Path, steps: u32) {
+    let whole = bench.run(&SETTINGS).success();
+    let sound = std::fs::read(picture).unwrap();
+    std::fs::write(picture, &sound[..sound.len() / 2]).unwrap();
+    let name = picture.file_name().unwrap().to_str().unwrap();
+    let saved = format!("saved up to step {steps}");
+    refused(&bench.run(&SETTINGS), 3, &[name, &saved]);
+    std::fs::write(picture, &sound).unwrap();
+    let resumed = bench.run(&[&SETTINGS[..], &["--resume"]].concat()).success();
+    let after = format!("resuming after step {steps}");
+    assert!(resumed.stderr.contains(&after), "{}", resumed.stderr);
+    assert_eq!(resumed.last_event()["metrics"], whole.last_event()["metrics"]);
+    assert!(trained(&resumed) == trained(&whole), "the weights differ");
+}
+
+#[test]
+fn an_epoch_is_not_lost_to_a_broken_validation_picture() {
+    let (bench, val) = with_val_folder();
+    // The check before the training looks at the first four.
+    let picture = bench.set.pictures()[6].clone();
+    fails_then_goes_on(&bench, &val.join(picture.file_name().unwrap()), 4);
+}
+
+#[test]
+fn steps_are_not_lost_to_a_broken_training_picture() {
+    let (bench, _) = with_val_folder();
+    // With the configuration's seed it comes in the third batch.
+    let picture = bench.set.pictures()[1].clone();
+    fails_then_goes_on(&bench, &picture, 2);
+}
