@@ -27,19 +27,17 @@ impl Buffers {
 
     /// Takes them as they are now; doesn't wait for the device.
     pub fn remember(&mut self) -> Result<()> {
-        let copies = self.0.iter_mut();
+        let mut copies = self.0.iter_mut();
         copies
-            .map(|(live, copy)| no_grad(|| copy.f_copy_(live)).map(drop))
-            .collect::<Result<_, TchError>>()
+            .try_for_each(|(live, copy)| no_grad(|| copy.f_copy_(live)).map(drop))
             .map_err(|e| torch_error("copy the model's buffers", &e))
     }
 
     /// Makes them what they were when they were remembered; doesn't wait for the device.
     pub fn restore(&mut self) -> Result<()> {
-        let copies = self.0.iter_mut();
+        let mut copies = self.0.iter_mut();
         copies
-            .map(|(live, copy)| no_grad(|| live.f_copy_(copy)).map(drop))
-            .collect::<Result<_, TchError>>()
+            .try_for_each(|(live, copy)| no_grad(|| live.f_copy_(copy)).map(drop))
             .map_err(|e| torch_error("restore the model's buffers", &e))
     }
 }
@@ -48,7 +46,7 @@ impl Buffers {
 pub fn copy_of(tensor: &Tensor) -> Result<Tensor, TchError> {
     no_grad(|| {
         let mut copy = tensor.f_empty_like()?.f_set_requires_grad(false)?;
-        let _ = copy.f_copy_(tensor)?;
+        copy.f_copy_(tensor)?;
         Ok(copy)
     })
 }

@@ -1,12 +1,13 @@
 //! The steps of an epoch: batches in, then what is told and saved of them.
 
 use super::buffers::Buffers;
+use super::cadence::Cadence;
 use super::ema::Ema;
 use super::finite::NonFinite;
 use super::optimizer::{Clip, Optimizer};
 use super::pace::Pace;
-use super::resume::{Cadence, Standing};
 use super::schedule::Schedule;
+use super::standing::Standing;
 use super::step::{Step, StepSettings, step};
 use super::trainer::Trainer;
 use super::values::{StepValues, Unread};

@@ -1,6 +1,7 @@
 //! Training: the loop, and what it is made of.
 
 pub mod buffers;
+mod cadence;
 pub mod ema;
 mod epoch;
 mod finite;
@@ -14,10 +15,12 @@ pub mod precision;
 mod recorded;
 mod resume;
 pub mod schedule;
+mod standing;
 pub mod step;
 mod trainer;
 pub mod values;
 
 pub use lr_finder::{Curve, CurveEnd, RangeTest};
-pub use resume::Standing;
+pub use resume::Record;
+pub use standing::Standing;
 pub use trainer::{Ended, Outcome, Trainer};

@@ -1,88 +1,61 @@
-//! Where a training stands, and how it goes on from a checkpoint exactly as if it had never stopped.
+//! How a training is kept in a checkpoint, and goes on from it exactly as if it had never stopped.
 
 use super::ema::Ema;
 use super::monitor::Monitor;
 use super::optimizer::Optimizer;
 use super::precision::Scaler;
+use super::standing::Standing;
 use crate::checkpoint::background::Memory;
 use crate::checkpoint::{ModelImage, ModelParts, Packed, StateImage, TrainingState, labels};
 use crate::network::Network;
 use crate::{progress, shim};
-use cvhost::config::TrainingConfig;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::LabelSpec;
-use serde_json::{Map, Value, json};
-use std::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::{Device, Tensor};
-
-/// Where in the run the next step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Position {
-    pub epoch: u64,
-    /// Batches of this epoch that are done.
-    pub batch: usize,
-    pub step: u64,
-}
-
-/// The position, what the epoch has added up so far, and what the last validation found.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Standing {
-    pub at: Position,
-    loss_sum: f64,
-    losses: u64,
-    /// Of the last validation, with the mean loss of its epoch.
-    pub metrics: Map<String, Value>,
-    /// Nothing was trained since that validation.
-    pub validated: bool,
-}
-
-impl Position {
-    /// Steps from here to the end of the last epoch, of so many batches an epoch and a step.
-    pub fn steps_left(self, epochs: u64, batches: usize, accumulate: usize) -> u64 {
-        let steps = |batches: usize| batches.div_ceil(accumulate.max(1)) as u64;
-        match epochs.checked_sub(self.epoch + 1) {
-            Some(more) => steps(batches.saturating_sub(self.batch)) + more * steps(batches),
-            None => 0,
-        }
-    }
-}
-
-impl Standing {
-    /// One more step, over so many batches.
-    pub fn stepped(&mut self, batches: usize) {
-        self.at.step += 1;
-        self.at.batch += batches;
-        self.validated = false;
-    }
-
-    pub fn add_loss(&mut self, loss: f64) {
-        self.loss_sum += loss;
-        self.losses += 1;
-    }
-
-    /// Takes what a validation found.
-    pub fn validated(&mut self, metrics: Map<String, Value>) {
-        self.metrics = metrics;
-        if self.losses > 0 {
-            let mean = self.loss_sum / self.losses as f64;
-            self.metrics.insert("train_loss".to_owned(), json!(mean));
-        }
-        self.validated = true;
-    }
-
-    /// To the first batch of the next epoch.
-    pub fn next_epoch(&mut self) {
-        self.at = Position {
-            epoch: self.at.epoch + 1,
-            batch: 0,
-            step: self.at.step,
-        };
-        (self.loss_sum, self.losses) = (0.0, 0);
-    }
-}
 
 /// More bytes than the states of all random generators take.
 const GENERATORS: usize = 1 << 15;
+
+/// What the JSON part of a training state says.
+#[derive(Serialize, Deserialize)]
+pub struct Record {
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// Pictures in a batch; unknown in old checkpoints.
+    batch_size: Option<u32>,
+    /// Of `--overfit-batches`.
+    pub overfit_batches: Option<u32>,
+    #[serde(default)]
+    scaler: Value,
+    #[serde(default)]
+    monitor: Value,
+}
+
+impl Record {
+    /// # Errors
+    /// Something is missing, or isn't what it should be.
+    pub fn of(state: &TrainingState) -> Result<Self> {
+        Record::deserialize(&state.json).map_err(|e| {
+            Error::input(format!("the checkpoint's training state is not usable: {e}"))
+                .with_help("start a new run from the checkpoint: model.model_name is its folder")
+        })
+    }
+
+    /// The same place in the training for batches of another size: as many as hold the same pictures, rounded down.
+    pub fn for_batches_of(mut self, size: u32) -> Self {
+        let done = &mut self.standing.at.batch;
+        let before = self.batch_size.unwrap_or(size);
+        if before != size && *done > 0 {
+            tracing::warn!(
+                "the run had batches of {before} pictures, now they have {size}: a few pictures of this epoch may come twice"
+            );
+        }
+        *done = done.saturating_mul(before as usize) / size.max(1) as usize;
+        self
+    }
+}
 
 /// What a checkpoint is copied from.
 pub struct Sources<'a> {
@@ -129,45 +102,38 @@ impl Sources<'_> {
         for device in shim::generators_of(self.network.device()) {
             named.push((rng_name(device), shim::rng_state(device)?));
         }
+        let record = Record {
+            standing: standing.clone(),
+            batch_size: Some(self.batch_size),
+            overfit_batches: self.overfit_batches,
+            scaler: self.scaler.map_or(Value::Null, Scaler::state),
+            monitor: self.monitor.state(),
+        };
         let state = TrainingState {
             tensors: named,
-            json: json!({
-                "epoch": standing.at.epoch,
-                "batch": standing.at.batch,
-                "batch_size": self.batch_size,
-                "overfit_batches": self.overfit_batches,
-                "step": standing.at.step,
-                "loss_sum": standing.loss_sum,
-                "losses": standing.losses,
-                "metrics": standing.metrics,
-                "validated": standing.validated,
-                "scaler": self.scaler.map(Scaler::state),
-                "monitor": self.monitor.state(),
-            }),
+            json: serde_json::to_value(record).map_err(|e| Error::failed(format!("JSON: {e}")))?,
         };
         Ok((parts.image(weights)?, state.image(tensors)?))
     }
 }
 
-/// The place that a checkpoint's run had come to, for batches of this size.
-pub fn position(state: &TrainingState, batch_size: u32) -> Position {
-    let number = |key: &str| state.json[key].as_u64().unwrap_or(0);
-    Position {
-        epoch: number("epoch"),
-        batch: batches_done(state, batch_size),
-        step: number("step"),
-    }
+/// What takes a training state over.
+pub struct Targets<'a> {
+    pub optimizer: &'a mut Optimizer,
+    pub ema: Option<&'a mut Ema>,
+    pub scaler: Option<&'a mut Scaler>,
+    pub monitor: &'a mut Monitor,
 }
 
-/// Takes over a checkpoint's training state, from its [`position`] on; the weights are in the network already.
-pub fn restore(
-    state: &TrainingState,
-    at: Position,
-    device: Device,
-    optimizer: &mut Optimizer,
-    ema: Option<&mut Ema>,
-    monitor: &mut Monitor,
-) -> Result<Standing> {
+/// Takes over a checkpoint's training state and its record; the weights are in the network already.
+pub fn restore(state: &TrainingState, record: Record, device: Device, into: Targets<'_>) -> Result<Standing> {
+    let Targets {
+        optimizer,
+        ema,
+        scaler,
+        monitor,
+    } = into;
+    let at = record.standing.at;
     optimizer.begin_epoch(at.epoch)?;
     optimizer.restore(&state.tensors)?;
     let averaged = state.tensors.iter().any(|(name, _)| name.starts_with("weights."));
@@ -188,35 +154,16 @@ pub fn restore(
             shim::set_rng_state(device, rng)?;
         }
     }
-    monitor.restore(&state.json["monitor"]);
+    monitor.restore(&record.monitor);
+    if let Some(scaler) = scaler {
+        scaler.restore(&record.scaler);
+    }
     progress::note(&format!(
         "resuming after step {} in epoch {}",
         at.step,
         at.epoch + 1
     ));
-    Ok(Standing {
-        at,
-        loss_sum: state.json["loss_sum"].as_f64().unwrap_or(0.0),
-        losses: state.json["losses"].as_u64().unwrap_or(0),
-        metrics: state.json["metrics"].as_object().cloned().unwrap_or_default(),
-        // Where nothing is said, the checkpoint is from before that was asked.
-        validated: state.json["validated"].as_bool().unwrap_or(true),
-    })
-}
-
-/// How many batches of this size the epoch has behind it; where the run had another one, as many as hold the same pictures, rounded
-/// down.
-fn batches_done(state: &TrainingState, batch_size: u32) -> usize {
-    let number = |key: &str| state.json[key].as_u64();
-    let done = number("batch").unwrap_or(0);
-    let size = u64::from(batch_size).max(1);
-    let before = number("batch_size").unwrap_or(size);
-    if before != size && done > 0 {
-        tracing::warn!(
-            "the run had batches of {before} pictures, now they have {size}: a few pictures of this epoch may come twice"
-        );
-    }
-    usize::try_from(done.saturating_mul(before) / size).unwrap_or(0)
+    Ok(record.standing)
 }
 
 /// The name of a generator's state.
@@ -227,110 +174,35 @@ fn rng_name(device: Device) -> String {
     }
 }
 
-/// When a checkpoint is due within an epoch.
-#[derive(Debug)]
-pub struct Cadence {
-    every_n_steps: Option<u64>,
-    every: Option<Duration>,
-    last: Instant,
-}
-
-impl Cadence {
-    pub fn new(training: &TrainingConfig) -> Self {
-        Cadence {
-            every_n_steps: training.save_every_n_steps,
-            every: training
-                .save_every_minutes
-                .and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok()),
-            last: Instant::now(),
-        }
-    }
-
-    /// Whether one is due after `step` steps.
-    pub fn due(&self, step: u64) -> bool {
-        self.every_n_steps.is_some_and(|n| step.is_multiple_of(n))
-            || self.every.is_some_and(|every| self.last.elapsed() >= every)
-    }
-
-    /// The time counts from here.
-    pub fn saved(&mut self) {
-        self.last = Instant::now();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn a_checkpoint_is_due_by_steps_or_by_time() {
-        let training = |steps, minutes| TrainingConfig {
-            save_every_n_steps: steps,
-            save_every_minutes: minutes,
-            ..TrainingConfig::default()
-        };
-        let by_steps = Cadence::new(&training(Some(3), None));
-        let due: Vec<u64> = (1..8).filter(|step| by_steps.due(*step)).collect();
-        assert_eq!(due, [3, 6]);
-        assert!(!Cadence::new(&training(None, None)).due(3));
-        assert!(!Cadence::new(&training(None, Some(10.0))).due(3));
-        let mut by_time = Cadence::new(&training(None, Some(10.0)));
-        by_time.every = Some(Duration::ZERO);
-        assert!(by_time.due(1));
+    fn record(json: Value) -> Result<Record> {
+        Record::of(&TrainingState {
+            tensors: Vec::new(),
+            json,
+        })
     }
 
     #[test]
     fn with_another_batch_size_the_place_in_the_epoch_stays() {
-        let done = |json| {
-            let state = TrainingState {
-                tensors: Vec::new(),
-                json,
-            };
-            batches_done(&state, 4)
+        let done = |batch_size: Value| {
+            let old = json!({"epoch": 1, "batch": 5, "step": 9, "batch_size": batch_size});
+            record(old).unwrap().for_batches_of(4).standing.at.batch
         };
-        assert_eq!(done(json!({"batch": 5, "batch_size": 4})), 5);
-        assert_eq!(done(json!({"batch": 5, "batch_size": 8})), 10);
-        assert_eq!(done(json!({"batch": 5, "batch_size": 2})), 2);
-        assert_eq!(done(json!({"batch": 5})), 5);
+        assert_eq!(
+            [json!(4), json!(8), json!(2), Value::Null].map(done),
+            [5, 10, 2, 5]
+        );
     }
 
     #[test]
-    fn steps_left_count_the_rest_of_the_epoch_and_those_after_it() {
-        let left = |epoch, batch, epochs| {
-            let at = Position {
-                epoch,
-                batch,
-                step: 99,
-            };
-            at.steps_left(epochs, 7, 2)
-        };
-        assert_eq!((left(0, 0, 3), left(0, 2, 3), left(1, 6, 3)), (12, 11, 5));
-        assert_eq!((left(2, 7, 3), left(3, 0, 3), left(5, 0, 3)), (0, 0, 0));
-        // Fewer batches than the run had when it was saved.
-        assert_eq!(left(1, 9, 3), 4);
-    }
-
-    #[test]
-    fn the_mean_loss_is_the_epochs_own() {
-        let mut standing = Standing::default();
-        let validated = |standing: &mut Standing| {
-            standing.validated(Map::new());
-            standing.metrics.get("train_loss").and_then(Value::as_f64)
-        };
-        assert_eq!(validated(&mut standing), None);
-        standing.stepped(1);
-        standing.add_loss(1.0);
-        assert!(!standing.validated);
-        standing.stepped(1);
-        standing.add_loss(2.0);
-        assert_eq!(validated(&mut standing), Some(1.5));
-        standing.next_epoch();
-        let next = Position {
-            epoch: 1,
-            batch: 0,
-            step: 2,
-        };
-        assert_eq!((standing.at, standing.validated), (next, true));
-        assert_eq!(validated(&mut standing), None);
+    fn an_old_state_counts_as_validated_and_a_damaged_one_is_refused() {
+        let old = record(json!({"epoch": 1, "batch": 0, "step": 9, "loss_sum": 1.5, "losses": 2})).unwrap();
+        assert!(old.standing.validated && old.standing.metrics.is_empty());
+        let error = record(json!({"epoch": 1, "step": -9})).err().unwrap();
+        assert!(error.to_string().contains("not usable"), "{error}");
     }
 }

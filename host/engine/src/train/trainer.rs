@@ -1,6 +1,7 @@
 //! The training loop: epochs of steps, a validation after each, checkpoints, early stopping, resume.
 
 use super::buffers::Buffers;
+use super::cadence::Cadence;
 use super::ema::Ema;
 use super::epoch::{EpochEnd, Tools};
 use super::finite::NonFinite;
@@ -8,8 +9,9 @@ use super::monitor::Monitor;
 use super::optimizer::{GroupRules, Optimizer};
 use super::parameters;
 use super::precision::Scaler;
-use super::resume::{self, Cadence, Position, Standing};
+use super::resume::{self, Record, Targets};
 use super::schedule::Schedule;
+use super::standing::{Position, Standing};
 use crate::checkpoint::background::Written;
 use crate::checkpoint::{Saver, Snapshot, Stamp, TrainingState};
 use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
@@ -77,15 +79,16 @@ impl Trainer<'_> {
     /// Trains until the configuration's end, an early stop or an interruption. `resume` is the state of an earlier run; `standing` says
     /// how far it came, also where it fails.
     pub fn run(mut self, resume: Option<TrainingState>, standing: &mut Standing) -> Result<Outcome> {
-        if let Some(state) = &resume {
-            standing.at = resume::position(state, self.batch_size);
-        }
-        let mut tools = self.tools(standing.at)?;
-        match resume {
-            // It may be larger than the model: it isn't kept.
-            Some(state) => *standing = self.restore(&state, standing.at, &mut tools)?,
-            None => self.check_validation()?,
-        }
+        let mut tools = if let Some(state) = resume {
+            let record = Record::of(&state)?.for_batches_of(self.batch_size);
+            let mut tools = self.tools(record.standing.at)?;
+            *standing = self.restore(&state, record, &mut tools)?;
+            tools // The state, which may be larger than the model, isn't kept.
+        } else {
+            let tools = self.tools(Position::default())?;
+            self.check_validation()?;
+            tools
+        };
         let sizes = self.sources(&tools).sizes();
         self.saver.reserve(sizes);
         let ended = self.epochs(&mut tools, standing)?;
@@ -142,19 +145,14 @@ impl Trainer<'_> {
         })
     }
 
-    fn restore(&mut self, state: &TrainingState, at: Position, tools: &mut Tools) -> Result<Standing> {
-        let standing = resume::restore(
-            state,
-            at,
-            self.network.device(),
-            &mut tools.optimizer,
-            tools.ema.as_mut(),
-            &mut self.monitor,
-        )?;
-        if let Some(scaler) = &mut self.scaler {
-            scaler.restore(&state.json["scaler"]);
-        }
-        Ok(standing)
+    fn restore(&mut self, state: &TrainingState, record: Record, tools: &mut Tools) -> Result<Standing> {
+        let targets = Targets {
+            optimizer: &mut tools.optimizer,
+            ema: tools.ema.as_mut(),
+            scaler: self.scaler.as_mut(),
+            monitor: &mut self.monitor,
+        };
+        resume::restore(state, record, self.network.device(), targets)
     }
 
     /// Epoch after epoch, each with its validation. A run that was stopped between its last step and the validation after it has only

@@ -12,7 +12,7 @@ use crate::progress;
 use crate::run_folder::RunFolder;
 use crate::session::{Model, Session, shown};
 use crate::train::monitor::Monitor;
-use crate::train::{Ended, Outcome, Standing, Trainer};
+use crate::train::{Ended, Outcome, Record, Standing, Trainer};
 use crate::visual::Gallery;
 use cvhost::cli::{Global, RunArgs};
 use cvhost::error::{Error, Kind, Result};
@@ -160,7 +160,8 @@ fn train(args: &RunArgs, global: &Global, reached: &mut Reached) -> Result<Finis
 
 /// A run of `--overfit-batches` goes on with all pictures, if it is resumed: that is neither the one nor the other.
 fn refuse_overfit(state: Option<&TrainingState>) -> Result<()> {
-    let Some(batches) = state.and_then(|state| state.json["overfit_batches"].as_u64()) else {
+    let record = state.map(Record::of).transpose()?;
+    let Some(batches) = record.and_then(|record| record.overfit_batches) else {
         return Ok(());
     };
     Err(Error::usage(format!(
