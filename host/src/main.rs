@@ -10,10 +10,11 @@ use cvhost::output;
 
 fn main() -> ExitCode {
     let cli = Cli::from_args();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => ExitCode::from(output::error(&error, cli.global.json)),
-    }
+    let code = match run(&cli) {
+        Ok(()) => 0,
+        Err(error) => output::error(&error, cli.global.json),
+    };
+    ExitCode::from(output::exit_code(code))
 }
 
 fn run(cli: &Cli) -> Result<()> {

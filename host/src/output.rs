@@ -1,10 +1,12 @@
-//! What goes to stdout: text for people, or with `--json` one JSON object a line. A reader that goes away (`| head`) is no error.
+//! What goes to stdout: text for people, or with `--json` one JSON object a line. A reader that goes away (`| head`) is no error;
+//! output that is lost otherwise, on a full disk, is one in the end.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value, json};
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// The version of the JSON lines' layout.
 pub const SCHEMA: u32 = 1;
@@ -25,10 +27,26 @@ pub fn event_text(name: &str, fields: Value) -> String {
     Value::Object(all).to_string()
 }
 
+/// Whether output was lost that somebody may have wanted.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints one line and hands it on at once. What nobody reads any more is dropped.
 pub fn line(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) else {
+        return;
+    };
+    if error.kind() != io::ErrorKind::BrokenPipe && !LOST.swap(true, Ordering::Relaxed) {
+        note(&format!("error: cannot write to stdout: {error}"));
+    }
+}
+
+/// The exit code of a program that would end with `code`: 1 instead of 0 where output was lost.
+pub fn exit_code(code: u8) -> u8 {
+    match code {
+        0 if LOST.load(Ordering::Relaxed) => Kind::Failed.exit_code(),
+        _ => code,
+    }
 }
 
 /// Prints one line on stderr; a closed stderr is no error.

@@ -15,6 +15,7 @@ mod loading;
 mod mended;
 mod metrics;
 mod profile;
+mod resume;
 mod swap;
 mod swap_input;
 mod training;

@@ -25,6 +25,18 @@ fn run_eval_and_predict_work_with_each_family_by_changing_model_name_alone() {
     }
 }
 
+#[test]
+fn output_that_a_full_disk_loses_is_an_error() {
+    let bench = Bench::new("yolos");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = bench.command();
+    command.args(["config", "show", "--config"]).arg(&bench.config);
+    let output = command.stdout(full).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("cannot write to stdout"), "{stderr}");
+}
+
 /// The events of a training; gives its folder.
 fn check_run(events: &[Value]) -> std::path::PathBuf {
     let last = events.last().unwrap();

@@ -21,7 +21,7 @@ fn main() {
             Err(error) => output::error(&error, cli.global.json),
         },
     };
-    shim::exit_now(code);
+    shim::exit_now(output::exit_code(code));
 }
 
 fn dispatch(command: &Command, cli: &Cli) -> Result<()> {

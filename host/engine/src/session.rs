@@ -67,7 +67,14 @@ impl Session {
         tracing::debug!("task `{task_name}` from {}", provided.file.display());
         let device = choose_device(global.device, &loaded)?;
         if let Some(threads) = loaded.config.training.resources_per_worker.cpu {
-            tch::set_num_threads(threads as i32);
+            let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+            if threads > cores {
+                tracing::warn!(
+                    "`training.resources_per_worker.CPU` is {threads}, and this machine has {cores} cores: libtorch computes with \
+                     {cores} threads"
+                );
+            }
+            tch::set_num_threads(threads.min(cores) as i32);
         }
         Ok(Session {
             loaded,

@@ -44,13 +44,10 @@ impl Cli {
         let mut cli = Self::try_parse().unwrap_or_else(|error| {
             if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
                 let text = error.render().to_string();
-                let message = text
-                    .trim_start_matches("error: ")
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
-                output::event("error", json!({"kind": "usage", "message": message}));
+                output::event(
+                    "error",
+                    json!({"kind": "usage", "message": first_paragraph(&text)}),
+                );
             }
             error.exit()
         });
@@ -59,6 +56,15 @@ impl Cli {
         }
         cli
     }
+}
+
+/// clap's message without what follows it: its usage, its tips. A list of arguments takes several lines.
+fn first_paragraph(text: &str) -> String {
+    let lines = text.trim_start_matches("error: ").lines().map(str::trim);
+    lines
+        .take_while(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Options that every verb takes.
@@ -165,6 +171,15 @@ mod tests {
 
     pub(super) fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_message_of_a_wrong_command_line_names_what_is_missing() {
+        let text = parse("cvhost run").unwrap_err().render().to_string();
+        assert_eq!(
+            first_paragraph(&text),
+            "the following required arguments were not provided: --config <FILE>"
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct RunArgs {
     pub plugin_file: Vec<PathBuf>,
 
     /// Go on with an interrupted run: its folder, or the newest one when none is given
-    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = NEWEST, value_hint = ValueHint::DirPath)]
     pub resume: Option<ResumeFrom>,
 
     #[command(flatten)]
@@ -77,15 +77,18 @@ pub enum ResumeFrom {
     Folder(PathBuf),
 }
 
+/// Stands for no value at all. Nobody can type it, so a variable of a shell that happens to be empty is not taken for it.
+const NEWEST: &str = "\0";
+
 impl FromStr for ResumeFrom {
-    type Err = std::convert::Infallible;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(if text.is_empty() {
-            ResumeFrom::Newest
-        } else {
-            ResumeFrom::Folder(PathBuf::from(text))
-        })
+        match text {
+            NEWEST => Ok(ResumeFrom::Newest),
+            "" => Err("an empty name is no folder; --resume alone takes the newest run".to_owned()),
+            folder => Ok(ResumeFrom::Folder(PathBuf::from(folder))),
+        }
     }
 }
 
@@ -116,6 +119,7 @@ mod tests {
         };
         assert_eq!(run.resume, Some(ResumeFrom::Newest));
         assert_eq!(run.overrides, ["training.seed=1"]);
+        assert!(parse("cvhost run --config c.yaml --resume= x=1").is_err());
         for line in [
             "--resume=runs/a x=1",
             "--resume runs/a x=1",

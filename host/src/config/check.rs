@@ -235,15 +235,24 @@ fn out_of_range(value: &Value, schema: &Map<String, Value>) -> bool {
         || bound("exclusiveMinimum").is_some_and(|min| number <= min)
         || bound("exclusiveMaximum").is_some_and(|max| number >= max);
     let too_wide = match schema.get("format").and_then(Value::as_str) {
-        Some("uint8") => value.as_u64().is_none_or(|n| n > u64::from(u8::MAX)),
-        Some("uint16") => value.as_u64().is_none_or(|n| n > u64::from(u16::MAX)),
-        Some("uint32") => value.as_u64().is_none_or(|n| n > u64::from(u32::MAX)),
-        Some("uint64" | "uint") => value.as_u64().is_none(),
+        Some("uint8" | "uint16" | "uint32" | "uint64" | "uint") => {
+            value.as_u64().is_none_or(|n| n > largest(schema))
+        }
         Some("int32") => value.as_i64().is_none_or(|n| i32::try_from(n).is_err()),
         Some("int64" | "int") => value.as_i64().is_none(),
         _ => false,
     };
     outside || too_wide
+}
+
+/// The largest number of a type without a sign.
+fn largest(schema: &Map<String, Value>) -> u64 {
+    match schema.get("format").and_then(Value::as_str) {
+        Some("uint8") => u64::from(u8::MAX),
+        Some("uint16") => u64::from(u16::MAX),
+        Some("uint32") => u64::from(u32::MAX),
+        _ => u64::MAX,
+    }
 }
 
 /// Whether the value is of a kind that the schema, or one of its alternatives, takes.
@@ -278,7 +287,16 @@ fn type_fits(node: &Node, kind: &Value) -> bool {
 
 /// "… is the text `ten`; expected an integer ≥ 1".
 fn mismatch(path: &str, node: &Node, schema: &Map<String, Value>) -> Problem {
-    let expected = describe(schema);
+    let mut expected = describe(schema);
+    let largest = largest(schema);
+    if node
+        .to_json()
+        .as_f64()
+        .is_some_and(|number| number > largest as f64)
+        && !schema.contains_key("maximum")
+    {
+        expected += &format!(" and at most {largest}");
+    }
     let mut problem = Problem::new(path, node.mark, format!("{} is {}", named(path), got(node)));
     problem.help = hint(node, schema);
     if !expected.is_empty() {

@@ -8,6 +8,7 @@
 mod augmentations;
 mod batching;
 pub mod check;
+mod effects;
 pub mod node;
 mod optimisation;
 mod report;
@@ -127,6 +128,9 @@ impl Draft {
         let node = yaml::parse(value).map_err(|faults| {
             let problems = faults_to_problems(faults).into_iter().map(|mut problem| {
                 problem.mark = to_override(problem.mark);
+                if problem.message.contains("number") {
+                    return problem;
+                }
                 problem.help("put a text with special signs in quotes: key='\"value\"'")
             });
             self.sources.error(problems.collect())
@@ -261,7 +265,7 @@ impl Draft {
             return Err(sources.error(problems));
         }
         warnings.extend(resolve::one_place(&mut root));
-        warnings.extend(resolve::without_effect(&root));
+        warnings.extend(effects::without_effect(&root));
         resolve::find_paths(&mut root, &folder);
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
             properties.remove("mlflow");

@@ -1,9 +1,9 @@
-//! Which keys of `training` go together: optimizer, schedule, what is frozen.
+//! Which keys of `training` go together: optimizer, what is frozen.
 
 use serde_json::Value;
 
 use super::check::Problem;
-use super::node::{Content, Mark, Node};
+use super::node::{Content, Node, given, name, number, value};
 
 /// The keys of `optimizer_params`, with the optimizers that read them.
 const OPTIMIZER_PARAMS: [(&str, [&str; 2]); 5] = [
@@ -12,19 +12,6 @@ const OPTIMIZER_PARAMS: [(&str, [&str; 2]); 5] = [
     ("epsilon", ["adamw", "muon"]),
     ("momentum", ["sgd", "muon"]),
     ("nesterov", ["sgd", "muon"]),
-];
-
-/// The keys of `scheduler_params`, with the schedules that read them.
-const SCHEDULER_PARAMS: [(&str, &[&str]); 9] = [
-    ("T_max", &["cosine", "linear", "polynomial", "onecycle"]),
-    ("eta_min", &["cosine", "linear", "polynomial"]),
-    ("step_size", &["step"]),
-    ("gamma", &["step", "multistep"]),
-    ("milestones", &["multistep"]),
-    ("power", &["polynomial"]),
-    ("pct_start", &["onecycle"]),
-    ("div_factor", &["onecycle"]),
-    ("final_div_factor", &["onecycle"]),
 ];
 
 /// What can't be meant.
@@ -71,51 +58,4 @@ pub fn rules(root: &Node) -> Vec<Problem> {
         );
     }
     problems
-}
-
-/// Keys that other keys keep from having an effect.
-pub fn without_effect(root: &Node) -> Vec<(Mark, String)> {
-    let mut found = Vec::new();
-    let scheduler = name(root, "training.scheduler", "cosine");
-    for (key, readers) in SCHEDULER_PARAMS {
-        let path = format!("training.scheduler_params.{key}");
-        if given(root, &path) && !readers.contains(&scheduler.as_str()) {
-            let message = format!(
-                "`{path}` has no effect with the schedule `{scheduler}`; {} {} it",
-                readers.join(", "),
-                if readers.len() == 1 { "reads" } else { "read" }
-            );
-            found.push((root.mark_of(&path), message));
-        }
-    }
-    let unfreeze = "training.unfreeze_at_epoch";
-    let epochs = number(root, "training.max_epochs");
-    if let (Some(at), Some(epochs)) = (number(root, unfreeze), epochs)
-        && at >= epochs
-    {
-        let message = format!("`{unfreeze}` has no effect: the training ends after {epochs} epochs");
-        found.push((root.mark_of(unfreeze), message));
-    }
-    found
-}
-
-fn value(root: &Node, path: &str) -> Option<Value> {
-    root.at(path).map(Node::to_json)
-}
-
-fn number(root: &Node, path: &str) -> Option<f64> {
-    value(root, path)?.as_f64()
-}
-
-fn given(root: &Node, path: &str) -> bool {
-    root.at(path).is_some_and(|node| !node.is_null())
-}
-
-fn name(root: &Node, path: &str, default: &str) -> String {
-    let value = value(root, path);
-    value
-        .as_ref()
-        .and_then(Value::as_str)
-        .unwrap_or(default)
-        .to_lowercase()
 }

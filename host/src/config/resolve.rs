@@ -297,18 +297,3 @@ pub fn rules(root: &Node) -> Vec<Problem> {
     problems.extend(optimisation::rules(root));
     problems
 }
-
-/// Keys that are understood and change nothing in this version.
-pub fn without_effect(root: &Node) -> Vec<(Mark, String)> {
-    ["training.master_port", "training.preferred_strategy"]
-        .into_iter()
-        .filter(|path| root.at(path).is_some_and(|n| !n.is_null()))
-        .map(|path| {
-            (
-                root.mark_of(path),
-                format!("`{path}` has no effect: training on several devices does not exist yet"),
-            )
-        })
-        .chain(optimisation::without_effect(root))
-        .collect()
-}

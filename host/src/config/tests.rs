@@ -196,7 +196,7 @@ fn a_wrong_type_or_range_is_told_with_what_is_expected() {
             "max_epochs: 5000000000",
             15,
             "5000000000",
-            "an integer of at least 1",
+            "an integer of at least 1 and at most 4294967295",
         ),
         ("training", "seed: -1", 9, "-1", "an integer of at least 0"),
         (
@@ -578,6 +578,45 @@ fn odd_files_are_errors() {
 }
 
 #[test]
+fn keys_that_others_keep_from_having_an_effect_are_told() {
+    let text = format!(
+        "{MINIMAL}training:\n  max_epochs: 5\n  scheduler: multistep\n  scheduler_params: {{milestones: [5, 8]}}\n"
+    );
+    let none: [&str; 0] = [];
+    let told = |overrides: &[&str]| {
+        let warnings = load(&text, overrides).unwrap().warnings;
+        let keys = warnings.iter().filter_map(|line| line.split('`').nth(1));
+        keys.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let milestones = "training.scheduler_params.milestones";
+    assert_eq!(told(&[]), [milestones]);
+    assert_eq!(told(&["training.max_epochs=8"]), none);
+    let overrides = [
+        "training.max_epochs=9",
+        "data.repeat_threshold=0.1",
+        "data.split_seed=1",
+        "data.augment=false",
+        "data.augmentations.rotation=5",
+        "output.visualization.max_boxes=3",
+    ];
+    let mut keys = told(&overrides);
+    keys.sort();
+    let expected = [
+        "data.augmentations",
+        "data.repeat_threshold",
+        "data.split_seed",
+        "output.visualization.max_boxes",
+    ];
+    assert_eq!(keys, expected);
+    let so = [
+        "training.max_epochs=9",
+        "data.repeat_threshold=0.1",
+        "data.sampling=repeat_factor",
+    ];
+    assert_eq!(told(&so), none);
+}
+
+#[test]
 fn keys_of_another_schedule_are_told_to_have_no_effect() {
     let text = format!(
         "{MINIMAL}training:\n  max_epochs: 5\n  scheduler: step\n  scheduler_params: {{T_max: 3, gamma: 0.2}}\n  \
@@ -586,8 +625,9 @@ fn keys_of_another_schedule_are_told_to_have_no_effect() {
     let warnings = load(&text, &[]).unwrap().warnings;
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
-        warnings[0]
-            .contains("c.yaml:6: `training.scheduler_params.T_max` has no effect with the schedule `step`"),
+        warnings[0].contains(
+            "c.yaml:6: `training.scheduler_params.T_max` has no effect: the schedule is `step`; cosine"
+        ),
         "{warnings:?}"
     );
     assert!(

@@ -183,8 +183,13 @@ fn refuse_foreign_folder(dir: &Path) -> Result<()> {
     let Ok(about) = fs::symlink_metadata(dir) else {
         return Ok(());
     };
+    let checkpoint = [
+        super::folder::CONFIG,
+        super::store::COMPLETE,
+        super::state::FOLDER,
+    ];
     let replaceable = about.is_dir()
-        && (dir.join(super::folder::CONFIG).is_file()
+        && (checkpoint.iter().any(|name| dir.join(name).exists())
             || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none()));
     if replaceable {
         return Ok(());

@@ -170,7 +170,11 @@ impl Checkpoints {
     pub fn new(root: PathBuf, mirror: Option<PathBuf>, keep: Keep) -> Result<Checkpoints> {
         let mut cleaned = Vec::new();
         for folder in std::iter::once(&root).chain(&mirror) {
-            fs::create_dir_all(folder).map_err(|e| cannot_save("create the folder", folder, &e))?;
+            fs::create_dir_all(folder).map_err(|e| {
+                Error::io(Kind::Environment, "create the folder", folder, &e).with_help(
+                    "checkpoints go there; training.checkpoint_dir and training.volume_checkpoint_dir say where",
+                )
+            })?;
             cleaned.extend(atomic::clean(folder)?);
         }
         Ok(Checkpoints {
@@ -226,24 +230,66 @@ impl Checkpoints {
     }
 
     /// Ends what a kill left undone around `newest`, the checkpoint that a run goes on from: afterwards all is as [`Checkpoints::save`]
-    /// leaves it. A run that was killed in its very last save has no later one that would do it. Gives a line for each thing that
-    /// couldn't be done.
+    /// leaves it. A run that was killed in its very last save has no later one that would do it. What is damaged of it or of the best
+    /// one is made anew from the other root. Gives a line for each thing that couldn't be done.
     pub fn settle(&self, newest: &Path) -> Vec<String> {
         let mut warnings = Vec::new();
         let Some(name) = newest.file_name().and_then(|name| name.to_str()) else {
             return warnings;
         };
-        for root in self.roots() {
-            let here = root.join(name);
-            if here != newest && !is_whole(&here) {
-                let copied = replace_folder(&here, |temporary| copy_tree(newest, temporary));
-                if let Err(error) = copied {
-                    warnings.push(format!("{} can't be copied: {error}", newest.display()));
-                }
+        self.heal(name, &mut warnings);
+        // The best that is whole somewhere; what is damaged everywhere no longer counts as one.
+        while let Some(best) = self.best_of_all() {
+            if self.heal(&best, &mut warnings) {
+                break;
             }
+        }
+        for root in self.roots() {
             self.tidy(root, name, &mut warnings);
         }
         warnings
+    }
+
+    /// The name of the best checkpoint in any root.
+    fn best_of_all(&self) -> Option<String> {
+        let all: Vec<Found> = self
+            .roots()
+            .flat_map(|root| list(root).unwrap_or_default())
+            .collect();
+        let best = self
+            .keep
+            .ranked(&all)
+            .first()?
+            .path
+            .file_name()?
+            .to_str()?
+            .to_owned();
+        Some(best)
+    }
+
+    /// Makes a checkpoint whole in each root, from one where it is. False where it is in none: then it loses its marker.
+    fn heal(&self, name: &str, warnings: &mut Vec<String>) -> bool {
+        let (whole, others): (Vec<PathBuf>, Vec<PathBuf>) = self
+            .roots()
+            .map(|root| root.join(name))
+            .partition(|folder| is_whole(folder));
+        let Some(source) = whole.first() else {
+            for folder in others.iter().filter(|folder| folder.join(COMPLETE).is_file()) {
+                warnings.push(format!("{} is damaged and no longer counts", folder.display()));
+                if let Err(e) = fs::remove_file(folder.join(COMPLETE)) {
+                    warnings.push(cannot_save("remove", &folder.join(COMPLETE), &e).to_string());
+                    return true; // so that nobody tries again
+                }
+            }
+            return false;
+        };
+        for folder in &others {
+            let copied = replace_folder(folder, |temporary| copy_tree(source, temporary));
+            if let Err(error) = copied {
+                warnings.push(format!("{} can't be copied: {error}", source.display()));
+            }
+        }
+        true
     }
 
     fn roots(&self) -> impl Iterator<Item = &Path> {

@@ -24,9 +24,9 @@ impl Monitor {
         let known = known_metrics(metrics, spec);
         let Some((_, higher)) = known.iter().find(|(name, _)| *name == metric) else {
             let names: Vec<&str> = known.iter().map(|(n, _)| n.as_str()).collect();
-            let nearest = names
-                .iter()
-                .max_by(|a, b| strsim::jaro_winkler(a, &metric).total_cmp(&strsim::jaro_winkler(b, &metric)));
+            let with_prefix = format!("val_{}", metric.trim_start_matches("val_"));
+            let likeness = |name: &&str| strsim::jaro_winkler(name, &with_prefix);
+            let nearest = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
             let mut error = loaded
                 .error_at(
                     "training.monitor_metric",

@@ -67,6 +67,11 @@ impl Schedule {
         }
     }
 
+    /// Steps in which the rate rises.
+    pub fn warmup(&self) -> u64 {
+        self.warmup
+    }
+
     /// The same for steps that are numbered otherwise: what was step `n + shift` is step `n`.
     pub fn shifted(self, shift: i64) -> Self {
         Schedule { shift, ..self }

@@ -77,15 +77,22 @@ pub struct Outcome {
 
 impl Trainer<'_> {
     /// Trains until the configuration's end, an early stop or an interruption. `resume` is the state of an earlier run; `standing` says
-    /// how far it came, also where it fails.
-    pub fn run(mut self, resume: Option<TrainingState>, standing: &mut Standing) -> Result<Outcome> {
+    /// how far it came, also where it fails. `begin` is called when all is restored, before anything is computed.
+    pub fn run(
+        mut self,
+        resume: Option<TrainingState>,
+        standing: &mut Standing,
+        begin: impl FnOnce(&mut Loggers) -> Result<()>,
+    ) -> Result<Outcome> {
         let mut tools = if let Some(state) = resume {
             let record = Record::of(&state)?.for_batches_of(self.batch_size);
             let mut tools = self.tools(record.standing.at)?;
             *standing = self.restore(&state, record, &mut tools)?;
+            begin(self.loggers)?;
             tools // The state, which may be larger than the model, isn't kept.
         } else {
             let tools = self.tools(Position::default())?;
+            begin(self.loggers)?;
             self.check_validation()?;
             tools
         };
@@ -127,6 +134,12 @@ impl Trainer<'_> {
             optimizer.trained_numbers(),
             self.network.size()
         ));
+        if schedule.warmup() >= total {
+            tracing::warn!(
+                "`training.warmup` is {} steps, and the training has {total}: the learning rate rises until its end",
+                schedule.warmup()
+            );
+        }
         let ema = training.ema.numbers();
         let may_skip = self.scaler.is_some() || training.nan_policy == NanPolicy::Skip;
         Ok(Tools {

@@ -6,7 +6,7 @@ use crate::session::{Session, shown};
 use cvhost::cli::{ResumeFrom, RunArgs};
 use cvhost::config::show::BLANK;
 use cvhost::config::{Draft, Loaded, OutputConfig};
-use cvhost::error::Result;
+use cvhost::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// The run to go on with, and its newest valid checkpoint.
@@ -49,6 +49,9 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<Resum
         ResumeFrom::Folder(path) => RunFolder::existing(path)?,
     };
     let lock = run.lock()?;
+    refuse_another_task(&run, session)?;
+    refuse_moved_checkpoints(&run, session)?;
+    warn_of_changes(&run, session);
     let root = checkpoint_root(&session.loaded, &run);
     let mirror = config
         .training
@@ -77,6 +80,58 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<Resum
         lock,
         checkpoint: found.map(|f| f.path),
     })
+}
+
+fn refuse_another_task(run: &RunFolder, session: &Session) -> Result<()> {
+    let before = run.setting("model.task_type");
+    match before.as_ref().and_then(|task| task.as_str()) {
+        Some(task) if task != session.task_name => Err(Error::usage(format!(
+            "--resume: {} is a run of {task}, and the configuration is one of {}",
+            shown(&run.path),
+            session.task_name
+        ))
+        .with_help("give the configuration that the run had, or none at all")),
+        _ => Ok(()),
+    }
+}
+
+/// Where the checkpoints are now, the run's aren't: it would start anew, and its logs with it.
+fn refuse_moved_checkpoints(run: &RunFolder, session: &Session) -> Result<()> {
+    const KEY: &str = "training.checkpoint_dir";
+    let before = run.setting(KEY).and_then(|v| v.as_str().map(PathBuf::from));
+    if before == session.loaded.config.training.checkpoint_dir {
+        return Ok(());
+    }
+    let there = before.map_or_else(|| run.path.join("checkpoints"), |root| root.join(run.name()));
+    Err(session
+        .loaded
+        .error_at(KEY, "a run that is resumed can't move its checkpoints")
+        .with_expected(format!(
+            "`{KEY}` as the run had it; its checkpoints are in {}",
+            shown(&there)
+        )))
+}
+
+/// Settings that a resumed run doesn't follow, and those that make it another one.
+fn warn_of_changes(run: &RunFolder, session: &Session) {
+    let changed = |key: &&str| {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let now = session.loaded.document.pointer(&pointer);
+        run.setting(key).is_some_and(|before| Some(&before) != now)
+    };
+    const NOT_FOLLOWED: [&str; 3] = ["model.model_name", "model.pretrained", "output.results_dir"];
+    for key in NOT_FOLLOWED.iter().filter(|key| changed(key)) {
+        tracing::warn!("`{key}` is another one than the run began with, and has no effect on a resumed run");
+    }
+    const DATA: [&str; 4] = [
+        "data.train_data_path",
+        "data.train_annotation_file",
+        "data.val_data_path",
+        "data.val_annotation_file",
+    ];
+    for key in DATA.iter().filter(|key| changed(key)) {
+        tracing::warn!("`{key}` is another one than the run began with: what follows isn't comparable");
+    }
 }
 
 /// Where a run's checkpoints go.

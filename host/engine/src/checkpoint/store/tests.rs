@@ -265,6 +265,41 @@ fn the_second_copy_heals_the_first_and_the_first_the_second() {
     assert_settled(root.path());
 }
 
+#[test]
+fn a_best_that_is_damaged_is_healed_or_no_longer_counts() {
+    let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let keep = Keep::top_k(2, "val_map", MonitorMode::Max);
+    let checkpoints = Checkpoints::new(root.path().into(), Some(mirror.path().into()), keep).unwrap();
+    for (epoch, value) in [(1, 0.9), (2, 0.5), (3, 0.1)] {
+        save(&checkpoints, epoch, Some(value));
+    }
+    let settle = || checkpoints.settle(&root.path().join(NEWEST));
+    let best = |root: &Path| fs::read_link(root.join("best")).unwrap();
+    let (first, second) = (
+        Path::new("epoch-001-step-000040"),
+        Path::new("epoch-002-step-000080"),
+    );
+    fs::write(root.path().join(first).join("model.safetensors"), "").unwrap();
+    fs::remove_dir_all(mirror.path().join(second)).unwrap();
+    assert_eq!(settle(), [""; 0]);
+    assert!(is_whole(&root.path().join(first)));
+    fs::remove_dir_all(root.path().join(first)).unwrap();
+    assert_eq!(settle(), [""; 0]);
+    assert!(is_whole(&root.path().join(first)));
+    for folder in [root.path(), mirror.path()] {
+        fs::write(folder.join(first).join("model.safetensors"), "").unwrap();
+    }
+    let told = settle();
+    assert!(
+        told.len() == 2 && told[0].contains("no longer counts"),
+        "{told:?}"
+    );
+    for folder in [root.path(), mirror.path()] {
+        assert_eq!(best(folder), second);
+        assert!(is_whole(&folder.join(second)));
+    }
+}
+
 fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     copy_tree(from, to).unwrap();

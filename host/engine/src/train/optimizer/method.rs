@@ -171,7 +171,10 @@ impl Slot {
                     name(part),
                     stored.size(),
                     target.size()
-                )));
+                ))
+                .with_help(
+                    "the model's shape or the number of classes changed since; start a new run from the checkpoint instead",
+                ));
             }
             found.push((target, stored));
         }

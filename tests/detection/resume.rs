@@ -1,0 +1,150 @@
+//! `--resume`: what a run that goes on keeps, takes anew, and refuses.
+
+use crate::bench::{Bench, of_event, path_in, refused};
+use cvhost_tests::programs::Run;
+use std::path::PathBuf;
+
+/// A run of one epoch, and `--resume` with its folder.
+fn one_epoch(bench: &Bench) -> (PathBuf, String) {
+    let run = bench.run(&["training.max_epochs=1"]).success();
+    let folder = path_in(&run.last_event(), "run_dir");
+    let resume = format!("--resume={}", folder.display());
+    (folder, resume)
+}
+
+#[test]
+fn an_attempt_that_fails_leaves_the_run_as_it_was() {
+    let bench = Bench::new("yolos");
+    let (folder, resume) = one_epoch(&bench);
+    let kept = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let before = ["config.yaml", "status.json", "metrics.jsonl"].map(kept);
+    for (setting, word) in [
+        ("training.ema=0.9", "lacks `weights."),
+        ("training.optimizer=sgd", "lacks `optimizer."),
+        ("training.checkpoint_dir=elsewhere", "can't move its checkpoints"),
+        ("training.freeze=[typo]", "`typo` matches no trainable parameter"),
+    ] {
+        let attempt = bench.run(&[&resume, "training.max_epochs=2", setting]);
+        assert!(attempt.code > 1, "{setting}: {}", attempt.code);
+        refused(&attempt, attempt.code, &[word]);
+        assert_eq!(
+            ["config.yaml", "status.json", "metrics.jsonl"].map(kept),
+            before,
+            "{setting}"
+        );
+    }
+    let mut command = bench.command();
+    command.args(["run", "--json", &resume, "training.max_epochs=2"]);
+    assert_eq!(Run::of(&mut command).success().last_event()["epochs"], 2);
+}
+
+#[test]
+fn what_a_resumed_run_does_not_follow_is_told() {
+    let bench = Bench::new("yolos");
+    let (_, resume) = one_epoch(&bench);
+    let other = bench.path("other.json");
+    std::fs::copy(&bench.set.annotations, &other).unwrap();
+    let annotations = format!("data.train_annotation_file={}", other.display());
+    let settings = [
+        &resume,
+        "training.max_epochs=2",
+        "model.model_name=/nowhere",
+        &annotations,
+    ];
+    let run = bench.run(&settings).success();
+    for words in [
+        "`model.model_name` is another one than the run began with, and has no effect",
+        "`data.train_annotation_file` is another one than the run began with",
+    ] {
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_run_of_another_task_is_not_gone_on_with() {
+    let bench = Bench::new("yolos");
+    let (_, resume) = one_epoch(&bench);
+    bench.edit("task_type: detection", "task_type: classification");
+    let mut command = bench.command();
+    command.args(["run", &resume, "--config"]).arg(&bench.config);
+    let words = ["is a run of detection", "one of classification"];
+    refused(&Run::of(&mut command), 2, &words);
+}
+
+#[test]
+fn a_run_that_never_began_leaves_no_folder() {
+    let bench = Bench::new("yolos");
+    let file = bench.path("file");
+    std::fs::write(&file, "").unwrap();
+    let checkpoints = format!("training.checkpoint_dir={}", file.display());
+    refused(
+        &bench.run(&[&checkpoints]),
+        4,
+        &["file", "training.checkpoint_dir"],
+    );
+    refused(&bench.run(&["training.freeze=[typo]"]), 2, &["matches no"]);
+    assert_eq!(std::fs::read_dir(bench.path("runs")).unwrap().count(), 0);
+}
+
+#[test]
+fn with_another_batch_size_a_resumed_run_makes_the_epochs_that_are_left() {
+    let bench = Bench::new("yolos");
+    let rate = |run: &Run, epoch: usize| {
+        let events = run.events();
+        of_event(&events, "epoch")[epoch]["learning_rate"]
+            .as_f64()
+            .unwrap()
+    };
+    // Four steps an epoch, then two.
+    let whole = bench.run(&["training.max_epochs=3"]).success();
+    let first = bench
+        .run(&["training.max_epochs=3", "training.max_steps=4"])
+        .success();
+    let folder = format!("--resume={}", path_in(&first.last_event(), "run_dir").display());
+    let resumed = bench
+        .run(&[&folder, "training.max_epochs=3", "data.batch_size=4"])
+        .success();
+    let end = resumed.last_event();
+    assert_eq!(
+        (end["epochs"].as_u64(), end["steps"].as_u64()),
+        (Some(3), Some(8))
+    );
+    // The schedule goes by epochs, so it comes as far down.
+    let last = rate(&resumed, 1);
+    assert!(last > 0.0 && last < rate(&whole, 1), "{last}");
+}
+
+#[test]
+fn a_run_of_a_few_batches_alone_is_not_gone_on_with() {
+    let bench = Bench::new("yolos");
+    bench
+        .run(&["--overfit-batches", "1", "training.max_epochs=1"])
+        .success();
+    refused(&bench.run(&["--resume"]), 2, &["first 1 batches alone"]);
+}
+
+#[test]
+fn a_run_is_resumed_with_the_configuration_that_it_keeps() {
+    let bench = Bench::new("yolos");
+    let first = bench
+        .run(&["training.max_epochs=3", "training.max_steps=2"])
+        .success();
+    let run_dir = path_in(&first.last_event(), "run_dir");
+    let results = format!("output.results_dir={}", run_dir.parent().unwrap().display());
+    let folder = format!("--resume={}", run_dir.display());
+    // The run's folder, or the newest run in the results folder.
+    for (resume, more, steps) in [
+        (folder.as_str(), &[][..], 4),
+        ("--resume", &[results.as_str()][..], 6),
+    ] {
+        let mut command = bench.command();
+        command.args(["run", "--json", resume]).args(more);
+        command.arg(format!("training.max_steps={steps}"));
+        let end = Run::of(&mut command).success().last_event();
+        assert_eq!(path_in(&end, "run_dir"), run_dir);
+        assert_eq!(end["steps"], steps);
+    }
+    let mut nothing = bench.command();
+    nothing.args(["run", "--resume", "output.results_dir=/nowhere"]);
+    refused(&Run::of(&mut nothing), 2, &["there is no run in /nowhere"]);
+}
