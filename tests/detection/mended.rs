@@ -60,3 +60,19 @@ fn steps_are_not_lost_to_a_broken_training_picture() {
     let picture = bench.set.pictures()[1].clone();
     fails_then_goes_on(&bench, &picture, 2);
 }
+
+#[test]
+fn a_checkpoint_keeps_its_metric_when_the_next_epoch_cannot_begin() {
+    let (bench, _) = with_val_folder();
+    let first = bench
+        .run(&[&SETTINGS[..], &["training.max_epochs=1"]].concat())
+        .success();
+    let best = path_in(&first.last_event(), "run_dir").join("checkpoints/best");
+    let before = std::fs::read_link(&best).unwrap();
+    for picture in bench.set.pictures() {
+        std::fs::write(picture, "no picture").unwrap();
+    }
+    let next = [&SETTINGS[..], &["--resume", "training.max_epochs=2"]].concat();
+    refused(&bench.run(&next), 3, &["picture_"]);
+    assert_eq!(std::fs::read_link(&best).unwrap(), before);
+}

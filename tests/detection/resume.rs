@@ -2,11 +2,25 @@
 
 use crate::bench::{Bench, of_event, path_in, refused};
 use cvhost_tests::programs::Run;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+fn names(folder: &Path) -> Vec<OsString> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<OsString> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
 
 /// A run of one epoch, and `--resume` with its folder.
 fn one_epoch(bench: &Bench) -> (PathBuf, String) {
-    let run = bench.run(&["training.max_epochs=1"]).success();
+    let run = bench
+        .run(&[
+            "training.max_epochs=1",
+            "training.save_every_n_steps=1",
+            "training.save_top_k=-1",
+        ])
+        .success();
     let folder = path_in(&run.last_event(), "run_dir");
     let resume = format!("--resume={}", folder.display());
     (folder, resume)
@@ -16,23 +30,37 @@ fn one_epoch(bench: &Bench) -> (PathBuf, String) {
 fn an_attempt_that_fails_leaves_the_run_as_it_was() {
     let bench = Bench::new("yolos");
     let (folder, resume) = one_epoch(&bench);
-    let kept = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
-    let before = ["config.yaml", "status.json", "metrics.jsonl"].map(kept);
+    let kept = || {
+        let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        let files = ["config.yaml", "status.json", "metrics.jsonl"].map(text);
+        (files, names(&folder.join("checkpoints")))
+    };
+    let before = kept();
     for (setting, word) in [
         ("training.ema=0.9", "lacks `weights."),
         ("training.optimizer=sgd", "lacks `optimizer."),
         ("training.checkpoint_dir=elsewhere", "can't move its checkpoints"),
         ("training.freeze=[typo]", "`typo` matches no trainable parameter"),
     ] {
-        let attempt = bench.run(&[&resume, "training.max_epochs=2", setting]);
+        let fewer = "training.save_top_k=0";
+        let attempt = bench.run(&[&resume, "training.max_epochs=3", fewer, setting]);
         assert!(attempt.code > 1, "{setting}: {}", attempt.code);
         refused(&attempt, attempt.code, &[word]);
-        assert_eq!(
-            ["config.yaml", "status.json", "metrics.jsonl"].map(kept),
-            before,
-            "{setting}"
-        );
+        assert_eq!(kept(), before, "{setting}");
     }
+    let mut command = bench.command();
+    command.args(["run", "--json", &resume, "training.max_epochs=2"]);
+    let resumed = Run::of(&mut command).success();
+    assert_eq!(resumed.last_event()["epochs"], 2);
+    // All that the run keeps is written out in its configuration; nobody asked for it.
+    assert!(!resumed.stderr.contains("has no effect"), "{}", resumed.stderr);
+}
+
+#[test]
+fn a_run_knows_its_task_from_the_command_line() {
+    let bench = Bench::new("yolos");
+    bench.edit("  task_type: detection\n", "");
+    let (_, resume) = one_epoch(&bench);
     let mut command = bench.command();
     command.args(["run", "--json", &resume, "training.max_epochs=2"]);
     assert_eq!(Run::of(&mut command).success().last_event()["epochs"], 2);
@@ -53,7 +81,7 @@ fn what_a_resumed_run_does_not_follow_is_told() {
     ];
     let run = bench.run(&settings).success();
     for words in [
-        "`model.model_name` is another one than the run began with, and has no effect",
+        "`model.model_name` stays \"",
         "`data.train_annotation_file` is another one than the run began with",
     ] {
         assert!(run.stderr.contains(words), "{}", run.stderr);
@@ -89,14 +117,7 @@ fn a_run_that_never_began_leaves_no_folder() {
 #[test]
 fn with_another_batch_size_a_resumed_run_makes_the_epochs_that_are_left() {
     let bench = Bench::new("yolos");
-    let rate = |run: &Run, epoch: usize| {
-        let events = run.events();
-        of_event(&events, "epoch")[epoch]["learning_rate"]
-            .as_f64()
-            .unwrap()
-    };
     // Four steps an epoch, then two.
-    let whole = bench.run(&["training.max_epochs=3"]).success();
     let first = bench
         .run(&["training.max_epochs=3", "training.max_steps=4"])
         .success();
@@ -109,9 +130,11 @@ fn with_another_batch_size_a_resumed_run_makes_the_epochs_that_are_left() {
         (end["epochs"].as_u64(), end["steps"].as_u64()),
         (Some(3), Some(8))
     );
-    // The schedule goes by epochs, so it comes as far down.
-    let last = rate(&resumed, 1);
-    assert!(last > 0.0 && last < rate(&whole, 1), "{last}");
+    // The schedule goes by the place in the training: its last step is the sixth of six that such batches make.
+    let events = resumed.events();
+    let last = of_event(&events, "epoch")[1]["learning_rate"].as_f64().unwrap();
+    let expected = 1e-3 * 0.5 * (1.0 + (std::f64::consts::PI * 5.0 / 6.0).cos());
+    assert!((last - expected).abs() < 1e-12, "{last}, expected {expected}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Session {
         plugin: Option<&str>,
     ) -> Result<Self> {
         let about = relevant(registry.catalogue(), &draft, plugin)?;
-        let loaded = draft.finish(&about.schemas)?;
+        let mut loaded = draft.finish(&about.schemas)?;
         for warning in about.warnings.iter().chain(&loaded.warnings) {
             tracing::warn!("{warning}");
         }
@@ -63,6 +63,10 @@ impl Session {
             Error::usage("which task? Neither --plugin nor `model.task_type` says")
                 .with_expected(format!("one of: {}", tasks.join(", ")))
         })?;
+        if loaded.config.model.task_type.is_none() {
+            // From the command line; a run that is resumed with its own configuration has no other place to know it from.
+            loaded.decide("model.task_type", &json!(task_name))?;
+        }
         let (task, provided) = registry.task(&task_name)?;
         tracing::debug!("task `{task_name}` from {}", provided.file.display());
         let device = choose_device(global.device, &loaded)?;

@@ -235,9 +235,9 @@ fn out_of_range(value: &Value, schema: &Map<String, Value>) -> bool {
         || bound("exclusiveMinimum").is_some_and(|min| number <= min)
         || bound("exclusiveMaximum").is_some_and(|max| number >= max);
     let too_wide = match schema.get("format").and_then(Value::as_str) {
-        Some("uint8" | "uint16" | "uint32" | "uint64" | "uint") => {
-            value.as_u64().is_none_or(|n| n > largest(schema))
-        }
+        Some(format) if format.starts_with("uint") => value
+            .as_u64()
+            .is_none_or(|n| largest(schema).is_some_and(|most| n > most)),
         Some("int32") => value.as_i64().is_none_or(|n| i32::try_from(n).is_err()),
         Some("int64" | "int") => value.as_i64().is_none(),
         _ => false,
@@ -246,12 +246,13 @@ fn out_of_range(value: &Value, schema: &Map<String, Value>) -> bool {
 }
 
 /// The largest number of a type without a sign.
-fn largest(schema: &Map<String, Value>) -> u64 {
-    match schema.get("format").and_then(Value::as_str) {
-        Some("uint8") => u64::from(u8::MAX),
-        Some("uint16") => u64::from(u16::MAX),
-        Some("uint32") => u64::from(u32::MAX),
-        _ => u64::MAX,
+fn largest(schema: &Map<String, Value>) -> Option<u64> {
+    match schema.get("format")?.as_str()? {
+        "uint8" => Some(u64::from(u8::MAX)),
+        "uint16" => Some(u64::from(u16::MAX)),
+        "uint32" => Some(u64::from(u32::MAX)),
+        "uint64" | "uint" => Some(u64::MAX),
+        _ => None,
     }
 }
 
@@ -288,12 +289,11 @@ fn type_fits(node: &Node, kind: &Value) -> bool {
 /// "… is the text `ten`; expected an integer ≥ 1".
 fn mismatch(path: &str, node: &Node, schema: &Map<String, Value>) -> Problem {
     let mut expected = describe(schema);
-    let largest = largest(schema);
-    if node
-        .to_json()
-        .as_f64()
-        .is_some_and(|number| number > largest as f64)
-        && !schema.contains_key("maximum")
+    if let Some(largest) = largest(schema).filter(|_| !schema.contains_key("maximum"))
+        && node
+            .to_json()
+            .as_f64()
+            .is_some_and(|number| number > largest as f64)
     {
         expected += &format!(" and at most {largest}");
     }

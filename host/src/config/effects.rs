@@ -1,6 +1,6 @@
 //! Keys that are understood, and that other keys keep from having an effect.
 
-use super::node::{Content, Mark, Node, given, name, number, value};
+use super::node::{Content, Mark, Node};
 use serde_json::Value;
 
 /// The keys of `scheduler_params`, with the schedules that read them.
@@ -16,10 +16,12 @@ const SCHEDULER_PARAMS: [(&str, &[&str]); 9] = [
     ("final_div_factor", &["onecycle"]),
 ];
 
-/// A line for each, with its place. `root` has what the user gave, without defaults.
-pub fn without_effect(root: &Node) -> Vec<(Mark, String)> {
+/// A line for each, with its place. `root` is resolved; a value that is the default anyway, as in the configuration that a run keeps, is
+/// nobody's wish.
+pub fn without_effect(root: &Node, schema: &Value) -> Vec<(Mark, String)> {
     let mut found = Found {
         root,
+        schema,
         lines: Vec::new(),
     };
     for key in ["training.master_port", "training.preferred_strategy"] {
@@ -28,7 +30,7 @@ pub fn without_effect(root: &Node) -> Vec<(Mark, String)> {
     schedule(&mut found);
     epochs(&mut found);
     data(&mut found);
-    let saves = value(root, "output.visualization.save_images") == Some(Value::Bool(true));
+    let saves = root.value_at("output.visualization.save_images") == Some(Value::Bool(true));
     for key in ["confidence_threshold", "max_boxes", "max_images"] {
         let key = format!("output.visualization.{key}");
         found.tell_if(!saves, &key, "`output.visualization.save_images` is not set");
@@ -38,21 +40,41 @@ pub fn without_effect(root: &Node) -> Vec<(Mark, String)> {
 
 struct Found<'a> {
     root: &'a Node,
+    schema: &'a Value,
     lines: Vec<(Mark, String)>,
 }
 
 impl Found<'_> {
-    /// The key has no effect, if it is given and `so`.
+    /// The key has no effect, if somebody wants it and `so`.
     fn tell_if(&mut self, so: bool, key: &str, why: &str) {
-        if so && given(self.root, key) {
+        if so && self.is_wanted(key) {
             self.lines
                 .push((self.root.mark_of(key), format!("`{key}` has no effect: {why}")));
         }
     }
+
+    fn is_wanted(&self, key: &str) -> bool {
+        let Some(node) = self.root.at(key).filter(|node| !node.is_null()) else {
+            return false;
+        };
+        let schema = key
+            .split('.')
+            .try_fold(self.schema, |schema, name| schema.get("properties")?.get(name));
+        let default = schema.and_then(|schema| schema.get("default"));
+        node.mark != Mark::Default && !default.is_some_and(|default| same(&node.to_json(), default))
+    }
+}
+
+/// Equality for which 1 is 1.0.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
 }
 
 fn schedule(found: &mut Found<'_>) {
-    let scheduler = name(found.root, "training.scheduler", "cosine");
+    let scheduler = found.root.name_at("training.scheduler", "");
     for (key, readers) in SCHEDULER_PARAMS {
         let why = format!(
             "the schedule is `{scheduler}`; {} {} it",
@@ -67,39 +89,43 @@ fn schedule(found: &mut Found<'_>) {
 /// Keys that name an epoch which never comes.
 fn epochs(found: &mut Found<'_>) {
     let root = found.root;
-    let Some(epochs) = number(root, "training.max_epochs") else {
+    let Some(epochs) = root.number_at("training.max_epochs") else {
         return;
     };
     let why = format!("the training ends after {epochs} epochs");
-    for key in [
-        "training.unfreeze_at_epoch",
-        "training.scheduler_params.step_size",
-    ] {
-        found.tell_if(number(root, key).is_some_and(|at| at >= epochs), key, &why);
-    }
+    let unfreeze = "training.unfreeze_at_epoch";
+    found.tell_if(
+        root.number_at(unfreeze).is_some_and(|at| at >= epochs),
+        unfreeze,
+        &why,
+    );
+    let scheduler = root.name_at("training.scheduler", "");
+    let size = "training.scheduler_params.step_size";
+    let late = scheduler == "step" && root.number_at(size).is_some_and(|at| at >= epochs);
+    found.tell_if(late, size, &why);
     let milestones = "training.scheduler_params.milestones";
     if let Some(Content::List(list)) = root.at(milestones).map(|node| &node.content) {
         let late = |node: &Node| node.to_json().as_f64().is_some_and(|at| at >= epochs);
-        found.tell_if(!list.is_empty() && list.iter().all(late), milestones, &why);
+        let all_late = scheduler == "multistep" && !list.is_empty() && list.iter().all(late);
+        found.tell_if(all_late, milestones, &why);
     }
     let off = "data.augmentations.off_last_epochs";
-    if number(root, off).is_some_and(|off| off >= epochs) {
-        found.tell_if(
-            true,
-            "data.augmentations",
-            &format!("`{off}` covers all {epochs} epochs"),
-        );
-    }
+    let all = root.number_at(off).is_some_and(|off| off >= epochs);
+    found.tell_if(
+        all,
+        "data.augmentations",
+        &format!("`{off}` covers all {epochs} epochs"),
+    );
 }
 
 fn data(found: &mut Found<'_>) {
     let root = found.root;
-    let sampling = name(root, "data.sampling", "natural");
+    let sampling = root.name_at("data.sampling", "");
     let why = format!("`data.sampling` is {sampling}");
     found.tell_if(sampling != "repeat_factor", "data.repeat_threshold", &why);
     let splits = ["data.val_ratio", "data.test_ratio"];
     let why = "neither `data.val_ratio` nor `data.test_ratio` is given";
-    found.tell_if(!splits.iter().any(|key| given(root, key)), "data.split_seed", why);
-    let off = value(root, "data.augment") == Some(Value::Bool(false));
+    found.tell_if(!splits.iter().any(|key| root.has(key)), "data.split_seed", why);
+    let off = root.value_at("data.augment") == Some(Value::Bool(false));
     found.tell_if(off, "data.augmentations", "`data.augment` is false");
 }

@@ -54,6 +54,8 @@ pub struct Draft {
     sources: Sources,
     folder: PathBuf,
     root: Node,
+    /// What the user gave, before the program changed it.
+    given: Option<Node>,
 }
 
 impl Draft {
@@ -80,6 +82,7 @@ impl Draft {
             sources,
             folder,
             root,
+            given: None,
         };
         for text in overrides {
             draft.set(text)?;
@@ -98,7 +101,14 @@ impl Draft {
             sources,
             folder: PathBuf::new(),
             root: Node::empty_map(Mark::Default),
+            given: None,
         }
+    }
+
+    /// Applies an override that the program makes for an end of its own, as a trial does: what has no effect for that is not told.
+    pub fn set_own(&mut self, text: &str) -> Result<()> {
+        self.given.get_or_insert_with(|| self.root.clone());
+        self.set(text)
     }
 
     /// Applies one override, `key.sub=value`; the value is read as YAML.
@@ -128,7 +138,7 @@ impl Draft {
         let node = yaml::parse(value).map_err(|faults| {
             let problems = faults_to_problems(faults).into_iter().map(|mut problem| {
                 problem.mark = to_override(problem.mark);
-                if problem.message.contains("number") {
+                if problem.message.ends_with(scalar::NOT_FINITE) {
                     return problem;
                 }
                 problem.help("put a text with special signs in quotes: key='\"value\"'")
@@ -253,6 +263,7 @@ impl Draft {
             sources,
             folder,
             mut root,
+            given,
         } = self;
         let mut schema = schema::merged(plugins);
         let mut warnings = undeclared_plugin_keys(&root, &mut schema, plugins);
@@ -265,12 +276,19 @@ impl Draft {
             return Err(sources.error(problems));
         }
         warnings.extend(resolve::one_place(&mut root));
-        warnings.extend(effects::without_effect(&root));
         resolve::find_paths(&mut root, &folder);
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
             properties.remove("mlflow");
         }
         resolve::fill_defaults(&mut root, &schema);
+        let given = given.map(|mut given| {
+            resolve::switched_off(&mut given);
+            resolve::empty_sections(&mut given);
+            resolve::one_place(&mut given);
+            resolve::fill_defaults(&mut given, &schema);
+            given
+        });
+        warnings.extend(effects::without_effect(given.as_ref().unwrap_or(&root), &schema));
         resolve::put_back(&mut root, off);
         resolve::sort_sections(&mut root);
 
@@ -322,22 +340,32 @@ pub enum Origin {
 }
 
 impl Loaded {
-    /// Puts in a value that the configuration leaves to be found, such as `data.batch_size: auto`; whoever reads the
+    /// Puts in a value that the configuration leaves out or leaves to be found, such as `data.batch_size: auto`; whoever reads the
     /// configuration from here on reads that value.
     ///
     /// # Errors
-    /// The key isn't there, or doesn't take such a value: a mistake of the caller's.
+    /// The section isn't there, or the key doesn't take such a value: a mistake of the caller's.
     pub fn decide(&mut self, path: &str, value: &Value) -> Result<()> {
         let mut root = self.root.clone();
-        let node = path
+        let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let section = section
             .split('.')
             .try_fold(&mut root, |node, key| node.child_mut(key))
-            .ok_or_else(|| Error::failed(format!("the configuration has no `{path}`")))?;
-        *node = Node::from_json(value, node.mark);
+            .ok_or_else(|| Error::failed(format!("the configuration has no `{section}`")))?;
+        let mark = section.mark_of(key);
+        section.put(Entry {
+            key: key.to_owned(),
+            key_mark: mark,
+            node: Node::from_json(value, mark),
+        });
         let document = root.to_json();
-        self.config = serde_json::from_value(document.clone())
+        let config: Config = serde_json::from_value(document.clone())
             .map_err(|error| Error::failed(format!("`{path}` can't be {value}: {error}")))?;
-        (self.document, self.root) = (document, root);
+        let pointer = format!("/{}", path.replace('.', "/"));
+        if serde_json::to_value(&config).is_ok_and(|read| read.pointer(&pointer).is_none()) {
+            return Err(Error::failed(format!("the configuration has no `{path}`")));
+        }
+        (self.config, self.document, self.root) = (config, document, root);
         Ok(())
     }
 

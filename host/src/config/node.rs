@@ -203,29 +203,27 @@ fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
     })
 }
 
-/// The value of a key path.
-pub fn value(root: &Node, path: &str) -> Option<Value> {
-    root.at(path).map(Node::to_json)
-}
+/// What stands at a key path.
+impl Node {
+    pub fn value_at(&self, path: &str) -> Option<Value> {
+        self.at(path).map(Node::to_json)
+    }
 
-/// The number of a key path.
-pub fn number(root: &Node, path: &str) -> Option<f64> {
-    value(root, path)?.as_f64()
-}
+    pub fn number_at(&self, path: &str) -> Option<f64> {
+        self.value_at(path)?.as_f64()
+    }
 
-/// Whether a key path has a value that isn't null.
-pub fn given(root: &Node, path: &str) -> bool {
-    root.at(path).is_some_and(|node| !node.is_null())
-}
+    /// A name in small letters, or else `default`.
+    pub fn name_at(&self, path: &str, default: &str) -> String {
+        let value = self.value_at(path);
+        let name = value.as_ref().and_then(Value::as_str).unwrap_or(default);
+        name.to_lowercase()
+    }
 
-/// The name that a key path has, in small letters.
-pub fn name(root: &Node, path: &str, default: &str) -> String {
-    let value = value(root, path);
-    value
-        .as_ref()
-        .and_then(Value::as_str)
-        .unwrap_or(default)
-        .to_lowercase()
+    /// Whether there is a value that isn't null.
+    pub fn has(&self, path: &str) -> bool {
+        self.at(path).is_some_and(|node| !node.is_null())
+    }
 }
 
 #[cfg(test)]

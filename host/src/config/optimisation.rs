@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::check::Problem;
-use super::node::{Content, Node, given, name, number, value};
+use super::node::{Content, Node};
 
 /// The keys of `optimizer_params`, with the optimizers that read them.
 const OPTIMIZER_PARAMS: [(&str, [&str; 2]); 5] = [
@@ -20,10 +20,10 @@ pub fn rules(root: &Node) -> Vec<Problem> {
     let mut refuse = |path: &str, message: &str, help: &str| {
         problems.push(Problem::new(path, root.mark_of(path), message).help(help));
     };
-    let optimizer = name(root, "training.optimizer", "adamw");
+    let optimizer = root.name_at("training.optimizer", "adamw");
     for (key, readers) in OPTIMIZER_PARAMS {
         let path = format!("training.optimizer_params.{key}");
-        if given(root, &path) && !readers.contains(&optimizer.as_str()) {
+        if root.has(&path) && !readers.contains(&optimizer.as_str()) {
             let help = format!(
                 "leave it out, or set training.optimizer to {}",
                 readers.join(" or ")
@@ -36,8 +36,8 @@ pub fn rules(root: &Node) -> Vec<Problem> {
         }
     }
     let nesterov = "training.optimizer_params.nesterov";
-    if value(root, nesterov) == Some(Value::Bool(true))
-        && number(root, "training.optimizer_params.momentum") == Some(0.0)
+    if root.value_at(nesterov) == Some(Value::Bool(true))
+        && root.number_at("training.optimizer_params.momentum") == Some(0.0)
     {
         refuse(
             nesterov,
@@ -50,7 +50,7 @@ pub fn rules(root: &Node) -> Vec<Problem> {
         Some(Content::List(patterns)) => patterns.len(),
         _ => 0,
     };
-    if given(root, unfreeze) && frozen == 0 {
+    if root.has(unfreeze) && frozen == 0 {
         refuse(
             unfreeze,
             "`unfreeze_at_epoch` has nothing to unfreeze",

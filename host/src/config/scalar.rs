@@ -4,13 +4,16 @@
 
 use serde_json::Value;
 
+/// What the message of a number that JSON lacks ends with.
+pub const NOT_FINITE: &str = "is not a finite number";
+
 /// The value of an unquoted scalar. An infinite number or a NaN is an error, as JSON has none.
 pub fn plain(text: &str) -> Result<Value, String> {
     if let Some(value) = word(text) {
         return Ok(value);
     }
     if is_infinite_or_nan(text) {
-        return Err(format!("`{text}` is not a finite number"));
+        return Err(format!("`{text}` {NOT_FINITE}"));
     }
     Ok(number(text)?.unwrap_or_else(|| Value::String(text.to_owned())))
 }

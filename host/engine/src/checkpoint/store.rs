@@ -156,7 +156,7 @@ pub struct Saved {
 }
 
 /// Saves, ranks and prunes the checkpoints of one run. Only one process may hold it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Checkpoints {
     root: PathBuf,
     mirror: Option<PathBuf>,

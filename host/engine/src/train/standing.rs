@@ -58,7 +58,7 @@ impl Standing {
     }
 
     /// Takes what a validation found.
-    pub fn validated(&mut self, metrics: Map<String, Value>) {
+    pub fn take_validation(&mut self, metrics: Map<String, Value>) {
         self.metrics = metrics;
         if self.losses > 0 {
             let mean = self.loss_sum / self.losses as f64;
@@ -102,7 +102,7 @@ mod tests {
     fn the_mean_loss_is_the_epochs_own() {
         let mut standing = Standing::default();
         let validated = |standing: &mut Standing| {
-            standing.validated(Map::new());
+            standing.take_validation(Map::new());
             standing.metrics.get("train_loss").and_then(Value::as_f64)
         };
         assert_eq!(validated(&mut standing), None);

@@ -86,7 +86,8 @@ impl Trainer<'_> {
     ) -> Result<Outcome> {
         let mut tools = if let Some(state) = resume {
             let record = Record::of(&state)?.for_batches_of(self.batch_size);
-            let mut tools = self.tools(record.standing.at)?;
+            standing.at = record.standing.at;
+            let mut tools = self.tools(standing.at)?;
             *standing = self.restore(&state, record, &mut tools)?;
             begin(self.loggers)?;
             tools // The state, which may be larger than the model, isn't kept.
@@ -134,10 +135,10 @@ impl Trainer<'_> {
             optimizer.trained_numbers(),
             self.network.size()
         ));
-        if schedule.warmup() >= total {
+        let (warmup, place) = (schedule.warmup(), total.saturating_add_signed(shift));
+        if warmup >= place && self.val_batches.is_none() {
             tracing::warn!(
-                "`training.warmup` is {} steps, and the training has {total}: the learning rate rises until its end",
-                schedule.warmup()
+                "`training.warmup` is {warmup} steps, and the training has {place}: the learning rate rises until its end"
             );
         }
         let ema = training.ema.numbers();
@@ -191,7 +192,7 @@ impl Trainer<'_> {
                 }
                 Err(error) => return Err(self.save_before(error, tools, standing)),
             };
-            standing.validated(metrics);
+            standing.take_validation(metrics);
             if end == EpochEnd::Complete || standing.at.batch >= self.train.batches() {
                 standing.next_epoch();
             }
@@ -346,8 +347,8 @@ impl Trainer<'_> {
     /// Saves what was trained before something other than the training failed, so that nothing is lost when that is mended. Gives the
     /// error again.
     pub(super) fn save_before(&mut self, error: Error, tools: &mut Tools, standing: &Standing) -> Error {
-        if standing.at.step == 0 {
-            return error;
+        if standing.at.step == 0 || standing.validated {
+            return error; // The checkpoint of this step is there, and knows its metric.
         }
         let saved = self
             .save(tools, standing, None)

@@ -18,7 +18,7 @@ pub fn find_lr(args: &RunArgs, global: &Global, steps: u32) -> Result<()> {
         data,
         mut model,
         ..
-    } = prepare(args, global, &args.overrides)?;
+    } = prepare(args, global, &[])?;
     let sizes = session.input_sizes(&model.input, &data.folder, &data.spec)?;
     let test = RangeTest {
         train: session.train_loader(data.train.clone(), &model.input, sizes)?,

@@ -3,6 +3,7 @@
 pub mod data;
 pub mod eval;
 mod find_lr;
+mod job;
 pub mod plugin_list;
 pub mod predict;
 mod prepare;

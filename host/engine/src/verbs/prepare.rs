@@ -10,10 +10,10 @@ use crate::splits::{SplitData, Splits};
 use crate::train::monitor::Monitor;
 use cvhost::cli::{Global, ResumeFrom, RunArgs, Split};
 use cvhost::config::Draft;
-use cvhost::error::{Error, Result};
+use cvhost::error::{Error, Kind, Result};
 use cvhost_data::{Part, Source};
 use cvhost_plugin_api::data::LabelSpec;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The model that a run starts from, its data, and what the labels mean.
@@ -35,25 +35,32 @@ pub(super) struct Ready {
 
 /// Configuration, plugins, data and the model with its weights, those of a resumed run's checkpoint where there is one; finds the
 /// batch size where it is left to be found.
-pub(super) fn prepare(args: &RunArgs, global: &Global, overrides: &[String]) -> Result<Ready> {
+///
+/// `changes` are overrides that the program makes for a trial.
+pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Result<Ready> {
     let resume = args
         .resume
         .as_ref()
         .map(|from| which_run(from, args))
         .transpose()?;
-    let draft = match (&args.config, &resume) {
-        (Some(file), _) => Draft::read(file, overrides)?,
-        (None, Some(ResumeFrom::Folder(run))) => own_draft(&RunFolder::existing(run)?, overrides)?,
+    let mut draft = match (&args.config, &resume) {
+        (Some(file), _) => Draft::read(file, &args.overrides)?,
+        (None, Some(ResumeFrom::Folder(run))) => own_draft(&RunFolder::existing(run)?, &args.overrides)?,
         (None, _) => return Err(Error::usage("--config is missing")), // the command line's rules keep this out
     };
+    for change in changes {
+        draft.set_own(change)?;
+    }
     let mut session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
     session.trial = args.trial;
     tch::manual_seed(session.loaded.config.training.seed as i64);
     crate::interrupt::set_deadline(session.loaded.config.training.stop_within);
     crate::shim::set_deterministic(session.loaded.config.training.deterministic)?;
+    keep_absolute(&mut session, "training.checkpoint_dir")?;
+    keep_absolute(&mut session, "training.volume_checkpoint_dir")?;
     let resumed = resume
         .as_ref()
-        .map(|from| find_resumed(from, &session))
+        .map(|from| find_resumed(from, &mut session))
         .transpose()?;
     if let (None, Some(Resumed { run, .. })) = (session.loaded.config.data.batch_size.number(), &resumed) {
         // What the run found when it began: the place in the epoch counts its batches.
@@ -93,6 +100,17 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, overrides: &[String]) -> 
         monitor,
         resumed,
     })
+}
+
+/// The run is gone on with from any folder.
+fn keep_absolute(session: &mut Session, key: &str) -> Result<()> {
+    let pointer = format!("/{}", key.replace('.', "/"));
+    let Some(path) = session.loaded.document.pointer(&pointer).and_then(Value::as_str) else {
+        return Ok(());
+    };
+    let absolute =
+        std::path::absolute(path).map_err(|e| Error::io(Kind::Environment, "find", path.as_ref(), &e))?;
+    session.loaded.decide(key, &json!(absolute))
 }
 
 impl Data {

@@ -7,6 +7,7 @@ use cvhost::cli::{ResumeFrom, RunArgs};
 use cvhost::config::show::BLANK;
 use cvhost::config::{Draft, Loaded, OutputConfig};
 use cvhost::error::{Error, Result};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// The run to go on with, and its newest valid checkpoint.
@@ -42,7 +43,7 @@ pub(super) fn own_draft(run: &RunFolder, overrides: &[String]) -> Result<Draft> 
     Ok(draft)
 }
 
-pub(super) fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<Resumed> {
+pub(super) fn find_resumed(from: &ResumeFrom, session: &mut Session) -> Result<Resumed> {
     let config = &session.loaded.config;
     let run = match from {
         ResumeFrom::Newest => RunFolder::newest(&config.output.results_dir, Some(&session.task_name))?,
@@ -51,7 +52,6 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<Resum
     let lock = run.lock()?;
     refuse_another_task(&run, session)?;
     refuse_moved_checkpoints(&run, session)?;
-    warn_of_changes(&run, session);
     let root = checkpoint_root(&session.loaded, &run);
     let mirror = config
         .training
@@ -74,6 +74,10 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &Session) -> Result<Resum
             "{} has no valid checkpoint; the run starts anew in it",
             shown(&run.path)
         );
+    }
+    if found.is_some() {
+        keep_the_model(&run, session)?;
+        warn_of_other_data(&run, session);
     }
     Ok(Resumed {
         run,
@@ -99,6 +103,7 @@ fn refuse_another_task(run: &RunFolder, session: &Session) -> Result<()> {
 fn refuse_moved_checkpoints(run: &RunFolder, session: &Session) -> Result<()> {
     const KEY: &str = "training.checkpoint_dir";
     let before = run.setting(KEY).and_then(|v| v.as_str().map(PathBuf::from));
+    let before = before.map(|path| std::path::absolute(&path).unwrap_or(path));
     if before == session.loaded.config.training.checkpoint_dir {
         return Ok(());
     }
@@ -112,25 +117,43 @@ fn refuse_moved_checkpoints(run: &RunFolder, session: &Session) -> Result<()> {
         )))
 }
 
-/// Settings that a resumed run doesn't follow, and those that make it another one.
-fn warn_of_changes(run: &RunFolder, session: &Session) {
-    let changed = |key: &&str| {
-        let pointer = format!("/{}", key.replace('.', "/"));
-        let now = session.loaded.document.pointer(&pointer);
-        run.setting(key).is_some_and(|before| Some(&before) != now)
-    };
-    const NOT_FOLLOWED: [&str; 3] = ["model.model_name", "model.pretrained", "output.results_dir"];
-    for key in NOT_FOLLOWED.iter().filter(|key| changed(key)) {
-        tracing::warn!("`{key}` is another one than the run began with, and has no effect on a resumed run");
+/// The value of a setting that the run began with, where it is another one now.
+fn changed(key: &str, run: &RunFolder, session: &Session) -> Option<Value> {
+    let pointer = format!("/{}", key.replace('.', "/"));
+    let now = session.loaded.document.pointer(&pointer);
+    run.setting(key).filter(|before| Some(before) != now)
+}
+
+/// The weights are those of the checkpoint, whatever model the configuration names now.
+fn keep_the_model(run: &RunFolder, session: &mut Session) -> Result<()> {
+    for key in ["model.model_name", "model.pretrained"] {
+        if let Some(before) = changed(key, run, session) {
+            tracing::warn!(
+                "`{key}` stays {before}, which the run began with: its weights are in the checkpoint"
+            );
+            session.loaded.decide(key, &before)?;
+        }
     }
-    const DATA: [&str; 4] = [
+    Ok(())
+}
+
+fn warn_of_other_data(run: &RunFolder, session: &Session) {
+    const KEYS: [&str; 4] = [
         "data.train_data_path",
         "data.train_annotation_file",
         "data.val_data_path",
         "data.val_annotation_file",
     ];
-    for key in DATA.iter().filter(|key| changed(key)) {
-        tracing::warn!("`{key}` is another one than the run began with: what follows isn't comparable");
+    let real = |path: &Value| path.as_str().and_then(|path| Path::new(path).canonicalize().ok());
+    for key in KEYS {
+        let pointer = format!("/{}", key.replace('.', "/"));
+        let now = session.loaded.document.pointer(&pointer).and_then(real);
+        let before = changed(key, run, session);
+        // A place may be written in several ways; one that isn't there, or not from this folder, can't be compared.
+        let before = before.as_ref().and_then(real);
+        if before.is_some() && before != now {
+            tracing::warn!("`{key}` is another one than the run began with: what follows isn't comparable");
+        }
     }
 }
 

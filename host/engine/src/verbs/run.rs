@@ -1,24 +1,18 @@
 //! `cvhost run`: train a model.
 
 use super::find_lr::find_lr;
-use super::prepare::{Data, Ready, prepare};
+use super::job::{Job, Reached};
+use super::prepare::{Ready, prepare};
 use super::resumed::{Resumed, checkpoint_root};
-use crate::checkpoint::{Checkpoints, Keep, ModelFolder, Saver, TrainingState};
-use crate::evaluate::{EvaluateOptions, evaluate};
+use crate::checkpoint::{ModelFolder, TrainingState};
 use crate::loggers::Loggers;
-use crate::plugins::Registry;
-use crate::profile::Profile;
-use crate::progress;
 use crate::run_folder::RunFolder;
-use crate::session::{Model, Session, shown};
-use crate::train::monitor::Monitor;
-use crate::train::{Ended, Outcome, Record, Standing, Trainer};
-use crate::visual::Gallery;
+use crate::session::shown;
+use crate::train::{Ended, Outcome, Record, Standing};
 use cvhost::cli::{Global, RunArgs};
 use cvhost::error::{Error, Kind, Result};
 use cvhost::output;
-use cvhost::plugin_error::checked;
-use cvhost_plugin_api::data::{RunInfo, Status};
+use cvhost_plugin_api::data::Status;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -58,13 +52,6 @@ pub fn run(args: &RunArgs, global: &Global) -> u8 {
     }
 }
 
-/// How far a run came, wherever it ended.
-#[derive(Default)]
-struct Reached {
-    folder: Option<RunFolder>,
-    standing: Standing,
-}
-
 impl Reached {
     /// The event of a run that failed.
     fn event(&self, status: &str) -> Value {
@@ -91,14 +78,14 @@ struct Finished {
 }
 
 fn train(args: &RunArgs, global: &Global, reached: &mut Reached) -> Result<Finished> {
-    let (scratch, overrides) = trial_overrides(args)?;
+    let (scratch, changes) = trial_changes(args)?;
     let Ready {
         session,
         data,
         mut model,
         monitor,
         resumed,
-    } = prepare(args, global, &overrides)?;
+    } = prepare(args, global, &changes)?;
     let start = resumed.as_ref().and_then(|r| r.checkpoint.clone());
     let state = start.as_deref().map(TrainingState::load).transpose()?.flatten();
     refuse_overfit(state.as_ref())?;
@@ -112,6 +99,7 @@ fn train(args: &RunArgs, global: &Global, reached: &mut Reached) -> Result<Finis
             (run, lock)
         }
     };
+    reached.folder = Some(run.clone());
     let checkpoints = checkpoint_root(&session.loaded, &run);
     let monitored = monitor.metric.clone();
     let job = Job {
@@ -124,9 +112,9 @@ fn train(args: &RunArgs, global: &Global, reached: &mut Reached) -> Result<Finis
     let mut loggers = Loggers::default();
     let start = start.zip(state);
     let trained = job.fit(&mut model, monitor, start, &mut loggers, reached);
-    if is_new && reached.folder.is_none() {
-        // Nothing has begun that the folder would be for. Where it can't be removed it does no harm either.
-        let _ = std::fs::remove_dir_all(&run.path);
+    if is_new && !reached.begun {
+        job.discard();
+        reached.folder = None;
     }
     let written = trained.and_then(|outcome| {
         if outcome.ended != Ended::Interrupted && !job.trial {
@@ -156,164 +144,6 @@ fn train(args: &RunArgs, global: &Global, reached: &mut Reached) -> Result<Finis
     })
 }
 
-/// What a run works with and doesn't change.
-struct Job<'a> {
-    session: &'a Session,
-    data: &'a Data,
-    run: &'a RunFolder,
-    /// A `--fast-dev-run`, whose folder goes with it.
-    trial: bool,
-    json: bool,
-}
-
-impl Job<'_> {
-    /// Trains from a checkpoint's state, if there is one. `reached` has the run's folder from the moment on when there is something in it.
-    fn fit(
-        &self,
-        model: &mut Model,
-        monitor: Monitor,
-        start: Option<(PathBuf, TrainingState)>,
-        loggers: &mut Loggers,
-        reached: &mut Reached,
-    ) -> Result<Outcome> {
-        let Job {
-            session, data, run, ..
-        } = self;
-        let Reached { folder, standing } = reached;
-        let training = &session.loaded.config.training;
-        let keep = Keep::top_k(training.save_top_k, &monitor.metric, monitor.mode());
-        let mirror = training
-            .volume_checkpoint_dir
-            .as_ref()
-            .map(|root| root.join(run.name()));
-        let checkpoints = Checkpoints::new(checkpoint_root(&session.loaded, run), mirror, keep)?;
-        let unsettled = start.as_ref().map(|(newest, _)| checkpoints.settle(newest));
-        for line in checkpoints.cleaned.iter().chain(unsettled.iter().flatten()) {
-            tracing::warn!("{line}");
-        }
-        let config = session.evaluator_config(false);
-        let sizes = session.input_sizes(&model.input, &data.folder, &data.spec)?;
-        let train = session.train_loader(data.train.clone(), &model.input, sizes)?;
-        let profile = session.trial.profile.map_or_else(Profile::default, |steps| {
-            Profile::of_first_steps(steps, session.device, run.path.join("trace.json"))
-        });
-        profile.watch(train.timings());
-        let trainer = Trainer {
-            batch_size: session.batch_size(),
-            overfit_batches: session.trial.overfit_batches,
-            train,
-            val: data
-                .val
-                .as_ref()
-                .map(|val| session.eval_loader(val.clone(), &model.input))
-                .transpose()?,
-            evaluator: Box::new(|| checked(session.task.evaluator(&data.spec, config.as_str().into()))),
-            finish: session.finish_options(0.0),
-            monitor,
-            scaler: model.network.format().scaler(),
-            val_batches: session.trial.fast_dev_run.map(|n| n as usize),
-            headline: session.metrics().first().map(|m| format!("val_{}", m.name)),
-            training,
-            saver: Saver::new(checkpoints)?,
-            preprocessor: model.preprocessor()?,
-            labels: &data.spec,
-            loggers,
-            json: self.json,
-            profile,
-            network: &mut model.network,
-        };
-        let state = start.map(|(_, state)| state);
-        let states = state.as_ref().map(|state| state.json["loggers"].clone());
-        let begin = |loggers: &mut Loggers| self.begin(states.as_ref(), loggers, folder);
-        trainer.run(state, standing, begin)
-    }
-
-    /// Everything is ready and restored: the run has a configuration and loggers now.
-    fn begin(
-        &self,
-        states: Option<&Value>,
-        loggers: &mut Loggers,
-        folder: &mut Option<RunFolder>,
-    ) -> Result<()> {
-        *folder = Some(self.run.clone());
-        self.run.write_config(&self.session.loaded.to_yaml())?;
-        progress::note(&format!("run folder {}", shown(&self.run.path)));
-        if !self.trial {
-            self.start_loggers(states, loggers);
-        }
-        Ok(())
-    }
-
-    /// Starts the loggers that the configuration names, and those that are on by default, with the states that a checkpoint has of them.
-    fn start_loggers(&self, states: Option<&Value>, loggers: &mut Loggers) {
-        let Job { session, run, .. } = self;
-        let sections = session.loaded.config.loggers.clone();
-        let mut names = default_loggers(&session.registry);
-        names.extend(
-            sections
-                .keys()
-                .filter(|name| !names.contains(name))
-                .cloned()
-                .collect::<Vec<_>>(),
-        );
-        for name in names {
-            let section = sections.get(&name).cloned().unwrap_or_else(|| json!({}));
-            if section == Value::Bool(false) {
-                continue;
-            }
-            let info = RunInfo {
-                name: run.name(),
-                folder: run.path.display().to_string(),
-                config: section,
-                parameters: session.loaded.to_json(),
-            };
-            let resume = states.map_or_else(|| json!({}), |states| states[&name].clone());
-            match session.registry.logger(&name) {
-                Ok((logger, _)) => loggers.start(&name, logger, &info, &resume),
-                Err(e) => tracing::warn!("logger `{name}` is off: {e}"),
-            }
-        }
-        loggers.parameters(&session.loaded.to_json());
-    }
-
-    /// Predictions and pictures of the validation data with the final weights, where they are asked for.
-    fn write_results(&self, model: &mut Model) -> Result<()> {
-        let Job {
-            session, data, run, ..
-        } = self;
-        let config = &session.loaded.config.output;
-        let Some(val) = data
-            .val
-            .as_ref()
-            .filter(|_| config.save_predictions || config.visualization.save_images)
-        else {
-            return Ok(());
-        };
-        let loader = session.eval_loader(val.clone(), &model.input)?;
-        let evaluator_config = session.evaluator_config(config.save_predictions);
-        let evaluator = checked(
-            session
-                .task
-                .evaluator(&data.spec, evaluator_config.as_str().into()),
-        )?;
-        let mut gallery = Gallery::new(session, &data.spec, val.as_ref(), Some(run.path.join("pictures")));
-        let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
-        let options = EvaluateOptions {
-            label: "results",
-            step: 0,
-            epoch: 0,
-            finish: session.finish_options(0.0),
-            most: None,
-            each: Some(&mut each),
-        };
-        let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
-        gallery.finish();
-        evaluation.write_artifacts(&run.path)?;
-        evaluation.write_report("val", val.as_ref(), &run.path)?;
-        Ok(())
-    }
-}
-
 /// A run of `--overfit-batches` goes on with all pictures, if it is resumed: that is neither the one nor the other.
 fn refuse_overfit(state: Option<&TrainingState>) -> Result<()> {
     let record = state.map(Record::of).transpose()?;
@@ -327,15 +157,14 @@ fn refuse_overfit(state: Option<&TrainingState>) -> Result<()> {
     .with_help("start without --resume, or name another run's folder: --resume=DIR"))
 }
 
-/// The overrides of a run, and the folder that a `--fast-dev-run` works in and that goes with it.
-fn trial_overrides(args: &RunArgs) -> Result<(Option<tempfile::TempDir>, Vec<String>)> {
-    let mut overrides = args.overrides.clone();
+/// The folder that a `--fast-dev-run` works in and that goes with it, and what it changes in the configuration.
+fn trial_changes(args: &RunArgs) -> Result<(Option<tempfile::TempDir>, Vec<String>)> {
     let Some(steps) = args.trial.fast_dev_run else {
-        return Ok((None, overrides));
+        return Ok((None, Vec::new()));
     };
     let folder = tempfile::tempdir()
         .map_err(|e| Error::io(Kind::Environment, "create a folder in", &std::env::temp_dir(), &e))?;
-    overrides.extend([
+    let changes = vec![
         format!("training.max_steps={steps}"),
         "training.max_epochs=1".to_owned(),
         "training.sanity_batches=0".to_owned(),
@@ -343,16 +172,8 @@ fn trial_overrides(args: &RunArgs) -> Result<(Option<tempfile::TempDir>, Vec<Str
         "training.checkpoint_dir=null".to_owned(),
         "training.volume_checkpoint_dir=null".to_owned(),
         format!("output.results_dir={}", folder.path().display()),
-    ]);
-    Ok((Some(folder), overrides))
-}
-
-fn default_loggers(registry: &Registry) -> Vec<String> {
-    let loggers = registry.catalogue().components("logger");
-    loggers
-        .filter(|(_, component)| component.default)
-        .map(|(_, component)| component.name.clone())
-        .collect()
+    ];
+    Ok((Some(folder), changes))
 }
 
 impl Finished {

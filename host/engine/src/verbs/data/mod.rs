@@ -37,7 +37,7 @@ impl Bench {
     fn open(args: &DataArgs, global: &Global, changes: &[&str]) -> Result<Self> {
         let mut draft = Draft::read(&args.config, &args.overrides)?;
         for change in changes {
-            draft.set(change)?;
+            draft.set_own(change)?;
         }
         let session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
         let name = &session.loaded.config.model.model_name;
