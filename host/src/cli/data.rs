@@ -1,5 +1,6 @@
 //! `cvhost data …`.
 
+use super::ConfiguredArgs;
 use super::values::Split;
 use clap::{Args, Subcommand, ValueHint};
 use std::path::PathBuf;
@@ -17,31 +18,11 @@ pub enum DataCommand {
     Speed(DataSpeedArgs),
 }
 
-/// What every `cvhost data …` takes.
-#[derive(Debug, Clone, Args)]
-pub struct DataArgs {
-    /// The task, by name; by default `model.task_type` of the configuration
-    #[arg(long, value_name = "NAME")]
-    pub plugin: Option<String>,
-
-    /// The configuration, a YAML file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: PathBuf,
-
-    /// Use this plugin file before any that is found; may be given several times
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub plugin_file: Vec<PathBuf>,
-
-    /// Values that override the configuration, such as data.num_workers=2
-    #[arg(value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
-}
-
 /// `cvhost data check`.
 #[derive(Debug, Clone, Args)]
 pub struct DataCheckArgs {
     #[command(flatten)]
-    pub data: DataArgs,
+    pub configured: ConfiguredArgs,
 
     /// Which pictures; by default every split that the configuration has; may be given several times
     #[arg(long, value_enum)]
@@ -64,7 +45,7 @@ pub struct DataCheckArgs {
 #[derive(Debug, Clone, Args)]
 pub struct DataStatsArgs {
     #[command(flatten)]
-    pub data: DataArgs,
+    pub configured: ConfiguredArgs,
 
     /// Which pictures; by default every split that the configuration has; may be given several times
     #[arg(long, value_enum)]
@@ -83,7 +64,7 @@ pub struct DataStatsArgs {
 #[derive(Debug, Clone, Args)]
 pub struct DataPreviewArgs {
     #[command(flatten)]
-    pub data: DataArgs,
+    pub configured: ConfiguredArgs,
 
     /// Which pictures; only those of train are augmented and shuffled
     #[arg(long, value_enum, default_value_t = Split::Train)]
@@ -110,7 +91,7 @@ pub struct DataPreviewArgs {
 #[derive(Debug, Clone, Args)]
 pub struct DataSpeedArgs {
     #[command(flatten)]
-    pub data: DataArgs,
+    pub configured: ConfiguredArgs,
 
     /// Which pictures; those of train are shuffled and augmented
     #[arg(long, value_enum, default_value_t = Split::Train)]
@@ -134,7 +115,7 @@ mod tests {
             panic!("not data check")
         };
         assert_eq!(check.split, [Split::Train, Split::Val]);
-        assert_eq!(check.data.overrides, ["data.num_workers=2"]);
+        assert_eq!(check.configured.overrides, ["data.num_workers=2"]);
         assert!(check.fix && !check.strict);
         assert!(parse("cvhost data check --config c.yaml --split nowhere").is_err());
         assert!(parse("cvhost data preview --config c.yaml --count 0").is_err());

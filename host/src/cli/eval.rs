@@ -1,5 +1,6 @@
 //! `cvhost eval`.
 
+use super::ConfiguredArgs;
 use super::values::Split;
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
@@ -7,17 +8,8 @@ use std::path::PathBuf;
 /// `cvhost eval`.
 #[derive(Debug, Clone, Args)]
 pub struct EvalArgs {
-    /// The task, by name; by default `model.task_type` of the configuration
-    #[arg(long, value_name = "NAME")]
-    pub plugin: Option<String>,
-
-    /// The configuration, a YAML file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: PathBuf,
-
-    /// Use this plugin file before any that is found; may be given several times
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub plugin_file: Vec<PathBuf>,
+    #[command(flatten)]
+    pub configured: ConfiguredArgs,
 
     /// The model to evaluate: a folder with config.json and model.safetensors
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -26,8 +18,4 @@ pub struct EvalArgs {
     /// Which pictures
     #[arg(long, value_enum, default_value_t = Split::Val)]
     pub split: Split,
-
-    /// Values that override the configuration, such as data.batch_size=8
-    #[arg(value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
 }

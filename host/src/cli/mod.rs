@@ -7,7 +7,7 @@ mod predict;
 mod run;
 mod values;
 
-pub use data::{DataArgs, DataCheckArgs, DataCommand, DataPreviewArgs, DataSpeedArgs, DataStatsArgs};
+pub use data::{DataCheckArgs, DataCommand, DataPreviewArgs, DataSpeedArgs, DataStatsArgs};
 pub use eval::EvalArgs;
 pub use predict::{PredictArgs, Stage};
 pub use run::{ResumeFrom, RunArgs, Trial};
@@ -130,6 +130,26 @@ pub enum PluginCommand {
         #[arg(value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
         plugin: String,
     },
+}
+
+/// The configuration that a verb works by.
+#[derive(Debug, Clone, Args)]
+pub struct ConfiguredArgs {
+    /// The task, by name; by default `model.task_type` of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+
+    /// The configuration, a YAML file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: PathBuf,
+
+    /// Use this plugin file before any that is found; may be given several times
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub plugin_file: Vec<PathBuf>,
+
+    /// Values that override the configuration, such as data.batch_size=8
+    #[arg(value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
 }
 
 /// `cvhost config …`.

@@ -13,8 +13,13 @@ use serde_json::json;
 use std::sync::Arc;
 
 pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
-    let draft = Draft::read(&args.config, &args.overrides)?;
-    let session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
+    let draft = Draft::read(&args.configured.config, &args.configured.overrides)?;
+    let session = Session::open(
+        global,
+        draft,
+        args.configured.plugin.as_deref(),
+        &args.configured.plugin_file,
+    )?;
     let checkpoint = args.checkpoint.display().to_string();
     let folder = session.model_folder(&checkpoint, true)?;
     let classes = folder.label_names()?;

@@ -9,7 +9,7 @@ mod stats;
 
 use crate::checkpoint::ModelFolder;
 use crate::session::Session;
-use cvhost::cli::{DataArgs, DataCommand, Global, Split};
+use cvhost::cli::{ConfiguredArgs, DataCommand, Global, Split};
 use cvhost::config::Draft;
 use cvhost::error::Result;
 use std::path::Path;
@@ -34,7 +34,7 @@ struct Bench {
 
 impl Bench {
     /// `changes` are overrides beside the user's.
-    fn open(args: &DataArgs, global: &Global, changes: &[&str]) -> Result<Self> {
+    fn open(args: &ConfiguredArgs, global: &Global, changes: &[&str]) -> Result<Self> {
         let mut draft = Draft::read(&args.config, &args.overrides)?;
         for change in changes {
             draft.set_own(change)?;

@@ -31,7 +31,7 @@ pub fn preview(args: &DataPreviewArgs, global: &Global) -> Result<()> {
     } else {
         &[]
     };
-    let bench = Bench::open(&args.data, global, changes)?;
+    let bench = Bench::open(&args.configured, global, changes)?;
     let SplitData { spec, source } = Splits::new(&bench.session, &bench.classes).open(args.split)?;
     let input = match &bench.model {
         Ok(folder) => bench.session.input(folder, &spec)?,

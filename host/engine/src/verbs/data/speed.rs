@@ -16,8 +16,13 @@ use std::time::{Duration, Instant};
 use tch::Device;
 
 pub fn speed(args: &DataSpeedArgs, global: &Global) -> Result<()> {
-    let draft = Draft::read(&args.data.config, &args.data.overrides)?;
-    let session = Session::open(global, draft, args.data.plugin.as_deref(), &args.data.plugin_file)?;
+    let draft = Draft::read(&args.configured.config, &args.configured.overrides)?;
+    let session = Session::open(
+        global,
+        draft,
+        args.configured.plugin.as_deref(),
+        &args.configured.plugin_file,
+    )?;
     let folder = session.local_starting_folder()?;
     let classes = folder.label_names()?.unwrap_or_default();
     let data = Splits::new(&session, &classes).open(args.split)?;

@@ -24,7 +24,7 @@ const CHANGES_SHOWN: usize = 10;
 
 /// Checks the splits; fails where they have errors, or warnings when `--strict` is given.
 pub fn check(args: &DataCheckArgs, global: &Global) -> Result<()> {
-    let bench = Bench::open(&args.data, global, &[])?;
+    let bench = Bench::open(&args.configured, global, &[])?;
     let splits = bench.splits(&args.split, |split| bench.session.data_path(split).is_some())?;
     let mut report = Report::new(global.json, args.all);
     let mut opened = Vec::new();

@@ -15,7 +15,7 @@ use serde_json::json;
 
 /// Measures the splits, and prints what was found.
 pub fn stats(args: &DataStatsArgs, global: &Global) -> Result<()> {
-    let bench = Bench::open(&args.data, global, &[])?;
+    let bench = Bench::open(&args.configured, global, &[])?;
     let splits = Splits::new(&bench.session, &bench.classes);
     let mut all = Vec::new();
     for split in bench.splits(&args.split, |split| splits.has(split))? {
@@ -36,7 +36,7 @@ pub fn stats(args: &DataStatsArgs, global: &Global) -> Result<()> {
         all.push((stats, data));
     }
     if let Some(path) = &args.html {
-        let config = args.data.config.display().to_string();
+        let config = args.configured.config.display().to_string();
         let page = html::page(&config, bench.session.loaded.config.training.seed, &all)?;
         std::fs::write(path, page).map_err(|e| Error::io(Kind::Failed, "write", path, &e))?;
         if global.json {
