@@ -54,6 +54,7 @@ fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
     }
     let stopped = toy.train(&["model.fault_at_step=5", "training.nan_policy=stop"]);
     assert_eq!(stopped.code, 1, "{}", stopped.stderr);
+    assert_eq!(stopped.last_event()["steps"], 6);
     for word in ["the loss is NaN in step 6", "training.nan_policy to skip"] {
         assert!(
             stopped.stderr.contains(word),
@@ -101,6 +102,25 @@ fn a_run_that_is_interrupted_in_its_last_validation_has_only_that_to_do() {
     // There is nothing left now, and what was found is still known.
     let again = toy.train(&["--resume"]).success().last_event();
     assert_eq!(again["metrics"], whole["metrics"]);
+}
+
+#[test]
+fn a_trial_that_is_interrupted_does_not_say_that_everything_works() {
+    let toy = Toy::new();
+    let run = toy.for_people(&[
+        "run",
+        "--config",
+        toy.config.to_str().unwrap(),
+        "--fast-dev-run=2",
+        "model.fault_at_step=2",
+        "model.fault=interrupt",
+    ]);
+    assert_eq!(run.code, 130, "{}", run.stderr);
+    assert!(
+        run.stdout.contains("interrupted after") && !run.stdout.contains("everything works"),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]

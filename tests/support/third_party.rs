@@ -52,12 +52,15 @@ impl Setup {
 
     /// `cvhost --plugins-dir … --json` with arguments.
     pub fn cvhost(&self, arguments: &[&str]) -> Run {
+        self.for_people(&[&["--json"], arguments].concat())
+    }
+
+    /// As [`Setup::cvhost`], without `--json`.
+    pub fn for_people(&self, arguments: &[&str]) -> Run {
         let mut command = cvhost_in(&self.programs);
-        command
-            .arg("--plugins-dir")
-            .arg(&self.plugins)
-            .args(["--json", "--device", "cpu"]);
-        Run::of(command.args(arguments).current_dir(self.folder.path()))
+        command.arg("--plugins-dir").arg(&self.plugins);
+        command.args(["--device", "cpu"]).args(arguments);
+        Run::of(command.current_dir(self.folder.path()))
     }
 
     /// `cvhost run` with overrides.
