@@ -5,6 +5,7 @@ pub use cvhost_tests::events::{of_event, path_in, refused};
 use cvhost_tests::programs::{Run, cvhost};
 use cvhost_tests::{fixture, root};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -126,4 +127,14 @@ pub fn edit_json(file: &Path, change: impl FnOnce(&mut Value)) {
     let mut value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     change(&mut value);
     std::fs::write(file, value.to_string()).unwrap();
+}
+
+/// What lies in a folder, in order.
+pub fn names(folder: &Path) -> Vec<OsString> {
+    let mut names: Vec<OsString> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    names
 }

@@ -2,10 +2,9 @@
 //!
 //! `CVHOST_KILLS` says how many runs are killed (10 by default), half of them a DETR, half of them a YOLOS.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, names};
 use cvhost_engine::checkpoint::Weights;
 use serde_json::Value;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -99,15 +98,6 @@ fn assert_same(found: &Folders, expected: &Folders, what: &str) {
             );
         }
     }
-}
-
-fn names(folder: &Path) -> Vec<OsString> {
-    let mut names: Vec<OsString> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    names.sort();
-    names
 }
 
 fn strs(settings: &[String]) -> Vec<&str> {

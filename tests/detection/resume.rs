@@ -1,16 +1,8 @@
 //! `--resume`: what a run that goes on keeps, takes anew, and refuses.
 
-use crate::bench::{Bench, of_event, path_in, refused};
+use crate::bench::{Bench, names, of_event, path_in, refused};
 use cvhost_tests::programs::Run;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-
-fn names(folder: &Path) -> Vec<OsString> {
-    let entries = std::fs::read_dir(folder).unwrap();
-    let mut names: Vec<OsString> = entries.map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    names
-}
+use std::path::PathBuf;
 
 /// A run of one epoch, and `--resume` with its folder.
 fn one_epoch(bench: &Bench) -> (PathBuf, String) {

@@ -96,9 +96,9 @@ impl RunFolder {
         replace_file(&self.config(), yaml.as_bytes())
     }
 
-    /// A value of the resolved configuration that was kept; none where it isn't there or can't be read.
-    pub fn setting(&self, path: &str) -> Option<serde_json::Value> {
-        Draft::read(&self.path.join(CONFIG), &[]).ok()?.value(path)
+    /// The resolved configuration that was kept; without any value where it isn't there or can't be read.
+    pub fn kept(&self) -> Draft {
+        Draft::read(&self.config(), &[]).unwrap_or_else(|_| Draft::empty())
     }
 
     /// Takes the folder for this process; whatever ends the process gives it back.

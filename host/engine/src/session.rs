@@ -7,7 +7,7 @@ use crate::network::{Network, device_name};
 use crate::plugins::Registry;
 use crate::shim;
 use crate::train::precision::Format;
-use cvhost::cli::{self, Global, Split, Trial};
+use cvhost::cli::{self, ConfiguredArgs, Global, Split, Trial};
 use cvhost::config::{Attention, DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig};
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::{checked, checked_with};
@@ -40,6 +40,15 @@ impl Session {
         plugin_files: &[PathBuf],
     ) -> Result<Self> {
         Self::with_plugins(find_plugins(global, plugin_files)?, global, draft, plugin)
+    }
+
+    /// Of a verb that works by a configuration; `changes` are overrides that the program makes beside the user's.
+    pub fn configured(args: &ConfiguredArgs, global: &Global, changes: &[&str]) -> Result<Self> {
+        let mut draft = Draft::read(&args.config, &args.overrides)?;
+        for change in changes {
+            draft.set_own(change)?;
+        }
+        Self::open(global, draft, args.plugin.as_deref(), &args.plugin_file)
     }
 
     /// As [`Session::open`], with plugins that are found already: several sessions of one process share them.

@@ -217,7 +217,7 @@ impl Draft {
 
     /// The value at a key path.
     pub fn value(&self, path: &str) -> Option<Value> {
-        self.root.at(path).map(Node::to_json)
+        self.root.value_at(path)
     }
 
     /// The text at a key path, if a text stands there.
@@ -340,6 +340,11 @@ pub enum Origin {
 }
 
 impl Loaded {
+    /// The value at a key path.
+    pub fn value(&self, path: &str) -> Option<Value> {
+        self.root.value_at(path)
+    }
+
     /// Puts in a value that the configuration leaves out or leaves to be found, such as `data.batch_size: auto`; whoever reads the
     /// configuration from here on reads that value.
     ///

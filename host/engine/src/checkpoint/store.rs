@@ -237,10 +237,12 @@ impl Checkpoints {
         let Some(name) = newest.file_name().and_then(|name| name.to_str()) else {
             return warnings;
         };
-        self.heal(name, &mut warnings);
+        // That `newest` is whole has been found out before, by reading all of it.
+        let is_whole = |folder: &Path| folder == newest || is_whole(folder);
+        self.heal(name, is_whole, &mut warnings);
         // The best that is whole somewhere; what is damaged everywhere no longer counts as one.
         while let Some(best) = self.best_of_all() {
-            if self.heal(&best, &mut warnings) {
+            if best == name || self.heal(&best, is_whole, &mut warnings) {
                 break;
             }
         }
@@ -268,7 +270,7 @@ impl Checkpoints {
     }
 
     /// Makes a checkpoint whole in each root, from one where it is. False where it is in none: then it loses its marker.
-    fn heal(&self, name: &str, warnings: &mut Vec<String>) -> bool {
+    fn heal(&self, name: &str, is_whole: impl Fn(&Path) -> bool, warnings: &mut Vec<String>) -> bool {
         let (whole, others): (Vec<PathBuf>, Vec<PathBuf>) = self
             .roots()
             .map(|root| root.join(name))

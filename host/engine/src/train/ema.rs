@@ -120,22 +120,7 @@ impl Ema {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::recorded::{Recorded, near};
-    use cvhost_plugin_api::data::Tags;
-    use cvhost_plugin_api::data::TensorHandle;
-
-    fn parameters(tensors: &[Tensor]) -> Vec<Parameter> {
-        let numbered = tensors.iter().enumerate();
-        numbered
-            .map(|(i, tensor)| Parameter {
-                name: format!("p{i}").into(),
-                aliases: Default::default(),
-                tensor: TensorHandle::new(tensor.shallow_clone()),
-                tags: Tags::NONE,
-                depth: 0,
-            })
-            .collect()
-    }
+    use crate::train::recorded::{Recorded, near, parameters};
 
     const AT_ONCE: EmaNumbers = EmaNumbers { decay: 0.9, tau: 0.0 };
 

@@ -1,5 +1,6 @@
 //! What torch itself computed (`fixtures/record.py`), for tests.
 
+use cvhost_plugin_api::data::{Parameter, Tags, TensorHandle};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
@@ -76,4 +77,18 @@ pub fn near(found: &Tensor, expected: &Tensor, what: &str) {
     let difference = (found - expected).abs().max().double_value(&[]);
     let limit = 1e-6 * expected.abs().max().double_value(&[]).max(1.0);
     assert!(difference <= limit, "{what}: off by {difference}");
+}
+
+/// Tensors as a model's parameters `p0`, `p1` and so on, with nothing said of them.
+pub fn parameters(tensors: &[Tensor]) -> Vec<Parameter> {
+    let numbered = tensors.iter().enumerate();
+    numbered
+        .map(|(i, tensor)| Parameter {
+            name: format!("p{i}").into(),
+            aliases: Default::default(),
+            tensor: TensorHandle::new(tensor.shallow_clone()),
+            tags: Tags::NONE,
+            depth: 0,
+        })
+        .collect()
 }

@@ -126,8 +126,7 @@ impl Trainer<'_> {
         let total = training.max_steps.unwrap_or(u64::MAX).min(end);
         // The schedule goes by the place in the training: a resumed run may have other steps an epoch than before.
         let per_epoch = batches.div_ceil(accumulate) as u64;
-        let shift =
-            (epochs * per_epoch).saturating_sub(end) as i64 - end.saturating_sub(epochs * per_epoch) as i64;
+        let shift = (epochs * per_epoch) as i64 - end as i64;
         let schedule = Schedule::new(training, total.saturating_add_signed(shift), per_epoch);
         progress::note(&format!(
             "{}\ntraining {} of {} numbers, {total} steps in {epochs} epochs",

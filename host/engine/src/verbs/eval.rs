@@ -5,7 +5,6 @@ use crate::session::{Session, checkpoint_spec, same_classes};
 use crate::splits::{SplitData, Splits};
 use crate::visual::Gallery;
 use cvhost::cli::{EvalArgs, Global};
-use cvhost::config::Draft;
 use cvhost::error::Result;
 use cvhost::output;
 use cvhost_plugin_api::data::LabelSpec;
@@ -13,13 +12,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
-    let draft = Draft::read(&args.configured.config, &args.configured.overrides)?;
-    let session = Session::open(
-        global,
-        draft,
-        args.configured.plugin.as_deref(),
-        &args.configured.plugin_file,
-    )?;
+    let session = Session::configured(&args.configured, global, &[])?;
     let checkpoint = args.checkpoint.display().to_string();
     let folder = session.model_folder(&checkpoint, true)?;
     let classes = folder.label_names()?;

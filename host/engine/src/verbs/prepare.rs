@@ -64,7 +64,7 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Re
         .transpose()?;
     if let (None, Some(Resumed { run, .. })) = (session.loaded.config.data.batch_size.number(), &resumed) {
         // What the run found when it began: the place in the epoch counts its batches.
-        if let Some(size) = run.setting("data.batch_size").filter(Value::is_u64) {
+        if let Some(size) = run.kept().value("data.batch_size").filter(Value::is_u64) {
             session.loaded.decide("data.batch_size", &size)?;
         }
     }
@@ -104,8 +104,8 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Re
 
 /// The run is gone on with from any folder.
 fn keep_absolute(session: &mut Session, key: &str) -> Result<()> {
-    let pointer = format!("/{}", key.replace('.', "/"));
-    let Some(path) = session.loaded.document.pointer(&pointer).and_then(Value::as_str) else {
+    let value = session.loaded.value(key);
+    let Some(path) = value.as_ref().and_then(Value::as_str) else {
         return Ok(());
     };
     let absolute =

@@ -50,8 +50,9 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &mut Session) -> Result<R
         ResumeFrom::Folder(path) => RunFolder::existing(path)?,
     };
     let lock = run.lock()?;
-    refuse_another_task(&run, session)?;
-    refuse_moved_checkpoints(&run, session)?;
+    let kept = run.kept();
+    refuse_another_task(&run, &kept, session)?;
+    refuse_moved_checkpoints(&run, &kept, session)?;
     let root = checkpoint_root(&session.loaded, &run);
     let mirror = config
         .training
@@ -76,8 +77,8 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &mut Session) -> Result<R
         );
     }
     if found.is_some() {
-        keep_the_model(&run, session)?;
-        warn_of_other_data(&run, session);
+        keep_the_model(&kept, session)?;
+        warn_of_other_data(&kept, session);
     }
     Ok(Resumed {
         run,
@@ -86,9 +87,8 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &mut Session) -> Result<R
     })
 }
 
-fn refuse_another_task(run: &RunFolder, session: &Session) -> Result<()> {
-    let before = run.setting("model.task_type");
-    match before.as_ref().and_then(|task| task.as_str()) {
+fn refuse_another_task(run: &RunFolder, kept: &Draft, session: &Session) -> Result<()> {
+    match kept.text("model.task_type") {
         Some(task) if task != session.task_name => Err(Error::usage(format!(
             "--resume: {} is a run of {task}, and the configuration is one of {}",
             shown(&run.path),
@@ -100,9 +100,9 @@ fn refuse_another_task(run: &RunFolder, session: &Session) -> Result<()> {
 }
 
 /// Where the checkpoints are now, the run's aren't: it would start anew, and its logs with it.
-fn refuse_moved_checkpoints(run: &RunFolder, session: &Session) -> Result<()> {
+fn refuse_moved_checkpoints(run: &RunFolder, kept: &Draft, session: &Session) -> Result<()> {
     const KEY: &str = "training.checkpoint_dir";
-    let before = run.setting(KEY).and_then(|v| v.as_str().map(PathBuf::from));
+    let before = kept.text(KEY).map(PathBuf::from);
     let before = before.map(|path| std::path::absolute(&path).unwrap_or(path));
     if before == session.loaded.config.training.checkpoint_dir {
         return Ok(());
@@ -117,17 +117,11 @@ fn refuse_moved_checkpoints(run: &RunFolder, session: &Session) -> Result<()> {
         )))
 }
 
-/// The value of a setting that the run began with, where it is another one now.
-fn changed(key: &str, run: &RunFolder, session: &Session) -> Option<Value> {
-    let pointer = format!("/{}", key.replace('.', "/"));
-    let now = session.loaded.document.pointer(&pointer);
-    run.setting(key).filter(|before| Some(before) != now)
-}
-
 /// The weights are those of the checkpoint, whatever model the configuration names now.
-fn keep_the_model(run: &RunFolder, session: &mut Session) -> Result<()> {
+fn keep_the_model(kept: &Draft, session: &mut Session) -> Result<()> {
     for key in ["model.model_name", "model.pretrained"] {
-        if let Some(before) = changed(key, run, session) {
+        let (before, now) = (kept.value(key), session.loaded.value(key));
+        if let Some(before) = before.filter(|before| Some(before) != now.as_ref()) {
             tracing::warn!(
                 "`{key}` stays {before}, which the run began with: its weights are in the checkpoint"
             );
@@ -137,21 +131,19 @@ fn keep_the_model(run: &RunFolder, session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-fn warn_of_other_data(run: &RunFolder, session: &Session) {
+/// Tells where the data lies elsewhere. A place may be written in several ways; one that isn't there, or not from this folder, can't be
+/// compared.
+fn warn_of_other_data(kept: &Draft, session: &Session) {
     const KEYS: [&str; 4] = [
         "data.train_data_path",
         "data.train_annotation_file",
         "data.val_data_path",
         "data.val_annotation_file",
     ];
-    let real = |path: &Value| path.as_str().and_then(|path| Path::new(path).canonicalize().ok());
+    let place = |value: Option<Value>| Path::new(value?.as_str()?).canonicalize().ok();
     for key in KEYS {
-        let pointer = format!("/{}", key.replace('.', "/"));
-        let now = session.loaded.document.pointer(&pointer).and_then(real);
-        let before = changed(key, run, session);
-        // A place may be written in several ways; one that isn't there, or not from this folder, can't be compared.
-        let before = before.as_ref().and_then(real);
-        if before.is_some() && before != now {
+        let before = place(kept.value(key));
+        if before.is_some() && before != place(session.loaded.value(key)) {
             tracing::warn!("`{key}` is another one than the run began with: what follows isn't comparable");
         }
     }

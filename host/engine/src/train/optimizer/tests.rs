@@ -1,7 +1,6 @@
 use super::*;
-use crate::train::recorded::{Recorded, near};
+use crate::train::recorded::{Recorded, near, parameters};
 use cvhost::config::{OptimizerKind, OptimizerParams};
-use cvhost_plugin_api::data::TensorHandle;
 use cvhost_plugin_api::torch::{Init, ParameterSet};
 use tch::Kind;
 
@@ -56,19 +55,6 @@ fn freezing_everything_is_refused() {
     assert!(Optimizer::new(&set.list(|_| vec![]), &rules(&["*"])).is_err());
 }
 
-fn recorded_parameters(tensors: &[Tensor]) -> Vec<Parameter> {
-    let numbered = tensors.iter().enumerate();
-    numbered
-        .map(|(i, tensor)| Parameter {
-            name: format!("p{i}").into(),
-            aliases: Default::default(),
-            tensor: TensorHandle::new(tensor.shallow_clone()),
-            tags: Tags::NONE,
-            depth: 0,
-        })
-        .collect()
-}
-
 fn give_gradients(live: &[Tensor], gradients: &[Tensor]) {
     for (weight, gradient) in live.iter().zip(gradients) {
         (weight * gradient).sum(Kind::Float).backward();
@@ -109,7 +95,7 @@ fn every_optimizer_steps_as_torch_does() {
             weight_decay,
             ..TrainingConfig::default()
         });
-        let mut optimizer = Optimizer::new(&recorded_parameters(&live), &rules).unwrap();
+        let mut optimizer = Optimizer::new(&parameters(&live), &rules).unwrap();
         for (step, (gradients, expected)) in recorded.gradients().iter().zip(&expected).enumerate() {
             give_gradients(&live, gradients);
             optimizer.step(0.01).unwrap();
@@ -119,7 +105,7 @@ fn every_optimizer_steps_as_torch_does() {
             }
             // A resumed run goes on the same.
             let state = optimizer.state();
-            optimizer = Optimizer::new(&recorded_parameters(&live), &rules).unwrap();
+            optimizer = Optimizer::new(&parameters(&live), &rules).unwrap();
             optimizer.restore(&state).unwrap();
         }
     }
@@ -140,7 +126,7 @@ fn clipping_is_that_of_torch() {
             .map(|t| t.set_requires_grad(true))
             .collect();
         let rules = GroupRules::new(&TrainingConfig::default());
-        let optimizer = Optimizer::new(&recorded_parameters(&live), &rules).unwrap();
+        let optimizer = Optimizer::new(&parameters(&live), &rules).unwrap();
         give_gradients(&live, &recorded.gradients()[0]);
         let found = optimizer.clip(Clip { norm, value }).unwrap().unwrap();
         let (_, gradients) = recorded.clipped(name);
@@ -156,7 +142,7 @@ fn clipping_is_that_of_torch() {
 /// An optimizer over one weight with this gradient.
 fn with_gradient(gradient: &[f32]) -> (Tensor, Optimizer) {
     let weight = Tensor::zeros([gradient.len() as i64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-    let parameters = recorded_parameters(std::slice::from_ref(&weight));
+    let parameters = parameters(std::slice::from_ref(&weight));
     let optimizer = Optimizer::new(&parameters, &GroupRules::new(&TrainingConfig::default())).unwrap();
     give_gradients(std::slice::from_ref(&weight), &[Tensor::from_slice(gradient)]);
     (weight, optimizer)

@@ -10,7 +10,6 @@ mod stats;
 use crate::checkpoint::ModelFolder;
 use crate::session::Session;
 use cvhost::cli::{ConfiguredArgs, DataCommand, Global, Split};
-use cvhost::config::Draft;
 use cvhost::error::Result;
 use std::path::Path;
 
@@ -35,11 +34,7 @@ struct Bench {
 impl Bench {
     /// `changes` are overrides beside the user's.
     fn open(args: &ConfiguredArgs, global: &Global, changes: &[&str]) -> Result<Self> {
-        let mut draft = Draft::read(&args.config, &args.overrides)?;
-        for change in changes {
-            draft.set_own(change)?;
-        }
-        let session = Session::open(global, draft, args.plugin.as_deref(), &args.plugin_file)?;
+        let session = Session::configured(args, global, changes)?;
         let name = &session.loaded.config.model.model_name;
         let model = session.local_starting_folder().map_err(|e| {
             if Path::new(name).exists() {

@@ -6,7 +6,6 @@ use crate::progress::{self, Pass};
 use crate::session::Session;
 use crate::splits::Splits;
 use cvhost::cli::{DataSpeedArgs, Global, Split};
-use cvhost::config::Draft;
 use cvhost::error::{Error, Result};
 use cvhost::output;
 use cvhost_data::{Loader, Stage};
@@ -16,13 +15,7 @@ use std::time::{Duration, Instant};
 use tch::Device;
 
 pub fn speed(args: &DataSpeedArgs, global: &Global) -> Result<()> {
-    let draft = Draft::read(&args.configured.config, &args.configured.overrides)?;
-    let session = Session::open(
-        global,
-        draft,
-        args.configured.plugin.as_deref(),
-        &args.configured.plugin_file,
-    )?;
+    let session = Session::configured(&args.configured, global, &[])?;
     let folder = session.local_starting_folder()?;
     let classes = folder.label_names()?.unwrap_or_default();
     let data = Splits::new(&session, &classes).open(args.split)?;
