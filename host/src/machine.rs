@@ -44,3 +44,9 @@ mod tests {
         assert_eq!(free_bytes(Path::new("/no/such/folder")), None);
     }
 }
+
+/// Ends the process at once, without destructors: tensors and vtables of plugins may outlive everything.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: _exit has no preconditions; what must be flushed has been.
+    unsafe { libc::_exit(std::ffi::c_int::from(code)) }
+}

@@ -3,7 +3,7 @@
 //! `CVHOST_KILLS` says how many runs are killed (10 by default), half of them a DETR, half of them a YOLOS.
 
 use crate::bench::{Bench, names};
-use cvhost_engine::checkpoint::Weights;
+use cvhost_checkpoint::Weights;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};

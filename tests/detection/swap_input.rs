@@ -1,15 +1,15 @@
 //! The input side of the adapter that changes a part of another one, through the host's loader.
 
 use cvhost::plugins::{Catalogue, Folder, Host, Origin, Search};
+use cvhost_checkpoint::ModelFolder;
 use cvhost_data::{Loader, LoaderOptions, OrderOptions, Source};
-use cvhost_engine::batch::to_batch;
-use cvhost_engine::checkpoint::ModelFolder;
-use cvhost_engine::plugins::Registry;
+use cvhost_engine::registry::Registry;
 use cvhost_engine::session::checkpoint_spec;
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{Array, Fields, Picture, PictureSource, Record, Role};
 use cvhost_tests::{fixture, programs, variant};
+use cvhost_torch::batch::to_batch;
 use serde_json::json;
 use std::sync::Arc;
 use tch::{Device, Kind};

@@ -1,7 +1,7 @@
 //! What a training does with its settings, seen from outside.
 
 use crate::bench::{Bench, of_event, path_in, refused};
-use cvhost_engine::checkpoint::Weights;
+use cvhost_checkpoint::Weights;
 use cvhost_tests::programs::Run;
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -5,9 +5,9 @@ use crate::training::{
     what_the_reference_freezes_is_frozen,
 };
 use crate::{OUTPUT, for_each_case};
-use cvhost_engine::batch::to_batch;
 use cvhost_plugin_api::data::Mode;
 use cvhost_tests::golden::{Case, device, difference};
+use cvhost_torch::batch::to_batch;
 use serde_json::json;
 use tch::{Kind, Tensor, no_grad};
 

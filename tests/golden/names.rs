@@ -1,6 +1,6 @@
 //! Names and shapes of well-known checkpoints.
 
-use cvhost_engine::checkpoint::ModelFolder;
+use cvhost_checkpoint::ModelFolder;
 use cvhost_engine::session::checkpoint_spec;
 use cvhost_tests::fixture;
 use cvhost_tests::golden::{CLASSIFICATION, DETECTION, network};

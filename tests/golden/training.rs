@@ -2,9 +2,9 @@
 
 use crate::{GRADIENT, LOSS};
 use cvhost::config::TrainingConfig;
-use cvhost_engine::train::optimizer::{GroupRules, Optimizer};
 use cvhost_plugin_api::data::{Mode, Parameter, Tags, TensorHandle};
 use cvhost_tests::golden::Case;
+use cvhost_train::optimizer::{GroupRules, Optimizer};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};

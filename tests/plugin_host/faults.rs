@@ -1,6 +1,6 @@
 //! A plugin that fails while it works takes nothing else down.
 
-use cvhost_engine::checkpoint::Weights;
+use cvhost_checkpoint::Weights;
 use cvhost_tests::toy::Toy;
 use serde_json::json;
 use std::path::Path;

@@ -4,7 +4,7 @@ use crate::events::path_in;
 use crate::programs::Run;
 use crate::third_party::{Setup, built};
 use cvhost::plugins::{Catalogue, Host, Search};
-use cvhost_engine::plugins::Registry;
+use cvhost_engine::registry::Registry;
 use cvhost_plugin_api::abi::{DataSetBox, EvaluatorBox, TaskBox};
 use cvhost_plugin_api::abi_stable::std_types::{RSlice, RStr};
 use cvhost_plugin_api::data::{Fields, OpenArgs, Picture, Record, Report};

@@ -5,12 +5,12 @@
 use cvhost::cli::{Cli, Command, RunArgs, Split};
 use cvhost::config::Draft;
 use cvhost::error::{Error, Result};
-use cvhost_engine::batch::to_batch;
-use cvhost_engine::network::Network;
 use cvhost_engine::session::Session;
-use cvhost_engine::shim::{self, AdamW, AdamWSlot};
 use cvhost_engine::splits::Splits;
 use cvhost_plugin_api::data::{Batch, Mode, Parameter, StepContext, Tags};
+use cvhost_torch::batch::to_batch;
+use cvhost_torch::network::Network;
+use cvhost_torch::shim::{self, AdamW, AdamWSlot};
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
@@ -29,7 +29,7 @@ fn main() {
         },
         _ => 2,
     };
-    shim::exit_now(code);
+    cvhost::machine::exit_now(code);
 }
 
 fn measure(args: &RunArgs, cli: &Cli) -> Result<Vec<f64>> {

@@ -1,9 +1,9 @@
 //! The loader of a split, as the configuration wants it.
 
-use crate::checkpoint::ModelFolder;
 use crate::session::Session;
 use cvhost::config::Sampling;
 use cvhost::error::Result;
+use cvhost_checkpoint::ModelFolder;
 use cvhost_data::{Loader, LoaderOptions, Mixing, OrderOptions, Source, shape_of};
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::data::LabelSpec;

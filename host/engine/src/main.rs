@@ -1,38 +1,42 @@
-//! The engine: what the launcher becomes when a verb needs libtorch.
+//! The engine: what the launcher becomes when a command needs libtorch.
 
-use cvhost::cli::{Cli, Command, PluginCommand};
-use cvhost::error::{Error, Result};
-use cvhost::output;
-use cvhost_engine::{interrupt, progress, shim, telemetry, verbs};
+use cvhost::cli::{Cli, EngineCommand, Global, Program};
+use cvhost::error::Error;
+use cvhost::machine::exit_now;
+use cvhost::{interrupt, output, progress};
+use cvhost_engine::{commands, telemetry};
 
 fn main() {
     // Before any libtorch call and any plugin.
-    shim::open_cuda();
+    cvhost_torch::shim::open_cuda();
     let cli = Cli::from_args();
     if cli.global.quiet {
         progress::be_quiet();
     }
     telemetry::install(cli.global.verbose, cli.global.quiet);
     interrupt::install();
-    let code = match &cli.command {
-        Command::Run(args) => verbs::run::run(args, &cli.global),
-        other => match dispatch(other, &cli) {
-            Ok(()) => 0,
-            Err(error) => output::error(&error, cli.global.json),
-        },
+    let code = match cli.command.program() {
+        Program::Engine(command) => run(command, &cli.global),
+        Program::Launcher(_) => {
+            let error = Error::usage("`cvhost` answers this command itself")
+                .with_help("run `cvhost` instead of `cvhost-engine`");
+            output::error(&error, cli.global.json)
+        }
     };
-    shim::exit_now(output::exit_code(code));
+    exit_now(output::exit_code(code));
 }
 
-fn dispatch(command: &Command, cli: &Cli) -> Result<()> {
-    match command {
-        Command::Eval(args) => verbs::eval::eval(args, &cli.global),
-        Command::Predict(args) => verbs::predict::predict(args, &cli.global),
-        Command::Data(command) => verbs::data::data(command, &cli.global),
-        Command::Plugin(PluginCommand::List { load: true }) => verbs::plugin_list::list(&cli.global),
-        _ => {
-            Err(Error::usage("this verb is the launcher's")
-                .with_help("run `cvhost` instead of `cvhost-engine`"))
-        }
+fn run(command: EngineCommand<'_>, global: &Global) -> u8 {
+    let result = match command {
+        // It prints its own last event, and so its own error.
+        EngineCommand::Run(args) => return commands::run::run(args, global),
+        EngineCommand::Eval(args) => commands::eval::eval(args, global),
+        EngineCommand::Predict(args) => commands::predict::predict(args, global),
+        EngineCommand::Data(command) => commands::data::data(command, global),
+        EngineCommand::PluginLoad => commands::plugin_list::list(global),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(error) => output::error(&error, global.json),
     }
 }

@@ -1,6 +1,6 @@
 //! The folder that a run leaves behind.
 
-use crate::checkpoint::atomic::replace_file;
+use cvhost::atomic::replace_file;
 use cvhost::config::Draft;
 use cvhost::error::{Error, Kind, Result};
 use std::fs::{File, TryLockError};

@@ -1,20 +1,22 @@
 //! What every verb needs before it can work: configuration, plugins, data sets, and a model with its weights.
 
-use crate::checkpoint::hub::{self, HubOptions};
-use crate::checkpoint::load::Fate;
-use crate::checkpoint::{CONFIG, LoadPolicy, LoadReport, ModelFolder, labels, load_into};
-use crate::network::{Network, device_name};
-use crate::plugins::Registry;
-use crate::shim;
-use crate::train::precision::Format;
+use crate::registry::Registry;
 use cvhost::cli::{self, ConfiguredArgs, Global, Split, Trial};
 use cvhost::config::{Attention, DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig};
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::{checked, checked_with};
 use cvhost::plugins::{Catalogue, Host, Search, relevant};
+use cvhost::progress::Downloads;
+use cvhost_checkpoint::load::Fate;
+use cvhost_checkpoint::{LoadPolicy, LoadReport, ModelFolder, labels, load_into};
+use cvhost_hub::HubOptions;
+use cvhost_hub::layout::CONFIG;
 use cvhost_plugin_api::abi::{AdapterBox, DataSetBox, InputBox, TaskBox};
 use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{LabelSpec, MetricInfo, OpenArgs, Severity};
+use cvhost_torch::network::{Network, device_name};
+use cvhost_torch::precision::Format;
+use cvhost_torch::shim;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -195,7 +197,9 @@ impl Session {
     }
 
     fn folder_from(&self, hub: &HubOptions, name: &str, with_weights: bool) -> Result<ModelFolder> {
-        let resolved = hub::resolve(name, hub, &crate::progress::download)?;
+        let downloads = Downloads::default();
+        let report = |p: cvhost_hub::Progress<'_>| downloads.report(p.file, p.done, p.total);
+        let resolved = cvhost_hub::resolve(name, hub, &report)?;
         if let Some(note) = &resolved.note {
             tracing::warn!("{note}");
         }

@@ -1,11 +1,7 @@
 //! Messages to stderr: the engine's own and those that plugins forward.
 
-use abi::{Host, HostRef};
-use cvhost_plugin_api::abi;
-use cvhost_plugin_api::abi_stable::prefix_type::PrefixTypeTrait;
 use cvhost_plugin_api::abi_stable::std_types::RStr;
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
@@ -25,21 +21,8 @@ pub fn install(verbose: u8, quiet: bool) {
     MAX_LEVEL.store(number.map_or(5, |n| n as u32 + 1), Ordering::Relaxed);
 }
 
-/// What plugins get of the host.
-pub fn host() -> HostRef {
-    static HOST: OnceLock<HostRef> = OnceLock::new();
-    *HOST.get_or_init(|| {
-        Host {
-            log,
-            max_level,
-            cancelled,
-            adapter: crate::plugins::adapter_for_plugins,
-        }
-        .leak_into_prefix()
-    })
-}
-
-extern "C" fn log(level: u32, target: RStr<'_>, message: RStr<'_>) {
+/// Logs a message of a plugin: level 1 (error) to 5 (trace), the module that logs, the message.
+pub(crate) extern "C" fn log(level: u32, target: RStr<'_>, message: RStr<'_>) {
     let (plugin, message) = (target.as_str(), message.as_str());
     match level {
         1 => tracing::error!(plugin, "{message}"),
@@ -50,12 +33,9 @@ extern "C" fn log(level: u32, target: RStr<'_>, message: RStr<'_>) {
     }
 }
 
-extern "C" fn max_level() -> u32 {
+/// The most verbose level that is wanted.
+pub(crate) extern "C" fn max_level() -> u32 {
     MAX_LEVEL.load(Ordering::Relaxed)
-}
-
-extern "C" fn cancelled() -> bool {
-    crate::interrupt::requested()
 }
 
 /// Writes whole messages to stderr, above progress bars.
@@ -82,6 +62,6 @@ impl io::Write for Message {
 
 impl Drop for Message {
     fn drop(&mut self) {
-        crate::progress::raw(&self.0);
+        cvhost::progress::raw(&self.0);
     }
 }

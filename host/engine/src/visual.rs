@@ -1,12 +1,12 @@
 //! The drawn pictures of an evaluation: the first so many, as `output.visualization` says.
 
-use crate::pictures;
 use crate::session::Session;
 use cvhost::config::Origin;
 use cvhost::error::Result;
 use cvhost::plugin_error::checked;
 use cvhost_data::Source;
 use cvhost_plugin_api::data::{Fields, LabelSpec, PictureSource};
+use cvhost_report::pictures;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 

@@ -4,12 +4,14 @@
 mod data;
 mod eval;
 mod predict;
+mod program;
 mod run;
 mod values;
 
 pub use data::{DataCheckArgs, DataCommand, DataPreviewArgs, DataSpeedArgs, DataStatsArgs};
 pub use eval::EvalArgs;
 pub use predict::{PredictArgs, Stage};
+pub use program::{EngineCommand, LauncherCommand, Program};
 pub use run::{ResumeFrom, RunArgs, Trial};
 pub use values::{Device, Split};
 

@@ -3,7 +3,7 @@
 use crate::boxes::{Annotation, BoxSet, Category, Naming};
 use crate::limits;
 use csv_core::{ReadRecordResult, ReaderBuilder};
-use cvhost_data_sets::Faults;
+use cvhost_datasets::Faults;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 

@@ -5,7 +5,7 @@
 use crate::boxes::BoxSet;
 use crate::coco::{self, Segmentation, ShapeRef, ShapesWanted, Wanted, rle};
 use crate::{csv, position, voc, yolo};
-use cvhost_data_sets::Faults;
+use cvhost_datasets::Faults;
 
 /// A COCO file: what is kept and what is only checked have the same faults, and a mask that is kept fills its picture.
 pub fn coco(bytes: &[u8]) {

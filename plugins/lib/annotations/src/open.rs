@@ -4,7 +4,7 @@ use crate::boxes::{BoxSet, Category};
 use crate::coco::{self, ShapeFault, Wanted};
 use crate::plan::{self, Plan};
 use crate::{csv, voc, yolo};
-use cvhost_data_sets::Faults;
+use cvhost_datasets::Faults;
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::HashMap;
 use std::fs::File;

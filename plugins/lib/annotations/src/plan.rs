@@ -3,7 +3,7 @@
 mod look;
 
 use crate::{Format, Request, voc, yolo};
-use cvhost_data_sets::{is_picture, walk};
+use cvhost_images::{is_image, walk};
 use cvhost_plugin_api::{PluginError, Result};
 use look::{Kind, ends_with, files_in, has_below, kind, only, yaml_in};
 use std::path::{Path, PathBuf};
@@ -246,7 +246,7 @@ fn has_labels(root: &Path) -> bool {
         root: root.to_owned(),
         ..yolo::Plan::default()
     });
-    let Ok(pictures) = walk(root, is_picture) else {
+    let Ok(pictures) = walk(root, is_image) else {
         return false;
     };
     // A first few may well be without objects.

@@ -2,7 +2,7 @@
 
 use crate::FORM;
 use crate::found::{Fixed, Found, Source};
-use cvhost_data_sets::{check_num_classes, checkpoint_numbering, list_of};
+use cvhost_datasets::{check_num_classes, checkpoint_numbering, list_of};
 use cvhost_plugin_api::data::{LabelSpec, OpenArgs, Problem};
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::json;

@@ -9,7 +9,7 @@ use crate::folders;
 use crate::found::{Fixed, Found, Source};
 use crate::records::Records;
 use crate::table;
-use cvhost_data_sets::{PictureFolder, Trouble};
+use cvhost_datasets::{PictureFolder, Trouble};
 use cvhost_plugin_api::data::{
     Array, Fields, LabelSpec, OpenArgs, PictureSource, Problem, Record, RecordMeta, Role,
 };

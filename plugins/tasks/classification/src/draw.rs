@@ -1,7 +1,7 @@
 //! Draws the predicted classes into a corner of the picture.
 
 use crate::scores::{best_first, limited};
-use cvhost_drawing::{self as drawing, Lettering};
+use cvhost_draw::{self as drawing, Lettering};
 use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::{Fields, LabelSpec, Picture};
 use image::RgbImage;

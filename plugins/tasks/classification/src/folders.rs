@@ -1,7 +1,8 @@
 //! One folder a class: `root/<class>/…/picture.png`.
 
 use crate::found::Found;
-use cvhost_data_sets::{PICTURE_EXTENSIONS, PictureFolder, is_picture, list_of};
+use cvhost_datasets::{PictureFolder, list_of};
+use cvhost_images::{EXTENSIONS, is_image};
 use cvhost_plugin_api::data::Problem;
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::BTreeMap;
@@ -60,7 +61,7 @@ pub fn read(root: &Path, split: &str) -> Result<Found> {
         .with_help(format!(
             "`{key}` must be a folder with one folder a class and pictures ({}) in these; for pictures with a CSV file set \
              `data.{split}_annotation_file`",
-            PICTURE_EXTENSIONS.join(", ")
+            EXTENSIONS.join(", ")
         ));
         let here = skipped.into_iter().map(|(why, names)| told(why, &names, root));
         error = error.with_details(here);
@@ -101,7 +102,7 @@ fn has_picture(folder: &Path, depth: usize) -> bool {
     let Ok(entries) = entries(folder) else {
         return false;
     };
-    let here = |e: &Entry| !hidden(e) && e.utf8 && !e.kind.is_dir() && is_picture(&e.name);
+    let here = |e: &Entry| !hidden(e) && e.utf8 && !e.kind.is_dir() && is_image(&e.name);
     entries.iter().any(here)
         || depth < DEEPEST
             && entries
@@ -175,7 +176,7 @@ impl Walk<'_> {
         } else if entry.kind.is_dir() {
             return Ok(Kind::Folder);
         }
-        Ok(if is_picture(&entry.name) {
+        Ok(if is_image(&entry.name) {
             Kind::Picture
         } else {
             Kind::Other("not a picture by its name")

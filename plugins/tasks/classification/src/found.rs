@@ -4,7 +4,7 @@ use crate::config::Format;
 use crate::folders;
 use crate::records::Records;
 use crate::table;
-use cvhost_data_sets::Faults;
+use cvhost_datasets::Faults;
 use cvhost_plugin_api::data::{OpenArgs, Problem};
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::Value;

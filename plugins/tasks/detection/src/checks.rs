@@ -3,7 +3,7 @@
 use crate::boxes::{self, BoxFault, BoxPolicy, Frame};
 use crate::pictures;
 use cvhost_annotations::{Annotation, BoxSet, Format, Found, Naming, position};
-use cvhost_data_sets::{Faults, Tally};
+use cvhost_datasets::{Faults, Tally};
 use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::Problem;
 

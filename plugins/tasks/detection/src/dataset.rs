@@ -9,7 +9,7 @@ use crate::checks::{box_warnings, check, frame, shape_warnings};
 use crate::config::DataKeys;
 use crate::labels::{self, Labels};
 use cvhost_annotations::{Annotation, BoxSet, ByImage, Found, Located, Request};
-use cvhost_data_sets::upright_size;
+use cvhost_datasets::upright_size;
 use cvhost_plugin_api::data::{
     Array, Fields, LabelSpec, OpenArgs, PictureSource, Problem, Record, RecordMeta, Role,
 };

@@ -1,7 +1,7 @@
 //! Draws predicted boxes with their class and score.
 
 use crate::predictions::{self, Prediction};
-use cvhost_drawing::{self as drawing, Lettering, fill};
+use cvhost_draw::{self as drawing, Lettering, fill};
 use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::{Fields, LabelSpec, Picture};
 use image::RgbImage;

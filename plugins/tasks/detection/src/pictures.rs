@@ -1,7 +1,7 @@
 //! The pictures that annotations name.
 
 use cvhost_annotations::{BoxSet, Naming};
-use cvhost_data_sets::{Faults, PictureFolder, Trouble};
+use cvhost_datasets::{Faults, PictureFolder, Trouble};
 use cvhost_plugin_api::Result;
 use std::path::Path;
 

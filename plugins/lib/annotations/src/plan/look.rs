@@ -1,7 +1,7 @@
 //! What is in a folder, and what a file is.
 
 use crate::yolo::DataYaml;
-use cvhost_data_sets::walk;
+use cvhost_images::walk;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,8 @@ pub use xml::{Object, Picture, parse};
 
 use crate::boxes::{Annotation, BoxSet, Category, Naming};
 use crate::{limits, parallel};
-use cvhost_data_sets::{Faults, PICTURE_EXTENSIONS, is_picture, walk};
+use cvhost_datasets::Faults;
+use cvhost_images::{EXTENSIONS, is_image, walk};
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
@@ -96,7 +97,7 @@ fn stems(plan: &Plan) -> Result<Vec<String>> {
             continue;
         }
         let name = name.strip_suffix(".xml").unwrap_or(name);
-        let name = if is_picture(name) {
+        let name = if is_image(name) {
             name.rsplit_once('.').map_or(name, |(stem, _)| stem)
         } else {
             name
@@ -133,7 +134,7 @@ fn picture(plan: &Plan, stem: &str) -> Result<(String, Picture), String> {
             candidates.push(below(&format!("{beside}/{named}")));
         }
     }
-    let by_stem = PICTURE_EXTENSIONS.iter().flat_map(|ending| {
+    let by_stem = EXTENSIONS.iter().flat_map(|ending| {
         [
             format!("{stem}.{ending}"),
             format!("{stem}.{}", ending.to_uppercase()),
@@ -235,7 +236,7 @@ fn repeated(set: &BoxSet, faults: &mut Faults) {
 /// A line about pictures without an XML file, if there are any.
 fn unannotated(plan: &Plan, set: &BoxSet) -> Option<String> {
     let folder = plan.root.join(plan.pictures);
-    let pictures = walk(&folder, is_picture).ok()?.names.len();
+    let pictures = walk(&folder, is_image).ok()?.names.len();
     let lacking = pictures.checked_sub(set.images.len()).filter(|n| *n > 0)?;
     Some(format!(
         "{}: {lacking} of {pictures} pictures have no XML file and are left out; one without objects counts as a picture without \

@@ -2,7 +2,7 @@
 
 use super::{DataYaml, Plan};
 use crate::limits;
-use cvhost_data_sets::{is_picture, walk};
+use cvhost_images::{is_image, walk};
 use cvhost_plugin_api::{PluginError, Result};
 use std::path::{Component, Path, PathBuf};
 
@@ -81,7 +81,7 @@ fn resolve(entry: &str, path: Option<&str>, own: &Path, root: &Path) -> Option<P
 /// The pictures in and below a folder.
 fn found_in(root: &Path, below: &str) -> Result<Vec<String>> {
     let folder = root.join(below);
-    let files = walk(&folder, is_picture)
+    let files = walk(&folder, is_image)
         .map_err(|e| PluginError::data(format!("cannot list the folder {}: {e}", folder.display())))?;
     if below.is_empty() {
         return Ok(files.names);

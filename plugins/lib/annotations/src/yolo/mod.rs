@@ -9,7 +9,7 @@ pub use labels::{Labels, Row, parse as parse_labels};
 
 use crate::boxes::{Annotation, BoxSet, Category, Naming};
 use crate::{limits, parallel};
-use cvhost_data_sets::Faults;
+use cvhost_datasets::Faults;
 use cvhost_plugin_api::{PluginError, Result};
 pub(crate) use find::LabelFolders;
 use std::collections::HashSet;

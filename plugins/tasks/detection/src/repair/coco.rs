@@ -2,7 +2,7 @@
 
 use crate::boxes::{self, BoxFault, BoxPolicy, Frame};
 use cvhost_annotations::{coco, plain_json};
-use cvhost_data_sets::PictureFolder;
+use cvhost_datasets::PictureFolder;
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};

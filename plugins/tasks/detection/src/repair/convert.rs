@@ -3,7 +3,7 @@
 use crate::boxes::{self, BoxFault, BoxPolicy};
 use crate::checks::frame;
 use cvhost_annotations::Found;
-use cvhost_data_sets::{PictureFolder, upright_size};
+use cvhost_datasets::{PictureFolder, upright_size};
 use cvhost_plugin_api::Result;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};

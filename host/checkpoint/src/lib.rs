@@ -1,0 +1,32 @@
+//! Checkpoints: Hugging Face folders in and out.
+//!
+//! | file | does |
+//! |---|---|
+//! | [`folder`] | opens a model folder: its JSON files, its weight files, its label names |
+//! | [`weights`] | reads and checks safetensors files |
+//! | [`labels`] | the labels that a model was trained for, in its `config.json` |
+//! | [`load`] | copies weights into a model's parameters, and tells what fitted |
+//! | [`packed`] | the image of a safetensors file in memory |
+//! | [`save`] | writes a model folder |
+//! | [`state`] | the training state beside a model |
+//! | [`store`] | the folder of checkpoints of a run: best-k, last, the second copy |
+//! | [`background`] | saves checkpoints while the training goes on |
+
+pub mod background;
+pub mod folder;
+pub mod labels;
+pub mod load;
+pub mod packed;
+pub mod save;
+pub mod state;
+pub mod store;
+pub mod weights;
+
+pub use background::{Saver, Snapshot};
+pub use folder::ModelFolder;
+pub use load::{LoadPolicy, LoadReport, load_into};
+pub use packed::Packed;
+pub use save::{ModelImage, ModelParts, save_model};
+pub use state::{StateImage, TrainingState};
+pub use store::{Checkpoints, Found, Keep, Saved, Stamp, latest_valid};
+pub use weights::Weights;

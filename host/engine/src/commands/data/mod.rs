@@ -1,0 +1,70 @@
+//! `cvhost data …`: what is in the data of a configuration, before anything is trained with it.
+//!
+//! All of it goes by roles and by the labels that the task gives; nothing here knows a task.
+
+mod check;
+mod preview;
+mod speed;
+mod stats;
+
+use crate::session::Session;
+use cvhost::cli::{ConfiguredArgs, DataCommand, Global, Split};
+use cvhost::error::Result;
+use cvhost_checkpoint::ModelFolder;
+use std::path::Path;
+
+pub fn data(command: &DataCommand, global: &Global) -> Result<()> {
+    match command {
+        DataCommand::Check(args) => check::check(args, global),
+        DataCommand::Stats(args) => stats::stats(args, global),
+        DataCommand::Preview(args) => preview::preview(args, global),
+        DataCommand::Speed(args) => speed::speed(args, global),
+    }
+}
+
+/// What every verb here works with.
+struct Bench {
+    session: Session,
+    /// The model that training would start from, if it is on this machine, or else why not.
+    model: Result<ModelFolder, String>,
+    /// Its class names, which decide how a data set's classes are numbered.
+    classes: Vec<String>,
+}
+
+impl Bench {
+    /// `changes` are overrides beside the user's.
+    fn open(args: &ConfiguredArgs, global: &Global, changes: &[&str]) -> Result<Self> {
+        let session = Session::configured(args, global, changes)?;
+        let name = &session.loaded.config.model.model_name;
+        let model = session.local_starting_folder().map_err(|e| {
+            if Path::new(name).exists() {
+                e.what
+            } else {
+                format!("`{name}` is not on this machine, and nothing is downloaded for this")
+            }
+        });
+        let classes = match &model {
+            Ok(folder) => folder.label_names()?.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        Ok(Bench {
+            session,
+            model,
+            classes,
+        })
+    }
+
+    /// The splits that are asked for, each once, or else all that `has` says are there.
+    fn splits(&self, asked: &[Split], has: impl Fn(Split) -> bool) -> Result<Vec<Split>> {
+        let wanted = |split: &Split| asked.contains(split) || (asked.is_empty() && has(*split));
+        let splits: Vec<Split> = Split::ALL.into_iter().filter(wanted).collect();
+        if splits.is_empty() {
+            return Err(self
+                .session
+                .loaded
+                .error_at("data", "the configuration names no data")
+                .with_help("set data.train_data_path in the file or on the command line"));
+        }
+        Ok(splits)
+    }
+}

@@ -1,0 +1,137 @@
+//! `cvhost data preview`: augmented samples with their targets, on one sheet.
+
+use super::Bench;
+use crate::session::shown;
+use crate::splits::{SplitData, Splits};
+use cvhost::cli::{DataPreviewArgs, Global, Split};
+use cvhost::error::{Error, Kind, Result};
+use cvhost::interrupt;
+use cvhost::output;
+use cvhost::progress::Pass;
+use cvhost_plugin_api::abi::{Input, Input_TO, InputBox};
+use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
+use cvhost_plugin_api::abi_stable::std_types::{RResult, RString, RVec};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Sample, Shape};
+use cvhost_plugin_api::error::{AbiResult, PluginError};
+use cvhost_report::sketch::{Cell, sheet};
+use image::{ImageFormat, RgbImage};
+use serde_json::json;
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::Arc;
+
+/// JPEG quality of the sheet: text must stay readable.
+const QUALITY: u8 = 92;
+
+/// Draws the first samples of an epoch, in its order, as training gets them before the adapter's input side.
+pub fn preview(args: &DataPreviewArgs, global: &Global) -> Result<()> {
+    let format = format_of(&args.out)?;
+    let changes: &[&str] = if args.no_augment {
+        &["data.augment=false"]
+    } else {
+        &[]
+    };
+    let bench = Bench::open(&args.configured, global, changes)?;
+    let SplitData { spec, source } = Splits::new(&bench.session, &bench.classes).open(args.split)?;
+    let input = match &bench.model {
+        Ok(folder) => bench.session.input(folder, &spec)?,
+        Err(why) => Input_TO::from_value(NoModel(why.clone()), TD_Opaque),
+    };
+    let input: Arc<InputBox> = Arc::new(input);
+    let loader = if args.split == Split::Train {
+        bench.session.train_loader(source, &input, Vec::new())?
+    } else {
+        bench.session.eval_loader(source, &input)?
+    };
+    let order = loader.order(args.epoch);
+    let indices: Vec<usize> = order.into_iter().take(args.count as usize).collect();
+    let pass = Pass::new("preview", indices.len() as u64, 0);
+    let (mut cells, mut names) = (Vec::new(), Vec::new());
+    for &index in &indices {
+        if interrupt::requested() {
+            return Err(interrupt::error());
+        }
+        let (sample, _) = loader.sample(args.epoch, index)?;
+        names.push(sample.name.to_string());
+        cells.push(Cell::new(&sample, &spec)?);
+        pass.step(String::new);
+    }
+    write(&sheet(&cells)?, &args.out, format)?;
+    if global.json {
+        let fields = json!({
+            "file": args.out, "split": args.split.name(), "epoch": args.epoch, "records": names,
+        });
+        output::event("data_preview", fields);
+    } else {
+        let epoch = if args.split == Split::Train {
+            format!(" of epoch {}", args.epoch)
+        } else {
+            String::new()
+        };
+        output::line(&format!(
+            "{} {} samples{epoch}: {}",
+            cells.len(),
+            args.split,
+            shown(&args.out)
+        ));
+    }
+    Ok(())
+}
+
+fn format_of(path: &Path) -> Result<ImageFormat> {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    match extension.as_deref() {
+        Some("jpg" | "jpeg") => Ok(ImageFormat::Jpeg),
+        Some("png") => Ok(ImageFormat::Png),
+        _ => Err(Error::usage(format!("--out {}: which format?", path.display()))
+            .with_expected("a name that ends in .jpg or .png")),
+    }
+}
+
+fn write(sheet: &RgbImage, path: &Path, format: ImageFormat) -> Result<()> {
+    let mut bytes = Cursor::new(Vec::new());
+    let encoded = match format {
+        ImageFormat::Jpeg => {
+            let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY);
+            sheet.write_with_encoder(encoder)
+        }
+        other => sheet.write_to(&mut bytes, other),
+    };
+    encoded.map_err(|e| Error::failed(format!("cannot encode {}: {e}", path.display())))?;
+    std::fs::write(path, bytes.into_inner()).map_err(|e| Error::io(Kind::Failed, "write", path, &e))
+}
+
+/// The input side where the model is not on this machine: augmentation asks for an input's size only to resize at random.
+struct NoModel(String);
+
+impl NoModel {
+    fn refused<T>(&self) -> AbiResult<T> {
+        let message = format!(
+            "data.augmentations.random_resize needs the model's input size: {}",
+            self.0
+        );
+        RResult::RErr(
+            PluginError::data(message).with_help(
+                "fetch the model first, with a short `cvhost run` say, or preview with --no-augment",
+            ),
+        )
+    }
+}
+
+impl Input for NoModel {
+    fn shape(&self, _width: u32, _height: u32, _train: bool) -> AbiResult<Shape> {
+        self.refused()
+    }
+
+    fn prepare(&self, _sample: &Sample, _out: ArrayMut<'_>) -> AbiResult<Prepared> {
+        self.refused()
+    }
+
+    fn collate(&self) -> RVec<CollateRule> {
+        RVec::new()
+    }
+
+    fn config_json(&self) -> AbiResult<RString> {
+        self.refused()
+    }
+}

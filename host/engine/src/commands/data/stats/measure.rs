@@ -1,0 +1,294 @@
+//! Counting and measuring one split.
+
+use super::{Spread, percent};
+use crate::session::Session;
+use crate::splits::SplitData;
+use cvhost::cli::Split;
+use cvhost::error::Result;
+use cvhost::progress::Pass;
+use cvhost_data::{Measured, Random, Source, decode};
+use cvhost_plugin_api::data::{LabelSpec, Picture, PictureSource};
+use cvhost_report::survey::counts::Counts;
+use cvhost_report::survey::histogram::Histogram;
+use cvhost_report::survey::ordered;
+use cvhost_report::survey::picture::{Files, named_format};
+use cvhost_report::survey::targets::{self, Objects};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What was measured of a split.
+pub struct Stats {
+    pub split: Split,
+    pub spec: LabelSpec,
+    pub records: usize,
+    /// Files, and pictures that no file holds: several records may be about one.
+    pub pictures: u64,
+    files: Files,
+    /// Pictures whose header can't be read.
+    pub unreadable: u64,
+    /// Pictures by the format of their content.
+    pub formats: BTreeMap<&'static str, u64>,
+    /// Pictures whose name says another format.
+    pub misnamed: u64,
+    /// Pictures that their EXIF data turn.
+    pub turned: u64,
+    /// Width and height of each picture, in pixels, upright.
+    pub sizes: Vec<(u32, u32)>,
+    pub aspect_ratio: Histogram,
+    /// Objects a record; empty where the targets are no list of objects.
+    pub objects: Histogram,
+    pub object_count: u64,
+    pub counts: Counts,
+    pub boxes: u64,
+    pub box_area: Histogram,
+    pub box_size: Histogram,
+    pub pixels: Pixels,
+    /// The records in random order, as many as are sampled.
+    pub sample: Vec<usize>,
+}
+
+/// Sums over all pixels of the sampled pictures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pixels {
+    pub pictures: u64,
+    count: u64,
+    /// Of red, green and blue, from 0 to 255.
+    sum: [u64; 3],
+    squares: [u64; 3],
+}
+
+impl Pixels {
+    pub fn of(picture: &Picture) -> Self {
+        let mut pixels = Pixels {
+            pictures: 1,
+            ..Pixels::default()
+        };
+        for pixel in picture.pixels.chunks_exact(3) {
+            pixels.count += 1;
+            for ((sum, squares), value) in pixels.sum.iter_mut().zip(&mut pixels.squares).zip(pixel) {
+                *sum += u64::from(*value);
+                *squares += u64::from(*value) * u64::from(*value);
+            }
+        }
+        pixels
+    }
+
+    fn add(&mut self, more: &Pixels) {
+        self.pictures += more.pictures;
+        self.count += more.count;
+        for channel in 0..3 {
+            if let (Some(sum), Some(more)) = (self.sum.get_mut(channel), more.sum.get(channel)) {
+                *sum += more;
+            }
+            if let (Some(squares), Some(more)) = (self.squares.get_mut(channel), more.squares.get(channel)) {
+                *squares += more;
+            }
+        }
+    }
+
+    /// Mean and standard deviation of red, green and blue, for pixels from 0 to 1, over all pixels of all pictures.
+    pub fn mean_and_std(&self) -> Option<([f64; 3], [f64; 3])> {
+        if self.count == 0 {
+            return None;
+        }
+        let count = self.count as f64;
+        let mean = self.sum.map(|sum| sum as f64 / count / 255.0);
+        let mut std = self
+            .squares
+            .map(|squares| squares as f64 / count / (255.0 * 255.0));
+        for (std, mean) in std.iter_mut().zip(mean) {
+            *std = (*std - mean * mean).max(0.0).sqrt();
+        }
+        Some((mean, std))
+    }
+}
+
+/// What one thread saw of one record.
+struct Looked {
+    /// Each picture's file, its header, and whether its name says another format.
+    pictures: Vec<(String, Option<(Measured, bool)>)>,
+    objects: Objects,
+    boxes: Vec<[f64; 4]>,
+    classes: Vec<i64>,
+    pixels: Pixels,
+}
+
+/// Measures every record of a split, and decodes `sampled` pictures of it, drawn by `training.seed`. A picture that can't be
+/// read is counted; a record that can't is an error.
+pub fn measure(session: &Session, split: Split, data: &SplitData, sampled: usize) -> Result<Stats> {
+    let source = data.source.as_ref();
+    let count = source.len();
+    let mut sample: Vec<usize> = (0..count).collect();
+    Random::new(session.loaded.config.training.seed, 0, Random::SAMPLE).shuffle(&mut sample);
+    sample.truncate(sampled);
+    let mut decoded = sample.clone();
+    decoded.sort_unstable();
+    let spec = data.spec.clone();
+    let mut stats = Stats {
+        split,
+        counts: Counts::new(&spec),
+        spec,
+        records: count,
+        pictures: 0,
+        files: Files::default(),
+        unreadable: 0,
+        formats: BTreeMap::new(),
+        misnamed: 0,
+        turned: 0,
+        sizes: Vec::new(),
+        aspect_ratio: Histogram::aspect_ratio(),
+        objects: Histogram::objects(),
+        object_count: 0,
+        boxes: 0,
+        box_area: Histogram::coco_area(),
+        box_size: Histogram::relative_size(),
+        pixels: Pixels::default(),
+        sample,
+    };
+    let pass = Pass::new(split.name(), count as u64, 0);
+    let look = |index: usize| look(source, index, decoded.binary_search(&index).is_ok());
+    ordered::for_each(count, session.threads(), look, |_, looked| {
+        pass.step(String::new);
+        stats.take(looked?);
+        Ok(())
+    })?;
+    Ok(stats)
+}
+
+fn look(source: &dyn Source, index: usize, decoded: bool) -> Result<Looked> {
+    let within = |e: cvhost::error::Error| e.within(format!("record {index}"));
+    let meta = source.meta(index).map_err(within)?;
+    let record = source.record(index).map_err(within)?;
+    let measured = |source: &PictureSource| {
+        let path = source.path.as_str();
+        let named = named_format(path);
+        let header = cvhost_data::measure(source).ok();
+        let told = header.map(|header| (header, named.is_some_and(|named| named != header.format)));
+        (path.to_owned(), told)
+    };
+    let first = record.pictures.first().filter(|_| decoded);
+    let pixels = first
+        .and_then(|source| decode(source).ok())
+        .map(|p| Pixels::of(&p));
+    Ok(Looked {
+        pictures: record.pictures.iter().map(measured).collect(),
+        objects: targets::objects(&record.fields),
+        boxes: targets::boxes(&record.fields),
+        classes: meta.classes.to_vec(),
+        pixels: pixels.unwrap_or_default(),
+    })
+}
+
+impl Stats {
+    fn take(&mut self, looked: Looked) {
+        let first = looked.pictures.first().and_then(|(_, picture)| *picture);
+        for (file, picture) in looked.pictures {
+            if !self.files.is_new(&file) {
+                continue;
+            }
+            self.pictures += 1;
+            let Some((measured, misnamed)) = picture else {
+                self.unreadable += 1;
+                continue;
+            };
+            *self.formats.entry(measured.format).or_default() += 1;
+            self.misnamed += u64::from(misnamed);
+            self.turned += u64::from(measured.turned);
+            self.sizes.push((measured.width, measured.height));
+            self.aspect_ratio
+                .add(f64::from(measured.width) / f64::from(measured.height.max(1)));
+        }
+        if let Objects::Count(count) = looked.objects {
+            self.objects.add(count as f64);
+            self.object_count += count;
+        }
+        self.counts.add(&looked.classes);
+        for [x1, y1, x2, y2] in looked.boxes {
+            self.boxes += 1;
+            let area = (x2 - x1).max(0.0) * (y2 - y1).max(0.0);
+            self.box_area.add(area);
+            if let Some((measured, _)) = first {
+                let whole = f64::from(measured.width) * f64::from(measured.height);
+                self.box_size.add((area / whole).sqrt());
+            }
+        }
+        self.pixels.add(&looked.pixels);
+    }
+
+    pub fn widths(&self) -> Option<Spread> {
+        Spread::of(self.sizes.iter().map(|(width, _)| f64::from(*width)))
+    }
+
+    pub fn heights(&self) -> Option<Spread> {
+        Spread::of(self.sizes.iter().map(|(_, height)| f64::from(*height)))
+    }
+
+    /// The classes of the data set with examples and records, most examples first; those that only the checkpoint knows are
+    /// left out.
+    pub fn classes(&self) -> Vec<(&str, u64, u64)> {
+        let of_data = |label: &usize| self.spec.ids.get(*label) != Some(&-1);
+        let named = |label: usize| {
+            let name = self.spec.names.get(label)?.as_str();
+            let counts = &self.counts;
+            Some((name, *counts.examples.get(label)?, *counts.records.get(label)?))
+        };
+        let labels = (0..self.spec.names.len()).filter(of_data);
+        let mut classes: Vec<_> = labels.filter_map(named).collect();
+        classes.sort_by_key(|(_, examples, _)| std::cmp::Reverse(*examples));
+        classes
+    }
+
+    pub fn to_json(&self) -> Value {
+        let total = self.counts.total();
+        let classes = self.classes().into_iter().map(|(name, examples, records)| {
+            json!({"name": name, "examples": examples, "records": records, "percent": percent(examples, total)})
+        });
+        let pixels = self
+            .pixels
+            .mean_and_std()
+            .map(|(mean, std)| json!({"pictures": self.pixels.pictures, "mean": mean, "std": std}));
+        let boxes = (self.boxes > 0).then(|| {
+            json!({
+                "count": self.boxes, "area": self.box_area.to_json(), "relative_size": self.box_size.to_json(),
+            })
+        });
+        json!({
+            "split": self.split.name(),
+            "records": self.records,
+            "pictures": self.pictures,
+            "unreadable": self.unreadable,
+            "formats": self.formats,
+            "misnamed": self.misnamed,
+            "turned_by_exif": self.turned,
+            "width": self.widths().map(Spread::to_json),
+            "height": self.heights().map(Spread::to_json),
+            "aspect_ratio": self.aspect_ratio.to_json(),
+            "objects": (self.objects.total() > 0)
+                .then(|| json!({"count": self.object_count, "of_a_record": self.objects.to_json()})),
+            "classes": classes.collect::<Vec<_>>(),
+            "boxes": boxes,
+            "pixels": pixels,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mean_and_deviation_are_those_of_all_pixels_together() {
+        let mut all = Pixels::default();
+        assert_eq!(all.mean_and_std(), None);
+        // One black pixel and three white ones, in two pictures.
+        all.add(&Pixels::of(&Picture::filled(1, 1, [0, 0, 255])));
+        all.add(&Pixels::of(&Picture::filled(3, 1, [255, 0, 255])));
+        let (mean, std) = all.mean_and_std().unwrap();
+        assert_eq!(all.pictures, 2);
+        assert_eq!(mean, [0.75, 0.0, 1.0]);
+        assert!(
+            (std[0] - 0.1875f64.sqrt()).abs() < 1e-12 && std[1] == 0.0 && std[2] == 0.0,
+            "{std:?}"
+        );
+    }
+}

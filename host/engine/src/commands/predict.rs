@@ -1,0 +1,341 @@
+//! `cvhost predict`: pictures in, predictions out.
+
+use crate::commands::sides::Sides;
+use crate::registry::Registry;
+use crate::session::{Model, Session, checkpoint_spec, find_plugins};
+use crate::visual::to_json;
+use cvhost::cli::{Global, PredictArgs};
+use cvhost::config::{Draft, Precision};
+use cvhost::error::{Error, Kind, Result};
+use cvhost::interrupt;
+use cvhost::output;
+use cvhost::plugin_error::checked;
+use cvhost::progress::Pass;
+use cvhost_data::{Loader, LoaderOptions, OrderOptions, Source, decode};
+use cvhost_images::{EXTENSIONS, is_image};
+use cvhost_plugin_api::data::{Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
+use cvhost_report::pictures;
+use cvhost_torch::batch::to_batch;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tch::no_grad;
+
+/// Pictures that are decoded together, and records of one picture that are predicted together.
+const CHUNK: usize = 8;
+
+pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
+    let images = list_images(&args.images)?;
+    let sides = args.side.as_deref().map(|file| Sides::read(file, &images));
+    let sides = sides.transpose()?.unwrap_or_default();
+    let registry = find_plugins(global, &args.plugin_file)?;
+    let mut earlier = Vec::new();
+    for stage in &args.stage {
+        let draft = draft(&stage.model, None, args.precision)?;
+        earlier.push(Predictor::open(
+            &registry,
+            global,
+            &stage.plugin,
+            draft,
+            args.stage_threshold,
+        )?);
+    }
+    let draft = draft(&args.model, args.adapter.as_deref(), args.precision)?;
+    let mut last = Predictor::open(&registry, global, &args.plugin, draft, args.threshold)?;
+    let mut printer = Printer::new(args, global.json);
+    let pass = Pass::new("predict", images.len() as u64, 0);
+    let mut failures = Vec::new();
+    for chunk in images.chunks(CHUNK) {
+        if interrupt::requested() {
+            return Err(interrupt::error());
+        }
+        for (path, picture) in chunk.iter().zip(decode_all(chunk)) {
+            let result = picture.and_then(|picture| {
+                let mut side = sides.of(path);
+                for predictor in &mut earlier {
+                    let prediction = predictor.predict(path, &picture, &side)?;
+                    side = predictor.line(path, &picture, &prediction)?;
+                }
+                let prediction = last.predict(path, &picture, &side)?;
+                printer.print(&last, path, &picture, &prediction)
+            });
+            if let Err(e) = result {
+                if !matches!(e.kind, Kind::Input) {
+                    return Err(e);
+                }
+                printer.failed(path, &e);
+                failures.push(format!("{}: {e}", path.display()));
+            }
+            pass.step(String::new);
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "{} of {} pictures could not be read",
+        failures.len(),
+        images.len()
+    ))
+    .with_details(failures))
+}
+
+/// The pictures of a command line: files as named, folders with all pictures below them, sorted.
+fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = images.len();
+            walk(path, &mut images)?;
+            if images.len() == before {
+                return Err(Error::input(format!("{} has no pictures", path.display()))
+                    .with_expected(format!("files ending in {}", EXTENSIONS.join(", "))));
+            }
+        } else if path.exists() {
+            images.push(path.clone());
+        } else {
+            return Err(Error::input(format!("there is no {}", path.display()))
+                .with_expected("a picture, or a folder of pictures"));
+        }
+    }
+    Ok(images)
+}
+
+fn walk(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::io(Kind::Input, "list", folder, &e))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    paths.sort();
+    for path in paths {
+        // A link to a folder could lead in a circle.
+        if path.is_dir() && !path.is_symlink() {
+            walk(&path, images)?;
+        } else if path
+            .file_name()
+            .is_some_and(|name| is_image(&name.to_string_lossy()))
+        {
+            images.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Decodes a few pictures at the same time.
+fn decode_all(paths: &[PathBuf]) -> Vec<Result<Picture>> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = paths
+            .iter()
+            .map(|path| scope.spawn(move || decode(&source_of(path)?)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|t| {
+                t.join()
+                    .unwrap_or_else(|_| Err(Error::failed("the picture's decoder panicked")))
+            })
+            .collect()
+    })
+}
+
+/// The configuration of a prediction: the model's folder or id, the number format, and the adapter where one is named.
+fn draft(model: &str, adapter: Option<&str>, precision: Precision) -> Result<Draft> {
+    let mut draft = Draft::empty();
+    draft.set_value("model.model_name", &json!(model))?;
+    draft.set_value("training.precision", &json!(precision))?;
+    if let Some(name) = adapter {
+        draft.set_value("model.adapter", &json!(name))?;
+    }
+    Ok(draft)
+}
+
+/// The picture at a path; one whose name is no UTF-8 can't be named to the decoder, so it is read here.
+fn source_of(path: &Path) -> Result<PictureSource> {
+    match path.to_str() {
+        Some(text) => Ok(PictureSource::file(text)),
+        None => std::fs::read(path)
+            .map(PictureSource::encoded)
+            .map_err(|e| Error::io(Kind::Input, "read", path, &e)),
+    }
+}
+
+/// A model that is ready to predict.
+struct Predictor {
+    session: Session,
+    model: Model,
+    spec: LabelSpec,
+    threshold: f64,
+}
+
+impl Predictor {
+    fn open(
+        registry: &Arc<Registry>,
+        global: &Global,
+        plugin: &str,
+        draft: Draft,
+        threshold: f64,
+    ) -> Result<Self> {
+        let session = Session::with_plugins(Arc::clone(registry), global, draft, Some(plugin))?;
+        let folder = session.model_folder(&session.loaded.config.model.model_name, true)?;
+        let spec = checkpoint_spec(&session.task.form(), &folder)?;
+        let model = session.trained_model(&folder, &spec)?;
+        Ok(Predictor {
+            session,
+            model,
+            spec,
+            threshold,
+        })
+    }
+
+    /// All predictions of one picture; a task may make several records of it, or none.
+    fn predict(&mut self, path: &Path, picture: &Picture, side: &Value) -> Result<Fields> {
+        let side = if side.is_null() {
+            String::new()
+        } else {
+            side.to_string()
+        };
+        let mut records: Vec<Record> = checked(self.session.task.expand(
+            picture,
+            side.as_str().into(),
+            &self.spec,
+        ))?
+        .into_vec();
+        for record in &mut records {
+            if record.pictures.is_empty() {
+                record.pictures.push(PictureSource::decoded(picture.clone()));
+            }
+            if record.name.is_empty() {
+                record.name = path.display().to_string().into();
+            }
+        }
+        let source: Arc<dyn Source> = Arc::new(records);
+        let options = LoaderOptions {
+            order: OrderOptions {
+                batch_size: CHUNK,
+                ..OrderOptions::default()
+            },
+            predict: true,
+            ..LoaderOptions::default()
+        };
+        let loader = Loader::new(source, Arc::clone(&self.model.input), options)?;
+        let context = StepContext {
+            mode: Mode::PREDICT,
+            step: 0,
+            epoch: 0,
+            normalisers: Vec::new(),
+        };
+        let finish = self.session.finish_options(self.threshold);
+        let network = &mut self.model.network;
+        let mut all: Option<Fields> = None;
+        for batch in loader.epoch(0, 0) {
+            let mut host_batch = batch?;
+            let batch = to_batch(&mut host_batch, network.device())?;
+            let forward = no_grad(|| network.forward(&batch, &context))?;
+            let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &finish))?;
+            for prediction in predictions {
+                all = Some(match all {
+                    None => prediction,
+                    Some(before) => before
+                        .joined(&prediction)
+                        .map_err(cvhost::plugin_error::from_plugin)?,
+                });
+            }
+        }
+        Ok(all.unwrap_or_default())
+    }
+
+    /// What is printed of a picture, and what a later stage gets with it.
+    fn line(&self, path: &Path, picture: &Picture, prediction: &Fields) -> Result<Value> {
+        let mut line =
+            json!({"image": path.to_string_lossy(), "width": picture.width, "height": picture.height});
+        let more = to_json(&self.session, prediction, &self.spec, self.threshold)?;
+        if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
+            line.extend(more);
+        }
+        Ok(line)
+    }
+}
+
+/// Prints predictions, and draws them.
+struct Printer<'a> {
+    json: bool,
+    out: Option<&'a Path>,
+    options: Value,
+    names: pictures::FileNames,
+}
+
+impl<'a> Printer<'a> {
+    fn new(args: &'a PredictArgs, json: bool) -> Self {
+        Printer {
+            json,
+            out: args.out.as_deref(),
+            options: json!({"confidence_threshold": args.threshold}),
+            names: pictures::FileNames::default(),
+        }
+    }
+
+    fn print(
+        &mut self,
+        predictor: &Predictor,
+        path: &Path,
+        picture: &Picture,
+        prediction: &Fields,
+    ) -> Result<()> {
+        let mut fields = predictor.line(path, picture, prediction)?;
+        if let Some(out) = self.out {
+            let target = out.join(self.names.unused(path));
+            let source = PictureSource::decoded(picture.clone());
+            let (task, spec) = (&predictor.session.task, &predictor.spec);
+            let files = pictures::draw(task, prediction, spec, &source, &self.options, &target)?;
+            fields["drawn"] = json!(target.to_string_lossy());
+            if !files.is_empty() {
+                fields["files"] = files.iter().map(|f| f.to_string_lossy()).collect();
+            }
+        }
+        if self.json {
+            output::event("prediction", fields);
+        } else {
+            output::line(&as_text(&fields));
+        }
+        Ok(())
+    }
+
+    fn failed(&self, path: &Path, error: &Error) {
+        if self.json {
+            output::event(
+                "picture_failed",
+                json!({"image": path.to_string_lossy(), "message": error.to_string()}),
+            );
+        }
+    }
+}
+
+/// A picture's predictions for people: the picture's line, then one a prediction.
+fn as_text(fields: &Value) -> String {
+    let image = fields["image"].as_str().unwrap_or_default();
+    let mut text = format!("{image}  {}x{}", fields["width"], fields["height"]);
+    if let Some(drawn) = fields["drawn"].as_str() {
+        text += &format!("  drawn {drawn}");
+    }
+    for file in fields["files"].as_array().into_iter().flatten() {
+        text += &format!("  file {}", file.as_str().unwrap_or_default());
+    }
+    for prediction in fields["predictions"].as_array().into_iter().flatten() {
+        let values = prediction
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| match value {
+                Value::String(s) => s.clone(),
+                Value::Number(n) if n.is_f64() => format!("{key} {:.3}", n.as_f64().unwrap_or(f64::NAN)),
+                Value::Array(list) if list.iter().all(Value::is_number) => {
+                    let numbers: Vec<String> = list
+                        .iter()
+                        .map(|v| format!("{:.1}", v.as_f64().unwrap_or(f64::NAN)))
+                        .collect();
+                    format!("{key} [{}]", numbers.join(", "))
+                }
+                other => format!("{key} {other}"),
+            });
+        text += &format!("\n  {}", values.collect::<Vec<_>>().join("  "));
+    }
+    text
+}

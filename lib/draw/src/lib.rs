@@ -1,0 +1,8 @@
+//! Drawing for the host and for tasks: one palette, one font, tags with text, and conversion to and from images that cross the
+//! plugin interface.
+
+mod palette;
+mod tag;
+
+pub use palette::{blend, colour, ramp, text_on};
+pub use tag::{Lettering, fill, put_back, take};

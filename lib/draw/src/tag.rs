@@ -1,0 +1,208 @@
+//! Text on pictures.
+
+use crate::palette::text_on;
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
+use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::{PluginError, Result};
+use image::{Rgb, RgbImage};
+use imageproc::drawing::{draw_filled_rect_mut, draw_text_mut, text_size};
+use imageproc::rect::Rect;
+
+/// DejaVu Sans Bold with Latin, Greek and Cyrillic letters; its licence lies beside it.
+const FONT: &[u8] = include_bytes!("../assets/DejaVuSans-Bold-subset.ttf");
+
+/// Takes a canvas's pixels for drawing; [`put_back`] returns them. Fails where their number isn't that of the canvas's size.
+pub fn take(canvas: &mut Picture) -> Result<RgbImage> {
+    let (width, height) = (canvas.width, canvas.height);
+    let expected = width as usize * height as usize * 3;
+    if canvas.pixels.len() != expected {
+        let found = canvas.pixels.len();
+        return Err(PluginError::failed(format!(
+            "a picture of {width}x{height} has {expected} bytes, got {found}"
+        )));
+    }
+    let pixels = std::mem::take(&mut canvas.pixels).into_vec();
+    RgbImage::from_raw(width, height, pixels)
+        .ok_or_else(|| PluginError::failed(format!("a picture of {width}x{height} does not fit into memory")))
+}
+
+/// Makes a drawn picture the canvas, whatever size it has now.
+pub fn put_back(canvas: &mut Picture, picture: RgbImage) {
+    (canvas.width, canvas.height) = picture.dimensions();
+    canvas.pixels = picture.into_raw().into();
+}
+
+/// Fills a rectangle, at least one pixel large; what lies outside of the picture is left out.
+pub fn fill(picture: &mut RgbImage, x: i32, y: i32, width: i32, height: i32, colour: [u8; 3]) {
+    let (width, height) = (width.max(1) as u32, height.max(1) as u32);
+    draw_filled_rect_mut(picture, Rect::at(x, y).of_size(width, height), Rgb(colour));
+}
+
+/// Letters of one size, and tags of them: text on a coloured ground.
+pub struct Lettering {
+    font: FontRef<'static>,
+    /// In pixels.
+    size: f32,
+}
+
+impl Lettering {
+    /// Letters of `size` pixels, from line to line.
+    pub fn new(size: f32) -> Result<Self> {
+        let font = FontRef::try_from_slice(FONT)
+            .map_err(|e| PluginError::failed(format!("the built-in font: {e}")))?;
+        Ok(Lettering { font, size })
+    }
+
+    /// A name of at most `most` letters, with `?` for those that the font lacks and `…` where it was cut.
+    pub fn name(&self, name: &str, most: usize) -> String {
+        let known = |c: char| if self.font.glyph_id(c).0 == 0 { '?' } else { c };
+        let mut text: String = name.chars().take(most).map(known).collect();
+        if name.chars().count() > most {
+            text.push('…');
+        }
+        text
+    }
+
+    /// The height of a line in pixels.
+    pub fn height(&self) -> u32 {
+        self.size.ceil() as u32
+    }
+
+    /// The width of a text in pixels.
+    pub fn width(&self, text: &str) -> u32 {
+        text_size(PxScale::from(self.size), &self.font, text).0
+    }
+
+    /// The text with `?` for letters that the font lacks, truncated with `…` to at most `width` pixels; empty where nothing
+    /// fits.
+    pub fn fit(&self, text: &str, width: u32) -> String {
+        let mut letters: Vec<char> = self.name(text, usize::MAX).chars().collect();
+        let whole: String = letters.iter().collect();
+        if self.width(&whole) <= width {
+            return whole;
+        }
+        while letters.pop().is_some() {
+            let cut: String = letters.iter().chain(&['…']).collect();
+            if self.width(&cut) <= width {
+                return cut;
+            }
+        }
+        String::new()
+    }
+
+    /// Draws a text with its upper left corner at `x`, `y`.
+    pub fn draw_text(&self, image: &mut RgbImage, x: i32, y: i32, text: &str, colour: [u8; 3]) {
+        let scale = PxScale::from(self.size);
+        draw_text_mut(image, Rgb(colour), x, y, scale, &self.font, text);
+    }
+
+    /// As [`Lettering::draw_tag`], moved so that the tag is inside the image if there is room, and truncated to its width.
+    pub fn draw_tag_inside(&self, image: &mut RgbImage, x: i32, y: i32, text: &str, ground: [u8; 3]) {
+        let room = image.width().saturating_sub(2 * self.padding() as u32);
+        let text = self.fit(text, room);
+        if text.is_empty() {
+            return;
+        }
+        let (width, height) = self.tag_size(&text);
+        let x = x.min(image.width() as i32 - width).max(0);
+        let y = y.min(image.height() as i32 - height).max(0);
+        self.draw_tag(image, x, y, &text, ground);
+    }
+
+    fn padding(&self) -> i32 {
+        (self.size / 4.0).round() as i32
+    }
+
+    /// Width and height of the tag with this text, in pixels.
+    pub fn tag_size(&self, text: &str) -> (i32, i32) {
+        let scaled = self.font.as_scaled(PxScale::from(self.size));
+        let width: f32 = text
+            .chars()
+            .map(|c| scaled.h_advance(self.font.glyph_id(c)))
+            .sum();
+        let padding = self.padding();
+        (
+            width.ceil() as i32 + 2 * padding,
+            scaled.height().ceil() as i32 + padding / 2,
+        )
+    }
+
+    /// Draws a tag with its upper left corner at `x`, `y`. The letters are black or white, as reads better.
+    pub fn draw_tag(&self, picture: &mut RgbImage, x: i32, y: i32, text: &str, ground: [u8; 3]) {
+        let (width, height) = self.tag_size(text);
+        let padding = self.padding();
+        fill(picture, x, y, width, height, ground);
+        self.draw_text(picture, x + padding, y + padding / 4, text, text_on(ground));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_covers_its_size_and_has_letters() {
+        let mut canvas = Picture::filled(100, 40, [9, 9, 9]);
+        let mut picture = take(&mut canvas).unwrap();
+        let letters = Lettering::new(12.0).unwrap();
+        let (width, height) = letters.tag_size("cell 0.87");
+        letters.draw_tag(&mut picture, 5, 6, "cell 0.87", [0, 0, 200]);
+        put_back(&mut canvas, picture);
+        assert_eq!(canvas.pixel(5, 6), Some([0, 0, 200]));
+        assert_eq!(
+            canvas.pixel(4 + width as u32, 5 + height as u32),
+            Some([0, 0, 200])
+        );
+        assert_eq!(canvas.pixel(5 + width as u32, 6), Some([9, 9, 9]));
+        assert_eq!(canvas.pixel(5, 6 + height as u32), Some([9, 9, 9]));
+        let all = (0..100).flat_map(|x| (0..40).map(move |y| (x, y)));
+        assert!(
+            all.filter(|&(x, y)| canvas.pixel(x, y) == Some([255, 255, 255]))
+                .count()
+                > 20
+        );
+    }
+
+    #[test]
+    fn texts_are_truncated_to_the_width_and_unknown_letters_marked() {
+        let letters = Lettering::new(12.0).unwrap();
+        assert_eq!(letters.fit("細胞 cell", 500), "?? cell");
+        let cut = letters.fit("a long name of a file.jpg", 60);
+        assert!(cut.ends_with('…') && letters.width(&cut) <= 60, "{cut}");
+        assert_eq!(letters.fit("abc", 1), "");
+        assert_eq!(letters.fit("", 1), "");
+    }
+
+    #[test]
+    fn a_tag_is_moved_inside_the_image() {
+        let letters = Lettering::new(12.0).unwrap();
+        let mut image = RgbImage::new(60, 30);
+        letters.draw_tag_inside(&mut image, 55, -7, "cell", [255, 255, 0]);
+        let ground = image.pixels().filter(|p| p.0 == [255, 255, 0]).count();
+        let dark = image
+            .enumerate_pixels()
+            .filter(|(x, y, p)| *x > 40 && *y < 13 && p.0[0] < 100)
+            .count();
+        assert!(ground > 100 && dark > 20, "{ground} {dark}");
+        for (width, height) in [(1, 1), (3, 40), (40, 3)] {
+            letters.draw_tag_inside(&mut RgbImage::new(width, height), 0, 0, "cell", [1, 2, 3]);
+        }
+    }
+
+    #[test]
+    fn names_are_cut_and_unknown_letters_marked() {
+        let letters = Lettering::new(12.0).unwrap();
+        assert_eq!(letters.name("細胞 cell", 32), "?? cell");
+        assert_eq!(letters.name("abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn a_canvas_with_too_few_bytes_is_an_error() {
+        let mut broken = Picture {
+            width: 5,
+            height: 5,
+            pixels: vec![0; 3].into(),
+        };
+        assert!(take(&mut broken).is_err());
+    }
+}
