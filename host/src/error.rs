@@ -8,7 +8,7 @@ use std::path::Path;
 pub enum Kind {
     /// A wrong command line or configuration.
     Usage,
-    /// Pictures, annotations or a checkpoint that can't be used.
+    /// Images, annotations or a checkpoint that can't be used.
     Input,
     /// libtorch, a plugin or the machine.
     Environment,

@@ -25,6 +25,12 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     stat.f_bavail.checked_mul(stat.f_frsize)
 }
 
+/// Ends the process at once, without destructors: tensors and vtables of plugins may outlive everything.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: _exit has no preconditions; what must be flushed has been.
+    unsafe { libc::_exit(std::ffi::c_int::from(code)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,10 +49,4 @@ mod tests {
         assert!(free_bytes(Path::new("/")).is_some());
         assert_eq!(free_bytes(Path::new("/no/such/folder")), None);
     }
-}
-
-/// Ends the process at once, without destructors: tensors and vtables of plugins may outlive everything.
-pub fn exit_now(code: u8) -> ! {
-    // SAFETY: _exit has no preconditions; what must be flushed has been.
-    unsafe { libc::_exit(std::ffi::c_int::from(code)) }
 }

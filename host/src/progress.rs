@@ -53,7 +53,7 @@ pub struct Pass {
     every: u64,
     plain: bool,
     started: Instant,
-    pictures: AtomicUsize,
+    images: AtomicUsize,
 }
 
 impl Pass {
@@ -72,14 +72,14 @@ impl Pass {
             every,
             plain,
             started: Instant::now(),
-            pictures: AtomicUsize::new(0),
+            images: AtomicUsize::new(0),
         }
     }
 
-    /// One step of so many pictures further: their number a second goes before `message`, and off a terminal the time that is
+    /// One step of so many images further: their number a second goes before `message`, and off a terminal the time that is
     /// left goes behind it.
-    pub fn step_of(&self, pictures: usize, message: impl FnOnce() -> String) {
-        let done = pictures + self.pictures.fetch_add(pictures, Ordering::Relaxed);
+    pub fn step_of(&self, images: usize, message: impl FnOnce() -> String) {
+        let done = images + self.images.fetch_add(images, Ordering::Relaxed);
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = done as f64 / seconds.max(1e-9);
         let left = self

@@ -13,8 +13,9 @@
 )]
 
 use crate::data::{
-    ArrayMut, Artifact, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, Mode, NamedTensor,
-    Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Repair, Report, Sample, Shape, Status,
+    ArrayMut, Artifact, Batch, CollateRule, Fields, Image, LabelSpec, LogItem, Meta, MetricInfo, Mode,
+    NamedTensor, Output, Parameter, Prepared, Problem, Record, RecordMeta, Repair, Report, Sample, Shape,
+    Status,
 };
 use crate::error::{AbiResult, PluginError};
 use abi_stable::library::RootModule;
@@ -31,7 +32,7 @@ pub type Json = RString;
 #[sabi(kind(Prefix(prefix_ref = OpenArgsRef, prefix_fields = OpenArgsPrefix)))]
 pub struct OpenArgs {
     pub split: RStr<'static>,
-    pub pictures: RStr<'static>,
+    pub images: RStr<'static>,
     pub annotations: RStr<'static>,
     pub config: RStr<'static>,
     #[sabi(last_prefix_field)]
@@ -70,7 +71,7 @@ pub trait Task: Send + Sync {
     fn form(&self) -> RString;
     fn metrics(&self) -> RVec<MetricInfo>;
     fn open(&self, args: OpenArgsRef) -> AbiResult<DataSetBox>;
-    fn expand(&self, picture: &Picture, side: RStr<'_>, spec: &LabelSpec) -> AbiResult<RVec<Record>>;
+    fn expand(&self, image: &Image, side: RStr<'_>, spec: &LabelSpec) -> AbiResult<RVec<Record>>;
     fn evaluator(&self, spec: &LabelSpec, config: RStr<'_>) -> AbiResult<EvaluatorBox>;
     fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: RStr<'_>) -> AbiResult<Json>;
     fn files(&self, prediction: &Fields, spec: &LabelSpec) -> AbiResult<RVec<Artifact>>;
@@ -79,7 +80,7 @@ pub trait Task: Send + Sync {
         &self,
         prediction: &Fields,
         spec: &LabelSpec,
-        canvas: &mut Picture,
+        canvas: &mut Image,
         options: RStr<'_>,
     ) -> AbiResult<()>;
     fn repair(&self, args: OpenArgsRef) -> AbiResult<Repair> {

@@ -12,7 +12,7 @@ pub struct ErrorKind(pub u32);
 impl ErrorKind {
     /// A value in the configuration.
     pub const CONFIG: Self = Self(1);
-    /// Annotations or pictures.
+    /// Annotations or images.
     pub const DATA: Self = Self(2);
     /// A checkpoint's configuration or weights.
     pub const CHECKPOINT: Self = Self(3);

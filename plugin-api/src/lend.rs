@@ -39,7 +39,7 @@ impl OpenArgs {
             .collect();
         let fields = WithMetadata::new(abi::OpenArgs {
             split: lend_str(&self.split),
-            pictures: lend_str(&self.pictures),
+            images: lend_str(&self.images),
             annotations: lend_str(&self.annotations),
             config: lend_str(&config),
             checkpoint_classes: lend_slice(&classes),
@@ -50,7 +50,7 @@ impl OpenArgs {
     pub(crate) fn from_abi(args: abi::OpenArgsRef) -> serde_json::Result<Self> {
         Ok(OpenArgs {
             split: args.split().to_string(),
-            pictures: args.pictures().to_string(),
+            images: args.images().to_string(),
             annotations: args.annotations().to_string(),
             config: serde_json::from_str(args.config().as_str())?,
             checkpoint_classes: args

@@ -1,6 +1,6 @@
 //! The interface between cvhost and its plugins, and the kit to write one.
 //!
-//! A plugin is a cdylib that implements traits of [`sdk`] and exports them with [`export_plugin!`]. Pictures, targets and
+//! A plugin is a cdylib that implements traits of [`sdk`] and exports them with [`export_plugin!`]. Images, targets and
 //! predictions are the types of [`data`]; tensors are in [`torch`] with the feature `tch`. `docs/plugin-authors.md` walks
 //! through the smallest plugin that does something.
 //!

@@ -70,7 +70,7 @@ fn an_empty_split_is_refused_before_the_model_is_loaded() {
     )
     .unwrap();
     let run = bench.run(&[]);
-    refused(&run, 2, &["the val split has no pictures", "data.val_data_path"]);
+    refused(&run, 2, &["the val split has no images", "data.val_data_path"]);
     assert!(!run.stderr.contains("depths"), "{}", run.stderr);
 }
 

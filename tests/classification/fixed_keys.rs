@@ -15,7 +15,7 @@ fn a_file_with_every_fixed_key_passes_its_check_and_runs() {
     check_and_run(&FixedKeys {
         task: "classification",
         model: &fixture("golden/vit"),
-        pictures: &set.val,
+        images: &set.val,
         annotations: &annotations,
         classes: &CLASSES,
         image_size: [64, 48],

@@ -1,11 +1,11 @@
-//! Pictures with several labels, or none.
+//! Images with several labels, or none.
 
 use crate::bench::{Bench, of_event, path_in};
 use cvhost_tests::cells::{CLASSES, CellSet};
 use serde_json::Value;
 use std::path::Path;
 
-/// Besides its texture, every other picture has the label `odd`; flat pictures have no texture's label.
+/// Besides its texture, every other image has the label `odd`; flat images have no texture's label.
 fn table(split: &Path) -> String {
     let mut text = "image,labels\n".to_owned();
     for (i, (file, class)) in CellSet::rows(split).into_iter().enumerate() {

@@ -11,13 +11,13 @@ use std::path::Path;
 fn a_checkpoint_without_a_trained_head_for_its_labels_is_refused() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]).canonicalize().unwrap();
-    let picture = &CellSet::pictures(&bench.set.val)[0];
-    bench.predict(&model, "0", &[picture]).success();
+    let image = &CellSet::images(&bench.set.val)[0];
+    bench.predict(&model, "0", &[image]).success();
     let file = model.join("config.json");
     let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     config["id2label"] = serde_json::json!({"0": "a", "1": "b", "2": "c", "3": "d"});
     std::fs::write(&file, config.to_string()).unwrap();
-    let refused = bench.predict(&model, "0", &[picture]);
+    let refused = bench.predict(&model, "0", &[image]);
     assert_eq!(refused.code, 3, "{}", refused.stderr);
     assert!(
         refused.stderr.contains("no trained head for 4 classes") && refused.stderr.contains("classifier"),
@@ -27,11 +27,11 @@ fn a_checkpoint_without_a_trained_head_for_its_labels_is_refused() {
 }
 
 #[test]
-fn a_picture_whose_name_is_no_unicode_is_predicted() {
+fn a_image_whose_name_is_no_unicode_is_predicted() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
     let odd = bench.folder.path().join(OsStr::from_bytes(b"cell_\xff.png"));
-    std::fs::copy(&CellSet::pictures(&bench.set.val)[0], &odd).unwrap();
+    std::fs::copy(&CellSet::images(&bench.set.val)[0], &odd).unwrap();
     let missing = bench.folder.path().join(OsStr::from_bytes(b"none_\xff.png"));
     let events = bench.predict(&model, "0", &[&odd]).success().events();
     assert_eq!(of_event(&events, "prediction").len(), 1);
@@ -39,14 +39,14 @@ fn a_picture_whose_name_is_no_unicode_is_predicted() {
 }
 
 #[test]
-fn what_goes_with_a_picture_is_refused_by_a_task_that_makes_nothing_of_it() {
+fn what_goes_with_a_image_is_refused_by_a_task_that_makes_nothing_of_it() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
-    let picture = &CellSet::pictures(&bench.set.val)[0];
+    let image = &CellSet::images(&bench.set.val)[0];
     let side = bench.path("side.jsonl");
-    let line = serde_json::json!({"image": picture, "predictions": []});
+    let line = serde_json::json!({"image": image, "predictions": []});
     std::fs::write(&side, format!("{line}\n")).unwrap();
-    let refused = bench.predict(&model, "0", &[Path::new("--side"), &side, picture]);
+    let refused = bench.predict(&model, "0", &[Path::new("--side"), &side, image]);
     assert_ne!(refused.code, 0);
     assert!(
         refused.stderr.contains("leave out --side and --stage"),
@@ -54,16 +54,16 @@ fn what_goes_with_a_picture_is_refused_by_a_task_that_makes_nothing_of_it() {
         refused.stderr
     );
 
-    // Lines about other pictures, and those that are no predictions, are counted.
+    // Lines about other images, and those that are no predictions, are counted.
     let lines = "{\"image\": \"elsewhere.png\"}\n{\"event\": \"picture_failed\", \"image\": \"b.png\"}\n";
     std::fs::write(&side, lines).unwrap();
     let predicted = bench
-        .predict(&model, "0", &[Path::new("--side"), &side, picture])
+        .predict(&model, "0", &[Path::new("--side"), &side, image])
         .success();
     for part in [
         "1 lines are no predictions",
-        "1 lines are about none of the pictures",
-        "1 pictures have no line",
+        "1 lines are about none of the images",
+        "1 images have no line",
     ] {
         assert!(predicted.stderr.contains(part), "{part}: {}", predicted.stderr);
     }

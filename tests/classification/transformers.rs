@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Loads `model` strictly, and prints the score of each class for `picture`.
+/// Loads `model` strictly, and prints the score of each class for `image`.
 const PREDICT: &str = r#"
 import json, sys, torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
-model_dir, picture = sys.argv[1:3]
+model_dir, image = sys.argv[1:3]
 model, info = AutoModelForImageClassification.from_pretrained(model_dir, output_loading_info=True)
 assert not any(info[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
 processor = AutoImageProcessor.from_pretrained(model_dir, backend="pil")
-inputs = processor(images=[Image.open(picture).convert("RGB")], return_tensors="pt")
+inputs = processor(images=[Image.open(image).convert("RGB")], return_tensors="pt")
 if model.config.model_type != "resnet":
     inputs["interpolate_pos_encoding"] = True
 with torch.no_grad():
@@ -141,16 +141,16 @@ fn a_checkpoint_of_transformers_scores_the_same_here_and_there_again_when_traine
     }
 }
 
-/// The score of every class for a picture.
+/// The score of every class for an image.
 fn same_scores(bench: &Bench, python: &PathBuf, model: &Path) {
-    let picture = CellSet::pictures(&bench.set.val).remove(0);
+    let image = CellSet::images(&bench.set.val).remove(0);
     let printed = python::run(
         python,
         PREDICT,
-        &[model.to_str().unwrap(), picture.to_str().unwrap()],
+        &[model.to_str().unwrap(), image.to_str().unwrap()],
     );
     let reference: BTreeMap<String, f64> = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
-    let run = bench.predict(model, "0", &[&picture]).success();
+    let run = bench.predict(model, "0", &[&image]).success();
     let events = run.events();
     let ours = of_event(&events, "prediction")[0]["predictions"]
         .as_array()

@@ -38,17 +38,17 @@ fn run_eval_and_predict_work_with_each_family_by_changing_model_name_alone() {
     }
 }
 
-/// All classes, best first, at threshold 0; the probabilities sum to 1; drawn pictures are there.
+/// All classes, best first, at threshold 0; the probabilities sum to 1; drawn images are there.
 fn check_predict(bench: &Bench, model: &Path) {
     let out = bench.path("drawn");
     let predicted = bench.predict(model, "0", &[&bench.set.val, Path::new("--out"), &out]);
     let events = predicted.success().events();
     let lines = of_event(&events, "prediction");
-    let mut pictures = CellSet::pictures(&bench.set.val);
-    pictures.sort();
+    let mut images = CellSet::images(&bench.set.val);
+    images.sort();
     assert_eq!(lines.len(), VAL * CLASSES.len());
-    for (line, picture) in lines.iter().zip(pictures) {
-        assert_eq!(path_in(line, "image"), picture);
+    for (line, image) in lines.iter().zip(images) {
+        assert_eq!(path_in(line, "image"), image);
         let predictions = line["predictions"].as_array().unwrap();
         assert_eq!(predictions.len(), CLASSES.len());
         for p in predictions {
@@ -58,11 +58,11 @@ fn check_predict(bench: &Bench, model: &Path) {
         assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
         assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{scores:?}");
         let (original, drawn) = (
-            image::open(&picture).unwrap(),
+            image::open(&image).unwrap(),
             image::open(path_in(line, "drawn")).unwrap(),
         );
         let factor = drawn.width() / original.width();
-        assert!(factor > 1, "a picture of {} pixels is enlarged", original.width());
+        assert!(factor > 1, "an image of {} pixels is enlarged", original.width());
         assert_eq!(
             (drawn.width(), drawn.height()),
             (factor * original.width(), factor * original.height())
@@ -145,7 +145,7 @@ fn mixup_and_cutmix_change_what_is_trained_by_the_seed_alone() {
     let loss = |run: &Run| run.last_event()["metrics"]["train_loss"].as_f64().unwrap();
     assert!(
         (loss(&plain) - loss(&mixed)).abs() > 1e-6,
-        "the training sees other pictures"
+        "the training sees other images"
     );
     assert!(!mixed.stderr.contains("no effect"), "{}", mixed.stderr);
     let again = bench
@@ -170,15 +170,8 @@ fn mixup_and_cutmix_change_what_is_trained_by_the_seed_alone() {
 fn the_threshold_limits_what_predict_prints() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
-    let picture = CellSet::pictures(&bench.set.val).remove(0);
-    let at = |threshold: &str| {
-        scores(
-            &bench
-                .predict(&model, threshold, &[&picture])
-                .success()
-                .last_event(),
-        )
-    };
+    let image = CellSet::images(&bench.set.val).remove(0);
+    let at = |threshold: &str| scores(&bench.predict(&model, threshold, &[&image]).success().last_event());
     let all = at("0");
     assert_eq!(all.len(), CLASSES.len());
     let middle = (all[0] + all[1]) / 2.0;
@@ -187,7 +180,7 @@ fn the_threshold_limits_what_predict_prints() {
 }
 
 #[test]
-fn class_folders_and_a_table_of_the_same_pictures_train_the_same_model() {
+fn class_folders_and_a_table_of_the_same_images_train_the_same_model() {
     let bench = Bench::new();
     let table = |split: &Path| {
         let rows = CellSet::rows(split).into_iter();
@@ -224,9 +217,7 @@ fn validation_data_without_one_of_the_classes_keep_the_trainings_numbers() {
     std::fs::remove_dir_all(bench.set.val.join(CLASSES[0])).unwrap();
     let trained = bench.run(&["training.max_epochs=1"]).success();
     assert!(
-        trained
-            .stderr
-            .contains("no picture of 1 of the 3 classes: `flat`"),
+        trained.stderr.contains("no image of 1 of the 3 classes: `flat`"),
         "{}",
         trained.stderr
     );
@@ -249,7 +240,7 @@ fn a_batch_size_that_is_found_leaves_running_statistics_as_they_were() {
         let last = path_in(&run.last_event(), "checkpoint_dir").join("last");
         (std::fs::read(last.join("model.safetensors")).unwrap(), run.stderr)
     };
-    // A quarter of 24 pictures, as a power of two.
+    // A quarter of 24 images, as a power of two.
     let ((found, told), (given, _)) = (weights("auto"), weights("4"));
     assert!(told.contains("batch size 4"), "{told}");
     assert!(found == given);

@@ -14,13 +14,13 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Eight pictures for training, and as many with other bytes for validation; a tiny DETR as the model.
+    /// Eight images for training, and as many with other bytes for validation; a tiny DETR as the model.
     pub fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let split = |name: &str| CocoSet::write(&folder.path().join(name));
         let (train, val) = (split("train"), split("val"));
-        for picture in val.pictures() {
-            append(&picture, b"of val");
+        for image in val.images() {
+            append(&image, b"of val");
         }
         let config = folder.path().join("config.yaml");
         let (train_images, train_file) = (train.images.display(), train.annotations.display());

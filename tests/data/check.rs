@@ -20,9 +20,9 @@ fn turned_jpeg(width: u32, height: u32) -> Vec<u8> {
     [&jpeg[..2], &[0xff, 0xe1], &length, exif, &jpeg[2..]].concat()
 }
 
-/// Puts one fault of each kind into the pictures and the annotations, without one that refuses a split.
+/// Puts one fault of each kind into the images and the annotations, without one that refuses a split.
 fn spoil(bench: &Bench) {
-    let train = bench.train.pictures();
+    let train = bench.train.images();
     // Cut off.
     let whole = std::fs::read(&train[0]).unwrap();
     std::fs::write(&train[0], &whole[..whole.len() / 2]).unwrap();
@@ -32,7 +32,7 @@ fn spoil(bench: &Bench) {
     std::fs::write(&train[2], turned_jpeg(120, 80)).unwrap();
     // The same twice in a split, and in two splits.
     std::fs::copy(&train[6], bench.train.images.join("copy.png")).unwrap();
-    std::fs::copy(&train[7], &bench.val.pictures()[7]).unwrap();
+    std::fs::copy(&train[7], &bench.val.images()[7]).unwrap();
     edit_json(&bench.train.annotations, |coco| {
         let images = coco["images"].as_array_mut().unwrap();
         images.push(json!({"id": 900, "file_name": "copy.png", "width": 64, "height": 64}));
@@ -73,7 +73,7 @@ fn one_of_each_fault_gives_one_report_with_all_of_them() {
         (
             "targets",
             "error",
-            vec!["image 107", "outside of the picture of 32x48"],
+            vec!["image 107", "outside of the image of 32x48"],
         ),
         ("classes_differ", "error", vec!["val", "only in train: `ghost`"]),
         (
@@ -113,7 +113,7 @@ fn one_of_each_fault_gives_one_report_with_all_of_them() {
     assert_eq!(summary["infos"], count("info"));
     assert_eq!(summary["splits"][0]["pictures"], 9, "{summary}");
     assert_eq!(summary["splits"][1]["split"], "val");
-    // What fails a verb is told as everywhere else.
+    // What fails a command is told as everywhere else.
     assert_eq!(run.last_event()["event"], "error");
     assert_eq!(run.last_event()["kind"], "input");
     for problem in of_event(&events, "data_problem") {
@@ -135,9 +135,9 @@ fn people_get_the_same_grouped_and_counted() {
         let found = run.stdout.find(part);
         found.unwrap_or_else(|| panic!("no `{part}` in\n{}", run.stdout))
     };
-    assert!(at("train: 9 pictures") < at("\nerrors\n"));
-    assert!(at("\nerrors\n") < at("pictures that can't be read (1)"));
-    assert!(at("pictures that can't be read (1)") < at("\nwarnings\n"));
+    assert!(at("train: 9 images") < at("\nerrors\n"));
+    assert!(at("\nerrors\n") < at("images that can't be read (1)"));
+    assert!(at("images that can't be read (1)") < at("\nwarnings\n"));
     assert!(at("\nwarnings\n") < at("\nfor your information\n"));
     assert!(
         !run.stdout.contains("val:"),
@@ -156,7 +156,7 @@ fn annotations_that_are_refused_do_not_hide_what_the_other_split_has() {
     edit_json(&bench.val.annotations, |coco| {
         coco["annotations"][2]["category_id"] = json!(55)
     });
-    append(&bench.val.pictures()[0], b"other");
+    append(&bench.val.images()[0], b"other");
     let run = bench.data("check", &["--json"]);
     assert_eq!(run.code, 3, "{}", run.stderr);
     let events = run.events();
@@ -210,19 +210,19 @@ fn warnings_pass_unless_they_are_counted_and_clean_data_has_none() {
 #[test]
 fn a_class_that_is_rare_or_far_behind_another_is_told() {
     let bench = Bench::new();
-    let pictures = bench.path("classes");
+    let images = bench.path("classes");
     for (class, count) in [("many", 42), ("few", 2)] {
-        std::fs::create_dir_all(pictures.join(class)).unwrap();
+        std::fs::create_dir_all(images.join(class)).unwrap();
         for index in 0..count {
             let colour = Rgb([index, class.len() as u8, 7]);
-            let file = pictures.join(class).join(format!("{index}.png"));
+            let file = images.join(class).join(format!("{index}.png"));
             RgbImage::from_pixel(8, 8, colour).save(file).unwrap();
         }
     }
     let config = bench.path("classes.yaml");
     let yaml = format!(
         "model: {{model_name: not/here, task_type: classification}}\ndata: {{train_data_path: {}}}\n",
-        pictures.display()
+        images.display()
     );
     std::fs::write(&config, yaml).unwrap();
     let events = data(&bench.path("home"), "check", &config, &["--json"])
@@ -236,9 +236,9 @@ fn a_class_that_is_rare_or_far_behind_another_is_told() {
 #[test]
 fn with_many_of_a_kind_the_first_are_told_and_all_on_demand() {
     let bench = Bench::new();
-    let everything = |file: &Path| std::fs::write(file, b"no picture").unwrap();
-    bench.train.pictures().iter().for_each(|file| everything(file));
-    bench.val.pictures().iter().for_each(|file| everything(file));
+    let everything = |file: &Path| std::fs::write(file, b"no image").unwrap();
+    bench.train.images().iter().for_each(|file| everything(file));
+    bench.val.images().iter().for_each(|file| everything(file));
     let run = bench.data("check", &[]);
     refused(&run, 3, &["16 errors"]);
     assert_eq!(run.stdout.matches("a text file").count(), 10, "{}", run.stdout);
@@ -248,7 +248,7 @@ fn with_many_of_a_kind_the_first_are_told_and_all_on_demand() {
     // Training that goes on without them has a warning.
     let run = bench.data("check", &["data.broken_files=skip"]).success();
     assert!(
-        run.stdout.contains("pictures that can't be read (16)"),
+        run.stdout.contains("images that can't be read (16)"),
         "{}",
         run.stdout
     );

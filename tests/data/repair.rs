@@ -48,7 +48,7 @@ fn refused_annotations_are_checked_as_repaired_and_their_repair_opens() {
         .map(|f| f["message"].as_str().unwrap())
         .collect();
     assert_eq!(told, ["line 2: `up` is no side", "line 5: `down` is no side"]);
-    // The pictures of the other lines were looked at all the same.
+    // The images of the other lines were looked at all the same.
     let split = &of_event(&events, "data_checked")[0]["splits"][0];
     assert_eq!(
         (&split["refused"], &split["pictures"]),

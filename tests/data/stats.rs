@@ -19,7 +19,7 @@ fn the_numbers_are_those_of_the_data_set() {
     assert_eq!(train["formats"], json!({"PNG": 8}));
     assert_eq!(train["width"], json!({"min": 64.0, "median": 88.0, "max": 120.0}));
     assert_eq!(train["height"]["max"], 112.0);
-    // Two objects in each picture but one, and a crowd in the first.
+    // Two objects in each image but one, and a crowd in the first.
     assert_eq!(train["objects"]["count"], 15);
     assert_eq!(
         train["objects"]["of_a_record"]["counts"],
@@ -75,7 +75,7 @@ fn the_page_is_whole_html_that_fetches_nothing() {
     let bench = Bench::new();
     // A file name that would be markup.
     let nasty = "a<b>\"&'c.png";
-    std::fs::rename(&bench.train.pictures()[0], bench.train.images.join(nasty)).unwrap();
+    std::fs::rename(&bench.train.images()[0], bench.train.images.join(nasty)).unwrap();
     edit_json(&bench.train.annotations, |coco| {
         coco["images"][0]["file_name"] = json!(nasty)
     });

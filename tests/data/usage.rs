@@ -54,18 +54,14 @@ fn an_empty_split_is_told_by_every_verb() {
     });
     let run = bench.data("check", &[]);
     assert_eq!(run.code, 3);
-    assert!(run.stdout.contains("has no pictures"), "{}", run.stdout);
+    assert!(run.stdout.contains("has no images"), "{}", run.stdout);
     assert!(
-        run.stdout.contains("val: 8 pictures"),
+        run.stdout.contains("val: 8 images"),
         "the other split is checked: {}",
         run.stdout
     );
-    refused(
-        &bench.data("stats", &[]),
-        3,
-        &["no pictures", "cvhost data check"],
-    );
-    refused(&bench.data("preview", &[]), 3, &["no pictures"]);
+    refused(&bench.data("stats", &[]), 3, &["no images", "cvhost data check"]);
+    refused(&bench.data("preview", &[]), 3, &["no images"]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_batch_size_that_is_found_trains_to_the_bits_of_the_same_number() {
                 ])
                 .success()
         };
-        // A quarter of eight pictures: the memory of no machine is the limit here.
+        // A quarter of eight images: the memory of no machine is the limit here.
         let (found, given) = (run("auto"), run("2"));
         assert!(found.stderr.contains("batch size 2"), "{}", found.stderr);
         assert!(!given.stderr.contains("batch size 2"), "{}", given.stderr);
@@ -78,7 +78,7 @@ fn verbs_that_do_not_train_take_the_usual_batch_size() {
         .run(&["--overfit-batches=1", "training.max_epochs=1"])
         .success();
     assert!(
-        overfit.stderr.contains("the first 2 training pictures alone"),
+        overfit.stderr.contains("the first 2 training images alone"),
         "{}",
         overfit.stderr
     );

@@ -42,10 +42,10 @@ fn an_empty_split_is_refused_before_the_model_is_loaded() {
 }
 
 #[test]
-fn an_unreadable_picture_does_not_stop_the_others() {
+fn an_unreadable_image_does_not_stop_the_others() {
     let bench = Bench::new("detr");
     let broken = bench.set.images.join("a_broken.png");
-    std::fs::write(&broken, b"not a picture").unwrap();
+    std::fs::write(&broken, b"not an image").unwrap();
     let run = bench.predict(&fixture("golden/detr"), &[&bench.set.images]);
     refused(&run, 3, &["a_broken.png"]);
     let events = run.events();

@@ -11,7 +11,7 @@ fn a_file_with_every_fixed_key_passes_its_check_and_runs() {
     check_and_run(&FixedKeys {
         task: "detection",
         model: &fixture("golden/detr"),
-        pictures: &set.images,
+        images: &set.images,
         annotations: &set.annotations,
         classes: &CATEGORIES.map(|(_, name)| name),
         image_size: [64, 96],

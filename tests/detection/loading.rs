@@ -41,10 +41,10 @@ fn fifty_epochs_leave_the_memory_flat() {
 }
 
 #[test]
-fn a_broken_picture_ends_the_run_or_is_skipped_and_told_as_the_key_says() {
+fn a_broken_image_ends_the_run_or_is_skipped_and_told_as_the_key_says() {
     let bench = Bench::new("detr");
-    std::fs::write(&bench.set.pictures()[2], b"\xff\xd8\xff no picture").unwrap();
-    let name = bench.set.pictures()[2].file_name().unwrap().to_owned();
+    std::fs::write(&bench.set.images()[2], b"\xff\xd8\xff no image").unwrap();
+    let name = bench.set.images()[2].file_name().unwrap().to_owned();
     let name = name.to_str().unwrap();
     refused(&bench.run(&[]), 3, &[name, "truncated or corrupt"]);
     let run = bench.run(&["data.broken_files=skip"]);
@@ -61,21 +61,21 @@ fn a_broken_picture_ends_the_run_or_is_skipped_and_told_as_the_key_says() {
 }
 
 #[test]
-fn fewer_pictures_than_a_batch_of_which_none_is_left_train_nothing_and_that_is_told() {
+fn fewer_images_than_a_batch_of_which_none_is_left_train_nothing_and_that_is_told() {
     let bench = Bench::new("detr");
     let few = bench.run(&["data.batch_size=16", "data.last_batch=drop"]);
     refused(&few, 3, &["no batch", "lower data.batch_size"]);
 }
 
 #[test]
-fn a_part_of_the_training_pictures_is_set_aside_where_there_are_no_others() {
+fn a_part_of_the_training_images_is_set_aside_where_there_are_no_others() {
     let bench = Bench::new("detr");
     bench.edit("  val_data_path:", "  #");
     bench.edit("  val_annotation_file:", "  #");
     let run = bench.run(&["data.val_ratio=0.25", "data.test_ratio=0.25"]);
     assert!(metrics(&run)["val_map"].is_number());
     assert!(
-        run.stderr.contains("4 training pictures, 2 for validation"),
+        run.stderr.contains("4 training images, 2 for validation"),
         "{}",
         run.stderr
     );
@@ -95,8 +95,8 @@ fn a_part_of_the_training_pictures_is_set_aside_where_there_are_no_others() {
         assert_eq!(run.code, 0, "{}", run.stderr);
         run.last_event()
     };
-    for (split, pictures) in [("train", 4), ("val", 2), ("test", 2)] {
-        assert_eq!(eval(split, "data.split_seed=42")["pictures"], pictures, "{split}");
+    for (split, images) in [("train", 4), ("val", 2), ("test", 2)] {
+        assert_eq!(eval(split, "data.split_seed=42")["pictures"], images, "{split}");
     }
     // The training's seed changes nothing of the division, the division's own does.
     let loss = |seed| eval("val", seed)["metrics"]["val_loss"].clone();

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 const SETTINGS: [&str; 2] = ["training.deterministic=true", "training.log_every_n_steps=1"];
 
-/// A configuration whose validation pictures lie in a folder of their own, and that folder.
+/// A configuration whose validation images lie in a folder of their own, and that folder.
 fn with_val_folder() -> (Bench, PathBuf) {
     let bench = Bench::new("yolos");
     let val = bench.path("val");
     std::fs::create_dir(&val).unwrap();
-    for picture in bench.set.pictures() {
-        std::fs::copy(&picture, val.join(picture.file_name().unwrap())).unwrap();
+    for image in bench.set.images() {
+        std::fs::copy(&image, val.join(image.file_name().unwrap())).unwrap();
     }
     let images = bench.set.images.display().to_string();
     bench.edit(
@@ -30,14 +30,14 @@ fn trained(run: &Run) -> Vec<Vec<u8>> {
         .to_vec()
 }
 
-fn fails_then_goes_on(bench: &Bench, picture: &Path, steps: u32) {
+fn fails_then_goes_on(bench: &Bench, image: &Path, steps: u32) {
     let whole = bench.run(&SETTINGS).success();
-    let sound = std::fs::read(picture).unwrap();
-    std::fs::write(picture, &sound[..sound.len() / 2]).unwrap();
-    let name = picture.file_name().unwrap().to_str().unwrap();
+    let sound = std::fs::read(image).unwrap();
+    std::fs::write(image, &sound[..sound.len() / 2]).unwrap();
+    let name = image.file_name().unwrap().to_str().unwrap();
     let saved = format!("saved up to step {steps}");
     refused(&bench.run(&SETTINGS), 3, &[name, &saved]);
-    std::fs::write(picture, &sound).unwrap();
+    std::fs::write(image, &sound).unwrap();
     let resumed = bench.run(&[&SETTINGS[..], &["--resume"]].concat()).success();
     let after = format!("resuming after step {steps}");
     assert!(resumed.stderr.contains(&after), "{}", resumed.stderr);
@@ -46,19 +46,19 @@ fn fails_then_goes_on(bench: &Bench, picture: &Path, steps: u32) {
 }
 
 #[test]
-fn an_epoch_is_not_lost_to_a_broken_validation_picture() {
+fn an_epoch_is_not_lost_to_a_broken_validation_image() {
     let (bench, val) = with_val_folder();
     // The check before the training looks at the first four.
-    let picture = bench.set.pictures()[6].clone();
-    fails_then_goes_on(&bench, &val.join(picture.file_name().unwrap()), 4);
+    let image = bench.set.images()[6].clone();
+    fails_then_goes_on(&bench, &val.join(image.file_name().unwrap()), 4);
 }
 
 #[test]
-fn steps_are_not_lost_to_a_broken_training_picture() {
+fn steps_are_not_lost_to_a_broken_training_image() {
     let (bench, _) = with_val_folder();
     // With the configuration's seed it comes in the third batch.
-    let picture = bench.set.pictures()[1].clone();
-    fails_then_goes_on(&bench, &picture, 2);
+    let image = bench.set.images()[1].clone();
+    fails_then_goes_on(&bench, &image, 2);
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn a_checkpoint_keeps_its_metric_when_the_next_epoch_cannot_begin() {
         .success();
     let best = path_in(&first.last_event(), "run_dir").join("checkpoints/best");
     let before = std::fs::read_link(&best).unwrap();
-    for picture in bench.set.pictures() {
-        std::fs::write(picture, "no picture").unwrap();
+    for image in bench.set.images() {
+        std::fs::write(image, "no image").unwrap();
     }
     let next = [&SETTINGS[..], &["--resume", "training.max_epochs=2"]].concat();
     refused(&bench.run(&next), 3, &["picture_"]);

@@ -85,7 +85,7 @@ fn batch_sizes_one_and_four_agree_within_a_pixel_on_mixed_sizes() {
     }
 }
 
-/// The largest difference of box edges in pixels; infinite for another picture, class or score.
+/// The largest difference of box edges in pixels; infinite for another image, class or score.
 fn distance(a: &Value, b: &Value) -> f64 {
     let score = |v: &Value| v["score"].as_f64().unwrap();
     if a["image_id"] != b["image_id"]

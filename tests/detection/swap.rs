@@ -14,7 +14,7 @@ use std::process::Command;
 const IOU_THRESHOLD: f64 = 0.7;
 const MIN_BOX_SIZE: f64 = 4.0;
 
-/// The pictures that plain DETR gives sides that are multiples of 32 already: both adapters see the same input.
+/// The images that plain DETR gives sides that are multiples of 32 already: both adapters see the same input.
 const SAME_INPUT: [usize; 3] = [3, 6, 7];
 
 /// A bench with the variant in a folder of plugins.
@@ -45,7 +45,7 @@ impl Swap {
         Run::of(command.env("CVHOST_PLUGIN_PATH", &self.plugins))
     }
 
-    /// `cvhost predict` of all pictures with every score, and more arguments; the variant is found where `found`.
+    /// `cvhost predict` of all images with every score, and more arguments; the variant is found where `found`.
     fn predict(&self, model: &Path, arguments: &[&str], found: bool) -> Run {
         let mut command = self.bench.command();
         command
@@ -62,7 +62,7 @@ impl Swap {
     }
 }
 
-/// The predictions of each picture.
+/// The predictions of each image.
 fn predictions(run: Run) -> Vec<Vec<Value>> {
     let events = run.success().events();
     let lists = of_event(&events, "prediction").into_iter();
@@ -109,13 +109,13 @@ fn chosen_by_name_the_variant_filters_what_the_installed_adapter_predicts() {
     let ours = predictions(swap.predict(&swap.model, &["--adapter", "detr-variant"], true));
     assert_eq!(plain.len(), ours.len());
     let mut left_out = 0;
-    for picture in SAME_INPUT {
-        assert_eq!(ours[picture], filtered(&plain[picture]), "picture {picture}");
-        assert!(!ours[picture].is_empty(), "picture {picture}");
-        left_out += plain[picture].len() - ours[picture].len();
+    for image in SAME_INPUT {
+        assert_eq!(ours[image], filtered(&plain[image]), "image {image}");
+        assert!(!ours[image].is_empty(), "image {image}");
+        left_out += plain[image].len() - ours[image].len();
     }
     assert!(left_out > 0, "the filter had nothing to do");
-    for (picture, kept) in ours.iter().enumerate() {
+    for (image, kept) in ours.iter().enumerate() {
         for (i, a) in kept.iter().enumerate() {
             assert!(shorter_side(a) >= MIN_BOX_SIZE, "{a}");
             for b in &kept[..i] {
@@ -123,8 +123,8 @@ fn chosen_by_name_the_variant_filters_what_the_installed_adapter_predicts() {
             }
         }
         // Of another size, so the network saw something else.
-        if !SAME_INPUT.contains(&picture) {
-            assert_ne!(*kept, filtered(&plain[picture]), "picture {picture}");
+        if !SAME_INPUT.contains(&image) {
+            assert_ne!(*kept, filtered(&plain[image]), "image {image}");
         }
     }
 }

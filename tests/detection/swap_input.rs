@@ -7,7 +7,7 @@ use cvhost_engine::registry::Registry;
 use cvhost_engine::session::checkpoint_spec;
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::abi_stable::std_types::RStr;
-use cvhost_plugin_api::data::{Array, Fields, Picture, PictureSource, Record, Role};
+use cvhost_plugin_api::data::{Array, Fields, Image, ImageSource, Record, Role};
 use cvhost_tests::{fixture, programs, variant};
 use cvhost_torch::batch::to_batch;
 use serde_json::json;
@@ -58,16 +58,16 @@ fn both_sides_of_the_input_are_the_nearest_multiples_of_32() {
 }
 
 #[test]
-fn a_batch_has_pictures_of_that_size_and_boxes_where_they_were() {
+fn a_batch_has_images_of_that_size_and_boxes_where_they_were() {
     let record = || {
         let pixels: Vec<u8> = (0..96 * 64 * 3).map(|i| (i % 251) as u8).collect();
-        let picture = Picture {
+        let image = Image {
             width: 96,
             height: 64,
             pixels: pixels.into(),
         };
         Record {
-            pictures: vec![PictureSource::decoded(picture)].into(),
+            images: vec![ImageSource::decoded(image)].into(),
             fields: Fields::new()
                 .with("boxes", Role::BOXES, Array::rows(&[[24.0f64, 16.0, 72.0, 48.0]]))
                 .with("class_labels", Role::COLUMN, Array::vector(&[1i64])),

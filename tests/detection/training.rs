@@ -29,7 +29,7 @@ fn difference(a: &Path, b: &Path) -> f64 {
 
 #[test]
 fn four_batches_of_two_train_as_one_of_eight() {
-    // YOLOS has neither batch norm nor dropout here; pictures of one size make batches that don't depend on their company.
+    // YOLOS has neither batch norm nor dropout here; images of one size make batches that don't depend on their company.
     let bench = Bench::new("yolos");
     let common = [
         "training.max_steps=3",
@@ -90,7 +90,7 @@ fn attention_is_fused_or_plain_as_configured() {
 }
 
 #[test]
-fn an_overflow_of_float16_is_never_a_step_and_no_pictures_fault() {
+fn an_overflow_of_float16_is_never_a_step_and_no_images_fault() {
     let bench = Bench::new("detr");
     let run = |more: &[&str]| {
         let settings = [

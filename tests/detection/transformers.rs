@@ -5,16 +5,16 @@ use cvhost_tests::{fixture, python};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Loads `model` strictly, and prints what it predicts for `picture` at threshold 0.
+/// Loads `model` strictly, and prints what it predicts for `image` at threshold 0.
 const PREDICT: &str = r#"
 import json, sys, torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
-model_dir, picture = sys.argv[1:3]
+model_dir, image = sys.argv[1:3]
 model, info = AutoModelForObjectDetection.from_pretrained(model_dir, output_loading_info=True)
 assert not any(info[k] for k in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
 processor = AutoImageProcessor.from_pretrained(model_dir, backend="pil")
-image = Image.open(picture).convert("RGB")
+image = Image.open(image).convert("RGB")
 inputs = processor(images=[image], return_tensors="pt")
 if model.config.model_type == "yolos":
     inputs.pop("pixel_mask", None)
@@ -78,14 +78,14 @@ fn a_checkpoint_of_transformers_predicts_the_same_here() {
 
 /// Every query's score and box: ours best first, the reference's in its own order.
 fn same_predictions(bench: &Bench, python: &PathBuf, model: &Path) {
-    let picture = bench.set.pictures().remove(0);
+    let image = bench.set.images().remove(0);
     let printed = python::run(
         python,
         PREDICT,
-        &[model.to_str().unwrap(), picture.to_str().unwrap()],
+        &[model.to_str().unwrap(), image.to_str().unwrap()],
     );
     let reference: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
-    let run = bench.predict(model, &[&picture]).success();
+    let run = bench.predict(model, &[&image]).success();
     let events = run.events();
     let ours = of_event(&events, "prediction")[0]["predictions"]
         .as_array()

@@ -79,8 +79,8 @@ fn check_predict(bench: &Bench, model: &Path) {
     let events = predicted.events();
     let lines = of_event(&events, "prediction");
     assert_eq!(lines.len(), SIZES.len());
-    for ((line, (width, height)), picture) in lines.iter().zip(SIZES).zip(bench.set.pictures()) {
-        assert_eq!(path_in(line, "image"), picture);
+    for ((line, (width, height)), image) in lines.iter().zip(SIZES).zip(bench.set.images()) {
+        assert_eq!(path_in(line, "image"), image);
         assert_eq!(line["width"], width);
         assert_eq!(line["height"], height);
         let predictions = line["predictions"].as_array().unwrap();

@@ -18,7 +18,7 @@ for_each_case!(
         logits_and_losses_are_the_references,
         every_gradient_is_the_references,
         five_optimizer_steps_lose_as_the_reference,
-        scores_of_pictures_are_the_references,
+        scores_of_images_are_the_references,
         what_the_reference_freezes_is_frozen,
     ]
 );
@@ -56,7 +56,7 @@ fn logits_and_losses_are_the_references(name: &str) {
     );
 }
 
-fn scores_of_pictures_are_the_references(name: &str) {
+fn scores_of_images_are_the_references(name: &str) {
     let mut case = Case::open(name);
     let mut host_batch = case.batch(case.records());
     let batch = to_batch(&mut host_batch, device()).unwrap();
@@ -76,6 +76,6 @@ fn scores_of_pictures_are_the_references(name: &str) {
             &Tensor::from_slice(scores).to_device(device()),
             &reference.get(i as i64),
         );
-        assert!(off <= OUTPUT, "scores of picture {i} are {off} off");
+        assert!(off <= OUTPUT, "scores of image {i} are {off} off");
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tch::{Tensor, no_grad};
 
-/// Boxes, in pixels of the picture.
+/// Boxes, in pixels of the image.
 const PIXELS: f64 = 0.02;
 
 for_each_case!(
@@ -23,9 +23,9 @@ for_each_case!(
         every_gradient_is_the_references,
         five_optimizer_steps_lose_as_the_reference,
         predictions_of_the_batch_are_the_references,
-        predictions_of_single_pictures_are_the_references,
+        predictions_of_single_images_are_the_references,
         what_the_reference_freezes_is_frozen,
-        a_mixed_batch_predicts_as_single_pictures_do,
+        a_mixed_batch_predicts_as_single_images_do,
     ]
 );
 
@@ -49,12 +49,12 @@ fn processed_pixels_and_labels_are_the_references(name: &str) {
     let mut start = 0;
     for (i, count) in counts.iter().enumerate() {
         let meta = &host_batch.metas[i];
-        // Ours are relative to the picture, the reference's to the padded canvas.
+        // Ours are relative to the image, the reference's to the padded canvas.
         let x = f64::from(meta.input_width) / canvas[3] as f64;
         let y = f64::from(meta.input_height) / canvas[2] as f64;
         let ours = boxes.narrow(0, start, *count) * Tensor::from_slice(&[x, y, x, y]).to_device(device());
         let off = difference(&ours, case.tensor(&format!("labels.{i}.boxes")));
-        assert!(off <= 1e-6, "boxes of picture {i} are {off} off");
+        assert!(off <= 1e-6, "boxes of image {i} are {off} off");
         assert_eq!(
             labels.narrow(0, start, *count),
             *case.tensor(&format!("labels.{i}.class_labels"))
@@ -113,15 +113,15 @@ fn predictions_of_the_batch_are_the_references(name: &str) {
     compare_predictions(&ours, &case.json["post"]);
 }
 
-fn predictions_of_single_pictures_are_the_references(name: &str) {
+fn predictions_of_single_images_are_the_references(name: &str) {
     let mut case = Case::open(name);
-    for i in 0..case.pictures.len() {
+    for i in 0..case.images.len() {
         let ours = predict(&mut case, &[i]);
         compare_predictions(&ours, &json!([case.json["post_single"][i]]));
     }
 }
 
-/// Predicts some of the case's pictures in one batch, as the host does.
+/// Predicts some of the case's images in one batch, as the host does.
 fn predict(case: &mut Case, which: &[usize]) -> Vec<Fields> {
     let mut records = case.records();
     let records = which.iter().map(|i| std::mem::take(&mut records[*i])).collect();
@@ -171,17 +171,17 @@ fn compare_predictions(ours: &[Fields], reference: &Value) {
     }
 }
 
-fn a_mixed_batch_predicts_as_single_pictures_do(name: &str) {
+fn a_mixed_batch_predicts_as_single_images_do(name: &str) {
     let mut case = Case::open(name);
     let together = predict(&mut case, &[0, 1]);
-    let input_sizes: BTreeSet<(u32, u32)> = case.pictures.iter().map(|p| (p.width, p.height)).collect();
-    assert!(input_sizes.len() > 1, "the case's pictures should differ in size");
+    let input_sizes: BTreeSet<(u32, u32)> = case.images.iter().map(|p| (p.width, p.height)).collect();
+    assert!(input_sizes.len() > 1, "the case's images should differ in size");
     for (i, batched) in together.iter().enumerate() {
         let alone = predict(&mut case, &[i]).remove(0);
         let rows = |f: &Fields| f.require("boxes").unwrap().to_rows::<4>().unwrap();
         for (a, b) in rows(batched).iter().zip(rows(&alone)) {
             let off = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            assert!(off <= 1.0, "picture {i}: {a:?} in the batch, {b:?} alone");
+            assert!(off <= 1.0, "image {i}: {a:?} in the batch, {b:?} alone");
         }
     }
 }

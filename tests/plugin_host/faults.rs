@@ -29,7 +29,7 @@ fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
         let skipped = toy
             .train(&[&wrong[..], &["training.nan_policy=skip"]].concat())
             .success();
-        for word in ["in step 6", "the step is skipped", "Pictures: "] {
+        for word in ["in step 6", "the step is skipped", "Images: "] {
             assert!(
                 skipped.stderr.contains(word),
                 "{what}, no `{word}` in: {}",
@@ -71,7 +71,7 @@ fn memory_that_runs_out_is_told_with_what_to_lower_and_the_run_can_be_resumed() 
     let run = toy.train(&["model.fault_at_step=12", "model.fault=memory"]);
     assert_eq!(run.code, 1, "{}", run.stderr);
     for word in [
-        "the memory doesn't suffice for a step with 8 pictures of up to",
+        "the memory doesn't suffice for a step with 8 images of up to",
         "can't allocate memory",
         "lower data.batch_size",
     ] {

@@ -22,7 +22,7 @@ fn finished(run: &Run) -> (Value, PathBuf) {
     (last, folder)
 }
 
-/// A picture of the task's kind: one half bright.
+/// An image of the task's kind: one half bright.
 fn png(file: &Path, bright: u32) {
     let pixel = |x, _| {
         image::Rgb(if x / 8 == bright {

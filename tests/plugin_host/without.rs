@@ -45,15 +45,15 @@ fn listed(folder: &Path, plugins: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Predicts on one picture with the golden YOLOS checkpoint.
+/// Predicts on one image with the golden YOLOS checkpoint.
 fn predict(folder: &Path, plugins: &Path) -> Run {
-    let picture = folder.join("a.png");
+    let image = folder.join("a.png");
     image::RgbImage::from_pixel(64, 48, image::Rgb([90, 120, 30]))
-        .save(&picture)
+        .save(&image)
         .unwrap();
-    let (model, picture) = (
+    let (model, image) = (
         fixture("golden/yolos").display().to_string(),
-        picture.display().to_string(),
+        image.display().to_string(),
     );
     cvhost(
         folder,
@@ -66,7 +66,7 @@ fn predict(folder: &Path, plugins: &Path) -> Run {
             "cpu",
             "--model",
             &model,
-            &picture,
+            &image,
         ],
     )
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The classes, sorted.
 pub const CLASSES: [&str; 3] = ["flat", "rows", "stripes"];
-/// Pictures of each class.
+/// Images of each class.
 pub const TRAIN: usize = 8;
 pub const VAL: usize = 4;
 
@@ -29,14 +29,14 @@ impl CellSet {
                 std::fs::create_dir_all(root.join(name)).unwrap();
                 for index in first..first + count {
                     let file = root.join(name).join(format!("{name}_{index}.png"));
-                    picture(class, index).save(file).unwrap();
+                    image(class, index).save(file).unwrap();
                 }
             }
         }
         set
     }
 
-    /// Rows of file name and class for the pictures of a split, which start from its folder.
+    /// Rows of file name and class for the images of a split, which start from its folder.
     pub fn rows(split: &Path) -> Vec<(String, &'static str)> {
         let of_class = |name: &'static str| {
             let mut files: Vec<String> = std::fs::read_dir(split.join(name))
@@ -49,8 +49,8 @@ impl CellSet {
         CLASSES.into_iter().flat_map(of_class).collect()
     }
 
-    /// The pictures of a split, sorted.
-    pub fn pictures(split: &Path) -> Vec<PathBuf> {
+    /// The images of a split, sorted.
+    pub fn images(split: &Path) -> Vec<PathBuf> {
         CellSet::rows(split)
             .into_iter()
             .map(|(file, _)| split.join(file))
@@ -58,8 +58,8 @@ impl CellSet {
     }
 }
 
-/// A grey picture, or one with horizontal or vertical stripes; size and phase change with the index.
-fn picture(class: usize, index: usize) -> RgbImage {
+/// A grey image, or one with horizontal or vertical stripes; size and phase change with the index.
+fn image(class: usize, index: usize) -> RgbImage {
     let (width, height) = (20 + (index * 7 % 13) as u32, 20 + (index * 5 % 11) as u32);
     RgbImage::from_fn(width, height, |x, y| {
         let at = [0, y, x][class] + index as u32;

@@ -1,5 +1,5 @@
 //! A small COCO data set, made on the spot: coloured rectangles on mixed sizes, with what annotation files have in real life
-//! (gapped category ids, a picture without objects, a crowd).
+//! (gapped category ids, an image without objects, a crowd).
 
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The categories, with gaps between their ids, in the order of the class indices.
 pub const CATEGORIES: [(i64, &str); 4] = [(3, "disc"), (7, "ring"), (9, "bar"), (12, "blob")];
 
-/// Width and height of each picture; the fourth has no objects.
+/// Width and height of each image; the fourth has no objects.
 pub const SIZES: [(u32, u32); 8] = [
     (96, 64),
     (64, 96),
@@ -20,7 +20,7 @@ pub const SIZES: [(u32, u32); 8] = [
     (100, 75),
 ];
 
-/// The index of the picture without objects.
+/// The index of the image without objects.
 pub const EMPTY: usize = 3;
 
 /// A data set in a folder.
@@ -30,7 +30,7 @@ pub struct CocoSet {
 }
 
 impl CocoSet {
-    /// Writes pictures and annotations into `folder`.
+    /// Writes images and annotations into `folder`.
     pub fn write(folder: &Path) -> CocoSet {
         let images = folder.join("images");
         std::fs::create_dir_all(&images).unwrap();
@@ -44,8 +44,8 @@ impl CocoSet {
         CocoSet { images, annotations }
     }
 
-    /// The pictures' files, in the order of their image ids.
-    pub fn pictures(&self) -> Vec<PathBuf> {
+    /// The images' files, in the order of their image ids.
+    pub fn images(&self) -> Vec<PathBuf> {
         (0..SIZES.len()).map(|i| self.images.join(file_name(i))).collect()
     }
 }
@@ -71,7 +71,7 @@ pub fn annotation_json() -> Value {
             }));
         }
     }
-    // A crowd over half of the first picture: no target in training, ignored in the metrics.
+    // A crowd over half of the first image: no target in training, ignored in the metrics.
     annotations.push(json!({
         "id": annotations.len() + 1, "image_id": image_id(0), "category_id": CATEGORIES[2].0,
         "bbox": [48, 0, 48, 64], "area": 48 * 64, "iscrowd": 1,
@@ -91,7 +91,7 @@ fn file_name(index: usize) -> String {
     format!("picture_{index}.png")
 }
 
-/// Class index and `x, y, width, height` in pixels of each object of a picture.
+/// Class index and `x, y, width, height` in pixels of each object of an image.
 fn objects(index: usize) -> Vec<(usize, [u32; 4])> {
     if index == EMPTY {
         return Vec::new();
@@ -105,11 +105,11 @@ fn objects(index: usize) -> Vec<(usize, [u32; 4])> {
 fn draw((width, height): (u32, u32), objects: &[(usize, [u32; 4])]) -> RgbImage {
     const COLOURS: [[u8; 3]; 4] = [[220, 40, 40], [40, 200, 60], [50, 70, 230], [230, 210, 40]];
     // A gradient as the background: a flat one would hide a shifted resize.
-    let mut picture = RgbImage::from_fn(width, height, |x, y| Rgb([(x * 2) as u8, (y * 2) as u8, 90]));
+    let mut image = RgbImage::from_fn(width, height, |x, y| Rgb([(x * 2) as u8, (y * 2) as u8, 90]));
     for (class, [x, y, w, h]) in objects {
         for (px, py) in (*y..y + h).flat_map(|py| (*x..x + w).map(move |px| (px, py))) {
-            picture.put_pixel(px, py, Rgb(COLOURS[*class]));
+            image.put_pixel(px, py, Rgb(COLOURS[*class]));
         }
     }
-    picture
+    image
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 pub struct FixedKeys<'a> {
     pub task: &'a str,
     pub model: &'a Path,
-    pub pictures: &'a Path,
+    pub images: &'a Path,
     pub annotations: &'a Path,
     pub classes: &'a [&'a str],
     /// `[height, width]`.
@@ -24,9 +24,9 @@ impl FixedKeys<'_> {
         let Self {
             task, monitor_metric, ..
         } = self;
-        let (model, pictures, annotations) = (
+        let (model, images, annotations) = (
             self.model.display(),
-            self.pictures.display(),
+            self.images.display(),
             self.annotations.display(),
         );
         let (count, names, folder) = (self.classes.len(), self.classes.join(", "), folder.display());
@@ -54,9 +54,9 @@ impl FixedKeys<'_> {
   segmentation_type: semantic
   model_kwargs: {{}}
 data:
-  train_data_path: {pictures}
-  val_data_path: {pictures}
-  test_data_path: {pictures}
+  train_data_path: {images}
+  val_data_path: {images}
+  test_data_path: {images}
   train_annotation_file: {annotations}
   val_annotation_file: {annotations}
   test_annotation_file: {annotations}
@@ -111,7 +111,7 @@ output:
     }
 }
 
-/// Checks `config check` and `run` of such a file: predictions, pictures and both copies of the checkpoint are there.
+/// Checks `config check` and `run` of such a file: predictions, images and both copies of the checkpoint are there.
 pub fn check_and_run(keys: &FixedKeys<'_>) {
     use crate::programs::{Run, cvhost};
     let folder = tempfile::tempdir().unwrap();

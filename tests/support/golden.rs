@@ -11,7 +11,7 @@ use cvhost_engine::registry::Registry;
 use cvhost_engine::session::checkpoint_spec;
 use cvhost_plugin_api::abi::{AdapterBox, InputBox};
 use cvhost_plugin_api::abi_stable::std_types::RStr;
-use cvhost_plugin_api::data::{Batch, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
+use cvhost_plugin_api::data::{Batch, Image, ImageSource, LabelSpec, Mode, Record, StepContext};
 use cvhost_torch::network::{Forward, Network};
 use cvhost_torch::shim;
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ pub struct Case {
     pub spec: LabelSpec,
     pub input: Arc<InputBox>,
     pub network: Network,
-    pub pictures: Vec<Picture>,
+    pub images: Vec<Image>,
 }
 
 impl Case {
@@ -105,9 +105,9 @@ impl Case {
             .iter()
             .map(|n| (n.clone(), golden.read(n).unwrap().to_device(device)))
             .collect();
-        let pictures = (0..)
+        let images = (0..)
             .map_while(|i| tensors.get(&format!("image.{i}")))
-            .map(picture)
+            .map(image)
             .collect();
         Case {
             form,
@@ -116,7 +116,7 @@ impl Case {
             spec,
             input: Arc::new(input),
             network,
-            pictures,
+            images,
         }
     }
 
@@ -126,19 +126,19 @@ impl Case {
             .unwrap_or_else(|| panic!("the case has no `{name}`"))
     }
 
-    /// The pictures with their targets, as a task would give them.
+    /// The images with their targets, as a task would give them.
     pub fn records(&self) -> Vec<Record> {
         let fields = |i| match self.form {
             DETECTION => detection::targets(self, i),
             _ => classification::targets(self, i),
         };
-        let record = |(i, picture): (usize, &Picture)| Record {
-            name: format!("picture {i}").into(),
-            pictures: vec![PictureSource::decoded(picture.clone())].into(),
+        let record = |(i, image): (usize, &Image)| Record {
+            name: format!("image {i}").into(),
+            images: vec![ImageSource::decoded(image.clone())].into(),
             fields: fields(i),
             ..Record::default()
         };
-        self.pictures.iter().enumerate().map(record).collect()
+        self.images.iter().enumerate().map(record).collect()
     }
 
     /// What the host makes of records: one batch.
@@ -184,10 +184,10 @@ impl Case {
     }
 }
 
-fn picture(tensor: &Tensor) -> Picture {
+fn image(tensor: &Tensor) -> Image {
     let size = tensor.size();
     let pixels: Vec<u8> = Vec::try_from(tensor.flatten(0, -1)).unwrap();
-    Picture {
+    Image {
         width: size[1] as u32,
         height: size[0] as u32,
         pixels: pixels.into(),

@@ -7,7 +7,7 @@ use cvhost::plugins::{Catalogue, Host, Search};
 use cvhost_engine::registry::Registry;
 use cvhost_plugin_api::abi::{DataSetBox, EvaluatorBox, TaskBox};
 use cvhost_plugin_api::abi_stable::std_types::{RSlice, RStr};
-use cvhost_plugin_api::data::{Fields, OpenArgs, Picture, Record, Report};
+use cvhost_plugin_api::data::{Fields, Image, OpenArgs, Record, Report};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -46,8 +46,8 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
         Walk { setup, task, name }
     }
 
-    /// Trains, and checks what holds for every walk: the loss falls below `part` of what it was, and pictures are drawn.
-    pub fn train(&self, pictures: usize, part: f64) -> Trained {
+    /// Trains, and checks what holds for every walk: the loss falls below `part` of what it was, and images are drawn.
+    pub fn train(&self, images: usize, part: f64) -> Trained {
         let run = self.setup.train(&[]).success();
         let event = run.last_event();
         assert_eq!(event["status"], "ok", "{event}");
@@ -58,10 +58,10 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
         let (first, last) = (losses[0], *losses.last().unwrap());
         assert!(last < part * first, "the loss doesn't fall: {losses:?}");
         let folder = path_in(&event, "run_dir");
-        // A task's own files lie beside the pictures.
+        // A task's own files lie beside the images.
         let mut drawn = files_in(&folder.join("pictures"));
         drawn.retain(|file| file.extension().is_some_and(|e| e == "jpg"));
-        assert_eq!(drawn.len(), pictures, "{drawn:?}");
+        assert_eq!(drawn.len(), images, "{drawn:?}");
         for file in drawn {
             image::open(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         }
@@ -87,9 +87,9 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
         }
     }
 
-    /// `cvhost predict` of one picture with the last checkpoint: the `prediction` event. `more` are further arguments.
-    pub fn predict(&self, trained: &Trained, picture: &Picture, more: &[&str]) -> Value {
-        let file = self.save(picture);
+    /// `cvhost predict` of one image with the last checkpoint: the `prediction` event. `more` are further arguments.
+    pub fn predict(&self, trained: &Trained, image: &Image, more: &[&str]) -> Value {
+        let file = self.save(image);
         self.predict_file(trained, &file, more).success().last_event()
     }
 
@@ -114,11 +114,11 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
         self.setup.folder.path().join("predicted")
     }
 
-    /// A picture as a file.
-    pub fn save(&self, picture: &Picture) -> PathBuf {
+    /// An image as a file.
+    pub fn save(&self, image: &Image) -> PathBuf {
         let file = self.setup.folder.path().join("picture.png");
-        let pixels = picture.pixels.to_vec();
-        image::RgbImage::from_raw(picture.width, picture.height, pixels)
+        let pixels = image.pixels.to_vec();
+        image::RgbImage::from_raw(image.width, image.height, pixels)
             .unwrap()
             .save(&file)
             .unwrap();
@@ -164,11 +164,11 @@ impl Task {
         }
     }
 
-    /// The validation split of a data set with a quarter of `pictures`.
-    pub fn open(&self, pictures: usize) -> DataSetBox {
+    /// The validation split of a data set with a quarter of `images`.
+    pub fn open(&self, images: usize) -> DataSetBox {
         let args = OpenArgs {
             split: "val".into(),
-            config: json!({"data": {"pictures": pictures}}),
+            config: json!({"data": {"pictures": images}}),
             ..OpenArgs::default()
         };
         args.lend(|args| self.task.open(args)).into_result().unwrap()
@@ -227,9 +227,9 @@ pub fn record(data: &DataSetBox, index: u64) -> Record {
     data.record(index).into_result().unwrap()
 }
 
-/// The picture of a record that was made up.
-pub fn picture(record: &Record) -> &Picture {
-    &record.pictures[0].decoded
+/// The image of a record that was made up.
+pub fn image(record: &Record) -> &Image {
+    &record.images[0].decoded
 }
 
 fn update(

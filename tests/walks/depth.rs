@@ -2,7 +2,7 @@
 
 use cvhost_plugin_api::data::{Array, DType, Fields, Record, Role};
 use cvhost_tests::events::path_in;
-use cvhost_tests::walks::{Task, Walk, picture, record};
+use cvhost_tests::walks::{Task, Walk, image, record};
 
 fn depths(record: &Record) -> Vec<f32> {
     record
@@ -14,7 +14,7 @@ fn depths(record: &Record) -> Vec<f32> {
         .to_vec()
 }
 
-/// A prediction for a record's picture.
+/// A prediction for a record's image.
 fn map(record: &Record, values: &[f32]) -> Fields {
     let dims = record.fields.require("depth").unwrap().dims().to_vec();
     Fields::new().with("depth", Role::DENSE_MAP, Array::new(&dims, values).unwrap())
@@ -24,7 +24,7 @@ fn map(record: &Record, values: &[f32]) -> Fields {
 fn depth_trains_with_changes_of_geometry_and_beats_a_constant() {
     let walk = Walk::new(
         "walk-depth",
-        "pictures: 96, batch_size: 8, augmentations: {horizontal_flip: 0.5, random_crop: 0.3, rotation: 5, random_resize: [0.9, 1.2]}",
+        "images: 96, batch_size: 8, augmentations: {horizontal_flip: 0.5, random_crop: 0.3, rotation: 5, random_resize: [0.9, 1.2]}",
         "max_epochs: 6, learning_rate: 0.01, monitor_metric: val_abs_rel",
     );
     let trained = walk.train(6, 0.5);
@@ -50,15 +50,12 @@ fn depth_trains_with_changes_of_geometry_and_beats_a_constant() {
     walk.check_eval(&trained);
 
     let record = record(&data, 1);
-    let prediction = walk.predict(&trained, picture(&record), &[]);
+    let prediction = walk.predict(&trained, image(&record), &[]);
     let printed = &prediction["predictions"][0];
     let png = image::open(prediction["files"][0].as_str().unwrap()).unwrap();
     assert_eq!(png.color(), image::ColorType::L16);
     let png = png.to_luma16();
-    assert_eq!(
-        png.dimensions(),
-        (picture(&record).width, picture(&record).height)
-    );
+    assert_eq!(png.dimensions(), (image(&record).width, image(&record).height));
     let mut millimetres: Vec<u16> = png.pixels().map(|p| p.0[0]).collect();
     // The file is the prediction: its metrics, to the millimetre, are as good as in training.
     let metres: Vec<f32> = millimetres.iter().map(|m| f32::from(*m) / 1000.0).collect();
@@ -84,7 +81,7 @@ fn depth_trains_with_changes_of_geometry_and_beats_a_constant() {
             "{key}: {printed}, {value} in the file"
         );
     }
-    // Picture and map side by side, four times as large.
+    // Image and map side by side, four times as large.
     let drawn = image::open(path_in(&prediction, "drawn")).unwrap();
     assert_eq!(drawn.width(), 2 * 4 * png.width());
 }
@@ -104,7 +101,7 @@ fn errors_of_depth_count_measured_pixels_only() {
     });
     assert!((report.get("abs_rel").unwrap() - 1.0).abs() < 1e-6, "{report:?}");
     assert_eq!(report.get("delta1"), Some(0.0));
-    // Root of the mean square a picture, then the mean over the pictures.
+    // Root of the mean square an image, then the mean over the images.
     let roots: Vec<f64> = (0..data.len())
         .map(|i| {
             let measured: Vec<f64> = depths(&record(&data, i))

@@ -1,8 +1,8 @@
-//! Top-down keypoints: several records a picture with a region each, boxes from a file or from an earlier stage.
+//! Top-down keypoints: several records an image with a region each, boxes from a file or from an earlier stage.
 
 use cvhost_plugin_api::data::{Array, Fields, Record, Role};
 use cvhost_tests::events::path_in;
-use cvhost_tests::walks::{Task, Walk, picture, record};
+use cvhost_tests::walks::{Task, Walk, image, record};
 use serde_json::{Value, json};
 
 const KEYPOINTS: usize = 7;
@@ -27,11 +27,11 @@ fn person(points: &[f32]) -> Fields {
     Fields::new().with("keypoints", Role::KEYPOINTS, points)
 }
 
-/// The records of the picture that record `index` is about.
-fn people(task: &Task, pictures: usize, least: usize) -> Vec<Record> {
-    let data = task.open(pictures);
+/// The records of the image that record `index` is about.
+fn people(task: &Task, images: usize, least: usize) -> Vec<Record> {
+    let data = task.open(images);
     let all: Vec<Record> = (0..data.len()).map(|i| record(&data, i)).collect();
-    let mut groups = all.chunk_by(|a, b| picture(a) == picture(b));
+    let mut groups = all.chunk_by(|a, b| image(a) == image(b));
     groups.find(|g| g.len() >= least).unwrap().to_vec()
 }
 
@@ -52,7 +52,7 @@ fn distance(printed: &Value, record: &Record) -> f64 {
 fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
     let walk = Walk::new(
         "walk-keypoints",
-        "pictures: 160, batch_size: 16, augmentations: {horizontal_flip: 0.5, random_crop: 0.2, rotation: 10, random_resize: [0.9, 1.1]}",
+        "images: 160, batch_size: 16, augmentations: {horizontal_flip: 0.5, random_crop: 0.2, rotation: 10, random_resize: [0.9, 1.1]}",
         "max_epochs: 8, learning_rate: 0.01, monitor_metric: val_pck",
     );
     let trained = walk.train(6, 0.5);
@@ -61,7 +61,7 @@ fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
         let name = file.unwrap().file_name().into_string().unwrap();
         assert!(
             name.ends_with("person 0.jpg"),
-            "{name}: the persons of a picture are drawn together"
+            "{name}: the persons of an image are drawn together"
         );
     }
     let data = walk.task.open(160);
@@ -80,7 +80,7 @@ fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
 
     // Boxes from a file, as `cvhost predict --json` prints them.
     let people = people(&walk.task, 160, 2);
-    let file = walk.save(picture(&people[0]));
+    let file = walk.save(image(&people[0]));
     let boxes: Vec<Value> = people
         .iter()
         .map(|p| json!({"label": "person", "score": 0.9, "box_xyxy": bounds(p)}))
@@ -107,16 +107,16 @@ fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
         assert!(printed["score"].as_f64().unwrap() <= 0.9, "{printed}");
     }
     let drawn = image::open(path_in(&prediction, "drawn")).unwrap();
-    assert_eq!(drawn.width(), 4 * picture(&people[0]).width);
+    assert_eq!(drawn.width(), 4 * image(&people[0]).width);
 
-    // Nobody there, and nothing said: no person, and a picture all the same.
+    // Nobody there, and nothing said: no person, and an image all the same.
     write(&json!([]));
     for more in [&given[..], &[]] {
         let nobody = walk.predict_file(&trained, &file, more).success().last_event();
         assert_eq!(nobody["predictions"], json!([]), "{nobody}");
         image::open(path_in(&nobody, "drawn")).unwrap();
     }
-    // A box that is none is said to be one, with the picture.
+    // A box that is none is said to be one, with the image.
     write(&json!([{"box_xyxy": [30, 30, 10, 40]}]));
     let wrong = walk.predict_file(&trained, &file, &given);
     assert_eq!(wrong.code, 3, "{}", wrong.stderr);
@@ -132,19 +132,19 @@ fn keypoints_take_their_boxes_from_an_earlier_stage() {
     let training = "max_epochs: 3, learning_rate: 0.02";
     let spots = Walk::new(
         "walk-spots",
-        "pictures: 64, batch_size: 8, augmentations: {horizontal_flip: 0.5}",
+        "images: 64, batch_size: 8, augmentations: {horizontal_flip: 0.5}",
         training,
     );
     let found = spots.train(6, 0.9);
     assert!(found.metric("val_f1") > 0.8, "{}", found.event);
     spots.check_eval(&found);
-    let walk = Walk::new("walk-keypoints", "pictures: 64, batch_size: 8", training);
+    let walk = Walk::new("walk-keypoints", "images: 64, batch_size: 8", training);
     let trained = walk.train(6, 0.9);
 
     let people = people(&walk.task, 64, 2);
     let stage = format!("walk-spots={}", found.checkpoint("last"));
     let more = ["--stage", &stage, "--threshold", "0"];
-    let prediction = walk.predict(&trained, picture(&people[0]), &more);
+    let prediction = walk.predict(&trained, image(&people[0]), &more);
     let printed = prediction["predictions"].as_array().unwrap();
     assert_eq!(printed.len(), people.len(), "{prediction}");
     for person in &people {

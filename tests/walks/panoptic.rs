@@ -2,7 +2,7 @@
 
 use cvhost_plugin_api::data::{Array, Fields, Record, Role};
 use cvhost_tests::events::path_in;
-use cvhost_tests::walks::{Task, Walk, picture, record};
+use cvhost_tests::walks::{Task, Walk, image, record};
 use std::collections::BTreeMap;
 
 fn map(record: &Record) -> Vec<i32> {
@@ -25,7 +25,7 @@ fn labels(record: &Record) -> Vec<i64> {
         .to_vec()
 }
 
-/// A prediction for a record's picture.
+/// A prediction for a record's image.
 fn segments(record: &Record, map: &[i32], labels: &[i64]) -> Fields {
     let dims = record.fields.require("segment_map").unwrap().dims().to_vec();
     Fields::new()
@@ -42,7 +42,7 @@ fn segments(record: &Record, map: &[i32], labels: &[i64]) -> Fields {
 fn panoptic_segmentation_trains_with_crops_and_flips() {
     let walk = Walk::new(
         "walk-panoptic",
-        "pictures: 64, batch_size: 8, augmentations: {horizontal_flip: 0.5, vertical_flip: 0.1, random_crop: 0.5, rotation: 5, random_resize: [0.8, 1.25]}",
+        "images: 64, batch_size: 8, augmentations: {horizontal_flip: 0.5, vertical_flip: 0.1, random_crop: 0.5, rotation: 5, random_resize: [0.8, 1.25]}",
         "max_epochs: 12, learning_rate: 0.01, monitor_metric: val_pq",
     );
     let trained = walk.train(6, 0.5);
@@ -58,7 +58,7 @@ fn panoptic_segmentation_trains_with_crops_and_flips() {
     }
     walk.check_eval(&trained);
 
-    let prediction = walk.predict(&trained, picture(&record(&data, 0)), &[]);
+    let prediction = walk.predict(&trained, image(&record(&data, 0)), &[]);
     let printed = prediction["predictions"].as_array().unwrap();
     assert!(printed.len() >= 2, "{prediction}");
     let png = image::open(prediction["files"][0].as_str().unwrap())
@@ -66,10 +66,7 @@ fn panoptic_segmentation_trains_with_crops_and_flips() {
         .to_rgb8();
     assert_eq!(
         png.dimensions(),
-        (
-            picture(&record(&data, 0)).width,
-            picture(&record(&data, 0)).height
-        )
+        (image(&record(&data, 0)).width, image(&record(&data, 0)).height)
     );
     let mut areas: BTreeMap<u64, u64> = BTreeMap::new();
     for pixel in png.pixels() {

@@ -2,7 +2,7 @@
 
 use cvhost_plugin_api::data::{Array, Fields, Record, Role};
 use cvhost_tests::events::path_in;
-use cvhost_tests::walks::{Task, Walk, picture, record};
+use cvhost_tests::walks::{Task, Walk, image, record};
 
 fn text(record: &Record) -> String {
     record
@@ -26,7 +26,7 @@ fn read(text: &str) -> Fields {
 fn text_trains_on_lines_of_any_width_without_mirroring_them() {
     let walk = Walk::new(
         "walk-text",
-        "pictures: 400, batch_size: 8",
+        "images: 400, batch_size: 8",
         "max_epochs: 10, learning_rate: 0.01, scheduler_params: {eta_min: 0.002}, monitor_metric: val_cer",
     );
     // Nothing in the file says so: the task's schema does.
@@ -51,17 +51,17 @@ fn text_trains_on_lines_of_any_width_without_mirroring_them() {
     let mut right = 0;
     for index in 0..5 {
         let record = record(&data, index);
-        let prediction = walk.predict(&trained, picture(&record), &[]);
+        let prediction = walk.predict(&trained, image(&record), &[]);
         let found = &prediction["predictions"][0];
         right += u32::from(found["text"] == text(&record).as_str());
         let score = found["score"].as_f64().unwrap();
         assert!((0.5..=1.0).contains(&score), "{prediction}");
         let drawn = image::open(path_in(&prediction, "drawn")).unwrap();
-        assert!(drawn.width() >= 3 * picture(&record).width, "{prediction}");
+        assert!(drawn.width() >= 3 * image(&record).width, "{prediction}");
     }
     assert!(right >= 2, "{right} of 5 texts");
     // Nothing is that sure.
-    let unsure = walk.predict(&trained, picture(&record(&data, 0)), &["--threshold", "1"]);
+    let unsure = walk.predict(&trained, image(&record(&data, 0)), &["--threshold", "1"]);
     assert_eq!(
         unsure["predictions"].as_array().map(Vec::len),
         Some(0),

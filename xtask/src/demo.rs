@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: trains a small model on the example pictures, and shows what that gained.
+//! `cargo xtask demo`: trains a small model on the example images, and shows what that gained.
 
 use crate::workspace::{PROGRAMS, Workspace};
 use crate::{build, sh};
@@ -22,7 +22,7 @@ pub struct Demo {
     config: &'static str,
     /// The checkpoint that training starts from, to measure what was gained; none from random weights.
     start: Option<&'static str>,
-    pictures: &'static str,
+    images: &'static str,
     /// Ignored by git, and made anew by each run.
     results: &'static str,
     /// How sure a prediction must be to be drawn.
@@ -37,7 +37,7 @@ pub const DETECTION: Demo = Demo {
     task: "detection",
     config: "examples/demo.yaml",
     start: Some("examples/checkpoint"),
-    pictures: "examples/bccd/images/val",
+    images: "examples/bccd/images/val",
     results: "runs/demo",
     threshold: "0.7",
     metric: "val_map",
@@ -49,7 +49,7 @@ pub const CLASSIFICATION: Demo = Demo {
     task: "classification",
     config: "examples/classification.yaml",
     start: None,
-    pictures: "examples/cells/val",
+    images: "examples/cells/val",
     results: "runs/demo-classification",
     threshold: "0.1",
     metric: "val_accuracy",
@@ -57,7 +57,7 @@ pub const CLASSIFICATION: Demo = Demo {
 };
 
 /// # Errors
-/// When the build or one of cvhost's verbs fails; its own message stands above.
+/// When the build or one of cvhost's commands fails; its own message stands above.
 pub fn run(demo: &Demo, length: Length) -> Result<()> {
     build::run()?;
     train_and_show(&Workspace::load()?, demo, length)
@@ -89,7 +89,7 @@ pub fn train_and_show(workspace: &Workspace, demo: &Demo, length: Length) -> Res
     let checkpoint = trained.run_dir.join("checkpoints/best");
     let after = cvhost.evaluate(&checkpoint)?;
     let drawn = results.join("drawn");
-    let pictures = cvhost.predict(&checkpoint, &root.join(demo.pictures), &drawn)?;
+    let images = cvhost.predict(&checkpoint, &root.join(demo.images), &drawn)?;
 
     println!();
     let metric = demo.shown;
@@ -101,10 +101,7 @@ pub fn train_and_show(workspace: &Workspace, demo: &Demo, length: Length) -> Res
         }
         None => line(&format!("validation {metric}"), &after),
     }
-    line(
-        "drawn pictures",
-        &format!("{} ({pictures} files)", drawn.display()),
-    );
+    line("drawn images", &format!("{} ({images} files)", drawn.display()));
     line("run folder", &trained.run_dir.display().to_string());
     line("demo took", &minutes(started.elapsed()));
     Ok(())
@@ -129,7 +126,7 @@ struct Cvhost<'a> {
 }
 
 impl Cvhost<'_> {
-    /// The metric of a checkpoint on the validation pictures.
+    /// The metric of a checkpoint on the validation images.
     fn evaluate(&self, checkpoint: &Path) -> Result<f64> {
         let mut eval = self.verb("eval");
         eval.args(["--config", self.demo.config, "--split", "val", "--checkpoint"])
@@ -150,15 +147,15 @@ impl Cvhost<'_> {
         trained(&last_event(&self.events(&mut run)?, "run_finished")?)
     }
 
-    /// Draws the predictions on all pictures of a folder; returns how many pictures that were.
-    fn predict(&self, model: &Path, pictures: &Path, drawn: &Path) -> Result<usize> {
+    /// Draws the predictions on all images of a folder; returns how many images that were.
+    fn predict(&self, model: &Path, images: &Path, drawn: &Path) -> Result<usize> {
         let mut predict = self.verb("predict");
         predict
             .arg("--model")
             .arg(model)
             .args(["--threshold", self.demo.threshold, "--out"])
             .arg(drawn)
-            .arg(pictures);
+            .arg(images);
         let events = self.events(&mut predict)?;
         Ok(events
             .iter()
@@ -173,7 +170,7 @@ impl Cvhost<'_> {
         command
     }
 
-    /// Runs a verb with its progress bar on this terminal, and returns its JSON lines.
+    /// Runs a command with its progress bar on this terminal, and returns its JSON lines.
     fn events(&self, command: &mut Command) -> Result<Vec<Value>> {
         eprintln!("$ {}", sh::display(command));
         let text = sh::output(command.stdin(Stdio::null()))?;

@@ -13,15 +13,15 @@ use std::process::Command;
 const LIBRARIES: [&str; 3] = ["libtorch_cpu.so", "libc10.so", "libshm.so"];
 
 /// A folder under construction beside the final one, so that the last step is a rename. Dropped, it is removed.
-pub struct Part {
+pub struct Subset {
     pub folder: PathBuf,
     into: PathBuf,
 }
 
-impl Part {
+impl Subset {
     /// # Errors
     /// When the folder can't be made.
-    pub fn new(into: &Path) -> Result<Part> {
+    pub fn new(into: &Path) -> Result<Subset> {
         let name = into
             .file_name()
             .context("--into needs a folder with a name")?
@@ -34,7 +34,7 @@ impl Part {
             .with_context(|| format!("cannot make {}", folder.display()))?;
         // Until it has its name, git shall not see it.
         fs::write(folder.join(".gitignore"), "*\n")?;
-        Ok(Part {
+        Ok(Subset {
             folder,
             into: into.to_path_buf(),
         })
@@ -72,7 +72,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for Subset {
     fn drop(&mut self) {
         // After `finish` there is nothing left; after an error a leftover is only untidy.
         let _ = fs::remove_dir_all(&self.folder);
@@ -110,7 +110,7 @@ pub fn link(root: &Path, into: &Path) -> Result<()> {
     let root = root
         .canonicalize()
         .with_context(|| format!("cannot follow {}", root.display()))?;
-    let part = Part::new(into)?;
+    let part = Subset::new(into)?;
     let lib = part.folder.join("lib");
     for (name, file) in libraries(&root.join("lib"))? {
         symlink(&file, lib.join(&name)).with_context(|| format!("cannot link {}", file.display()))?;
@@ -204,7 +204,7 @@ mod tests {
         let into = dir.path().join("torch");
         fs::create_dir(&into).unwrap();
         fs::write(into.join("old"), "").unwrap();
-        let part = Part::new(&into).unwrap();
+        let part = Subset::new(&into).unwrap();
         fs::write(part.folder.join("lib/libtorch_cpu.so"), "not a library").unwrap();
         assert!(part.finish().is_err());
         assert!(into.join("old").exists());
@@ -216,7 +216,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // No process has this number: Linux ends at 2^22.
         fs::create_dir(dir.path().join("torch.part-99999999")).unwrap();
-        let part = Part::new(&dir.path().join("torch")).unwrap();
+        let part = Subset::new(&dir.path().join("torch")).unwrap();
         assert!(!dir.path().join("torch.part-99999999").exists());
         assert!(part.folder.exists());
     }

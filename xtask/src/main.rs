@@ -28,7 +28,7 @@ cargo xtask <job>
                                     --download: fetch it even where LIBTORCH or a Python torch exists
   doctor                            what is installed, what is missing, which libtorch is used
   build                             setup, then build the workspace and check what its binaries link
-  demo [classification] [--short]   build, then train, evaluate and draw on the example pictures: a detector, or a
+  demo [classification] [--short]   build, then train, evaluate and draw on the example images: a detector, or a
                                     classifier
   test                              every check that CI runs
   bench loader | loss | step | host-cost | save [--python P] …

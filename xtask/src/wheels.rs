@@ -3,7 +3,7 @@
 //! They are what a machine without a GPU needs. libtorch_cpu.so of this build links libcudart and libcupti even there;
 //! a GPU needs the whole torch, by LIBTORCH or installed for python3.
 
-use crate::layout::Part;
+use crate::layout::Subset;
 use crate::{libtorch, sh};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -36,7 +36,7 @@ const UNPACK: &str = include_str!("unpack_wheels.py");
 /// # Errors
 /// When the disk is too full, pip fails (its own message stands above), or a wheel lacks an expected file.
 pub fn download(into: &Path) -> Result<()> {
-    let part = Part::new(into)?;
+    let part = Subset::new(into)?;
     check_space(&part.folder)?;
     let wheels = part.folder.join("wheels");
     fs::create_dir(&wheels)?;

@@ -225,14 +225,14 @@ fn write(checkpoints: &Checkpoints, mut snapshot: Snapshot) -> Done {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Keep, TrainingState};
+    use crate::{RetentionPolicy, TrainingState};
     use cvhost::config::MonitorMode;
     use serde_json::json;
     use std::path::Path;
     use tch::Tensor;
 
     fn saver(root: &Path) -> Saver {
-        let keep = Keep::top_k(1, "val_map", MonitorMode::Min);
+        let keep = RetentionPolicy::top_k(1, "val_map", MonitorMode::Min);
         Saver::new(Checkpoints::new(root.to_owned(), None, keep).unwrap()).unwrap()
     }
 

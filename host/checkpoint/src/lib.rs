@@ -28,5 +28,5 @@ pub use load::{LoadPolicy, LoadReport, load_into};
 pub use packed::Packed;
 pub use save::{ModelImage, ModelParts, save_model};
 pub use state::{StateImage, TrainingState};
-pub use store::{Checkpoints, Found, Keep, Saved, Stamp, latest_valid};
+pub use store::{Checkpoints, Found, RetentionPolicy, Saved, Stamp, latest_valid};
 pub use weights::Weights;

@@ -15,7 +15,7 @@ pub struct LoadPolicy {
 
 /// What became of one tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum LoadOutcome {
     /// The file lacks it, and the model needs it.
     Missing,
     /// Its shape in the file is another.
@@ -33,7 +33,7 @@ pub enum Fate {
 pub struct Row {
     /// In the model, or of an unexpected tensor in the file.
     pub name: String,
-    pub fate: Fate,
+    pub fate: LoadOutcome,
     /// The shape in the file; `None` where it has no such tensor.
     pub in_file: Option<Vec<i64>>,
     /// The shape in the model; `None` where it has no such parameter.
@@ -64,12 +64,12 @@ impl LoadReport {
         }
     }
 
-    pub fn count(&self, fate: Fate) -> usize {
+    pub fn count(&self, fate: LoadOutcome) -> usize {
         self.rows.iter().filter(|r| r.fate == fate).count()
     }
 
     /// The names with that fate.
-    pub fn names(&self, fate: Fate) -> Vec<&str> {
+    pub fn names(&self, fate: LoadOutcome) -> Vec<&str> {
         self.rows
             .iter()
             .filter(|r| r.fate == fate)
@@ -79,7 +79,7 @@ impl LoadReport {
 
     /// A line to warn with when tensors of the file were left out.
     pub fn warning(&self) -> Option<String> {
-        let unexpected = self.names(Fate::Unexpected);
+        let unexpected = self.names(LoadOutcome::Unexpected);
         let first = unexpected.first()?;
         Some(match unexpected.len() {
             1 => format!("the model has no place for the checkpoint's tensor `{first}`; it is ignored"),
@@ -116,16 +116,16 @@ pub fn load_into(parameters: &[Parameter], weights: &Weights, policy: LoadPolicy
                 copies.push((parameter, source));
                 continue;
             }
-            _ if head => Fate::Reinitialised,
-            Some(_) => Fate::Mismatched,
+            _ if head => LoadOutcome::Reinitialised,
+            Some(_) => LoadOutcome::Mismatched,
             None if is_bookkeeping(name) => {
                 report.to_initialise.push(name.to_owned());
                 continue;
             }
-            None if policy.allow_missing => Fate::Initialised,
-            None => Fate::Missing,
+            None if policy.allow_missing => LoadOutcome::Initialised,
+            None => LoadOutcome::Missing,
         };
-        if matches!(fate, Fate::Reinitialised | Fate::Initialised) {
+        if matches!(fate, LoadOutcome::Reinitialised | LoadOutcome::Initialised) {
             report.to_initialise.push(name.to_owned());
         }
         report.rows.push(Row {
@@ -140,7 +140,7 @@ pub fn load_into(parameters: &[Parameter], weights: &Weights, policy: LoadPolicy
             let in_file = weights.shape(name);
             report.rows.push(Row {
                 name: name.clone(),
-                fate: Fate::Unexpected,
+                fate: LoadOutcome::Unexpected,
                 in_file,
                 in_model: None,
             });
@@ -180,7 +180,10 @@ fn is_bookkeeping(name: &str) -> bool {
 }
 
 fn refuse_misfits(report: &LoadReport, weights: &Weights) -> Result<()> {
-    let (missing, mismatched) = (report.count(Fate::Missing), report.count(Fate::Mismatched));
+    let (missing, mismatched) = (
+        report.count(LoadOutcome::Missing),
+        report.count(LoadOutcome::Mismatched),
+    );
     if missing + mismatched == 0 {
         return Ok(());
     }
@@ -193,7 +196,7 @@ fn refuse_misfits(report: &LoadReport, weights: &Weights) -> Result<()> {
         misfits.push(format!("{mismatched} have another shape"));
     }
     let mut rows: Vec<&Row> = report.rows.iter().collect();
-    rows.sort_by_key(|r| !matches!(r.fate, Fate::Missing | Fate::Mismatched));
+    rows.sort_by_key(|r| !matches!(r.fate, LoadOutcome::Missing | LoadOutcome::Mismatched));
     let help = if report.loaded == 0 {
         "nothing in it has a name that this model knows: it is probably of another model family, or its config.json belongs \
          to other weights; `model.pretrained: false` starts from random weights"
@@ -230,11 +233,11 @@ impl fmt::Display for LoadReport {
             )?;
         }
         for (fate, text) in [
-            (Fate::Missing, "missing"),
-            (Fate::Mismatched, "of another shape"),
-            (Fate::Reinitialised, "re-initialised"),
-            (Fate::Initialised, "newly initialised"),
-            (Fate::Unexpected, "unexpected"),
+            (LoadOutcome::Missing, "missing"),
+            (LoadOutcome::Mismatched, "of another shape"),
+            (LoadOutcome::Reinitialised, "re-initialised"),
+            (LoadOutcome::Initialised, "newly initialised"),
+            (LoadOutcome::Unexpected, "unexpected"),
         ] {
             match self.count(fate) {
                 0 => {}
@@ -262,11 +265,11 @@ fn table(rows: &[&Row], shown: usize) -> Vec<String> {
     ]];
     cells.extend(rows.iter().take(shown).map(|row| {
         let verdict = match row.fate {
-            Fate::Missing => "missing",
-            Fate::Mismatched => "another shape",
-            Fate::Reinitialised => "re-initialised: follows the number of classes",
-            Fate::Initialised => "newly initialised",
-            Fate::Unexpected => "unexpected, ignored",
+            LoadOutcome::Missing => "missing",
+            LoadOutcome::Mismatched => "another shape",
+            LoadOutcome::Reinitialised => "re-initialised: follows the number of classes",
+            LoadOutcome::Initialised => "newly initialised",
+            LoadOutcome::Unexpected => "unexpected, ignored",
         };
         [
             row.name.clone(),

@@ -69,7 +69,7 @@ enum FileMark {
 
 /// Which checkpoints stay.
 #[derive(Debug, Clone)]
-pub struct Keep {
+pub struct RetentionPolicy {
     /// How many of the best; `None`: all. The last one always stays too.
     pub best: Option<usize>,
     /// The metric that decides.
@@ -77,10 +77,10 @@ pub struct Keep {
     pub mode: MonitorMode,
 }
 
-impl Keep {
+impl RetentionPolicy {
     /// From `training.save_top_k`, where -1 means all.
-    pub fn top_k(k: i32, metric: &str, mode: MonitorMode) -> Keep {
-        Keep {
+    pub fn top_k(k: i32, metric: &str, mode: MonitorMode) -> RetentionPolicy {
+        RetentionPolicy {
             best: usize::try_from(k).ok(),
             metric: metric.to_owned(),
             mode,
@@ -159,14 +159,14 @@ pub struct Saved {
 pub struct Checkpoints {
     root: PathBuf,
     mirror: Option<PathBuf>,
-    keep: Keep,
+    keep: RetentionPolicy,
     /// What an interrupted save had left, and what was done about it: a line each.
     pub cleaned: Vec<String>,
 }
 
 impl Checkpoints {
     /// Makes the folders and cleans up behind an interrupted save. `mirror` gets a second copy of everything.
-    pub fn new(root: PathBuf, mirror: Option<PathBuf>, keep: Keep) -> Result<Checkpoints> {
+    pub fn new(root: PathBuf, mirror: Option<PathBuf>, keep: RetentionPolicy) -> Result<Checkpoints> {
         let mut cleaned = Vec::new();
         for folder in std::iter::once(&root).chain(&mirror) {
             fs::create_dir_all(folder).map_err(|e| {

@@ -1,4 +1,4 @@
-//! What each augmentation costs a picture of 640x480, beside a plain copy of it and the decoding of its JPEG file.
+//! What each augmentation costs an image of 640x480, beside a plain copy of it and the decoding of its JPEG file.
 //!
 //! `cargo test -p cvhost-data --bench augment` prints milliseconds a sample on one thread: the mean of the rounds, which
 //! alternate between all cases, so that a busy machine slows them alike. `AUGMENT_ROUNDS` says how many there are; two by
@@ -8,7 +8,7 @@ use cvhost::config::{Augmentations, ColorJitter, Probability};
 use cvhost::error::Result;
 use cvhost_data::augment::{Context, apply};
 use cvhost_data::{Random, decode};
-use cvhost_plugin_api::data::{Array, Fields, PictureSource, Role, Sample};
+use cvhost_plugin_api::data::{Array, Fields, ImageSource, Role, Sample};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -26,9 +26,9 @@ fn main() -> Result<()> {
         .unwrap_or(2);
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/bccd/images/train/BloodImage_00001.jpg");
-    let source = PictureSource::file(file.display().to_string());
+    let source = ImageSource::file(file.display().to_string());
     let sample = sample(&source)?;
-    println!("{:?}, milliseconds a sample", sample.pictures[0]);
+    println!("{:?}, milliseconds a sample", sample.images[0]);
 
     let decoding: Case<'_> = ("decode the JPEG", Box::new(|_| decode(&source).map(drop)));
     let mut cases = vec![decoding];
@@ -86,8 +86,8 @@ fn augment(sample: &mut Sample, partner: &Sample, augmentations: &Augmentations,
     apply(sample, augmentations, &mut Random::new(1, 0, number), &context)
 }
 
-/// The picture with a dozen boxes.
-fn sample(source: &PictureSource) -> Result<Sample> {
+/// The image with a dozen boxes.
+fn sample(source: &ImageSource) -> Result<Sample> {
     let boxes: Vec<[f64; 4]> = (0..12)
         .map(f64::from)
         .map(|i| {
@@ -101,7 +101,7 @@ fn sample(source: &PictureSource) -> Result<Sample> {
         .collect();
     let labels: Vec<i64> = (0..12).collect();
     Ok(Sample {
-        pictures: vec![decode(source)?].into(),
+        images: vec![decode(source)?].into(),
         fields: Fields::new()
             .with("boxes", Role::BOXES, Array::rows(&boxes))
             .with("class_labels", Role::COLUMN, Array::vector(&labels)),

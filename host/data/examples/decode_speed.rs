@@ -1,26 +1,26 @@
-//! How many pictures a second one thread decodes: `decode_speed PICTURE...`.
+//! How many images a second one thread decodes: `decode_speed IMAGE...`.
 //!
-//! Each way goes over all pictures several times, in turns with the others; the median is printed.
+//! Each way goes over all images several times, in turns with the others; the median is printed.
 
 use cvhost_data::{decode, decode_scaled, recycle, size};
-use cvhost_plugin_api::data::PictureSource;
+use cvhost_plugin_api::data::ImageSource;
 use std::error::Error;
 use std::time::Instant;
 
 const ROUNDS: usize = 7;
 
-type Way = fn(&PictureSource) -> cvhost::error::Result<()>;
+type Way = fn(&ImageSource) -> cvhost::error::Result<()>;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let sources: Vec<PictureSource> = std::env::args().skip(1).map(PictureSource::file).collect();
+    let sources: Vec<ImageSource> = std::env::args().skip(1).map(ImageSource::file).collect();
     if sources.is_empty() {
-        return Err("name at least one picture".into());
+        return Err("name at least one image".into());
     }
     let ways: [(&str, Way); 4] = [
         ("decode", |source| decode(source).map(drop)),
         ("decode and recycle", |source| decode(source).map(recycle)),
         ("decode scaled, at least 224x224, and recycle", |source| {
-            decode_scaled(source, (224, 224)).map(|scaled| recycle(scaled.picture))
+            decode_scaled(source, (224, 224)).map(|scaled| recycle(scaled.image))
         }),
         ("size", |source| size(source).map(drop)),
     ];
@@ -36,10 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for ((name, _), rates) in ways.iter().zip(&mut rates) {
         rates.sort_by(f64::total_cmp);
-        println!(
-            "{:>9.0} pictures/s  {name}",
-            rates.get(ROUNDS / 2).unwrap_or(&0.0)
-        );
+        println!("{:>9.0} images/s  {name}", rates.get(ROUNDS / 2).unwrap_or(&0.0));
     }
     Ok(())
 }

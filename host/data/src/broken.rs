@@ -1,10 +1,10 @@
-//! Pictures that can't be read, where the configuration says to go on without them.
+//! Images that can't be read, where the configuration says to go on without them.
 
 use cvhost::error::Error;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The records whose pictures were skipped, each told once.
+/// The records whose images were skipped, each told once.
 #[derive(Debug, Default)]
 pub struct BrokenRecords(Mutex<BTreeMap<usize, String>>);
 

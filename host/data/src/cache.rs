@@ -1,13 +1,13 @@
-//! Decoded pictures kept in memory, so that later epochs need not decode them.
+//! Decoded images kept in memory, so that later epochs need not decode them.
 
 use crate::decode::Scaled;
 use cvhost::error::Result;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Keeps the first pictures that come, until its budget is used up. Every epoch reads every picture, so whatever is kept is
+/// Keeps the first images that come, until its budget is used up. Every epoch reads every image, so whatever is kept is
 /// as good as anything else, and nothing is ever thrown out.
-pub struct PictureCache {
+pub struct ImageCache {
     /// Bytes of pixels that may be kept.
     budget: usize,
     kept: RwLock<Kept>,
@@ -15,60 +15,60 @@ pub struct PictureCache {
 
 #[derive(Default)]
 struct Kept {
-    pictures: HashMap<(usize, usize), Arc<Scaled>>,
+    images: HashMap<(usize, usize), Arc<Scaled>>,
     bytes: usize,
 }
 
-impl PictureCache {
+impl ImageCache {
     pub fn new(budget: usize) -> Self {
-        PictureCache {
+        ImageCache {
             budget,
             kept: RwLock::default(),
         }
     }
 
-    /// The picture of that key (record and number of the picture), made by `decode` where it isn't kept.
+    /// The image of that key (record and number of the image), made by `decode` where it isn't kept.
     pub fn get(&self, key: (usize, usize), decode: impl FnOnce() -> Result<Scaled>) -> Result<Scaled> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
-        let found = kept.pictures.get(&key).cloned();
+        let found = kept.images.get(&key).cloned();
         drop(kept);
-        if let Some(picture) = found {
-            return Ok(Scaled::clone(&picture));
+        if let Some(image) = found {
+            return Ok(Scaled::clone(&image));
         }
-        let picture = decode()?;
-        let size = picture.picture.pixels.len();
+        let image = decode()?;
+        let size = image.image.pixels.len();
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.bytes + size <= self.budget && !kept.pictures.contains_key(&key) {
+        if kept.bytes + size <= self.budget && !kept.images.contains_key(&key) {
             kept.bytes += size;
-            kept.pictures.insert(key, Arc::new(picture.clone()));
+            kept.images.insert(key, Arc::new(image.clone()));
         }
-        Ok(picture)
+        Ok(image)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cvhost_plugin_api::data::Picture;
+    use cvhost_plugin_api::data::Image;
     use std::cell::Cell;
 
     #[test]
     fn what_fits_is_decoded_once_and_the_rest_each_time() {
-        let cache = PictureCache::new(2 * 4 * 4 * 3);
+        let cache = ImageCache::new(2 * 4 * 4 * 3);
         let decoded = Cell::new(0);
         for _ in 0..3 {
             for record in 0..3 {
-                let picture = cache
+                let image = cache
                     .get((record, 0), || {
                         decoded.set(decoded.get() + 1);
                         Ok(Scaled {
-                            picture: Picture::filled(4, 4, [record as u8; 3]),
+                            image: Image::filled(4, 4, [record as u8; 3]),
                             original: (8, 8),
                         })
                     })
                     .unwrap();
-                assert_eq!(picture.original, (8, 8));
-                assert_eq!(picture.picture.pixel(0, 0), Some([record as u8; 3]));
+                assert_eq!(image.original, (8, 8));
+                assert_eq!(image.image.pixel(0, 0), Some([record as u8; 3]));
             }
         }
         assert_eq!(decoded.get(), 2 + 3);

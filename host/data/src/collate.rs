@@ -68,13 +68,13 @@ pub fn collate(
     pool: &Arc<Pool>,
 ) -> Result<HostBatch> {
     let shape = |sample: &Sample| {
-        let Some(picture) = sample.pictures.first() else {
-            return Err(Error::input("the record has no picture").within(sample.name.as_str()));
+        let Some(image) = sample.images.first() else {
+            return Err(Error::input("the record has no image").within(sample.name.as_str()));
         };
         // A region is what the adapter cuts out, so its size is the one that counts.
         let (width, height) = match &sample.region {
             ROption::RSome(region) => (whole_pixels(region.width), whole_pixels(region.height)),
-            ROption::RNone => (picture.width, picture.height),
+            ROption::RNone => (image.width, image.height),
         };
         shape_of(input, (width, height), sample.train).map_err(|e| e.within(sample.name.as_str()))
     };
@@ -87,7 +87,7 @@ pub fn collate(
     assembly.finish(targets, predicting)
 }
 
-/// The shape of the main input for a picture, or a region, of this width and height in pixels.
+/// The shape of the main input for an image, or a region, of this width and height in pixels.
 pub fn shape_of(input: &InputBox, (width, height): (u32, u32), train: bool) -> Result<Shape> {
     input
         .shape(width, height, train)

@@ -17,10 +17,10 @@ mod loader;
 mod mix;
 mod order;
 mod orientation;
-mod part;
 pub mod pool;
 mod random;
 mod source;
+mod subset;
 #[cfg(test)]
 mod testing;
 mod timings;
@@ -31,7 +31,7 @@ pub use decode::{Measured, Scaled, check_promises, decode, decode_scaled, measur
 pub use loader::{Batches, Loader, LoaderOptions};
 pub use mix::Mixing;
 pub use order::OrderOptions;
-pub use part::{Part, divide};
 pub use random::Random;
 pub use source::Source;
+pub use subset::{Subset, divide};
 pub use timings::{Stage, Timings};

@@ -4,7 +4,7 @@ mod making;
 
 use crate::augment::Augmentations;
 use crate::broken::BrokenRecords;
-use crate::cache::PictureCache;
+use crate::cache::ImageCache;
 use crate::mix::Mixing;
 use crate::order::{Order, OrderOptions};
 use crate::pool::Pool;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// How a [`Loader`] works.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoaderOptions {
-    /// Which records make which batch. Its seed draws the changes of pictures, too.
+    /// Which records make which batch. Its seed draws the changes of images, too.
     pub order: OrderOptions,
     /// Threads that make batches; 0 makes each when it is asked for, on the caller's thread.
     pub threads: usize,
@@ -40,7 +40,7 @@ pub struct LoaderOptions {
     /// Whether the records are to be predicted and have no targets: what an adapter didn't prepare is then left out.
     pub predict: bool,
     pub broken_files: BrokenFiles,
-    /// Bytes of decoded pictures that are kept for the next epochs.
+    /// Bytes of decoded images that are kept for the next epochs.
     pub cache: usize,
     /// Large JPEGs are decoded smaller where the model's input is; only for training.
     pub scaled_decode: bool,
@@ -84,7 +84,7 @@ struct Shared {
     options: LoaderOptions,
     order: Order,
     pool: Arc<Pool>,
-    cache: Option<PictureCache>,
+    cache: Option<ImageCache>,
     broken: BrokenRecords,
     timings: Timings,
 }
@@ -109,7 +109,7 @@ impl Loader {
                 order: Order::new(source.as_ref(), options.order)?,
                 // Main input and mask of each batch that waits, and of those that the model has.
                 pool: Pool::new(2 * (options.prefetch + 2)),
-                cache: (options.cache > 0).then(|| PictureCache::new(options.cache)),
+                cache: (options.cache > 0).then(|| ImageCache::new(options.cache)),
                 broken: BrokenRecords::default(),
                 timings: Timings::default(),
                 source,
@@ -137,7 +137,7 @@ impl Loader {
         self.shared.order.batches()
     }
 
-    /// The records that were skipped so far because their pictures can't be read.
+    /// The records that were skipped so far because their images can't be read.
     pub fn broken(&self) -> &BrokenRecords {
         &self.shared.broken
     }

@@ -1,4 +1,4 @@
-//! Two samples mixed into one, by role alone: pictures by blending or by pasting, distributions over classes by their weights.
+//! Two samples mixed into one, by role alone: images by blending or by pasting, distributions over classes by their weights.
 //!
 //! Mixing works on a batch that is ready, as both references do: partners have one size there, and what is mixed is what the
 //! model sees.
@@ -11,10 +11,10 @@ use cvhost_plugin_api::data::{DType, Fields, Role};
 /// How the samples of a batch are mixed. Each of the two is off at 0; where both are on, each batch takes one of them by chance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mixing {
-    /// Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization": pictures and distributions are blended with a weight
+    /// Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization": images and distributions are blended with a weight
     /// from Beta(alpha, alpha).
     pub mixup_alpha: f64,
-    /// Yun et al. 2019, "CutMix": a rectangle, whose part of the picture is drawn from Beta(alpha, alpha), comes from the
+    /// Yun et al. 2019, "CutMix": a rectangle, whose part of the image is drawn from Beta(alpha, alpha), comes from the
     /// partner; distributions are blended by the areas.
     pub cutmix_alpha: f64,
 }
@@ -28,7 +28,7 @@ impl Mixing {
         })
     }
 
-    /// Whether targets can be mixed: they hold a distribution, and nothing that has a place in the picture.
+    /// Whether targets can be mixed: they hold a distribution, and nothing that has a place in the image.
     pub fn fits(targets: &Fields) -> bool {
         let has = |role| targets.items.iter().any(|f| f.role == role);
         has(Role::DISTRIBUTION) && targets.items.iter().all(|f| mixable(f.role))
@@ -42,7 +42,7 @@ fn mixable(role: Role) -> bool {
 /// What a batch's mixing is, once drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mix {
-    /// The weight of a sample's own picture.
+    /// The weight of a sample's own image.
     Blend(f64),
     /// From the partner: left, top, right, bottom, in pixels of the input.
     Paste([usize; 4]),
@@ -64,7 +64,7 @@ pub fn mix(batch: &mut HostBatch, mixing: Mixing, random: &mut Random) -> Result
     };
     for (index, item) in batch.items.iter_mut().enumerate() {
         match (index, item.role) {
-            (0, _) => mix_pictures(item, mix, width, height),
+            (0, _) => mix_images(item, mix, width, height),
             (_, Some(Role::DISTRIBUTION)) => blend(item, own),
             (_, None | Some(Role::OPAQUE)) => {}
             (_, Some(role)) => {
@@ -113,7 +113,7 @@ fn main_size(batch: &HostBatch) -> Result<[usize; 2]> {
     };
     if let Some((meta, name)) = batch.metas.iter().zip(&batch.names).find(|(m, _)| !full(m)) {
         return Err(Error::input(format!(
-            "pictures of different sizes can't be mixed: {name} is {}x{} in a batch of {width}x{height}",
+            "images of different sizes can't be mixed: {name} is {}x{} in a batch of {width}x{height}",
             meta.input_width, meta.input_height
         ))
         .with_help("give all one size with data.image_size=[height, width], or set model.mixup_alpha to 0"));
@@ -124,14 +124,14 @@ fn main_size(batch: &HostBatch) -> Result<[usize; 2]> {
 fn draw(mixing: Mixing, [height, width]: [usize; 2], random: &mut Random) -> Mix {
     let both = mixing.mixup_alpha > 0.0 && mixing.cutmix_alpha > 0.0;
     let cut = if both {
-        random.chance(0.5)
+        random.probability(0.5)
     } else {
         mixing.cutmix_alpha > 0.0
     };
     if !cut {
         return Mix::Blend(random.beta(mixing.mixup_alpha));
     }
-    // The rectangle has the picture's shape, its centre anywhere; what is over the edge is cut off.
+    // The rectangle has the image's shape, its centre anywhere; what is over the edge is cut off.
     let side = (1.0 - random.beta(mixing.cutmix_alpha)).sqrt();
     let mut span = |length: usize| {
         let half = length as f64 * side / 2.0;
@@ -143,7 +143,7 @@ fn draw(mixing: Mixing, [height, width]: [usize; 2], random: &mut Random) -> Mix
     Mix::Paste([left, top, right, bottom])
 }
 
-fn mix_pictures(item: &mut HostItem, mix: Mix, width: usize, height: usize) {
+fn mix_images(item: &mut HostItem, mix: Mix, width: usize, height: usize) {
     match mix {
         Mix::Blend(own) => blend(item, own),
         Mix::Paste([left, top, right, bottom]) => for_partners(item, |sample, partner| {

@@ -17,7 +17,7 @@ pub struct OrderOptions {
     pub sampling: Sampling,
     /// Of [`Sampling::RepeatFactor`]: a class that fewer than this part of the records have is repeated.
     pub repeat_threshold: f64,
-    /// Whether upright and wide pictures get batches of their own, so that less is padded.
+    /// Whether upright and wide images get batches of their own, so that less is padded.
     pub group_by_aspect_ratio: bool,
     pub last_batch: LastBatch,
 }
@@ -31,7 +31,7 @@ impl Default for OrderOptions {
             sampling: Sampling::Natural,
             repeat_threshold: 0.001,
             group_by_aspect_ratio: false,
-            last_batch: LastBatch::Keep,
+            last_batch: LastBatch::RetentionPolicy,
         }
     }
 }
@@ -41,7 +41,7 @@ impl Default for OrderOptions {
 pub struct Order {
     options: OrderOptions,
     draw: Draw,
-    /// Whether each record's picture is higher than wide; empty without grouping.
+    /// Whether each record's image is higher than wide; empty without grouping.
     upright: Vec<bool>,
 }
 
@@ -57,7 +57,7 @@ enum Draw {
 
 impl Order {
     /// Reads what the options need of each record: its classes, its size. A size that the annotations don't say is read from
-    /// the picture's header.
+    /// the image's header.
     pub fn new(source: &dyn Source, mut options: OrderOptions) -> Result<Self> {
         options.batch_size = options.batch_size.max(1);
         let count = source.len();
@@ -90,7 +90,7 @@ impl Order {
         let size = self.options.batch_size;
         match self.options.last_batch {
             LastBatch::Drop => self.records() / size,
-            LastBatch::Keep | LastBatch::Pad => self.records().div_ceil(size),
+            LastBatch::RetentionPolicy | LastBatch::Pad => self.records().div_ceil(size),
         }
     }
 
@@ -113,7 +113,7 @@ impl Order {
         }
         let whole = self.batches() * self.options.batch_size;
         match self.options.last_batch {
-            LastBatch::Keep => {}
+            LastBatch::RetentionPolicy => {}
             LastBatch::Drop => order.truncate(whole),
             LastBatch::Pad => {
                 let missing = whole.saturating_sub(order.len());
@@ -139,7 +139,7 @@ impl Order {
             Draw::Repeated(factors, length) => {
                 // The part after the point decides by chance whether there is one more.
                 let times = |factor: f64, random: &mut Random| {
-                    factor as usize + usize::from(random.chance(factor.fract()))
+                    factor as usize + usize::from(random.probability(factor.fract()))
                 };
                 let mut order: Vec<usize> = Vec::with_capacity(*length);
                 for (index, &factor) in factors.iter().enumerate() {
@@ -235,11 +235,8 @@ fn is_upright(source: &dyn Source, index: usize) -> Result<bool> {
         return Ok(meta.height > meta.width);
     }
     let record = source.record(index)?;
-    // A picture that can't be read is told when it is its turn.
-    let size = record
-        .pictures
-        .first()
-        .and_then(|picture| decode::size(picture).ok());
+    // An image that can't be read is told when it is its turn.
+    let size = record.images.first().and_then(|image| decode::size(image).ok());
     Ok(size.is_some_and(|(width, height)| height > width))
 }
 

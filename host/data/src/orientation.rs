@@ -1,22 +1,22 @@
-//! Turning pictures upright.
+//! Turning images upright.
 
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 
 /// Stored columns and stored rows that are turned together, so that what is read and what is written stays in the cache. Of 12
 /// megapixels, this takes 20 ms, blocks of 32 x 32 take 50 ms.
 const COLUMNS: usize = 128;
 const ROWS: usize = 32;
 
-/// The picture turned and mirrored upright, by the table of EXIF 2.32, tag 0x0112; 1 and anything unknown leave it as it is.
+/// The image turned and mirrored upright, by the table of EXIF 2.32, tag 0x0112; 1 and anything unknown leave it as it is.
 /// `take` gives a buffer of so many bytes that hold anything, `keep` gets the one that isn't needed any more.
 pub fn upright(
-    picture: Picture,
+    image: Image,
     orientation: u8,
     take: impl Fn(usize) -> Vec<u8>,
     keep: impl Fn(Vec<u8>),
-) -> Picture {
-    let (width, height) = (picture.width as usize, picture.height as usize);
-    let mut pixels = picture.pixels.into_vec();
+) -> Image {
+    let (width, height) = (image.width as usize, image.height as usize);
+    let mut pixels = image.pixels.into_vec();
     let (points, _) = pixels.as_chunks_mut::<3>();
     match orientation {
         2 => points.chunks_mut(width.max(1)).for_each(<[_]>::reverse),
@@ -31,17 +31,17 @@ pub fn upright(
                 orientation,
             );
             keep(pixels);
-            return Picture {
-                width: picture.height,
-                height: picture.width,
+            return Image {
+                width: image.height,
+                height: image.width,
                 pixels: turned.into(),
             };
         }
         _ => {}
     }
-    Picture {
-        width: picture.width,
-        height: picture.height,
+    Image {
+        width: image.width,
+        height: image.height,
         pixels: pixels.into(),
     }
 }
@@ -97,20 +97,20 @@ fn transpose(from: &[[u8; 3]], to: &mut [[u8; 3]], (width, height): (usize, usiz
 mod tests {
     use super::*;
 
-    fn turned(picture: Picture, orientation: u8) -> Picture {
-        upright(picture, orientation, |length| vec![0x55; length], drop)
+    fn turned(image: Image, orientation: u8) -> Image {
+        upright(image, orientation, |length| vec![0x55; length], drop)
     }
 
     /// The rows of red values.
-    fn reds(picture: &Picture) -> Vec<Vec<u8>> {
-        let rows = picture.pixels.as_slice().chunks(picture.width as usize * 3);
+    fn reds(image: &Image) -> Vec<Vec<u8>> {
+        let rows = image.pixels.as_slice().chunks(image.width as usize * 3);
         rows.map(|row| row.chunks(3).map(|p| p[0]).collect()).collect()
     }
 
     #[test]
     fn each_orientation_is_undone() {
         let values: Vec<u8> = [1, 2, 3, 4, 5, 6].iter().flat_map(|&v| [v, 0, 0]).collect();
-        let stored = Picture {
+        let stored = Image {
             width: 3,
             height: 2,
             pixels: values.into(),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_several_blocks_turns_like_a_small_one() {
+    fn a_image_of_several_blocks_turns_like_a_small_one() {
         let (width, height) = (COLUMNS as u32 * 2 + 5, ROWS as u32 + 3);
         let stored = crate::testing::pattern(width, height);
         let place = |orientation: u8, x: u32, y: u32| match orientation {

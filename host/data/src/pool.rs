@@ -31,7 +31,7 @@ impl Pool {
             Some(index) => free.swap_remove(index),
             None => {
                 drop(free);
-                // Batches of padded pictures vary in size; some room lets the next ones fit. Unused zero pages cost nothing.
+                // Batches of padded images vary in size; some room lets the next ones fit. Unused zero pages cost nothing.
                 vec![0; count.saturating_add(count / 8)]
             }
         }

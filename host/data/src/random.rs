@@ -40,7 +40,7 @@ impl Random {
     }
 
     /// True with the given probability.
-    pub fn chance(&mut self, probability: f64) -> bool {
+    pub fn probability(&mut self, probability: f64) -> bool {
         self.uniform(0.0, 1.0) < probability
     }
 
@@ -51,7 +51,7 @@ impl Random {
         if a + b > 0.0 {
             a / (a + b)
         } else {
-            f64::from(u8::from(self.chance(0.5)))
+            f64::from(u8::from(self.probability(0.5)))
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
                 .map(|_| random.uniform(-2.0, 3.0))
                 .all(|v| (-2.0..3.0).contains(&v))
         );
-        assert!((0..100).all(|_| random.chance(1.0) && !random.chance(0.0)));
+        assert!((0..100).all(|_| random.probability(1.0) && !random.probability(0.0)));
         let first = |seed, epoch, stream| Random::new(seed, epoch, stream).uniform(0.0, 1.0);
         assert_eq!(first(1, 2, 3), first(1, 2, 3));
         assert_ne!(first(1, 2, 3), first(1, 2, 4));

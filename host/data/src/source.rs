@@ -17,7 +17,7 @@ pub trait Source: Send + Sync {
     /// The record at `index`, from 0. Fails where the annotations of it can't be used, or past the end.
     fn record(&self, index: usize) -> Result<Record>;
 
-    /// What is known of the record at `index` without its picture; nothing, unless the source says otherwise.
+    /// What is known of the record at `index` without its image; nothing, unless the source says otherwise.
     fn meta(&self, index: usize) -> Result<RecordMeta> {
         let _ = index;
         Ok(RecordMeta::default())
@@ -43,7 +43,7 @@ impl Source for DataSetBox {
     }
 }
 
-/// The records that a task made of pictures to predict.
+/// The records that a task made of images to predict.
 impl Source for Vec<Record> {
     fn len(&self) -> usize {
         Vec::len(self)

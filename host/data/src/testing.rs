@@ -1,14 +1,14 @@
-//! A made-up input side and pictures for the tests of this folder.
+//! A made-up input side and images for the tests of this folder.
 
 use cvhost_plugin_api::abi::{Input, Input_TO, InputBox};
 use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
 use cvhost_plugin_api::abi_stable::std_types::{RResult, RString, RVec};
 use cvhost_plugin_api::data::{
-    ArrayMut, CollateRule, DType, Fields, Meta, Picture, Prepared, Role, Sample, Shape,
+    ArrayMut, CollateRule, DType, Fields, Image, Meta, Prepared, Role, Sample, Shape,
 };
 use cvhost_plugin_api::error::{AbiResult, PluginError};
 
-/// Gives pixels as f32 `[3, H, W]` in the picture's own size, and hands all fields on.
+/// Gives pixels as f32 `[3, H, W]` in the image's own size, and hands all fields on.
 pub struct Plain {
     pub rules: Vec<CollateRule>,
 }
@@ -43,16 +43,16 @@ impl Input for Plain {
     }
 
     fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> AbiResult<Prepared> {
-        let picture = &sample.pictures[0];
+        let image = &sample.images[0];
         for channel in 0..3 {
-            for y in 0..picture.height {
+            for y in 0..image.height {
                 let row = out.row_mut::<f32>(&[channel, u64::from(y)]).unwrap();
                 for (x, value) in row.iter_mut().enumerate() {
-                    *value = f32::from(picture.pixel(x as u32, y).unwrap()[channel as usize]);
+                    *value = f32::from(image.pixel(x as u32, y).unwrap()[channel as usize]);
                 }
             }
         }
-        let (width, height) = (picture.width, picture.height);
+        let (width, height) = (image.width, image.height);
         RResult::ROk(Prepared {
             fields: sample.fields.clone(),
             meta: Meta {
@@ -74,12 +74,12 @@ impl Input for Plain {
     }
 }
 
-/// A picture whose every pixel differs from its neighbours.
-pub fn pattern(width: u32, height: u32) -> Picture {
-    let mut picture = Picture::filled(width, height, [0; 3]);
+/// An image whose every pixel differs from its neighbours.
+pub fn pattern(width: u32, height: u32) -> Image {
+    let mut image = Image::filled(width, height, [0; 3]);
     for y in 0..height {
         for x in 0..width {
-            picture.set_pixel(
+            image.set_pixel(
                 x,
                 y,
                 [
@@ -90,7 +90,7 @@ pub fn pattern(width: u32, height: u32) -> Picture {
             );
         }
     }
-    picture
+    image
 }
 
 /// Boxes xyxy and their labels.

@@ -4,7 +4,7 @@ use crate::session::{Model, Session};
 use cvhost::config::BatchSize;
 use cvhost::error::Result;
 use cvhost::progress::{self, gigabytes};
-use cvhost_data::{Part, Source};
+use cvhost_data::{Source, Subset};
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_train::batch_size::{Choice, End, Largest, Search};
 use serde_json::json;
@@ -14,12 +14,12 @@ use std::sync::Arc;
 const MOST: u32 = 64;
 /// An epoch has so many steps at least.
 const STEPS: usize = 4;
-/// The part of the memory that is left free where the largest pictures are known, and where they aren't.
+/// The part of the memory that is left free where the largest images are known, and where they aren't.
 const SPARE: f64 = 0.12;
 const SPARE_UNKNOWN: f64 = 0.3;
 
 impl Session {
-    /// The batch size that counts without a search: 4 for `auto`. Verbs that don't train take it, as their results don't depend
+    /// The batch size that counts without a search: 4 for `auto`. Commands that don't train take it, as their results don't depend
     /// on it and they need less memory than a training step.
     pub fn batch_size(&self) -> u32 {
         self.loaded
@@ -35,7 +35,7 @@ impl Session {
     /// is then of no use any more.
     ///
     /// # Errors
-    /// Those of the data and the model; an interruption; memory that doesn't suffice for one picture.
+    /// Those of the data and the model; an interruption; memory that doesn't suffice for one image.
     pub fn find_batch_size(
         &mut self,
         model: &mut Model,
@@ -57,7 +57,7 @@ impl Session {
             training: &config.training,
             loader: &|size| {
                 let records = largest.batch(size as usize);
-                let part = Arc::new(Part::new(Arc::clone(train), records));
+                let part = Arc::new(Subset::new(Arc::clone(train), records));
                 self.plain_train_loader(part, input, size)
             },
             most,
@@ -72,13 +72,13 @@ impl Session {
     }
 }
 
-fn tell(choice: Choice, pictures: usize) {
+fn tell(choice: Choice, images: usize) {
     let Choice {
         size, need, limit, ..
     } = choice;
     let why = match choice.end {
         End::Most if size >= MOST => "the most that is looked for".to_owned(),
-        End::Most => format!("the most for {pictures} training pictures"),
+        End::Most => format!("the most for {images} training images"),
         End::TooLarge(next) => format!(
             "with {} it would be {} of {}",
             size * 2,
@@ -93,7 +93,7 @@ fn tell(choice: Choice, pictures: usize) {
     ));
     if need > limit {
         tracing::warn!(
-            "memory is tight: the training takes {} of {} even with one picture a batch",
+            "memory is tight: the training takes {} of {} even with one image a batch",
             gigabytes(need),
             gigabytes(limit)
         );

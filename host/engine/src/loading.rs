@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Session {
-    /// The loader of training pictures: their order, their changes. `input` is the model's input side; each batch takes one of
+    /// The loader of training images: their order, their changes. `input` is the model's input side; each batch takes one of
     /// `sizes`, if there are any.
     pub fn train_loader(
         &self,
@@ -61,7 +61,7 @@ impl Session {
         })
     }
 
-    /// Training pictures in order and unchanged, so many a batch, made on the caller's thread.
+    /// Training images in order and unchanged, so many a batch, made on the caller's thread.
     pub fn plain_train_loader(
         &self,
         source: Arc<dyn Source>,
@@ -115,12 +115,12 @@ impl Session {
         Ok(inputs)
     }
 
-    /// The loader of pictures that are evaluated: in order, unchanged, exact.
+    /// The loader of images that are evaluated: in order, unchanged, exact.
     pub fn eval_loader(&self, source: Arc<dyn Source>, input: &Arc<InputBox>) -> Result<Loader> {
         Loader::new(source, Arc::clone(input), self.common_options())
     }
 
-    /// The threads that read pictures: `data.num_workers`.
+    /// The threads that read images: `data.num_workers`.
     pub fn threads(&self) -> usize {
         let configured = self.loaded.config.data.num_workers;
         configured.map_or_else(default_threads, |n| n as usize)
@@ -154,7 +154,7 @@ impl Session {
         let mixing = Mixing::new(model.mixup_alpha, model.cutmix_alpha)?;
         if self.batch_size() < 2 {
             tracing::warn!(
-                "mixing has no effect with data.batch_size 1: a picture is mixed with another one of its batch"
+                "mixing has no effect with data.batch_size 1: an image is mixed with another one of its batch"
             );
             return None;
         }
@@ -176,7 +176,7 @@ impl Session {
                 return Ok(());
             }
         }
-        tracing::warn!("`data.sampling` has no effect: this task doesn't say which classes a picture has");
+        tracing::warn!("`data.sampling` has no effect: this task doesn't say which classes an image has");
         Ok(())
     }
 }
@@ -188,8 +188,8 @@ fn default_threads() -> usize {
 /// Input sizes of `multi_scale` are multiples of so many pixels, as the feature maps of most models are.
 const SCALE_STEP: u32 = 32;
 
-/// Height and width of the input for a square picture: what `data.image_size` stands for, whether the model's processor makes
-/// squares or keeps the picture's shape.
+/// Height and width of the input for a square image: what `data.image_size` stands for, whether the model's processor makes
+/// squares or keeps the image's shape.
 fn own_size(input: &InputBox) -> Result<[u32; 2]> {
     let shape = shape_of(input, (1000, 1000), true)?;
     let mut sides = shape.dims.iter().rev().map(|&side| side as u32);

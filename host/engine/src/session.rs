@@ -1,4 +1,4 @@
-//! What every verb needs before it can work: configuration, plugins, data sets, and a model with its weights.
+//! What every command needs before it can work: configuration, plugins, data sets, and a model with its weights.
 
 use crate::registry::Registry;
 use cvhost::cli::{self, ConfiguredArgs, Global, Split, Trial};
@@ -7,7 +7,7 @@ use cvhost::error::{Error, Result};
 use cvhost::plugin_error::{checked, checked_with};
 use cvhost::plugins::{Catalogue, Host, Search, relevant};
 use cvhost::progress::Downloads;
-use cvhost_checkpoint::load::Fate;
+use cvhost_checkpoint::load::LoadOutcome;
 use cvhost_checkpoint::{LoadPolicy, LoadReport, ModelFolder, labels, load_into};
 use cvhost_hub::HubOptions;
 use cvhost_hub::layout::CONFIG;
@@ -44,7 +44,7 @@ impl Session {
         Self::with_plugins(find_plugins(global, plugin_files)?, global, draft, plugin)
     }
 
-    /// Of a verb that works by a configuration; `changes` are overrides that the program makes beside the user's.
+    /// Of a command that works by a configuration; `changes` are overrides that the program makes beside the user's.
     pub fn configured(args: &ConfiguredArgs, global: &Global, changes: &[&str]) -> Result<Self> {
         let mut draft = Draft::read(&args.config, &args.overrides)?;
         for change in changes {
@@ -101,20 +101,20 @@ impl Session {
         })
     }
 
-    /// Where a split's pictures are, if the configuration says.
+    /// Where a split's images are, if the configuration says.
     pub fn data_path(&self, split: Split) -> Option<&str> {
         let pointer = format!("/data/{}_data_path", split.name());
         self.loaded.document.pointer(&pointer).and_then(Value::as_str)
     }
 
-    /// What the task opens a split with; without a folder of pictures where the configuration has none.
+    /// What the task opens a split with; without a folder of images where the configuration has none.
     pub fn open_args(&self, split: Split, checkpoint_classes: &[String]) -> OpenArgs {
         let name = split.name();
         let annotations = format!("/data/{name}_annotation_file");
         let annotations = self.loaded.document.pointer(&annotations).and_then(Value::as_str);
         OpenArgs {
             split: name.to_owned(),
-            pictures: self.data_path(split).unwrap_or_default().to_owned(),
+            images: self.data_path(split).unwrap_or_default().to_owned(),
             annotations: annotations.unwrap_or_default().to_owned(),
             config: self.loaded.document.clone(),
             checkpoint_classes: checkpoint_classes.to_vec(),
@@ -125,18 +125,18 @@ impl Session {
     pub fn data_set(&self, split: Split, checkpoint_classes: &[String]) -> Result<DataSetBox> {
         let name = split.name();
         let args = self.open_args(split, checkpoint_classes);
-        if args.pictures.is_empty() {
+        if args.images.is_empty() {
             return Err(self
                 .loaded
                 .error_at(
                     "data",
-                    format!("`data.{name}_data_path` is missing: where are the {name} pictures?"),
+                    format!("`data.{name}_data_path` is missing: where are the {name} images?"),
                 )
                 .with_help(if split == Split::Train {
                     format!("set data.{name}_data_path in the file or on the command line")
                 } else {
                     format!(
-                        "set data.{name}_data_path, or data.{name}_ratio to set a part of the training pictures aside"
+                        "set data.{name}_data_path, or data.{name}_ratio to set a part of the training images aside"
                     )
                 }));
         }
@@ -154,8 +154,8 @@ impl Session {
             return Err(Error::input(format!("the {name} data can't be used")).with_details(errors));
         }
         if data_set.len() == 0 {
-            return Err(Error::input(format!("the {name} data has no pictures"))
-                .with_expected(format!("at least one in {}", args.pictures))
+            return Err(Error::input(format!("the {name} data has no images"))
+                .with_expected(format!("at least one in {}", args.images))
                 .with_help(format!(
                     "check data.{name}_data_path and data.{name}_annotation_file"
                 )));
@@ -283,7 +283,7 @@ impl Session {
     /// would answer at random.
     pub fn trained_model(&self, folder: &ModelFolder, spec: &LabelSpec) -> Result<Model> {
         let model = self.model(folder, spec, false)?;
-        if model.report.count(Fate::Reinitialised) == 0 {
+        if model.report.count(LoadOutcome::Reinitialised) == 0 {
             return Ok(model);
         }
         Err(Error::input(format!(
@@ -325,7 +325,7 @@ impl Session {
     }
 }
 
-/// All plugins that a verb may use; what a user should know of them is told.
+/// All plugins that a command may use; what a user should know of them is told.
 pub fn find_plugins(global: &Global, plugin_files: &[PathBuf]) -> Result<Arc<Registry>> {
     let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, plugin_files), Host::this())?;
     for warning in &catalogue.warnings {

@@ -3,7 +3,7 @@
 use crate::session::{Session, same_classes};
 use cvhost::cli::Split;
 use cvhost::error::{Error, Result};
-use cvhost_data::{Part, Source, divide};
+use cvhost_data::{Source, Subset, divide};
 use cvhost_plugin_api::abi::DataSetBox;
 use cvhost_plugin_api::data::LabelSpec;
 use std::cell::OnceCell;
@@ -57,12 +57,12 @@ impl<'a> Splits<'a> {
         let part = parts.swap_remove(number);
         if part.is_empty() {
             return Err(Error::input(format!(
-                "no picture is left for {split}: data.{split}_ratio sets some of {} aside",
+                "no image is left for {split}: data.{split}_ratio sets some of {} aside",
                 train.len()
             ))
-            .with_help("more pictures are needed, or a folder of their own for each split"));
+            .with_help("more images are needed, or a folder of their own for each split"));
         }
-        let source = Arc::new(Part::new(train, part));
+        let source = Arc::new(Subset::new(train, part));
         Ok(SplitData { spec, source })
     }
 

@@ -1,16 +1,16 @@
-//! The drawn pictures of an evaluation: the first so many, as `output.visualization` says.
+//! The drawn images of an evaluation: the first so many, as `output.visualization` says.
 
 use crate::session::Session;
 use cvhost::config::Origin;
 use cvhost::error::Result;
 use cvhost::plugin_error::checked;
 use cvhost_data::Source;
-use cvhost_plugin_api::data::{Fields, LabelSpec, PictureSource};
-use cvhost_report::pictures;
+use cvhost_plugin_api::data::{Fields, ImageSource, LabelSpec};
+use cvhost_report::drawings;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Draws pictures while an evaluation goes on.
+/// Draws images while an evaluation goes on.
 pub struct Gallery<'a> {
     session: &'a Session,
     spec: &'a LabelSpec,
@@ -20,14 +20,14 @@ pub struct Gallery<'a> {
     options: Value,
     left: u32,
     drawn: u32,
-    names: pictures::FileNames,
-    /// The picture that records are still coming of.
+    names: drawings::FileNames,
+    /// The image that records are still coming of.
     open: Option<Open>,
 }
 
-/// A picture with the predictions of its records so far.
+/// An image with the predictions of its records so far.
 struct Open {
-    source: PictureSource,
+    source: ImageSource,
     /// What messages call it.
     name: String,
     prediction: Fields,
@@ -49,23 +49,23 @@ impl<'a> Gallery<'a> {
             options: draw_options(session),
             left: visual.max_images,
             drawn: 0,
-            names: pictures::FileNames::default(),
+            names: drawings::FileNames::default(),
             open: None,
         }
     }
 
-    /// Takes a record's prediction. Records of one picture that follow each other (parts that the task cuts
+    /// Takes a record's prediction. Records of one image that follow each other (parts that the task cuts
     /// out of it, say) are drawn together.
     pub fn add(&mut self, index: u64, prediction: &Fields) -> Result<()> {
         if self.folder.is_none() || (self.left == 0 && self.open.is_none()) {
             return Ok(());
         }
         let record = self.source.record(index as usize)?;
-        let Some(source) = record.pictures.into_iter().next() else {
+        let Some(source) = record.images.into_iter().next() else {
             return Ok(());
         };
         match &mut self.open {
-            Some(open) if same_picture(&open.source, &source) => match open.prediction.joined(prediction) {
+            Some(open) if same_image(&open.source, &source) => match open.prediction.joined(prediction) {
                 Ok(joined) => open.prediction = joined,
                 Err(e) => tracing::warn!("{}: its predictions can't be drawn together: {e}", open.name),
             },
@@ -89,7 +89,7 @@ impl<'a> Gallery<'a> {
         Ok(())
     }
 
-    /// Draws the picture that is complete. One that can't be drawn is a warning: the metrics matter more.
+    /// Draws the image that is complete. One that can't be drawn is a warning: the metrics matter more.
     fn draw_open(&mut self) {
         let (Some(open), Some(folder)) = (self.open.take(), &self.folder) else {
             return;
@@ -100,7 +100,7 @@ impl<'a> Gallery<'a> {
             open.source.path.as_str()
         };
         let path = folder.join(self.names.unused(Path::new(original)));
-        match pictures::draw(
+        match drawings::draw(
             &self.session.task,
             &open.prediction,
             self.spec,
@@ -113,15 +113,15 @@ impl<'a> Gallery<'a> {
         }
     }
 
-    /// How many pictures were drawn.
+    /// How many images were drawn.
     pub fn finish(mut self) -> u32 {
         self.draw_open();
         self.drawn
     }
 }
 
-/// Whether two records are about one picture: one file or, where no file holds it, equal contents.
-fn same_picture(a: &PictureSource, b: &PictureSource) -> bool {
+/// Whether two records are about one image: one file or, where no file holds it, equal contents.
+fn same_image(a: &ImageSource, b: &ImageSource) -> bool {
     if a.path.is_empty() {
         a == b
     } else {

@@ -17,7 +17,7 @@ const MAX_JSON: u64 = 64 << 20;
 
 /// What a model folder holds, for error messages.
 pub const EXPECTED: &str = "a Hugging Face model folder: config.json, model.safetensors (or model.safetensors.index.json and \
-    its shards) and, for pictures, preprocessor_config.json";
+    its shards) and, for images, preprocessor_config.json";
 
 /// Tensor name and file name.
 pub type Shards = Vec<(String, String)>;

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 /// `cvhost data …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum DataCommand {
-    /// Report every problem of annotations and pictures; exit code 3 when there are errors
+    /// Report every problem of annotations and images; exit code 3 when there are errors
     Check(DataCheckArgs),
-    /// Count and measure pictures, objects and classes
+    /// Count and measure images, objects and classes
     Stats(DataStatsArgs),
     /// Draw augmented samples with their targets onto one sheet
     Preview(DataPreviewArgs),
-    /// Measure how fast pictures become batches, and where the time goes
+    /// Measure how fast images become batches, and where the time goes
     Speed(DataSpeedArgs),
 }
 
@@ -24,7 +24,7 @@ pub struct DataCheckArgs {
     #[command(flatten)]
     pub configured: ConfiguredArgs,
 
-    /// Which pictures; by default every split that the configuration has; may be given several times
+    /// Which images; by default every split that the configuration has; may be given several times
     #[arg(long, value_enum)]
     pub split: Vec<Split>,
 
@@ -47,15 +47,15 @@ pub struct DataStatsArgs {
     #[command(flatten)]
     pub configured: ConfiguredArgs,
 
-    /// Which pictures; by default every split that the configuration has; may be given several times
+    /// Which images; by default every split that the configuration has; may be given several times
     #[arg(long, value_enum)]
     pub split: Vec<Split>,
 
-    /// How many pictures of a split are decoded for the mean and deviation of their pixels, drawn by training.seed
+    /// How many images of a split are decoded for the mean and deviation of their pixels, drawn by training.seed
     #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub pictures: usize,
+    pub images: usize,
 
-    /// Also write one HTML page with histograms and pictures, which needs no network
+    /// Also write one HTML page with histograms and images, which needs no network
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
 }
@@ -66,7 +66,7 @@ pub struct DataPreviewArgs {
     #[command(flatten)]
     pub configured: ConfiguredArgs,
 
-    /// Which pictures; only those of train are augmented and shuffled
+    /// Which images; only those of train are augmented and shuffled
     #[arg(long, value_enum, default_value_t = Split::Train)]
     pub split: Split,
 
@@ -93,11 +93,11 @@ pub struct DataSpeedArgs {
     #[command(flatten)]
     pub configured: ConfiguredArgs,
 
-    /// Which pictures; those of train are shuffled and augmented
+    /// Which images; those of train are shuffled and augmented
     #[arg(long, value_enum, default_value_t = Split::Train)]
     pub split: Split,
 
-    /// How many times all pictures are read, beside a first time that is not counted
+    /// How many times all images are read, beside a first time that is not counted
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub passes: u64,
 }

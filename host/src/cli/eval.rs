@@ -15,7 +15,7 @@ pub struct EvalArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub checkpoint: PathBuf,
 
-    /// Which pictures
+    /// Which images
     #[arg(long, value_enum, default_value_t = Split::Val)]
     pub split: Split,
 }

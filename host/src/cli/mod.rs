@@ -1,4 +1,4 @@
-//! The command line, as one clap structure: the launcher answers some verbs itself and hands the rest to the engine, which
+//! The command line, as one clap structure: the launcher answers some commands itself and hands the rest to the engine, which
 //! parses the same arguments with the same structure.
 
 mod data;
@@ -35,7 +35,7 @@ Exit codes:
     0  success
     1  the run failed
     2  wrong command line or configuration
-    3  unusable pictures, annotations or checkpoint
+    3  unusable images, annotations or checkpoint
     4  libtorch, a plugin or the machine
   130  interrupted";
 
@@ -69,7 +69,7 @@ fn first_paragraph(text: &str) -> String {
         .join(" ")
 }
 
-/// Options that every verb takes.
+/// Options that every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Print JSON lines on stdout, each with "schema" and "event"; logs and progress stay on stderr
@@ -93,14 +93,14 @@ pub struct Global {
     pub quiet: bool,
 }
 
-/// The verbs.
+/// The commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Train a model
     Run(RunArgs),
     /// Compute the metrics of a checkpoint on one split
     Eval(EvalArgs),
-    /// Predict on pictures
+    /// Predict on images
     Predict(PredictArgs),
     /// List or inspect plugins
     #[command(subcommand)]
@@ -134,7 +134,7 @@ pub enum PluginCommand {
     },
 }
 
-/// The configuration that a verb works by.
+/// The configuration that a command works by.
 #[derive(Debug, Clone, Args)]
 pub struct ConfiguredArgs {
     /// The task, by name; by default `model.task_type` of the configuration

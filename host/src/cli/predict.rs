@@ -31,7 +31,7 @@ pub struct PredictArgs {
     #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability)]
     pub threshold: f64,
 
-    /// Predict with another model first, and give its predictions to the next one with each picture: boxes of persons for
+    /// Predict with another model first, and give its predictions to the next one with each image: boxes of persons for
     /// their poses, for example; may be given several times, in order
     #[arg(long, value_name = "TASK=DIR|ID", value_parser = stage)]
     pub stage: Vec<Stage>,
@@ -40,15 +40,15 @@ pub struct PredictArgs {
     #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability, requires = "stage")]
     pub stage_threshold: f64,
 
-    /// What goes with each picture to the (first) model: lines as `cvhost predict --json` prints them
+    /// What goes with each image to the (first) model: lines as `cvhost predict --json` prints them
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub side: Option<PathBuf>,
 
-    /// Draw the predictions into pictures in this folder; predictions that are files, such as maps, go there too
+    /// Draw the predictions into images in this folder; predictions that are files, such as maps, go there too
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
 
-    /// Pictures, or folders of pictures
+    /// Images, or folders of images
     #[arg(value_name = "IMAGE", required = true, value_hint = ValueHint::AnyPath)]
     pub images: Vec<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Values that several verbs take.
+//! Values that several commands take.
 
 use clap::ValueEnum;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What the launcher answers by itself, one verb a file.
+//! What the launcher answers by itself, one command a file.
 
 pub mod completions;
 pub mod config;

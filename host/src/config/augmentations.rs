@@ -1,4 +1,4 @@
-//! The section `data.augmentations`: random changes of training pictures.
+//! The section `data.augmentations`: random changes of training images.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ impl Default for Probability {
     }
 }
 
-/// How pictures are resized at random, from a pair `[low, high]`.
+/// How images are resized at random, from a pair `[low, high]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RandomResize {
     /// A factor on the size that the model's input has.
@@ -68,7 +68,7 @@ pub struct ColorJitter {
     pub hue: f64,
 }
 
-/// Random changes of training pictures. What isn't given is off.
+/// Random changes of training images. What isn't given is off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Augmentations {
@@ -79,7 +79,7 @@ pub struct Augmentations {
     /// Turned by up to so many degrees either way.
     #[schemars(range(min = 0.0, max = 180.0))]
     pub rotation: f64,
-    /// The chance that the picture is seen from another side: each corner of what is shown moves inwards by up to 10 % of width
+    /// The chance that the image is seen from another side: each corner of what is shown moves inwards by up to 10 % of width
     /// and height.
     pub perspective: Probability,
     /// The chance that a random part is cut out, of at least half of each side; where there are objects, at least one stays.
@@ -100,19 +100,19 @@ pub struct Augmentations {
     pub color_jitter: Option<ColorJitter>,
     /// The chance of a Gaussian blur, with a sigma from 0.1 to 2 pixels.
     pub blur: Probability,
-    /// The chance that three more pictures fill the other quarters around a random point.
+    /// The chance that three more images fill the other quarters around a random point.
     pub mosaic: Probability,
-    /// The chance that another picture is blended in, with its objects. For objects; for classes of whole pictures there is
+    /// The chance that another image is blended in, with its objects. For objects; for classes of whole images there is
     /// `model.mixup_alpha`.
     pub mixup: Probability,
-    /// The chance that objects of another picture are pasted in. They need masks or polygons.
+    /// The chance that objects of another image are pasted in. They need masks or polygons.
     pub copy_paste: Probability,
     /// No random changes in this many epochs at the end of the training.
     pub off_last_epochs: u32,
-    /// An object that a change of geometry made smaller than this leaves, in square pixels of the picture.
+    /// An object that a change of geometry made smaller than this leaves, in square pixels of the image.
     #[schemars(range(min = 0.0))]
     pub min_area: f64,
-    /// An object of which a change of geometry leaves less than this part in the picture leaves, from 0 to 1.
+    /// An object of which a change of geometry leaves less than this part in the image leaves, from 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min_visibility: f64,
 }
@@ -142,7 +142,7 @@ impl Default for Augmentations {
 }
 
 impl Augmentations {
-    /// What is done when a configuration says nothing: a left-right mirror image of every other picture.
+    /// What is done when a configuration says nothing: a left-right mirror image of every other image.
     pub fn usual() -> Self {
         Augmentations {
             horizontal_flip: Probability::Chance(0.5),

@@ -1,9 +1,9 @@
-//! Values of section `data` about which pictures come, and what shares a batch.
+//! Values of section `data` about which images come, and what shares a batch.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Pictures in one forward pass: a number, or `auto`.
+/// Images in one forward pass: a number, or `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum BatchSize {
@@ -31,38 +31,38 @@ impl BatchSize {
     }
 }
 
-/// Which training pictures come more often than others.
+/// Which training images come more often than others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampling {
     /// Each once an epoch.
     #[default]
     Natural,
-    /// Drawn by chance, so that each class is seen about equally often: the weight of a picture is one over the number of
-    /// pictures with its rarest class.
+    /// Drawn by chance, so that each class is seen about equally often: the weight of an image is one over the number of
+    /// images with its rarest class.
     ClassBalanced,
-    /// Pictures with a class that fewer than `repeat_threshold` of the pictures have come more than once an epoch, as in LVIS.
+    /// Images with a class that fewer than `repeat_threshold` of the images have come more than once an epoch, as in LVIS.
     RepeatFactor,
 }
 
-/// What becomes of a last batch that has fewer training pictures than the others.
+/// What becomes of a last batch that has fewer training images than the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LastBatch {
     #[default]
-    Keep,
+    RetentionPolicy,
     Drop,
-    /// Filled up with the epoch's first pictures.
+    /// Filled up with the epoch's first images.
     Pad,
 }
 
-/// What happens when a picture can't be read.
+/// What happens when an image can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BrokenFiles {
     /// The run ends, and the message names it.
     #[default]
     Error,
-    /// Each is told once. In training another picture takes its place; an evaluation leaves it out.
+    /// Each is told once. In training another image takes its place; an evaluation leaves it out.
     Skip,
 }

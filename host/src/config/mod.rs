@@ -37,7 +37,7 @@ pub use resolve::PLUGIN_MODEL_KEYS;
 pub use schema::PluginSchema;
 pub use sections::{Config, DataConfig, MlflowConfig, ModelConfig, OutputConfig, TrainingConfig};
 pub use values::{
-    Attention, DeviceName, EmaConfig, EmaNumbers, ImageSize, MonitorMode, NanPolicy, OptimizerKind,
+    Attention, DeviceName, EmaConfig, EmaParams, ImageSize, MonitorMode, NanPolicy, OptimizerKind,
     OptimizerParams, Precision, PreferredDevices, Resources, Scheduler, SchedulerParams, Visualization,
 };
 
@@ -90,7 +90,7 @@ impl Draft {
         Ok(draft)
     }
 
-    /// A configuration without a file, for verbs that take none; give it its values with [`Draft::set_value`].
+    /// A configuration without a file, for commands that take none; give it its values with [`Draft::set_value`].
     pub fn empty() -> Self {
         let sources = Sources {
             file: "command line".to_owned(),

@@ -248,7 +248,7 @@ pub fn rules(root: &Node) -> Vec<Problem> {
         );
     }
     if number("training.num_workers").is_some_and(|n| n > 1) {
-        let help = "set it to 1; for threads that prepare pictures there is `data.num_workers`";
+        let help = "set it to 1; for threads that prepare images there is `data.num_workers`";
         refuse(
             "training.num_workers",
             "training with more than one rank does not exist yet",

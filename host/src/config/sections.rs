@@ -70,10 +70,10 @@ pub struct ModelConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub epochs: Option<u32>,
-    /// Mixup: training pictures and their classes are blended in pairs, with a weight from Beta(alpha, alpha); 0 is off.
+    /// Mixup: training images and their classes are blended in pairs, with a weight from Beta(alpha, alpha); 0 is off.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub mixup_alpha: f64,
-    /// CutMix: a rectangle of each training picture comes from its partner, its part from Beta(alpha, alpha); 0 is off. With
+    /// CutMix: a rectangle of each training image comes from its partner, its part from Beta(alpha, alpha); 0 is off. With
     /// `mixup_alpha`, each batch takes one of the two by chance.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub cutmix_alpha: f64,
@@ -111,13 +111,13 @@ impl Default for ModelConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DataConfig {
-    /// The folder of the training pictures.
+    /// The folder of the training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_data_path: Option<PathBuf>,
-    /// The folder of the validation pictures.
+    /// The folder of the validation images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_data_path: Option<PathBuf>,
-    /// The folder of the test pictures.
+    /// The folder of the test images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_data_path: Option<PathBuf>,
     /// The training annotations.
@@ -129,19 +129,19 @@ pub struct DataConfig {
     /// The test annotations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_annotation_file: Option<PathBuf>,
-    /// The part of the training pictures that is set aside for validation, where there is no `val_data_path`.
+    /// The part of the training images that is set aside for validation, where there is no `val_data_path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.9))]
     pub val_ratio: Option<f64>,
-    /// The part of the training pictures that is set aside as test pictures, where there is no `test_data_path`.
+    /// The part of the training images that is set aside as test images, where there is no `test_data_path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.9))]
     pub test_ratio: Option<f64>,
-    /// Decides which pictures `val_ratio` and `test_ratio` set aside; `training.seed` doesn't.
+    /// Decides which images `val_ratio` and `test_ratio` set aside; `training.seed` doesn't.
     pub split_seed: u64,
-    /// Pictures in one forward pass; `auto`: `run` finds the largest power of two that the memory suffices for.
+    /// Images in one forward pass; `auto`: `run` finds the largest power of two that the memory suffices for.
     pub batch_size: BatchSize,
-    /// Threads that read and prepare pictures; by default as many as there are cores, up to 8. 0 prepares them in between.
+    /// Threads that read and prepare images; by default as many as there are cores, up to 8. 0 prepares them in between.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 256))]
     pub num_workers: Option<u32>,
@@ -149,23 +149,23 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub prefetch: Option<u32>,
-    /// When a batch takes longer than so many seconds the run ends with an error that names its pictures; 0 waits for ever.
+    /// When a batch takes longer than so many seconds the run ends with an error that names its images; 0 waits for ever.
     pub loader_timeout: u64,
-    /// Decoded pictures are kept in up to so many megabytes of memory for the next epochs; 0 keeps none.
+    /// Decoded images are kept in up to so many megabytes of memory for the next epochs; 0 keeps none.
     pub cache_mb: u64,
     /// Large JPEGs are decoded at a half, a quarter or an eighth of their size for training, where the model's input is not
     /// larger: faster, with pixels that differ a little. Evaluation and prediction never do so.
     pub scaled_decode: bool,
-    /// What happens when a picture can't be read.
+    /// What happens when an image can't be read.
     pub broken_files: BrokenFiles,
-    /// Which training pictures come more often than others.
+    /// Which training images come more often than others.
     pub sampling: Sampling,
-    /// Of `sampling: repeat_factor`: classes that fewer than this part of the pictures have are repeated.
+    /// Of `sampling: repeat_factor`: classes that fewer than this part of the images have are repeated.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub repeat_threshold: f64,
-    /// Upright and wide training pictures get batches of their own, so that less is padded.
+    /// Upright and wide training images get batches of their own, so that less is padded.
     pub group_by_aspect_ratio: bool,
-    /// What becomes of a last batch that has fewer training pictures than the others.
+    /// What becomes of a last batch that has fewer training images than the others.
     pub last_batch: LastBatch,
     /// Where preprocessor_config.json is taken from: a folder or a hub id; by default `model.model_name`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,9 +180,9 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(inner(range(min = 0.0001)))]
     pub normalize_std: Option<[f64; 3]>,
-    /// Whether training pictures are changed at random.
+    /// Whether training images are changed at random.
     pub augment: bool,
-    /// How training pictures are changed; by default every other one is mirrored.
+    /// How training images are changed; by default every other one is mirrored.
     pub augmentations: Augmentations,
 }
 
@@ -208,7 +208,7 @@ impl Default for DataConfig {
             sampling: Sampling::Natural,
             repeat_threshold: 0.001,
             group_by_aspect_ratio: false,
-            last_batch: LastBatch::Keep,
+            last_batch: LastBatch::RetentionPolicy,
             model_name: None,
             image_size: None,
             normalize_mean: None,
@@ -223,7 +223,7 @@ impl Default for DataConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TrainingConfig {
-    /// The most passes over the training pictures.
+    /// The most passes over the training images.
     #[schemars(range(min = 1))]
     pub max_epochs: u32,
     /// The most optimizer steps; by default no limit but `max_epochs`.
@@ -314,7 +314,7 @@ pub struct TrainingConfig {
     /// Batches whose gradients are added up for one optimizer step.
     #[schemars(range(min = 1))]
     pub accumulate: u32,
-    /// Keep a moving average of the weights, which is what is evaluated and saved.
+    /// RetentionPolicy a moving average of the weights, which is what is evaluated and saved.
     pub ema: EmaConfig,
     /// Steps in which the learning rate rises from 0, or, below 1, that part of the training.
     #[schemars(range(min = 0.0))]

@@ -510,7 +510,7 @@ fn paths_are_found_beside_the_file() {
     let file = folder.path().join("c.yaml");
     fs::write(
         &file,
-        format!("{MINIMAL}data:\n  train_data_path: pictures-of-this-test\n  val_data_path: nowhere\n"),
+        format!("{MINIMAL}data:\n  train_data_path: images-of-this-test\n  val_data_path: nowhere\n"),
     )
     .unwrap();
     let loaded = Config::load(&file, &[], &[]).unwrap();

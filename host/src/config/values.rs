@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The size that pictures are brought to, in pixels: one number for a square, or `[height, width]`.
+/// The size that images are brought to, in pixels: one number for a square, or `[height, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ImageSize {
@@ -132,13 +132,13 @@ pub struct OptimizerParams {
 pub enum EmaConfig {
     Switch(bool),
     Decay(#[schemars(range(min = 0.0, max = 0.9999999))] f64),
-    Numbers(EmaNumbers),
+    Numbers(EmaParams),
 }
 
 /// The decay of step t is `decay · (1 - exp(-t / tau))`, so that the first weights are soon forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct EmaNumbers {
+pub struct EmaParams {
     /// What stays of the average in each step.
     #[schemars(range(min = 0.0, max = 0.9999999))]
     pub decay: f64,
@@ -147,9 +147,9 @@ pub struct EmaNumbers {
     pub tau: f64,
 }
 
-impl Default for EmaNumbers {
+impl Default for EmaParams {
     fn default() -> Self {
-        EmaNumbers {
+        EmaParams {
             decay: 0.9999,
             tau: 2000.0,
         }
@@ -158,12 +158,12 @@ impl Default for EmaNumbers {
 
 impl EmaConfig {
     /// Its numbers, if it is on.
-    pub fn numbers(self) -> Option<EmaNumbers> {
+    pub fn numbers(self) -> Option<EmaParams> {
         match self {
-            EmaConfig::Switch(on) => on.then(EmaNumbers::default),
-            EmaConfig::Decay(decay) => Some(EmaNumbers {
+            EmaConfig::Switch(on) => on.then(EmaParams::default),
+            EmaConfig::Decay(decay) => Some(EmaParams {
                 decay,
-                ..EmaNumbers::default()
+                ..EmaParams::default()
             }),
             EmaConfig::Numbers(numbers) => Some(numbers),
         }
@@ -182,10 +182,10 @@ pub enum MonitorMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NanPolicy {
-    /// The run ends with an error that names the step and its pictures; the last checkpoint is kept.
+    /// The run ends with an error that names the step and its images; the last checkpoint is kept.
     #[default]
     Stop,
-    /// The step changes nothing, and is told with its pictures; ten of them in a row end the run.
+    /// The step changes nothing, and is told with its images; ten of them in a row end the run.
     Skip,
 }
 
@@ -249,18 +249,18 @@ pub struct Resources {
     pub gpu: Option<u32>,
 }
 
-/// Pictures with predictions that a run draws.
+/// Images with predictions that a run draws.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Visualization {
-    /// Draw the predictions of the last evaluation into pictures.
+    /// Draw the predictions of the last evaluation into images.
     pub save_images: bool,
     /// Predictions with a lower score are not drawn; metrics never see this.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub confidence_threshold: f64,
-    /// The most predictions drawn in one picture, best first.
+    /// The most predictions drawn in one image, best first.
     pub max_boxes: u32,
-    /// The most pictures drawn.
+    /// The most images drawn.
     pub max_images: u32,
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tch::no_grad;
 
 /// Called with a record's index, meta and predictions.
-pub type EachPicture<'a> = dyn FnMut(u64, &Meta, &Fields) -> Result<()> + 'a;
+pub type EachImage<'a> = dyn FnMut(u64, &Meta, &Fields) -> Result<()> + 'a;
 
 /// How an evaluation is made.
 pub struct EvaluateOptions<'a> {
@@ -28,18 +28,18 @@ pub struct EvaluateOptions<'a> {
     pub finish: Value,
     /// Only so many batches; none for all.
     pub most: Option<usize>,
-    /// Called with each picture's index, meta and predictions: for pictures and files.
-    pub each: Option<&'a mut EachPicture<'a>>,
+    /// Called with each image's index, meta and predictions: for images and files.
+    pub each: Option<&'a mut EachImage<'a>>,
 }
 
 /// What an evaluation found.
 pub struct Evaluation {
     pub report: Report,
-    /// The mean loss over the pictures.
+    /// The mean loss over the images.
     pub loss: f64,
     /// The mean of each part of the loss, by name.
     pub parts: Vec<(String, f64)>,
-    pub pictures: usize,
+    pub images: usize,
 }
 
 /// Evaluates a network on all batches of a loader.
@@ -74,7 +74,7 @@ pub fn evaluate(
         report,
         loss: means.loss(),
         parts: means.parts(),
-        pictures: means.pictures,
+        images: means.images,
     })
 }
 
@@ -97,35 +97,35 @@ fn update(evaluator: &mut EvaluatorBox, batch: &HostBatch, predictions: &[Fields
     ))
 }
 
-/// Means over pictures of the loss and its parts.
+/// Means over images of the loss and its parts.
 #[derive(Default)]
 pub struct Means {
-    pictures: usize,
+    images: usize,
     loss: f64,
     parts: Vec<(String, f64)>,
 }
 
 impl Means {
     /// Adds a batch's loss and parts, in one copy from the device.
-    pub fn add(&mut self, forward: &Forward, pictures: usize) -> Result<()> {
+    pub fn add(&mut self, forward: &Forward, images: usize) -> Result<()> {
         let parts = forward.parts.iter().map(|(_, value)| value);
         let packed = scalars::pack(forward.loss.iter().chain(parts))?;
         let mut values = scalars::read(&packed)?.into_iter();
         let loss = forward.loss.as_ref().and_then(|_| values.next());
         let names = forward.parts.iter().map(|(name, _)| name.as_str());
-        self.add_numbers(loss, names.zip(values), pictures);
+        self.add_numbers(loss, names.zip(values), images);
         Ok(())
     }
 
-    /// Adds the loss and the parts of a batch of so many pictures.
+    /// Adds the loss and the parts of a batch of so many images.
     pub fn add_numbers<'a>(
         &mut self,
         loss: Option<f64>,
         parts: impl Iterator<Item = (&'a str, f64)>,
-        pictures: usize,
+        images: usize,
     ) {
-        let weight = pictures as f64;
-        self.pictures += pictures;
+        let weight = images as f64;
+        self.images += images;
         self.loss += weight * loss.unwrap_or(0.0);
         for (name, value) in parts {
             let value = weight * value;
@@ -138,13 +138,13 @@ impl Means {
 
     /// The mean loss; NaN before the first batch.
     pub fn loss(&self) -> f64 {
-        self.loss / self.pictures as f64
+        self.loss / self.images as f64
     }
 
     pub fn parts(&self) -> Vec<(String, f64)> {
         self.parts
             .iter()
-            .map(|(name, sum)| (name.clone(), sum / self.pictures as f64))
+            .map(|(name, sum)| (name.clone(), sum / self.images as f64))
             .collect()
     }
 }
@@ -206,7 +206,7 @@ impl Evaluation {
                 record.name.into_string()
             }
         };
-        let mut report = json!({"split": split, "pictures": self.pictures, "metrics": self.named(split)});
+        let mut report = json!({"split": split, "pictures": self.images, "metrics": self.named(split)});
         if let Some(report) = report.as_object_mut() {
             report.extend(self.details(&name));
         }

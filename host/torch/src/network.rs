@@ -138,7 +138,7 @@ impl Network {
         let predictions = checked(result)?.into_vec();
         if predictions.len() != metas.len() {
             return Err(Error::failed(format!(
-                "the model returned predictions for {} pictures of a batch of {}",
+                "the model returned predictions for {} images of a batch of {}",
                 predictions.len(),
                 metas.len()
             ))

@@ -1,7 +1,7 @@
 //! A moving average of the weights: steadier than the weights themselves, it is what is evaluated and saved.
 
 use crate::buffers::copy_of;
-use cvhost::config::EmaNumbers;
+use cvhost::config::EmaParams;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::Parameter;
 use cvhost_torch::scalars::torch_error;
@@ -11,7 +11,7 @@ use tch::{Tensor, no_grad};
 /// The averages of all parameters and buffers. Floating ones follow `average ← decay · average + (1 − decay) · value`; whole
 /// numbers, such as a batch norm's counter, are copied.
 pub struct Ema {
-    numbers: EmaNumbers,
+    numbers: EmaParams,
     entries: Vec<Entry>,
     /// The live tensors hold the averages, and the entries the weights.
     swapped: bool,
@@ -29,7 +29,7 @@ impl Ema {
     ///
     /// # Errors
     /// There is no memory for the averages.
-    pub fn new(parameters: &[Parameter], numbers: EmaNumbers) -> Result<Self> {
+    pub fn new(parameters: &[Parameter], numbers: EmaParams) -> Result<Self> {
         let entries = parameters.iter().map(|parameter| {
             let live = parameter.tensor.tensor();
             Ok(Entry {
@@ -47,7 +47,7 @@ impl Ema {
 
     /// What stays of the average in step `step`, the first being 1.
     fn decay(&self, step: u64) -> f64 {
-        let EmaNumbers { decay, tau } = self.numbers;
+        let EmaParams { decay, tau } = self.numbers;
         if tau > 0.0 {
             decay * (1.0 - (-(step as f64) / tau).exp())
         } else {
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::recorded::{Recorded, near, parameters};
 
-    const AT_ONCE: EmaNumbers = EmaNumbers { decay: 0.9, tau: 0.0 };
+    const AT_ONCE: EmaParams = EmaParams { decay: 0.9, tau: 0.0 };
 
     #[test]
     fn averages_are_those_of_torch() {
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_decay_rises_to_its_value() {
-        let ema = Ema::new(&[], EmaNumbers::default()).unwrap();
+        let ema = Ema::new(&[], EmaParams::default()).unwrap();
         assert!(ema.decay(1) < 0.001);
         assert!((ema.decay(100_000) - 0.9999).abs() < 1e-9);
     }

@@ -93,8 +93,8 @@ impl Trainer<'_> {
             pace.step();
             let span = profile.span("log");
             let step = standing.at.step;
-            let pictures: Vec<String> = window.iter().flat_map(|b| b.names.iter().cloned()).collect();
-            unread.add(step, pictures, made.values);
+            let images: Vec<String> = window.iter().flat_map(|b| b.names.iter().cloned()).collect();
+            unread.add(step, images, made.values);
             let log = step.is_multiple_of(every);
             let save = tools.cadence.due(step);
             let interrupted = interrupt::requested();
@@ -106,8 +106,8 @@ impl Trainer<'_> {
                     self.log(step, values, rate, pace.take());
                 }
             }
-            let pictures = window.iter().map(|b| b.metas.len()).sum();
-            pass.step_of(pictures, || {
+            let images = window.iter().map(|b| b.metas.len()).sum();
+            pass.step_of(images, || {
                 let memory = cvhost_torch::memory::in_use(self.network.device());
                 let loss = loss.map_or_else(String::new, |loss: f64| format!("loss {loss:.3}  "));
                 format!("{loss}lr {rate:.1e}  {memory}")

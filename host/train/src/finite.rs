@@ -26,11 +26,11 @@ impl NonFinite {
         }
     }
 
-    /// Whether the step's loss counts. A step that the policy skips doesn't, and is told with its pictures. One whose gradients
+    /// Whether the step's loss counts. A step that the policy skips doesn't, and is told with its images. One whose gradients
     /// overflowed float16 does: it is how the loss scale is found, and nobody's fault.
     ///
     /// # Errors
-    /// The policy ends the run: pictures, parts of the loss and what to do are named. Or no loss scale helps against overflows.
+    /// The policy ends the run: images, parts of the loss and what to do are named. Or no loss scale helps against overflows.
     pub fn judge(&mut self, made: &Made) -> Result<bool> {
         let (values, step) = (&made.values, made.step);
         if values.overflow && values.loss.is_finite() {
@@ -45,15 +45,15 @@ impl NonFinite {
         let message = what_is_wrong(values, step);
         if self.policy == NanPolicy::Skip && self.in_a_row < MOST_IN_A_ROW {
             tracing::warn!(
-                "{message}; the step is skipped. Pictures: {}",
-                made.pictures.join(", ")
+                "{message}; the step is skipped. Images: {}",
+                made.images.join(", ")
             );
             return Ok(false);
         }
-        let error = Error::failed(message).with_details(made.pictures.clone());
+        let error = Error::failed(message).with_details(made.images.clone());
         Err(match self.policy {
             NanPolicy::Stop => error.with_help(
-                "lower training.learning_rate, set training.gradient_clip, look at these pictures' annotations, or set \
+                "lower training.learning_rate, set training.gradient_clip, look at these images' annotations, or set \
                  training.nan_policy to skip",
             ),
             NanPolicy::Skip => error
@@ -112,13 +112,13 @@ mod tests {
     fn judge(judge: &mut NonFinite, values: StepValues, step: u64) -> Result<bool> {
         judge.judge(&Made {
             step,
-            pictures: vec!["a.jpg".to_owned()],
+            images: vec!["a.jpg".to_owned()],
             values,
         })
     }
 
     #[test]
-    fn stop_names_step_and_pictures() {
+    fn stop_names_step_and_images() {
         for bad in [values(f64::NAN, 1.0), values(1.0, f64::INFINITY)] {
             let mut policy = NonFinite::new(NanPolicy::Stop);
             assert!(judge(&mut policy, values(1.0, 1.0), 3).unwrap());

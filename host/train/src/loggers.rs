@@ -182,6 +182,6 @@ fn item(kind: LogKind, step: u64, name: &str, value: Value) -> LogItem {
         name: name.into(),
         json: value.to_string().into(),
         path: Default::default(),
-        picture: RNone,
+        image: RNone,
     }
 }

@@ -24,7 +24,7 @@ const GENERATORS: usize = 1 << 15;
 pub struct Record {
     #[serde(flatten)]
     pub standing: Standing,
-    /// Pictures in a batch; unknown in old checkpoints.
+    /// Images in a batch; unknown in old checkpoints.
     batch_size: Option<u32>,
     /// Of `--overfit-batches`.
     pub overfit_batches: Option<u32>,
@@ -44,13 +44,13 @@ impl Record {
         })
     }
 
-    /// The same place in the training for batches of another size: as many as hold the same pictures, rounded down.
+    /// The same place in the training for batches of another size: as many as hold the same images, rounded down.
     pub fn for_batches_of(mut self, size: u32) -> Self {
         let done = &mut self.standing.at.batch;
         let before = self.batch_size.unwrap_or(size);
         if before != size && *done > 0 {
             tracing::warn!(
-                "the run had batches of {before} pictures, now they have {size}: a few pictures of this epoch may come twice"
+                "the run had batches of {before} images, now they have {size}: a few images of this epoch may come twice"
             );
         }
         *done = done.saturating_mul(before as usize) / size.max(1) as usize;

@@ -127,7 +127,7 @@ fn explain_memory(error: Error, window: &[HostBatch], device: Device) -> Error {
         return error;
     }
     let text = error.to_string();
-    let pictures = window.iter().map(|b| b.metas.len()).max().unwrap_or(0);
+    let images = window.iter().map(|b| b.metas.len()).max().unwrap_or(0);
     let metas = || window.iter().flat_map(|b| b.metas.iter());
     let width = metas().map(|m| m.input_width).max().unwrap_or(0);
     let height = metas().map(|m| m.input_height).max().unwrap_or(0);
@@ -145,7 +145,7 @@ fn explain_memory(error: Error, window: &[HostBatch], device: Device) -> Error {
         ));
     }
     Error::failed(format!(
-        "the memory doesn't suffice for a step with {pictures} pictures of up to {width}x{height}"
+        "the memory doesn't suffice for a step with {images} images of up to {width}x{height}"
     ))
     .with_details(details)
     .with_help(

@@ -29,11 +29,11 @@ use cvhost_torch::network::Network;
 use serde_json::{Map, Value, json};
 use std::time::Instant;
 
-/// Everything that a training needs, made by the verb.
+/// Everything that a training needs, made by the command.
 pub struct Trainer<'a> {
     pub network: &'a mut Network,
     pub train: Loader,
-    /// Pictures in a batch of `train`.
+    /// Images in a batch of `train`.
     pub batch_size: u32,
     /// Of `--overfit-batches`: a run that trains on so little is not gone on with.
     pub overfit_batches: Option<u32>,
@@ -131,7 +131,7 @@ impl Trainer<'_> {
         progress::note(&format!(
             "{}\ntraining {} of {} numbers, {total} steps in {epochs} epochs",
             parameters::table(self.network.parameters(), &optimizer, training.learning_rate),
-            optimizer.trained_numbers(),
+            optimizer.trained_parameters(),
             self.network.size()
         ));
         let (warmup, place) = (schedule.warmup(), total.saturating_add_signed(shift));
@@ -396,7 +396,7 @@ impl Trainer<'_> {
     }
 }
 
-/// A training without a single batch: there are fewer pictures than one takes, and `last_batch` drops what is left over.
+/// A training without a single batch: there are fewer images than one takes, and `last_batch` drops what is left over.
 pub(super) fn no_batch() -> Error {
     Error::input("the training data has no batch")
         .with_help("lower data.batch_size, or set data.last_batch to keep")

@@ -105,8 +105,8 @@ pub enum Values {
 /// A step that was made, and is not judged yet.
 pub struct Made {
     pub step: u64,
-    /// The names of its pictures.
-    pub pictures: Vec<String>,
+    /// The names of its images.
+    pub images: Vec<String>,
     pub values: StepValues,
 }
 
@@ -133,8 +133,8 @@ impl Unread {
         self.most == 1
     }
 
-    pub fn add(&mut self, step: u64, pictures: Vec<String>, values: Values) {
-        self.steps.push((step, pictures, values));
+    pub fn add(&mut self, step: u64, images: Vec<String>, values: Values) {
+        self.steps.push((step, images, values));
     }
 
     /// Whether it is time to read.
@@ -153,16 +153,12 @@ impl Unread {
             Values::Read(_) => None,
         });
         let mut read = DeviceValues::read(unread)?.into_iter();
-        let made = steps.into_iter().filter_map(|(step, pictures, values)| {
+        let made = steps.into_iter().filter_map(|(step, images, values)| {
             let values = match values {
                 Values::Read(values) => values,
                 Values::OnDevice(_) => read.next()?,
             };
-            Some(Made {
-                step,
-                pictures,
-                values,
-            })
+            Some(Made { step, images, values })
         });
         Ok(made.collect())
     }
@@ -230,7 +226,7 @@ mod tests {
         for (number, made) in unread.take().unwrap().into_iter().enumerate() {
             assert_eq!(made.step, number as u64);
             assert_eq!(made.values.loss, number as f64 + 2.0);
-            assert_eq!(made.pictures, [format!("{number}.jpg")]);
+            assert_eq!(made.images, [format!("{number}.jpg")]);
         }
         assert!(unread.take().unwrap().is_empty());
     }

@@ -1,8 +1,8 @@
-//! Text on pictures.
+//! Text on images.
 
 use crate::palette::text_on;
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 use cvhost_plugin_api::{PluginError, Result};
 use image::{Rgb, RgbImage};
 use imageproc::drawing::{draw_filled_rect_mut, draw_text_mut, text_size};
@@ -12,30 +12,30 @@ use imageproc::rect::Rect;
 const FONT: &[u8] = include_bytes!("../assets/DejaVuSans-Bold-subset.ttf");
 
 /// Takes a canvas's pixels for drawing; [`put_back`] returns them. Fails where their number isn't that of the canvas's size.
-pub fn take(canvas: &mut Picture) -> Result<RgbImage> {
+pub fn take(canvas: &mut Image) -> Result<RgbImage> {
     let (width, height) = (canvas.width, canvas.height);
     let expected = width as usize * height as usize * 3;
     if canvas.pixels.len() != expected {
         let found = canvas.pixels.len();
         return Err(PluginError::failed(format!(
-            "a picture of {width}x{height} has {expected} bytes, got {found}"
+            "an image of {width}x{height} has {expected} bytes, got {found}"
         )));
     }
     let pixels = std::mem::take(&mut canvas.pixels).into_vec();
     RgbImage::from_raw(width, height, pixels)
-        .ok_or_else(|| PluginError::failed(format!("a picture of {width}x{height} does not fit into memory")))
+        .ok_or_else(|| PluginError::failed(format!("an image of {width}x{height} does not fit into memory")))
 }
 
-/// Makes a drawn picture the canvas, whatever size it has now.
-pub fn put_back(canvas: &mut Picture, picture: RgbImage) {
-    (canvas.width, canvas.height) = picture.dimensions();
-    canvas.pixels = picture.into_raw().into();
+/// Makes a drawn image the canvas, whatever size it has now.
+pub fn put_back(canvas: &mut Image, image: RgbImage) {
+    (canvas.width, canvas.height) = image.dimensions();
+    canvas.pixels = image.into_raw().into();
 }
 
-/// Fills a rectangle, at least one pixel large; what lies outside of the picture is left out.
-pub fn fill(picture: &mut RgbImage, x: i32, y: i32, width: i32, height: i32, colour: [u8; 3]) {
+/// Fills a rectangle, at least one pixel large; what lies outside of the image is left out.
+pub fn fill(image: &mut RgbImage, x: i32, y: i32, width: i32, height: i32, colour: [u8; 3]) {
     let (width, height) = (width.max(1) as u32, height.max(1) as u32);
-    draw_filled_rect_mut(picture, Rect::at(x, y).of_size(width, height), Rgb(colour));
+    draw_filled_rect_mut(image, Rect::at(x, y).of_size(width, height), Rgb(colour));
 }
 
 /// Letters of one size, and tags of them: text on a coloured ground.
@@ -128,11 +128,11 @@ impl Lettering {
     }
 
     /// Draws a tag with its upper left corner at `x`, `y`. The letters are black or white, as reads better.
-    pub fn draw_tag(&self, picture: &mut RgbImage, x: i32, y: i32, text: &str, ground: [u8; 3]) {
+    pub fn draw_tag(&self, image: &mut RgbImage, x: i32, y: i32, text: &str, ground: [u8; 3]) {
         let (width, height) = self.tag_size(text);
         let padding = self.padding();
-        fill(picture, x, y, width, height, ground);
-        self.draw_text(picture, x + padding, y + padding / 4, text, text_on(ground));
+        fill(image, x, y, width, height, ground);
+        self.draw_text(image, x + padding, y + padding / 4, text, text_on(ground));
     }
 }
 
@@ -142,12 +142,12 @@ mod tests {
 
     #[test]
     fn a_tag_covers_its_size_and_has_letters() {
-        let mut canvas = Picture::filled(100, 40, [9, 9, 9]);
-        let mut picture = take(&mut canvas).unwrap();
+        let mut canvas = Image::filled(100, 40, [9, 9, 9]);
+        let mut image = take(&mut canvas).unwrap();
         let letters = Lettering::new(12.0).unwrap();
         let (width, height) = letters.tag_size("cell 0.87");
-        letters.draw_tag(&mut picture, 5, 6, "cell 0.87", [0, 0, 200]);
-        put_back(&mut canvas, picture);
+        letters.draw_tag(&mut image, 5, 6, "cell 0.87", [0, 0, 200]);
+        put_back(&mut canvas, image);
         assert_eq!(canvas.pixel(5, 6), Some([0, 0, 200]));
         assert_eq!(
             canvas.pixel(4 + width as u32, 5 + height as u32),
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_canvas_with_too_few_bytes_is_an_error() {
-        let mut broken = Picture {
+        let mut broken = Image {
             width: 5,
             height: 5,
             pixels: vec![0; 3].into(),

@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-/// Endings of files that are taken for pictures.
+/// Endings of files that are taken for images.
 pub const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
 /// So many folders within folders are gone into.
 const DEEPEST: usize = 64;
 
-/// Whether a file's name ends as a picture's does, in any case.
+/// Whether a file's name ends as an image's does, in any case.
 pub fn is_image(name: &str) -> bool {
     let extension = Path::new(name).extension().and_then(|e| e.to_str());
     extension.is_some_and(|e| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(e)))

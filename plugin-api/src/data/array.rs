@@ -1,4 +1,4 @@
-//! Plain n-dimensional arrays: how pictures, labels and predictions cross without torch.
+//! Plain n-dimensional arrays: how images, labels and predictions cross without torch.
 
 use crate::error::{PluginError, Result};
 use abi_stable::StableAbi;

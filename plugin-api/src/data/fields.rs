@@ -12,11 +12,11 @@ use std::fmt;
 pub struct Role(pub u32);
 
 impl Role {
-    /// `[N, 4]` floats, xyxy in pixels of the picture.
+    /// `[N, 4]` floats, xyxy in pixels of the image.
     pub const BOXES: Self = Self(1);
     /// `[M, 4]` floats: rows of (instance, ring, x, y) in pixels, rings closed by themselves.
     pub const POLYGONS: Self = Self(2);
-    /// `[N, H, W]` u8, 0 or 1, in the picture's size.
+    /// `[N, H, W]` u8, 0 or 1, in the image's size.
     pub const MASKS: Self = Self(3);
     /// `[N, K, 3]` floats: x, y in pixels, visibility; [`Field::mirror`] says which are left and right of one another.
     pub const KEYPOINTS: Self = Self(4);
@@ -26,7 +26,7 @@ impl Role {
     pub const DENSE_MAP: Self = Self(6);
     /// `[N, …]`, a value an instance; follows the instances when some are dropped.
     pub const COLUMN: Self = Self(7);
-    /// `[C]` floats, a distribution over classes for the whole picture; two pictures mix by mixing it.
+    /// `[C]` floats, a distribution over classes for the whole image; two images mix by mixing it.
     pub const DISTRIBUTION: Self = Self(8);
     /// UTF-8 bytes.
     pub const TEXT: Self = Self(9);
@@ -71,7 +71,7 @@ pub struct Field {
     pub name: RString,
     pub role: Role,
     pub array: Array,
-    /// Of label maps and dense maps: what a pixel gets that a change of geometry brings in from outside the picture.
+    /// Of label maps and dense maps: what a pixel gets that a change of geometry brings in from outside the image.
     pub fill: f64,
     /// Of keypoints: the keypoint that takes each one's place in a mirror image, so that a left hand stays a left hand: K
     /// indices, or empty where none are swapped.

@@ -4,9 +4,9 @@
 mod array;
 mod batch;
 mod fields;
+mod image;
 mod label;
 mod parameter;
-mod picture;
 mod record;
 mod report;
 mod run;
@@ -16,9 +16,9 @@ pub use batch::{
     Batch, BatchItem, Collate, CollateRule, Mode, NamedTensor, Output, StepContext, TensorHandle,
 };
 pub use fields::{Field, Fields, Role};
+pub use image::{Image, ImageSource};
 pub use label::{LabelSpec, MetricInfo};
 pub use parameter::{Parameter, Tags};
-pub use picture::{Picture, PictureSource};
 pub use record::{
     Meta, OpenArgs, Prepared, Problem, Record, RecordMeta, Region, Repair, Sample, Severity, Shape,
 };

@@ -2,7 +2,7 @@
 
 use super::array::{Array, DType};
 use super::fields::Fields;
-use super::picture::{Picture, PictureSource};
+use super::image::{Image, ImageSource};
 use abi_stable::StableAbi;
 use abi_stable::std_types::{ROption, RString, RVec};
 
@@ -11,8 +11,8 @@ use abi_stable::std_types::{ROption, RString, RVec};
 pub struct OpenArgs {
     /// `train`, `val` or `test`.
     pub split: String,
-    /// The folder of the split's pictures, as the configuration has it.
-    pub pictures: String,
+    /// The folder of the split's images, as the configuration has it.
+    pub images: String,
     /// The split's annotation file; empty where the configuration has none.
     pub annotations: String,
     /// The whole configuration.
@@ -22,7 +22,7 @@ pub struct OpenArgs {
     pub checkpoint_classes: Vec<String>,
 }
 
-/// A part of a picture that a record is about (top-down pose estimation), in pixels of the picture.
+/// A part of an image that a record is about (top-down pose estimation), in pixels of the image.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Copy, PartialEq)]
 pub struct Region {
@@ -40,13 +40,13 @@ pub struct Region {
 pub struct Record {
     /// How messages call it, such as `image 17 (cells/0017.jpg)`.
     pub name: RString,
-    pub pictures: RVec<PictureSource>,
+    pub images: RVec<ImageSource>,
     pub region: ROption<Region>,
-    /// Targets in pixels of the picture.
+    /// Targets in pixels of the image.
     pub fields: Fields,
 }
 
-/// What is known of a record without opening its pictures.
+/// What is known of a record without opening its images.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Default, PartialEq)]
 pub struct RecordMeta {
@@ -113,9 +113,9 @@ pub struct Sample {
     /// The record's index in its data set.
     pub index: u64,
     pub name: RString,
-    pub pictures: RVec<Picture>,
+    pub images: RVec<Image>,
     pub region: ROption<Region>,
-    /// Targets in pixels of the picture as it is now.
+    /// Targets in pixels of the image as it is now.
     pub fields: Fields,
     /// Whether augmentations may change it further, and targets are wanted.
     pub train: bool,
@@ -147,10 +147,10 @@ pub struct Prepared {
 pub struct Meta {
     /// The record's index in its data set.
     pub index: u64,
-    /// The picture's size before `prepare`, in pixels.
+    /// The image's size before `prepare`, in pixels.
     pub width: u32,
     pub height: u32,
-    /// The picture's size inside the main input, without padding.
+    /// The image's size inside the main input, without padding.
     pub input_width: u32,
     pub input_height: u32,
     pub region: ROption<Region>,

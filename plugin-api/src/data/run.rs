@@ -1,6 +1,6 @@
 //! What loggers are told.
 
-use super::picture::Picture;
+use super::image::Image;
 use abi_stable::StableAbi;
 use abi_stable::std_types::{ROption, RString};
 
@@ -27,8 +27,8 @@ impl LogKind {
     pub const PARAMETERS: Self = Self(1);
     /// `json`: an object of numbers, at `step`.
     pub const METRICS: Self = Self(2);
-    /// `picture` under `name`, at `step`.
-    pub const PICTURE: Self = Self(3);
+    /// `image` under `name`, at `step`.
+    pub const IMAGE: Self = Self(3);
     /// The file or folder at `path`, under `name`.
     pub const ARTIFACT: Self = Self(4);
     /// `json`: an object of text tags.
@@ -47,7 +47,7 @@ pub struct LogItem {
     pub name: RString,
     pub json: RString,
     pub path: RString,
-    pub picture: ROption<Picture>,
+    pub image: ROption<Image>,
 }
 
 /// How a run ended.

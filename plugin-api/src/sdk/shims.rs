@@ -4,9 +4,9 @@ use super::guard::Guarded;
 use super::traits::{self, Checkpoint, Event};
 use crate::abi;
 use crate::data::{
-    ArrayMut, Artifact, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor,
-    OpenArgs, Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Repair, Report, RunInfo,
-    Sample, Shape, Status, StepContext,
+    ArrayMut, Artifact, Batch, CollateRule, Fields, Image, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor,
+    OpenArgs, Output, Parameter, Prepared, Problem, Record, RecordMeta, Repair, Report, RunInfo, Sample,
+    Shape, Status, StepContext,
 };
 use crate::error::{AbiResult, PluginError, Result};
 use abi_stable::erased_types::TD_Opaque;
@@ -58,9 +58,9 @@ impl abi::Task for TaskShim {
     fn repair(&self, args: abi::OpenArgsRef) -> AbiResult<Repair> {
         self.0.call("repair", |t| t.repair(&OpenArgs::from_abi(args)?))
     }
-    fn expand(&self, picture: &Picture, side: RStr<'_>, spec: &LabelSpec) -> AbiResult<RVec<Record>> {
+    fn expand(&self, image: &Image, side: RStr<'_>, spec: &LabelSpec) -> AbiResult<RVec<Record>> {
         self.0
-            .call("expand", |t| Ok(t.expand(picture, &parse(side)?, spec)?.into()))
+            .call("expand", |t| Ok(t.expand(image, &parse(side)?, spec)?.into()))
     }
     fn evaluator(&self, spec: &LabelSpec, config: RStr<'_>) -> AbiResult<abi::EvaluatorBox> {
         self.0.call("evaluator", |t| {
@@ -81,7 +81,7 @@ impl abi::Task for TaskShim {
         &self,
         prediction: &Fields,
         spec: &LabelSpec,
-        canvas: &mut Picture,
+        canvas: &mut Image,
         options: RStr<'_>,
     ) -> AbiResult<()> {
         self.0

@@ -1,15 +1,15 @@
 //! The traits of an author.
 
 use crate::data::{
-    ArrayMut, Artifact, Batch, CollateRule, Fields, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor,
-    OpenArgs, Output, Parameter, Picture, Prepared, Problem, Record, RecordMeta, Repair, Report, RunInfo,
-    Sample, Shape, Status, StepContext,
+    ArrayMut, Artifact, Batch, CollateRule, Fields, Image, LabelSpec, LogItem, Meta, MetricInfo, NamedTensor,
+    OpenArgs, Output, Parameter, Prepared, Problem, Record, RecordMeta, Repair, Report, RunInfo, Sample,
+    Shape, Status, StepContext,
 };
 use crate::error::{PluginError, Result};
 use serde_json::Value;
 use std::time::Duration;
 
-/// One computer-vision task: annotation formats, targets, metrics, and the pictures of its results. It knows no model
+/// One computer-vision task: annotation formats, targets, metrics, and the images of its results. It knows no model
 /// family and no trainer.
 pub trait Task: Send + Sync {
     /// The versioned form of its targets and predictions, such as `name/1`. Adapters serve forms, not task names.
@@ -29,15 +29,15 @@ pub trait Task: Send + Sync {
             .with_help("mend the annotations by hand"))
     }
 
-    /// The records to predict for one picture. `side` is what the user or an earlier stage gave with it, or null: the line
-    /// that `cvhost predict --json` prints of the picture, such as `{"predictions": [{"box_xyxy": […], …}]}`. One record of
-    /// the whole picture, unless the task says otherwise, where a `side` is an error; with no record at all nothing is predicted, and
+    /// The records to predict for one image. `side` is what the user or an earlier stage gave with it, or null: the line
+    /// that `cvhost predict --json` prints of the image, such as `{"predictions": [{"box_xyxy": […], …}]}`. One record of
+    /// the whole image, unless the task says otherwise, where a `side` is an error; with no record at all nothing is predicted, and
     /// [`Task::to_json`] and [`Task::draw`] get no fields.
-    fn expand(&self, picture: &Picture, side: &Value, spec: &LabelSpec) -> Result<Vec<Record>> {
-        let _ = (picture, spec);
+    fn expand(&self, image: &Image, side: &Value, spec: &LabelSpec) -> Result<Vec<Record>> {
+        let _ = (image, spec);
         if !side.is_null() {
             return Err(PluginError::unsupported(
-                "this task predicts whole pictures; it makes nothing of what goes with one",
+                "this task predicts whole images; it makes nothing of what goes with one",
             )
             .with_help("leave out --side and --stage"));
         }
@@ -48,26 +48,20 @@ pub trait Task: Send + Sync {
     /// with all predictions in the task's usual exchange format.
     fn evaluator(&self, spec: &LabelSpec, config: &Value) -> Result<Box<dyn Evaluator>>;
 
-    /// One picture's predictions as the command line prints them: an object that is merged into the line. `options`:
+    /// One image's predictions as the command line prints them: an object that is merged into the line. `options`:
     /// `threshold`, the least score of what is printed.
     fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: &Value) -> Result<Value>;
 
-    /// One picture's predictions as files, where JSON doesn't hold them: a depth map or a segmentation as PNG. Their names
-    /// start with a dot or a hyphen; the host puts the picture's name before it. None, unless the task says otherwise.
+    /// One image's predictions as files, where JSON doesn't hold them: a depth map or a segmentation as PNG. Their names
+    /// start with a dot or a hyphen; the host puts the image's name before it. None, unless the task says otherwise.
     fn files(&self, prediction: &Fields, spec: &LabelSpec) -> Result<Vec<Artifact>> {
         let _ = (prediction, spec);
         Ok(Vec::new())
     }
 
-    /// Draws one picture's predictions onto it; the canvas may get another size. `options`: `confidence_threshold`,
+    /// Draws one image's predictions onto it; the canvas may get another size. `options`: `confidence_threshold`,
     /// `max_boxes`.
-    fn draw(
-        &self,
-        prediction: &Fields,
-        spec: &LabelSpec,
-        canvas: &mut Picture,
-        options: &Value,
-    ) -> Result<()>;
+    fn draw(&self, prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()>;
 }
 
 /// The records of one split.
@@ -113,7 +107,7 @@ pub trait Adapter: Send + Sync {
 
 /// From sample to model input. Called from several threads; never needs torch.
 pub trait Input: Send + Sync {
-    /// The main input's shape for a picture of this size, in pixels; of a record with a region, for a region of this size.
+    /// The main input's shape for an image of this size, in pixels; of a record with a region, for a region of this size.
     fn shape(&self, width: u32, height: u32, train: bool) -> Result<Shape>;
     /// Writes the main input into `out`, which has the shape that [`Input::shape`] gave, and returns labels and meta. `out` holds
     /// anything before: every element of it must be written.

@@ -5,7 +5,7 @@ use cvhost_plugin_api::data::{Array, Batch, Fields, Role};
 use cvhost_plugin_api::torch::batch_item;
 use tch::{Kind, Tensor};
 
-/// The class of picture `i`, as a task would give it.
+/// The class of image `i`, as a task would give it.
 pub(super) fn targets(case: &Case, i: usize) -> Fields {
     let values = Vec::<f32>::try_from(distributions(case).get(i as i64)).unwrap();
     Fields::new().with("class_distribution", Role::DISTRIBUTION, Array::vector(&values))

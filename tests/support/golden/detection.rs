@@ -5,7 +5,7 @@ use cvhost_plugin_api::data::{Array, Batch, Fields, Role};
 use cvhost_plugin_api::torch::batch_item;
 use tch::{Kind, Tensor};
 
-/// The boxes of picture `i`, as a task would give them.
+/// The boxes of image `i`, as a task would give them.
 pub(super) fn targets(case: &Case, i: usize) -> Fields {
     let boxes = case.tensor(&format!("target.{i}.boxes")).to_kind(Kind::Double);
     let rows: Vec<[f64; 4]> = (0..boxes.size()[0])
@@ -23,7 +23,7 @@ pub(super) fn targets(case: &Case, i: usize) -> Fields {
 }
 
 /// The reference's own inputs and labels, which are relative to the padded canvas. A family with a mask learns from it what
-/// is padding; one without sees the padding as part of the picture, so there the metas say that the input reaches over
+/// is padding; one without sees the padding as part of the image, so there the metas say that the input reaches over
 /// the whole canvas.
 pub(super) fn reference_batch(case: &Case) -> Batch {
     let pixels = case.tensor("input.pixel_values").copy();
@@ -35,7 +35,7 @@ pub(super) fn reference_batch(case: &Case) -> Batch {
         vec![],
     ));
     let all = |key: &str| -> Vec<Tensor> {
-        (0..case.pictures.len())
+        (0..case.images.len())
             .map(|i| case.tensor(&format!("labels.{i}.{key}")).copy())
             .collect()
     };

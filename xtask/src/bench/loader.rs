@@ -136,7 +136,7 @@ struct Bench<'a> {
     work: &'a Path,
 }
 
-/// Pictures a second, and megabytes.
+/// Images a second, and megabytes.
 struct Rate {
     rate: f64,
     memory: u64,

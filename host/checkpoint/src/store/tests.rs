@@ -45,7 +45,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 fn store(dir: &Path, k: i32, mode: MonitorMode) -> Checkpoints {
-    Checkpoints::new(dir.to_owned(), None, Keep::top_k(k, "val_map", mode)).unwrap()
+    Checkpoints::new(dir.to_owned(), None, RetentionPolicy::top_k(k, "val_map", mode)).unwrap()
 }
 
 fn newest_valid(checkpoints: &Checkpoints) -> (Option<Found>, Vec<String>) {
@@ -98,7 +98,7 @@ fn a_smaller_loss_can_be_the_best_and_the_list_survives_a_restart() {
 #[test]
 fn what_another_metric_judged_stays_and_is_not_compared() {
     let root = tempfile::tempdir().unwrap();
-    let by_loss = Keep::top_k(1, "val_loss", MonitorMode::Min);
+    let by_loss = RetentionPolicy::top_k(1, "val_loss", MonitorMode::Min);
     let losses = Checkpoints::new(root.path().into(), None, by_loss).unwrap();
     for (epoch, loss) in [(1, 0.9), (2, 1.2)] {
         save(&losses, epoch, Some(loss));
@@ -193,7 +193,7 @@ fn what_a_crash_left_is_ignored_and_cleaned() {
 #[test]
 fn the_second_copy_is_whole_and_stands_in_for_the_first() {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let keep = Keep::top_k(1, "val_map", MonitorMode::Max);
+    let keep = RetentionPolicy::top_k(1, "val_map", MonitorMode::Max);
     let checkpoints = Checkpoints::new(root.path().into(), Some(mirror.path().into()), keep).unwrap();
     for (epoch, value) in [(1, 0.5), (2, 0.1), (3, 0.2)] {
         assert_eq!(save(&checkpoints, epoch, Some(value)).warnings, [""; 0]);
@@ -211,7 +211,7 @@ fn the_second_copy_is_whole_and_stands_in_for_the_first() {
 /// Three checkpoints and their second copies; a kill in the midst of the last save is played by undoing parts of it.
 fn two_roots() -> (tempfile::TempDir, tempfile::TempDir, Checkpoints) {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let keep = Keep::top_k(1, "val_map", MonitorMode::Max);
+    let keep = RetentionPolicy::top_k(1, "val_map", MonitorMode::Max);
     let checkpoints = Checkpoints::new(root.path().into(), Some(mirror.path().into()), keep).unwrap();
     for (epoch, value) in [(1, 0.1), (2, 0.2), (3, 0.3)] {
         save(&checkpoints, epoch, Some(value));
@@ -268,7 +268,7 @@ fn the_second_copy_heals_the_first_and_the_first_the_second() {
 #[test]
 fn a_best_that_is_damaged_is_healed_or_no_longer_counts() {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let keep = Keep::top_k(2, "val_map", MonitorMode::Max);
+    let keep = RetentionPolicy::top_k(2, "val_map", MonitorMode::Max);
     let checkpoints = Checkpoints::new(root.path().into(), Some(mirror.path().into()), keep).unwrap();
     for (epoch, value) in [(1, 0.9), (2, 0.5), (3, 0.1)] {
         save(&checkpoints, epoch, Some(value));
@@ -308,7 +308,7 @@ fn copy_folder(from: &Path, to: &Path) {
 #[test]
 fn trouble_with_the_second_copy_is_a_warning() {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let keep = Keep::top_k(1, "val_map", MonitorMode::Max);
+    let keep = RetentionPolicy::top_k(1, "val_map", MonitorMode::Max);
     let gone = mirror.path().join("volume");
     let checkpoints = Checkpoints::new(root.path().into(), Some(gone.clone()), keep).unwrap();
     fs::remove_dir(&gone).unwrap();

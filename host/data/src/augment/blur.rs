@@ -2,16 +2,16 @@
 
 use super::kernels;
 use super::pixels::{Gaussian, MAX_RADIUS};
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 
 /// Rows and columns that a blurred pixel is mixed of, at most.
 const MAX_TAPS: usize = 2 * MAX_RADIUS + 1;
 
 /// Blurs with `sigma` in pixels; at the border the last pixel goes on outside. Each pass rounds to whole values.
-pub fn blur(picture: &mut Picture, sigma: f64) {
+pub fn blur(image: &mut Image, sigma: f64) {
     let gaussian = Gaussian::new(sigma);
     let radius = gaussian.radius();
-    let (pitch, height) = (picture.width as usize * 3, picture.height as usize);
+    let (pitch, height) = (image.width as usize * 3, image.height as usize);
     if pitch == 0 || height == 0 {
         return;
     }
@@ -22,7 +22,7 @@ pub fn blur(picture: &mut Picture, sigma: f64) {
     let mut ready = 0;
     for y in 0..height {
         while ready <= (y + radius).min(height - 1) {
-            let row = picture.pixels.get(ready * pitch..(ready + 1) * pitch);
+            let row = image.pixels.get(ready * pitch..(ready + 1) * pitch);
             let place = ready % count * pitch;
             if let Some((row, target)) = row.zip(ring.get_mut(place..place + pitch)) {
                 along_x(row, &gaussian, &mut wide, target);
@@ -35,7 +35,7 @@ pub fn blur(picture: &mut Picture, sigma: f64) {
             *row = ring.get(place..place + pitch).unwrap_or_default();
         }
         // Row `y` itself isn't needed any more.
-        if let Some(target) = picture.pixels.get_mut(y * pitch..(y + 1) * pitch) {
+        if let Some(target) = image.pixels.get_mut(y * pitch..(y + 1) * pitch) {
             kernels::mix(rows.get(..count).unwrap_or_default(), &gaussian, target);
         }
     }
@@ -65,14 +65,14 @@ mod tests {
     use crate::testing::pattern;
 
     /// In f64, both passes at once.
-    fn slow(picture: &Picture, sigma: f64) -> Vec<f64> {
+    fn slow(image: &Image, sigma: f64) -> Vec<f64> {
         let radius = (3.0 * sigma).ceil() as i64;
         let weight = |k: i64| (-0.5 * (k as f64 / sigma).powi(2)).exp();
         let sum: f64 = (-radius..=radius).map(weight).sum();
-        let (width, height) = (i64::from(picture.width), i64::from(picture.height));
+        let (width, height) = (i64::from(image.width), i64::from(image.height));
         let at = |x: i64, y: i64| {
             let (x, y) = (x.clamp(0, width - 1) as u32, y.clamp(0, height - 1) as u32);
-            picture.pixel(x, y).unwrap().map(f64::from)
+            image.pixel(x, y).unwrap().map(f64::from)
         };
         let mut values = Vec::new();
         for y in 0..height {
@@ -114,9 +114,9 @@ mod tests {
     #[test]
     fn one_colour_stays_as_it_is() {
         for colour in [[0, 128, 255], [255; 3]] {
-            let mut picture = Picture::filled(50, 9, colour);
-            blur(&mut picture, 1.7);
-            assert_eq!(picture, Picture::filled(50, 9, colour));
+            let mut image = Image::filled(50, 9, colour);
+            blur(&mut image, 1.7);
+            assert_eq!(image, Image::filled(50, 9, colour));
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum Step {
     Tone { gain: f64, offset: f64 },
     /// Hue in degrees, saturation and value from 0 to 1 are added to; in the HSV cone.
     Hsv { hue: f64, saturation: f64, value: f64 },
-    /// Mixed with the mean grey: 0 is all grey, 1 the picture as it is, above it more contrast.
+    /// Mixed with the mean grey: 0 is all grey, 1 the image as it is, above it more contrast.
     Contrast(f64),
     /// Mixed with its own greyscale.
     Saturation(f64),
@@ -30,13 +30,13 @@ impl Step {
     /// The steps for one sample, in order.
     pub fn random(augmentations: &Augmentations, random: &mut Random) -> Vec<Self> {
         let mut steps = Vec::new();
-        if random.chance(augmentations.brightness_contrast.value()) {
+        if random.probability(augmentations.brightness_contrast.value()) {
             steps.push(Step::Tone {
                 gain: 1.0 + random.uniform(-TONE, TONE),
                 offset: 255.0 * random.uniform(-TONE, TONE),
             });
         }
-        if random.chance(augmentations.hue_saturation.value()) {
+        if random.probability(augmentations.hue_saturation.value()) {
             steps.push(Step::Hsv {
                 hue: random.uniform(-HUE, HUE),
                 saturation: random.uniform(-SATURATION, SATURATION),
@@ -76,7 +76,7 @@ impl Step {
         steps
     }
 
-    /// Changes some of a picture's RGB pixels in place; `mean_grey` is the whole picture's.
+    /// Changes some of an image's RGB pixels in place; `mean_grey` is the whole image's.
     fn apply(&self, pixels: &mut [[u8; 3]], mean_grey: f64) {
         match *self {
             Step::Tone { gain, offset } => {
@@ -106,7 +106,7 @@ impl Step {
 /// Pixels that stay in the nearest cache while all steps go over them.
 const AT_ONCE: usize = 4096;
 
-/// Changes RGB pixels in place, in one pass but for steps that need the whole picture's mean grey as it is by then.
+/// Changes RGB pixels in place, in one pass but for steps that need the whole image's mean grey as it is by then.
 pub fn apply(steps: &[Step], pixels: &mut [[u8; 3]]) {
     let mut rest = steps;
     while !rest.is_empty() {

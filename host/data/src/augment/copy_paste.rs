@@ -1,4 +1,4 @@
-//! Objects of another picture pasted in (Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
+//! Objects of another image pasted in (Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
 //! Segmentation").
 
 use super::filter::{Filter, Left, judge};
@@ -34,7 +34,7 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
     let partner = join::partner(random, context, Key::CopyPaste)?;
     let places = [random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)];
     let mut map = Map::cover(size_of(&partner)?, size, [0, 0, size[0], size[1]], places);
-    if random.chance(0.5) {
+    if random.probability(0.5) {
         let mirror = Map::of(&[Change::MirrorX], size);
         map = Map::new(map.forward.then(&mirror.forward), map.from, map.to, map.window);
     }
@@ -44,7 +44,7 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
     if count == 0 {
         return Ok(());
     }
-    let mut chosen: Vec<bool> = (0..count).map(|_| random.chance(0.5)).collect();
+    let mut chosen: Vec<bool> = (0..count).map(|_| random.probability(0.5)).collect();
     let one = random.below(count);
     if !chosen.contains(&true)
         && let Some(first) = chosen.get_mut(one)
@@ -57,8 +57,8 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
     for outline in &outlines {
         covered.iter_mut().zip(outline).for_each(|(c, o)| *c |= *o);
     }
-    if let Some((own, other)) = sample.pictures.first_mut().zip(partner.pictures.first()) {
-        let moved = warp::picture(other, &map)?;
+    if let Some((own, other)) = sample.images.first_mut().zip(partner.images.first()) {
+        let moved = warp::image(other, &map)?;
         let own: &mut [[u8; 3]] = own.pixels.as_mut_slice().as_chunks_mut().0;
         let other: &[[u8; 3]] = moved.pixels.as_slice().as_chunks().0;
         for ((own, other), covered) in own.iter_mut().zip(other).zip(&covered) {
@@ -85,7 +85,7 @@ fn has_outlines(fields: &Fields) -> bool {
         .any(|f| matches!(f.role, Role::MASKS | Role::POLYGONS))
 }
 
-/// Each instance as a plane of the picture's size, 1 where it is: from its mask, else from its polygons.
+/// Each instance as a plane of the image's size, 1 where it is: from its mask, else from its polygons.
 fn outlines(fields: &Fields, size: [u32; 2]) -> Result<Vec<Vec<u8>>> {
     let plane = size[0] as usize * size[1] as usize;
     if let Some(field) = fields.items.iter().find(|f| f.role == Role::MASKS) {

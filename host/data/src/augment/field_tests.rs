@@ -7,7 +7,7 @@ use cvhost_plugin_api::data::{Array, Field, Fields, Role};
 const MIRROR: Change = Change::MirrorX;
 
 fn two_hands(mirror: &[u64]) -> Fields {
-    // A nose, a left and a right hand of one person in a picture of 10 x 4.
+    // A nose, a left and a right hand of one person in an image of 10 x 4.
     let points = [5.0f32, 1.0, 2.0, 2.0, 3.0, 2.0, 7.0, 3.0, 1.0];
     let array = Array::new(&[1, 3, 3], &points).unwrap();
     Fields::new().and(Field::new("hands", Role::KEYPOINTS, array).mirrored_by(mirror))

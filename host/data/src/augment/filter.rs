@@ -1,11 +1,11 @@
-//! Which instances stay in a picture after a change.
+//! Which instances stay in an image after a change.
 
 use super::Augmentations;
 
 /// How much of an instance must be left.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Filter {
-    /// Square pixels of the picture; holds for what a change made smaller.
+    /// Square pixels of the image; holds for what a change made smaller.
     pub min_area: f64,
     /// From 0 to 1.
     pub min_visibility: f64,
@@ -26,7 +26,7 @@ pub struct Left {
     /// Square pixels before and after.
     pub before: f64,
     pub after: f64,
-    /// The part that is in the picture, from 0 to 1.
+    /// The part that is in the image, from 0 to 1.
     pub share: f64,
 }
 
@@ -43,7 +43,7 @@ impl Left {
         share: 0.0,
     };
 
-    /// From the areas before the change, after it without the picture's edge, and inside the picture. What had no area before
+    /// From the areas before the change, after it without the image's edge, and inside the image. What had no area before
     /// isn't judged.
     pub fn of_areas(before: f64, whole: f64, after: f64) -> Self {
         if before <= 0.0 {

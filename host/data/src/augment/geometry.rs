@@ -26,7 +26,7 @@ pub fn apply(
     context: &Context<'_>,
 ) -> Result<()> {
     let (before, after) = draw(sample, augmentations, random, context)?;
-    let cropped = random.chance(augmentations.random_crop.value());
+    let cropped = random.probability(augmentations.random_crop.value());
     if !cropped && before.is_empty() && after.is_empty() {
         return Ok(());
     }
@@ -79,16 +79,16 @@ fn draw(
             radians: degrees.to_radians(),
         });
     }
-    if random.chance(augmentations.perspective.value()) {
+    if random.probability(augmentations.perspective.value()) {
         let mut inwards = || random.uniform(0.0, PERSPECTIVE);
         let corners = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]];
         let moved = corners.map(|corner| corner.map(|v: f64| (v - inwards()).abs()));
         after.push(Change::Perspective { corners: moved });
     }
-    if random.chance(augmentations.horizontal_flip.value()) {
+    if random.probability(augmentations.horizontal_flip.value()) {
         after.push(Change::MirrorX);
     }
-    if random.chance(augmentations.vertical_flip.value()) {
+    if random.probability(augmentations.vertical_flip.value()) {
         after.push(Change::MirrorY);
     }
     Ok((before, after))
@@ -166,10 +166,10 @@ pub fn change(sample: &mut Sample, map: &Map, filter: &Filter) -> Result<()> {
 }
 
 fn finish(sample: &mut Sample, map: &Map, fields: Fields) -> Result<()> {
-    for picture in &mut sample.pictures {
-        if !warp::mirrored_in_place(picture, map) {
-            let new = warp::picture(picture, map)?;
-            spare::give(std::mem::replace(picture, new));
+    for image in &mut sample.images {
+        if !warp::mirrored_in_place(image, map) {
+            let new = warp::image(image, map)?;
+            spare::give(std::mem::replace(image, new));
         }
     }
     sample.fields = fields;
@@ -177,7 +177,7 @@ fn finish(sample: &mut Sample, map: &Map, fields: Fields) -> Result<()> {
     Ok(())
 }
 
-/// A region follows its centre and is mirrored. It does not turn with the picture: what the adapter cuts out is then a turned
+/// A region follows its centre and is mirrored. It does not turn with the image: what the adapter cuts out is then a turned
 /// view, where otherwise the turn would cancel out. What of it lies outside afterwards stays.
 fn moved_region(region: Region, map: &Map) -> Region {
     let before = [region.x + region.width / 2.0, region.y + region.height / 2.0];

@@ -47,16 +47,16 @@ pub enum Place<'a> {
 
 /// Refuses samples whose fields can't be put together in that way, naming the key and the field.
 pub fn check(sample: &Sample, key: Key) -> Result<()> {
-    if sample.pictures.len() != 1 {
-        return Err(key.refused(format!("a record has {} pictures", sample.pictures.len())));
+    if sample.images.len() != 1 {
+        return Err(key.refused(format!("a record has {} images", sample.images.len())));
     }
     if sample.region.is_some() {
-        return Err(key.refused("the records are about regions of their pictures"));
+        return Err(key.refused("the records are about regions of their images"));
     }
     let items = &sample.fields.items;
     let with = |role: Role| items.iter().find(|f| f.role == role);
     if let Some(field) = with(Role::TEXT) {
-        return Err(key.refused(format!("`{}` is a text about a whole picture", field.name)));
+        return Err(key.refused(format!("`{}` is a text about a whole image", field.name)));
     }
     let per_instance = |f: &&Field| f.role.per_instance() || f.role == Role::POLYGONS;
     let of_instances = items.iter().find(per_instance);
@@ -76,8 +76,8 @@ pub fn check(sample: &Sample, key: Key) -> Result<()> {
             match (of_instances, distribution) {
                 (Some(_), _) => Ok(()),
                 (None, Some(field)) => Err(key
-                    .refused(format!("`{}` is of the whole picture", field.name))
-                    .with_help("use model.mixup_alpha, which mixes classes of whole pictures")),
+                    .refused(format!("`{}` is of the whole image", field.name))
+                    .with_help("use model.mixup_alpha, which mixes classes of whole images")),
                 (None, None) => Err(key.refused("the records have no objects")),
             }
         }

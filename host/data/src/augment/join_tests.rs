@@ -2,7 +2,7 @@
 
 use super::*;
 use cvhost::config::Probability;
-use cvhost_plugin_api::data::{Array, Field, Fields, Picture, Region, Role};
+use cvhost_plugin_api::data::{Array, Field, Fields, Image, Region, Role};
 use std::cell::Cell;
 
 const ALWAYS: Probability = Probability::Chance(1.0);
@@ -40,7 +40,7 @@ fn without(mut sample: Sample, name: &str) -> Sample {
     sample
 }
 
-/// One colour, and an object that fills the picture, with its number; without a keypoint, which might be cut off.
+/// One colour, and an object that fills the image, with its number; without a keypoint, which might be cut off.
 fn whole(width: u32, height: u32, colour: [u8; 3], number: i64) -> Sample {
     let (w, h) = (f64::from(width), f64::from(height));
     let ring = [[0.0, 0.0], [w, 0.0], [w, h], [0.0, h]].map(|[x, y]| [0.0, 0.0, x, y]);
@@ -59,8 +59,8 @@ fn object(width: u32, height: u32, colour: [u8; 3], number: i64, place: [u32; 4]
     let mask: Vec<u8> = pixels.map(|(x, y)| u8::from(inside(x, y))).collect();
     let dims = [1, u64::from(height), u64::from(width)];
     Sample {
-        name: format!("picture {number}").into(),
-        pictures: vec![Picture::filled(width, height, colour)].into(),
+        name: format!("image {number}").into(),
+        images: vec![Image::filled(width, height, colour)].into(),
         fields: Fields::new()
             .with("boxes", Role::BOXES, Array::rows(&[b]))
             .with("masks", Role::MASKS, Array::new(&dims, &mask).unwrap())
@@ -132,13 +132,13 @@ fn colour(number: i64) -> [u8; 3] {
 }
 
 #[test]
-fn a_mosaic_has_four_pictures_around_a_point_with_their_objects() {
+fn a_mosaic_has_four_images_around_a_point_with_their_objects() {
     for seed in 0..30 {
         // Partners of other sizes and shapes.
         let partner = |n: i64| whole(30 + 20 * n as u32, 50, colour(n), n);
         let sample = applied(whole(60, 40, colour(0), 0), &mosaic(), seed, partner).unwrap();
-        let picture = &sample.pictures[0];
-        assert_eq!((picture.width, picture.height), (60, 40));
+        let image = &sample.images[0];
+        assert_eq!((image.width, image.height), (60, 40));
         assert_eq!(numbers(&sample), [0, 1, 2, 3]);
         let texts = sample.fields.require("words").unwrap().as_texts().unwrap();
         assert_eq!(texts, ["number 0", "number 1", "number 2", "number 3"]);
@@ -171,7 +171,7 @@ fn a_mosaic_has_four_pictures_around_a_point_with_their_objects() {
                     let inside = (b[0]..b[2]).contains(&f64::from(x)) && (b[1]..b[3]).contains(&f64::from(y));
                     assert_eq!(masks[i * 2400 + (y * 60 + x) as usize], u8::from(inside));
                     assert!(
-                        !inside || picture.pixel(x, y) == Some(colour(i as i64)),
+                        !inside || image.pixel(x, y) == Some(colour(i as i64)),
                         "{seed}: {x} {y}"
                     );
                 }
@@ -183,7 +183,7 @@ fn a_mosaic_has_four_pictures_around_a_point_with_their_objects() {
 #[test]
 fn maps_of_a_mosaic_come_from_each_quarter_and_distributions_are_mixed_by_area() {
     let of = |n: i64| Sample {
-        pictures: vec![Picture::filled(60, 40, colour(n))].into(),
+        images: vec![Image::filled(60, 40, colour(n))].into(),
         fields: Fields::new()
             .with(
                 "classes",
@@ -206,7 +206,7 @@ fn maps_of_a_mosaic_come_from_each_quarter_and_distributions_are_mixed_by_area()
     let classes = sample.fields.require("classes").unwrap().values::<u8>().unwrap();
     let depth = sample.fields.require("depth").unwrap().values::<f32>().unwrap();
     for (i, class) in classes.iter().enumerate() {
-        let pixel = sample.pictures[0].pixel(i as u32 % 60, i as u32 / 60);
+        let pixel = sample.images[0].pixel(i as u32 % 60, i as u32 / 60);
         assert_eq!(pixel, Some(colour(i64::from(*class))));
         assert_eq!(depth[i], f32::from(*class));
     }
@@ -218,7 +218,7 @@ fn maps_of_a_mosaic_come_from_each_quarter_and_distributions_are_mixed_by_area()
 }
 
 #[test]
-fn a_mixed_picture_lies_between_both_and_has_the_objects_of_both() {
+fn a_mixed_image_lies_between_both_and_has_the_objects_of_both() {
     for seed in 0..20 {
         let kinds = |one: f64| Field::new("kinds", Role::DISTRIBUTION, Array::vector(&[one, 1.0 - one]));
         let own = whole(60, 40, [0; 3], 0).and(kinds(1.0));
@@ -229,8 +229,8 @@ fn a_mixed_picture_lies_between_both_and_has_the_objects_of_both() {
         assert_eq!(numbers(&sample), [0, 1]);
         assert_eq!(rows(&sample, "boxes"), [[0.0, 0.0, 60.0, 40.0]; 2]);
         assert_eq!(sample.fields.require("masks").unwrap().dims(), [2, 40, 60]);
-        let [value, ..] = sample.pictures[0].pixel(30, 20).unwrap();
-        assert_eq!(sample.pictures[0], Picture::filled(60, 40, [value; 3]));
+        let [value, ..] = sample.images[0].pixel(30, 20).unwrap();
+        assert_eq!(sample.images[0], Image::filled(60, 40, [value; 3]));
         assert!((20..180).contains(&value), "{value}");
         let kinds = sample.fields.require("kinds").unwrap().to_f64().unwrap();
         assert!(
@@ -255,7 +255,7 @@ fn pasted_objects_lie_over_the_others() {
         assert_eq!(numbers.last(), Some(&1), "at least one is pasted");
         let pasted = &masks[(numbers.len() - 1) * 2400..];
         for (i, covered) in pasted.iter().enumerate() {
-            let pixel = sample.pictures[0].pixel(i as u32 % 60, i as u32 / 60);
+            let pixel = sample.images[0].pixel(i as u32 % 60, i as u32 / 60);
             assert_eq!(pixel, Some([if *covered == 1 { 200 } else { 10 }; 3]));
         }
         if numbers.len() == 1 {
@@ -290,7 +290,7 @@ fn objects_that_are_covered_leave() {
 #[test]
 fn polygons_alone_are_enough_to_paste() {
     let with = |colour: [u8; 3], number: i64, ring: [[f64; 2]; 3]| Sample {
-        pictures: vec![Picture::filled(60, 40, colour)].into(),
+        images: vec![Image::filled(60, 40, colour)].into(),
         fields: Fields::new()
             .with(
                 "polygons",
@@ -311,7 +311,7 @@ fn polygons_alone_are_enough_to_paste() {
         polygons.iter().map(|r| r[0]).collect::<Vec<_>>(),
         [0., 0., 0., 1., 1., 1.]
     );
-    let pasted = sample.pictures[0]
+    let pasted = sample.images[0]
         .pixels
         .as_chunks::<3>()
         .0
@@ -324,7 +324,7 @@ fn polygons_alone_are_enough_to_paste() {
 #[test]
 fn records_with_boxes_alone_stay_as_they_are_where_outlines_are_needed() {
     let boxes = |n: i64| Sample {
-        pictures: vec![Picture::filled(60, 40, colour(n))].into(),
+        images: vec![Image::filled(60, 40, colour(n))].into(),
         fields: Fields::new().with("boxes", Role::BOXES, Array::rows(&[[1.0, 1.0, 20.0, 20.0]])),
         ..Sample::default()
     };
@@ -332,7 +332,7 @@ fn records_with_boxes_alone_stay_as_they_are_where_outlines_are_needed() {
 }
 
 #[test]
-fn a_picture_without_objects_can_be_put_together_with_others() {
+fn a_image_without_objects_can_be_put_together_with_others() {
     let empty = |n: i64| {
         let mut sample = without(object(60, 40, colour(n), n, [5, 5, 25, 25]), "keypoints");
         sample.fields = rows::select(&sample.fields, &[false]).unwrap();
@@ -368,10 +368,10 @@ fn what_cannot_be_put_together_is_refused_with_the_key_and_the_field() {
         let message = refused(plain().and(map(Role::LABEL_MAP)), augmentations);
         assert!(message.contains(&key) && message.contains("`map`"), "{message}");
         let two = Sample {
-            pictures: vec![Picture::filled(60, 40, [0; 3]); 2].into(),
+            images: vec![Image::filled(60, 40, [0; 3]); 2].into(),
             ..plain()
         };
-        assert!(refused(two, augmentations).contains("2 pictures"));
+        assert!(refused(two, augmentations).contains("2 images"));
         let region = Region {
             x: 0.0,
             y: 0.0,
@@ -386,7 +386,7 @@ fn what_cannot_be_put_together_is_refused_with_the_key_and_the_field() {
         assert!(refused(part, augmentations).contains("regions"));
     }
     let only = |field: Field| Sample {
-        pictures: vec![Picture::filled(60, 40, [0; 3])].into(),
+        images: vec![Image::filled(60, 40, [0; 3])].into(),
         fields: Fields::new().and(field),
         ..Sample::default()
     };
@@ -403,7 +403,7 @@ fn partners_that_lack_a_field_are_named() {
     });
     let message = error.unwrap_err().to_string();
     assert!(
-        message.contains("picture 1") && message.contains("`polygons`"),
+        message.contains("image 1") && message.contains("`polygons`"),
         "{message}"
     );
 }

@@ -45,7 +45,7 @@ pub fn reversed(source: &[[u8; 3]], target: &mut [[u8; 3]]) {
     pixels::reversed(source, target);
 }
 
-/// One row of a warped picture, see [`pixels::warp_row`].
+/// One row of a warped image, see [`pixels::warp_row`].
 pub fn warp_row(source: &[[u8; 3]], size: [usize; 2], row: &Row, fill: [u8; 3], target: &mut [[u8; 3]]) {
     #[cfg(target_arch = "x86_64")]
     if std::is_x86_feature_detected!("avx2") && source.len() == size[0] * size[1] && source.len() < 1 << 29 {

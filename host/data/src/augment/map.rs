@@ -1,8 +1,8 @@
-//! Changes of geometry: where the points of a picture go, and what of it stays in sight.
+//! Changes of geometry: where the points of an image go, and what of it stays in sight.
 
 use super::matrix::Matrix;
 
-/// One change of geometry of a picture.
+/// One change of geometry of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
     /// Left and right change places.
@@ -32,7 +32,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Content `factor` times as large on a canvas of the picture's own size. `places` from 0 to 1 say where, along x and
+    /// Content `factor` times as large on a canvas of the image's own size. `places` from 0 to 1 say where, along x and
     /// y, among all places where it fits into the canvas, or covers it.
     pub fn zoom(width: u32, height: u32, factor: f64, places: [f64; 2]) -> Self {
         let scaled = |side: u32| (f64::from(side) * factor).round().clamp(1.0, f64::from(u32::MAX)) as u32;
@@ -47,7 +47,7 @@ impl Change {
         }
     }
 
-    /// The map of points of a picture of that size, and the size afterwards.
+    /// The map of points of an image of that size, and the size afterwards.
     fn matrix(&self, size: [u32; 2]) -> (Matrix, [u32; 2]) {
         let [w, h] = size.map(f64::from);
         let matrix = match *self {
@@ -80,7 +80,7 @@ impl Change {
     }
 }
 
-/// Where everything of a picture goes, in one step.
+/// Where everything of an image goes, in one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Map {
     pub forward: Matrix,
@@ -89,16 +89,16 @@ pub struct Map {
     pub from: [u32; 2],
     /// Width and height after.
     pub to: [u32; 2],
-    /// The part of the new picture that may be drawn to: left, top, right, bottom. Whatever is outside it is cut off.
+    /// The part of the new image that may be drawn to: left, top, right, bottom. Whatever is outside it is cut off.
     pub window: [u32; 4],
-    /// Whether something may leave the picture.
+    /// Whether something may leave the image.
     pub cuts: bool,
     /// Whether a box stays as tight around its object as it was.
     pub upright: bool,
 }
 
 impl Map {
-    /// Several changes, one after the other, as a single map of a picture of `size`.
+    /// Several changes, one after the other, as a single map of an image of `size`.
     pub fn of(changes: &[Change], size: [u32; 2]) -> Self {
         let mut forward = Matrix::IDENTITY;
         let mut to = size;
@@ -133,7 +133,7 @@ impl Map {
         Map { cuts, ..map }
     }
 
-    /// The picture in the part `window` of a canvas, filling it with the picture's own shape kept: what is too wide or too high
+    /// The image in the part `window` of a canvas, filling it with the image's own shape kept: what is too wide or too high
     /// is cut off. `places` from 0 to 1 say which part stays.
     pub fn cover(from: [u32; 2], canvas: [u32; 2], window: [u32; 4], places: [f64; 2]) -> Self {
         let [left, top, right, bottom] = window.map(f64::from);
@@ -168,13 +168,13 @@ impl Map {
         self.area_factor_signed() < 0.0
     }
 
-    /// How much longer lines along x and along y get, at a point of the picture before.
+    /// How much longer lines along x and along y get, at a point of the image before.
     pub fn scales(&self, point: [f64; 2]) -> [f64; 2] {
         let [[xx, xy], [yx, yy]] = self.forward.jacobian(point);
         [xx.hypot(yx), xy.hypot(yy)]
     }
 
-    /// How many times as large areas get in the middle of the picture.
+    /// How many times as large areas get in the middle of the image.
     pub fn area_factor(&self) -> f64 {
         self.area_factor_signed().abs()
     }
@@ -185,7 +185,7 @@ impl Map {
         xx * yy - xy * yx
     }
 
-    /// Whether a point of the new picture lies in its window, edges included.
+    /// Whether a point of the new image lies in its window, edges included.
     pub fn shows(&self, [x, y]: [f64; 2]) -> bool {
         let [left, top, right, bottom] = self.window.map(f64::from);
         (left..=right).contains(&x) && (top..=bottom).contains(&y)

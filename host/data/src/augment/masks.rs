@@ -28,7 +28,7 @@ pub fn moved(values: &[u8], count: usize, map: &Map) -> (Vec<u8>, Vec<Option<[f6
     (result, all_bounds, left)
 }
 
-/// The part of the new picture's window that a part of the old one may reach.
+/// The part of the new image's window that a part of the old one may reach.
 fn reach([x1, y1, x2, y2]: [u32; 4], map: &Map) -> [u32; 4] {
     let corners = [[x1, y1], [x2, y1], [x2, y2], [x1, y2]].map(|c| c.map(f64::from));
     if corners.iter().any(|c| map.forward.point(*c).is_none()) {

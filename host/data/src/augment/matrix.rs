@@ -1,6 +1,6 @@
 //! Projective maps of the plane.
 
-/// A 3x3 matrix on columns (x, y, 1): the picture's lines stay lines. The third coordinate is the weight that the other two
+/// A 3x3 matrix on columns (x, y, 1): the image's lines stay lines. The third coordinate is the weight that the other two
 /// are divided by; it is positive in front of the horizon and 1 everywhere for affine maps.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Matrix([[f64; 3]; 3]);
@@ -56,7 +56,7 @@ impl Matrix {
         Matrix(next.0.map(|row| columns.map(|column| dot(row, column))))
     }
 
-    /// The way back. All maps here can be undone; a flat one would give infinities, which lie outside every picture.
+    /// The way back. All maps here can be undone; a flat one would give infinities, which lie outside every image.
     pub fn inverse(&self) -> Self {
         let [[a, b, c], [d, e, f], [g, h, i]] = self.0;
         let det = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);

@@ -1,4 +1,4 @@
-//! Two pictures blended, with the objects of both (Zhang et al. 2018, "mixup"; for detection as in Ge et al. 2021, "YOLOX").
+//! Two images blended, with the objects of both (Zhang et al. 2018, "mixup"; for detection as in Ge et al. 2021, "YOLOX").
 
 use super::filter::Filter;
 use super::join::{self, Key, Part, Place};
@@ -16,15 +16,15 @@ const ALPHA: f64 = 8.0;
 pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context: &Context<'_>) -> Result<()> {
     join::check(sample, Key::Mixup)?;
     let size = size_of(sample)?;
-    // In 256ths, so that picture and distributions have one weight.
+    // In 256ths, so that image and distributions have one weight.
     let weight = (256.0 * random.beta(ALPHA)).round();
     let partner = join::partner(random, context, Key::Mixup)?;
     let places = [random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)];
     let window = [0, 0, size[0], size[1]];
     let map = Map::cover(size_of(&partner)?, size, window, places);
-    if let Some((own, other)) = sample.pictures.first_mut().zip(partner.pictures.first()) {
+    if let Some((own, other)) = sample.images.first_mut().zip(partner.images.first()) {
         let moved = (!map.is_identity())
-            .then(|| warp::picture(other, &map))
+            .then(|| warp::image(other, &map))
             .transpose()?;
         let other = moved.as_ref().unwrap_or(other);
         kernels::blend(own.pixels.as_mut_slice(), other.pixels.as_slice(), weight as u16);

@@ -1,4 +1,4 @@
-//! Four pictures in one (Bochkovskiy et al. 2020, "YOLOv4").
+//! Four images in one (Bochkovskiy et al. 2020, "YOLOv4").
 
 use super::filter::Filter;
 use super::join::{self, Key, Part, Place};
@@ -13,7 +13,7 @@ use cvhost_plugin_api::data::Sample;
 const MEETING: [f64; 2] = [0.3, 0.7];
 
 /// Puts the sample and three partners around a random point of a canvas of the sample's size. Each fills its quarter with its
-/// shape kept; what is too wide or too high is cut off at random places. Pictures with a side of one pixel stay as they are.
+/// shape kept; what is too wide or too high is cut off at random places. Images with a side of one pixel stay as they are.
 pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context: &Context<'_>) -> Result<()> {
     join::check(sample, Key::Mosaic)?;
     let size = size_of(sample)?;
@@ -34,7 +34,7 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
     ];
     random.shuffle(&mut windows);
 
-    let mut canvas = spare::picture(width, height);
+    let mut canvas = spare::image(width, height);
     warp::fill(&mut canvas);
     let mut parts = Vec::with_capacity(windows.len());
     for (number, window) in windows.into_iter().enumerate() {
@@ -46,8 +46,8 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
         let source: &Sample = partner.as_ref().unwrap_or(sample);
         let places = [random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)];
         let map = Map::cover(size_of(source)?, size, window, places);
-        if let Some(picture) = source.pictures.first() {
-            warp::picture_onto(&mut canvas, picture, &map)?;
+        if let Some(image) = source.images.first() {
+            warp::image_onto(&mut canvas, image, &map)?;
         }
         let fields = transform(&source.fields, &map, filter).map_err(|e| e.within(source.name.as_str()))?;
         let [left, top, right, bottom] = window.map(f64::from);
@@ -58,8 +58,8 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
         });
     }
     sample.fields = join::fields(&parts, size)?;
-    if let Some(picture) = sample.pictures.first_mut() {
-        spare::give(std::mem::replace(picture, canvas));
+    if let Some(image) = sample.images.first_mut() {
+        spare::give(std::mem::replace(image, canvas));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What happens to pixels, written for every processor; `kernels` chooses between this and the same for AVX2.
 
-/// The way back from one row of a new picture: x, y and weight at the centre of its first pixel, and how far each goes in a
+/// The way back from one row of a new image: x, y and weight at the centre of its first pixel, and how far each goes in a
 /// pixel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {

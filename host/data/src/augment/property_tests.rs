@@ -5,7 +5,7 @@ use super::map::{Change, Map};
 use super::*;
 use crate::testing::pattern;
 use cvhost::config::Probability;
-use cvhost_plugin_api::data::{Array, Fields, Picture, Role};
+use cvhost_plugin_api::data::{Array, Fields, Image, Role};
 use proptest::prelude::*;
 
 const WIDTH: u32 = 80;
@@ -39,7 +39,7 @@ fn any_change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Crops only at the end, as their size is that of the picture before.
+/// Crops only at the end, as their size is that of the image before.
 fn any_changes() -> impl Strategy<Value = Vec<Change>> {
     prop::collection::vec(any_change(), 1..4).prop_filter("a crop comes last", |changes| {
         changes
@@ -208,7 +208,7 @@ proptest! {
         };
         let with = |rectangles: &[[u32; 4]], augmentations: &Augmentations| {
             let mut sample = Sample {
-                pictures: vec![pattern(WIDTH, HEIGHT)].into(),
+                images: vec![pattern(WIDTH, HEIGHT)].into(),
                 fields: fields(rectangles, &[role]),
                 ..Sample::default()
             };
@@ -221,7 +221,7 @@ proptest! {
         // Without objects there is nothing to keep.
         let empty = with(&[], &augmentations);
         prop_assert!(numbers(&empty.fields).is_empty());
-        prop_assert!(empty.pictures[0].width <= WIDTH);
+        prop_assert!(empty.images[0].width <= WIDTH);
     }
 
     #[test]
@@ -245,13 +245,13 @@ proptest! {
         };
         let made = || {
             let roles = [Role::BOXES, Role::MASKS, Role::KEYPOINTS, Role::POLYGONS];
-            let sample = |picture: Picture| Sample {
-                pictures: vec![picture].into(),
+            let sample = |image: Image| Sample {
+                images: vec![image].into(),
                 fields: fields(&[[10, 10, 40, 30], [50, 20, 70, 50]], &roles),
                 ..Sample::default()
             };
             let partner = |random: &mut Random| {
-                Ok(sample(Picture::filled(WIDTH, HEIGHT, [random.below(256) as u8; 3])))
+                Ok(sample(Image::filled(WIDTH, HEIGHT, [random.below(256) as u8; 3])))
             };
             let mut sample = sample(pattern(WIDTH, HEIGHT));
             let context = Context { input_edge: &|_, _| Ok(60), partner: &partner };
@@ -260,9 +260,9 @@ proptest! {
         };
         let (first, second) = (made(), made());
         prop_assert_eq!(&first, &second);
-        let picture = &first.pictures[0];
+        let image = &first.images[0];
         for b in rows(&first.fields, "boxes") {
-            prop_assert!(b[0] >= 0.0 && b[1] >= 0.0 && b[2] <= f64::from(picture.width) && b[3] <= f64::from(picture.height));
+            prop_assert!(b[0] >= 0.0 && b[1] >= 0.0 && b[2] <= f64::from(image.width) && b[3] <= f64::from(image.height));
         }
     }
 }
@@ -288,7 +288,7 @@ fn nothing_leaves_without_a_filter_but_what_is_gone() {
 fn the_filters_are_those_of_the_configuration() {
     let with = |min_area: f64, min_visibility: f64| {
         let mut sample = Sample {
-            pictures: vec![pattern(WIDTH, HEIGHT)].into(),
+            images: vec![pattern(WIDTH, HEIGHT)].into(),
             fields: fields(&[[0, 0, 8, 8]], &[Role::BOXES]),
             ..Sample::default()
         };

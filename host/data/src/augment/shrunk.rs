@@ -1,4 +1,4 @@
-//! Targets of a picture that was decoded smaller.
+//! Targets of an image that was decoded smaller.
 
 use super::filter::Filter;
 use super::map::Map;
@@ -7,7 +7,7 @@ use super::targets::transform;
 use cvhost::error::Result;
 use cvhost_plugin_api::data::Fields;
 
-/// The fields of a picture of `from` (width and height in pixels) for the same picture of size `to`. All instances stay.
+/// The fields of an image of `from` (width and height in pixels) for the same image of size `to`. All instances stay.
 pub fn shrunk(fields: &Fields, from: [u32; 2], to: [u32; 2]) -> Result<Fields> {
     let scale = [0, 1].map(|side| f64::from(to[side]) / f64::from(from[side].max(1)));
     let map = Map::new(

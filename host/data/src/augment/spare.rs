@@ -1,11 +1,11 @@
-//! Memory of pictures that are done with, kept for the next one of the same thread: fresh memory costs a page fault for every 4 KB,
+//! Memory of images that are done with, kept for the next one of the same thread: fresh memory costs a page fault for every 4 KB,
 //! together about as much as the change itself.
 
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 use fast_image_resize::Resizer;
 use std::cell::RefCell;
 
-/// Pictures larger than this, in bytes, are not kept.
+/// Images larger than this, in bytes, are not kept.
 const LARGEST: usize = 64 << 20;
 
 thread_local! {
@@ -13,20 +13,20 @@ thread_local! {
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
-/// A picture of that size with any content.
-pub fn picture(width: u32, height: u32) -> Picture {
+/// An image of that size with any content.
+pub fn image(width: u32, height: u32) -> Image {
     let mut pixels = SPARE.with_borrow_mut(std::mem::take);
     pixels.resize(width as usize * height as usize * 3, 0);
-    Picture {
+    Image {
         width,
         height,
         pixels: pixels.into(),
     }
 }
 
-/// Takes a picture that is done with.
-pub fn give(picture: Picture) {
-    let pixels = picture.pixels.into_vec();
+/// Takes an image that is done with.
+pub fn give(image: Image) {
+    let pixels = image.pixels.into_vec();
     if pixels.capacity() <= LARGEST {
         SPARE.with_borrow_mut(|spare| {
             if spare.capacity() < pixels.capacity() {
@@ -47,11 +47,11 @@ mod tests {
 
     #[test]
     fn memory_is_used_again_for_any_size() {
-        give(Picture::filled(10, 10, [7; 3]));
+        give(Image::filled(10, 10, [7; 3]));
         for (width, height) in [(5, 5), (20, 20), (0, 3)] {
-            let picture = picture(width, height);
-            assert_eq!(picture.pixels.len() as u32, width * height * 3);
-            give(picture);
+            let image = image(width, height);
+            assert_eq!(image.pixels.len() as u32, width * height * 3);
+            give(image);
         }
     }
 }

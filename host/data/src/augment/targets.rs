@@ -8,7 +8,7 @@ use cvhost::error::Result;
 use cvhost_plugin_api::PluginError;
 use cvhost_plugin_api::data::{Array, DType, Field, Fields, Role};
 
-/// The fields of a picture after `map`. Boxes, polygons, masks, keypoints, label maps and dense maps move; instances of which
+/// The fields of an image after `map`. Boxes, polygons, masks, keypoints, label maps and dense maps move; instances of which
 /// too little is left, as `filter` says, leave all per-instance fields together; fields of any other role stay as they are.
 /// Element types stay.
 ///
@@ -130,7 +130,7 @@ pub fn moved_box(b: [f64; 4], map: &Map) -> (([f64; 4], bool), Left) {
     ((visible, true), left)
 }
 
-/// A keypoint that has left the picture gets the visibility 0, and with it no place, as one that was never labelled.
+/// A keypoint that has left the image gets the visibility 0, and with it no place, as one that was never labelled.
 fn moved_keypoint([x, y, visibility]: [f64; 3], map: &Map) -> [f64; 3] {
     if visibility <= 0.0 {
         return [x, y, visibility];
@@ -160,13 +160,13 @@ fn swapped(points: &[[f64; 3]], mirror: &[u64], each: usize) -> Result<Vec<[f64;
     Ok(points.chunks(each.max(1)).flat_map(of_instance).collect())
 }
 
-/// Checks that the dimensions after the first `skip` are the picture's height and width.
+/// Checks that the dimensions after the first `skip` are the image's height and width.
 fn check_plane(array: &Array, map: &Map, skip: usize) -> Result<(), PluginError> {
     let [width, height] = map.from.map(u64::from);
     if array.dims().len() != skip + 2 || array.dims().get(skip..) != Some(&[height, width]) {
         let leading = if skip == 1 { "N, " } else { "" };
         return Err(PluginError::failed(format!(
-            "expected [{leading}{height}, {width}], the picture's size, got {:?}",
+            "expected [{leading}{height}, {width}], the image's size, got {:?}",
             array.dims()
         )));
     }

@@ -2,7 +2,7 @@ use super::map::{Change, Map};
 use super::*;
 use crate::testing::pattern;
 use cvhost::config::Probability;
-use cvhost_plugin_api::data::{Array, Fields, Picture, Region, Role};
+use cvhost_plugin_api::data::{Array, Fields, Image, Region, Role};
 
 const WIDTH: u32 = 60;
 const HEIGHT: u32 = 40;
@@ -104,7 +104,7 @@ fn sample(rectangles: &[[u32; 4]]) -> Sample {
         angle: 0.3,
     };
     Sample {
-        pictures: vec![pattern(WIDTH, HEIGHT)].into(),
+        images: vec![pattern(WIDTH, HEIGHT)].into(),
         fields: all_roles(rectangles),
         region: Some(region).into(),
         train: true,
@@ -175,10 +175,10 @@ fn mirroring_twice_gives_everything_back() {
         for mirror in [Change::MirrorX, Change::MirrorY] {
             let mut twice = original.clone();
             change(&mut twice, mirror).unwrap();
-            assert_ne!(twice.pictures, original.pictures);
+            assert_ne!(twice.images, original.images);
             assert_ne!(twice.fields, original.fields);
             change(&mut twice, mirror).unwrap();
-            assert_eq!(twice.pictures, original.pictures);
+            assert_eq!(twice.images, original.images);
             // All coordinates are whole or halves, so nothing is rounded.
             assert_eq!(twice.fields, original.fields);
             let (region, back) = (original.region.unwrap(), twice.region.unwrap());
@@ -234,7 +234,7 @@ fn boxes_masks_polygons_and_keypoints_agree_after_every_change() {
 }
 
 #[test]
-fn pictures_and_label_maps_move_alike() {
+fn images_and_label_maps_move_alike() {
     // A label map that numbers the pixels tells where each came from, and so does the pattern.
     let mut random = Random::new(3, 0, 0);
     for _ in 0..20 {
@@ -243,18 +243,15 @@ fn pictures_and_label_maps_move_alike() {
             let mut moved = original.clone();
             change(&mut moved, change_).unwrap();
             let labels = moved.fields.get("labels").unwrap();
-            let picture = &moved.pictures[0];
-            assert_eq!(
-                labels.dims(),
-                [u64::from(picture.height), u64::from(picture.width)]
-            );
+            let image = &moved.images[0];
+            assert_eq!(labels.dims(), [u64::from(image.height), u64::from(image.width)]);
             for (label, pixel) in labels
                 .values::<i64>()
                 .unwrap()
                 .iter()
-                .zip(picture.pixels.as_chunks::<3>().0)
+                .zip(image.pixels.as_chunks::<3>().0)
             {
-                let from = original.pictures[0].pixel((*label % 60) as u32, (*label / 60) as u32);
+                let from = original.images[0].pixel((*label % 60) as u32, (*label / 60) as u32);
                 assert_eq!(from, Some(*pixel), "{change_:?}");
             }
         }
@@ -321,7 +318,7 @@ fn boxes_alone_are_clipped_and_keep_their_type_and_small_ones_that_were_not_cut_
 }
 
 #[test]
-fn a_picture_may_lose_all_its_instances() {
+fn a_image_may_lose_all_its_instances() {
     let map = map_of(Change::Crop {
         left: 30,
         top: 20,
@@ -336,10 +333,10 @@ fn a_picture_may_lose_all_its_instances() {
 
 #[test]
 fn a_quarter_turn_counter_clockwise_takes_right_to_top() {
-    let mut square = Picture::filled(20, 20, [0, 0, 0]);
+    let mut square = Image::filled(20, 20, [0, 0, 0]);
     (0..20).for_each(|y| square.set_pixel(19, y, [255, 0, 0]));
     let mut sample = Sample {
-        pictures: vec![square].into(),
+        images: vec![square].into(),
         fields: Fields::new().with("boxes", Role::BOXES, Array::rows(&[[10.0, 0.0, 20.0, 8.0]])),
         region: Some(Region {
             x: 14.0,
@@ -358,8 +355,8 @@ fn a_quarter_turn_counter_clockwise_takes_right_to_top() {
         },
     )
     .unwrap();
-    assert_eq!(sample.pictures[0].pixel(10, 0), Some([255, 0, 0]));
-    assert_eq!(sample.pictures[0].pixel(10, 19), Some([0, 0, 0]));
+    assert_eq!(sample.images[0].pixel(10, 0), Some([255, 0, 0]));
+    assert_eq!(sample.images[0].pixel(10, 19), Some([0, 0, 0]));
     let [x1, y1, x2, y2] = rows(&sample.fields, "boxes")[0];
     for (value, expected) in [(x1, 0.0), (y1, 0.0), (x2, 8.0), (y2, 10.0)] {
         assert!(
@@ -378,18 +375,18 @@ fn a_quarter_turn_counter_clockwise_takes_right_to_top() {
 
 #[test]
 fn zooming_keeps_the_canvas_and_places_boxes_where_the_pixels_go() {
-    let mut picture = Picture::filled(WIDTH, HEIGHT, [0, 0, 0]);
-    (10..30).for_each(|y| (20..40).for_each(|x| picture.set_pixel(x, y, [255, 255, 255])));
+    let mut image = Image::filled(WIDTH, HEIGHT, [0, 0, 0]);
+    (10..30).for_each(|y| (20..40).for_each(|x| image.set_pixel(x, y, [255, 255, 255])));
     let boxes = Fields::new().with("boxes", Role::BOXES, Array::rows(&[[20.0, 10.0, 40.0, 30.0]]));
     for factor in [0.5, 0.8, 1.5, 2.0] {
         for place in [0.0, 0.5, 1.0] {
             let mut sample = Sample {
-                pictures: vec![picture.clone()].into(),
+                images: vec![image.clone()].into(),
                 fields: boxes.clone(),
                 ..Default::default()
             };
             change(&mut sample, Change::zoom(WIDTH, HEIGHT, factor, [place; 2])).unwrap();
-            let moved = &sample.pictures[0];
+            let moved = &sample.images[0];
             assert_eq!((moved.width, moved.height), (WIDTH, HEIGHT));
             let bright = |x: u32, y: u32| moved.pixel(x, y).is_some_and(|p| p == [255; 3]);
             let lit = (0..HEIGHT)
@@ -455,18 +452,18 @@ fn seed_and_epoch_decide_everything() {
 fn all_at_once_keeps_targets_whole_and_inside() {
     for seed in 0..200 {
         let sample = applied(&everything(), seed, 0);
-        let picture = &sample.pictures[0];
+        let image = &sample.images[0];
         let count = sample.fields.get("numbers").unwrap().count() as u64;
         assert_eq!(sample.fields.get("boxes").unwrap().dims(), [count, 4]);
         assert_eq!(
             sample.fields.get("masks").unwrap().dims(),
-            [count, u64::from(picture.height), u64::from(picture.width)]
+            [count, u64::from(image.height), u64::from(image.width)]
         );
         for b in rows(&sample.fields, "boxes") {
             let inside = b[0] >= 0.0
                 && b[1] >= 0.0
-                && b[2] <= f64::from(picture.width)
-                && b[3] <= f64::from(picture.height);
+                && b[2] <= f64::from(image.width)
+                && b[3] <= f64::from(image.height);
             assert!(inside && b[2] > b[0] && b[3] > b[1], "{b:?}");
         }
     }
@@ -505,7 +502,7 @@ fn each_key_does_what_it_says() {
         random_crop: always,
         ..off
     });
-    assert!((30..60).contains(&cropped.pictures[0].width) && (20..40).contains(&cropped.pictures[0].height));
+    assert!((30..60).contains(&cropped.images[0].width) && (20..40).contains(&cropped.images[0].height));
     // In pixels: 40 of an input edge of 80 makes everything half as large.
     let resized = only(Augmentations {
         random_resize: Some([40.0, 40.0]),
@@ -513,7 +510,7 @@ fn each_key_does_what_it_says() {
     });
     assert_eq!(
         (
-            resized.pictures[0].width,
+            resized.images[0].width,
             rows(&resized.fields, "boxes")[1][2] - rows(&resized.fields, "boxes")[1][0]
         ),
         (60, 10.0)
@@ -522,7 +519,7 @@ fn each_key_does_what_it_says() {
         rotation: 10.0,
         ..off
     });
-    assert!(turned.fields != original.fields && turned.pictures != original.pictures);
+    assert!(turned.fields != original.fields && turned.images != original.images);
     for colours in [
         Augmentations {
             brightness_contrast: always,
@@ -542,7 +539,7 @@ fn each_key_does_what_it_says() {
     ] {
         let coloured = only(colours);
         assert!(
-            coloured.pictures != original.pictures && coloured.fields == original.fields,
+            coloured.images != original.images && coloured.fields == original.fields,
             "{colours:?}"
         );
     }
@@ -578,9 +575,9 @@ fn wrong_shapes_are_named_by_field() {
 }
 
 #[test]
-fn pictures_of_different_sizes_only_change_their_colours() {
+fn images_of_different_sizes_only_change_their_colours() {
     let mut sample = Sample {
-        pictures: vec![pattern(8, 8), pattern(4, 4)].into(),
+        images: vec![pattern(8, 8), pattern(4, 4)].into(),
         ..Default::default()
     };
     let colours = Augmentations {

@@ -1,4 +1,4 @@
-//! Pictures and maps under a change of geometry.
+//! Images and maps under a change of geometry.
 
 use super::kernels;
 use super::map::Map;
@@ -6,49 +6,49 @@ use super::matrix::Matrix;
 use super::pixels::Row;
 use super::spare;
 use cvhost::error::{Error, Result};
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 
-/// What pictures are filled with where nothing was: the mean colour of ImageNet, which most models' normalisation takes to
+/// What images are filled with where nothing was: the mean colour of ImageNet, which most models' normalisation takes to
 /// about 0.
 pub const FILL: [u8; 3] = [124, 116, 104];
 
-/// Below this scale, four neighbours are too few for a pixel: the picture is made smaller first, by a filter that sees all.
+/// Below this scale, four neighbours are too few for a pixel: the image is made smaller first, by a filter that sees all.
 const SHRINKS: f64 = 0.75;
 
-/// The picture afterwards. Mirror images and cuts in whole pixels move pixels; all else interpolates (bilinear, with antialias
-/// where the picture shrinks much).
-pub fn picture(source: &Picture, map: &Map) -> Result<Picture> {
-    let mut canvas = spare::picture(map.to[0], map.to[1]);
+/// The image afterwards. Mirror images and cuts in whole pixels move pixels; all else interpolates (bilinear, with antialias
+/// where the image shrinks much).
+pub fn image(source: &Image, map: &Map) -> Result<Image> {
+    let mut canvas = spare::image(map.to[0], map.to[1]);
     if !covers(map) {
         fill(&mut canvas);
     }
-    picture_onto(&mut canvas, source, map)?;
+    image_onto(&mut canvas, source, map)?;
     Ok(canvas)
 }
 
-/// Makes all of a picture [`FILL`].
-pub fn fill(picture: &mut Picture) {
-    let pitch = 3 * picture.width as usize;
-    let mut rows = picture.pixels.as_mut_slice().chunks_exact_mut(pitch.max(1));
+/// Makes all of an image [`FILL`].
+pub fn fill(image: &mut Image) {
+    let pitch = 3 * image.width as usize;
+    let mut rows = image.pixels.as_mut_slice().chunks_exact_mut(pitch.max(1));
     if let Some(first) = rows.next() {
         first.as_chunks_mut().0.fill(FILL);
         rows.for_each(|row| row.copy_from_slice(first));
     }
 }
 
-/// Whether every pixel of the new picture gets a value from the old one's area or its border.
+/// Whether every pixel of the new image gets a value from the old one's area or its border.
 fn covers(map: &Map) -> bool {
     // The general way writes every pixel of the window.
     let whole = map.window == [0, 0, map.to[0], map.to[1]];
     whole && (Straight::of(map).is_none_or(|s| s.covered() == map.window))
 }
 
-/// As [`picture`], onto the window of a canvas. Where the map shows nothing of `source`, the canvas keeps what it has, if the map
+/// As [`image`], onto the window of a canvas. Where the map shows nothing of `source`, the canvas keeps what it has, if the map
 /// is without rotation, shear and perspective; else it is filled.
-pub fn picture_onto(canvas: &mut Picture, source: &Picture, map: &Map) -> Result<()> {
+pub fn image_onto(canvas: &mut Image, source: &Image, map: &Map) -> Result<()> {
     let target: &mut [[u8; 3]] = canvas.pixels.as_mut_slice().as_chunks_mut().0;
     let pixels: &[[u8; 3]] = source.pixels.as_slice().as_chunks().0;
     match Straight::of(map) {
@@ -61,7 +61,7 @@ pub fn picture_onto(canvas: &mut Picture, source: &Picture, map: &Map) -> Result
     }
 }
 
-/// A map without rotation and shear, whose content ends on whole pixels of the new picture or outside its window.
+/// A map without rotation and shear, whose content ends on whole pixels of the new image or outside its window.
 struct Straight {
     scale: [f64; 2],
     offset: [f64; 2],
@@ -101,7 +101,7 @@ impl Straight {
         self.scale.iter().all(|s| s.abs() == 1.0) && self.offset.iter().all(|o| o.fract() == 0.0)
     }
 
-    /// The part of the old picture that a span along x (0) or y (1) shows: its start and length.
+    /// The part of the old image that a span along x (0) or y (1) shows: its start and length.
     fn shown(&self, axis: usize) -> [f64; 2] {
         let pick = |values: [f64; 2]| values.get(axis).copied().unwrap_or_default();
         let (scale, offset) = (pick(self.scale), pick(self.offset));
@@ -111,16 +111,16 @@ impl Straight {
     }
 }
 
-/// Mirrors a whole picture in its own memory, if that is all that the map does; else nothing happens, and it says so.
-pub fn mirrored_in_place(picture: &mut Picture, map: &Map) -> bool {
-    let size = [picture.width, picture.height];
+/// Mirrors a whole image in its own memory, if that is all that the map does; else nothing happens, and it says so.
+pub fn mirrored_in_place(image: &mut Image, map: &Map) -> bool {
+    let size = [image.width, image.height];
     let straight = Straight::of(map).filter(|s| s.moves_whole_pixels());
     let whole = |s: &Straight| map.from == size && map.to == size && s.covered() == [0, 0, size[0], size[1]];
     let Some(straight) = straight.filter(whole) else {
         return false;
     };
-    let pitch = (picture.width as usize).max(1);
-    let pixels: &mut [[u8; 3]] = picture.pixels.as_mut_slice().as_chunks_mut().0;
+    let pitch = (image.width as usize).max(1);
+    let pixels: &mut [[u8; 3]] = image.pixels.as_mut_slice().as_chunks_mut().0;
     if straight.scale[0] < 0.0 {
         let mut before = vec![[0; 3]; pitch];
         for row in pixels.chunks_exact_mut(pitch) {
@@ -177,7 +177,7 @@ fn for_rows<T>(
 }
 
 /// The content in another size, without rotation.
-fn resized_onto(target: &mut [[u8; 3]], source: &Picture, map: &Map, straight: &Straight) -> Result<()> {
+fn resized_onto(target: &mut [[u8; 3]], source: &Image, map: &Map, straight: &Straight) -> Result<()> {
     let [left, top, right, bottom] = straight.covered();
     let (width, height) = (right - left, bottom - top);
     if width == 0 || height == 0 {
@@ -208,11 +208,11 @@ fn mirror_of(scale: [f64; 2], size: [u32; 2]) -> Matrix {
     Matrix::straight([x, y], [shift(x, size[0]), shift(y, size[1])])
 }
 
-/// A part of a picture, given by start and length along x and y, in another size; with antialias.
-fn resized(source: &Picture, x: [f64; 2], y: [f64; 2], size: [u32; 2]) -> Result<Picture> {
-    let bad = |e: &dyn std::fmt::Display| Error::failed(format!("cannot resize a picture: {e}"));
+/// A part of an image, given by start and length along x and y, in another size; with antialias.
+fn resized(source: &Image, x: [f64; 2], y: [f64; 2], size: [u32; 2]) -> Result<Image> {
+    let bad = |e: &dyn std::fmt::Display| Error::failed(format!("cannot resize an image: {e}"));
     let [width, height] = [source.width, source.height];
-    let mut new = spare::picture(size[0], size[1]);
+    let mut new = spare::image(size[0], size[1]);
     // Typed, since the untyped call instantiates the resizer for every kind of pixel: minutes of compiling.
     let from =
         TypedImageRef::<U8x3>::from_buffer(width, height, source.pixels.as_slice()).map_err(|e| bad(&e))?;
@@ -232,7 +232,7 @@ fn resized(source: &Picture, x: [f64; 2], y: [f64; 2], size: [u32; 2]) -> Result
 }
 
 /// Any map: each pixel of the window mixed from the four around where its centre comes from.
-fn warped_onto(target: &mut [[u8; 3]], source: &Picture, map: &Map) -> Result<()> {
+fn warped_onto(target: &mut [[u8; 3]], source: &Image, map: &Map) -> Result<()> {
     let scale = map.area_factor().sqrt();
     if scale >= SHRINKS {
         return warped_rows(target, source, map, map.window, false);
@@ -257,7 +257,7 @@ fn warped_onto(target: &mut [[u8; 3]], source: &Picture, map: &Map) -> Result<()
 /// the part.
 fn warped_rows(
     target: &mut [[u8; 3]],
-    source: &Picture,
+    source: &Image,
     map: &Map,
     part: [u32; 4],
     goes_on: bool,
@@ -288,8 +288,8 @@ pub fn plane<T: Copy>(source: &[T], map: &Map, fill: T) -> Vec<T> {
     moved
 }
 
-/// As [`plane`], onto a part of a plane of the new picture's size that lies inside the map's window. What is outside the old
-/// picture stays.
+/// As [`plane`], onto a part of a plane of the new image's size that lies inside the map's window. What is outside the old
+/// image stays.
 pub fn plane_onto<T: Copy>(target: &mut [T], source: &[T], map: &Map, part: [u32; 4]) {
     let straight = Straight::of(map).filter(|s| s.moves_whole_pixels() && part == map.window);
     if let Some(straight) = straight {

@@ -165,8 +165,8 @@ pub(super) fn mask_of(
         };
         for (number, row) in mask.chunks_mut(width).enumerate() {
             let used = if number < rows { columns } else { 0 };
-            let (picture, padding) = row.split_at_mut(used.min(row.len()));
-            picture.fill(1);
+            let (image, padding) = row.split_at_mut(used.min(row.len()));
+            image.fill(1);
             padding.fill(0);
         }
     }

@@ -6,7 +6,7 @@ fn sample(index: u64, width: u32, height: u32, fields: Fields) -> Sample {
     Sample {
         index,
         name: format!("image {index}").into(),
-        pictures: vec![pattern(width, height)].into(),
+        images: vec![pattern(width, height)].into(),
         fields,
         train: true,
         ..Default::default()
@@ -22,7 +22,7 @@ fn collated(rules: Vec<CollateRule>, samples: &[Sample]) -> Result<HostBatch> {
     collate(&Plain { rules }.boxed(), samples, targets, false, &Pool::new(4))
 }
 
-fn two_pictures() -> Vec<Sample> {
+fn two_images() -> Vec<Sample> {
     vec![
         sample(
             7,
@@ -35,8 +35,8 @@ fn two_pictures() -> Vec<Sample> {
 }
 
 #[test]
-fn pictures_are_padded_at_the_bottom_and_right_with_a_mask() {
-    let samples = two_pictures();
+fn images_are_padded_at_the_bottom_and_right_with_a_mask() {
+    let samples = two_images();
     let mut rules = Plain::padded().rules;
     rules[0].fill = -1.0;
     let batch = collated(rules, &samples).unwrap();
@@ -56,7 +56,7 @@ fn pictures_are_padded_at_the_bottom_and_right_with_a_mask() {
             for y in 0..3 {
                 for x in 0..4 {
                     let value = values[((n * 3 + c) * 3 + y) * 4 + x];
-                    let pixel = sample.pictures[0].pixel(x as u32, y as u32);
+                    let pixel = sample.images[0].pixel(x as u32, y as u32);
                     assert_eq!(value, pixel.map_or(-1.0, |p| f32::from(p[c])), "{n} {c} {y} {x}");
                 }
             }
@@ -66,7 +66,7 @@ fn pictures_are_padded_at_the_bottom_and_right_with_a_mask() {
 
 #[test]
 fn ragged_fields_lie_end_to_end_and_metas_targets_and_names_go_along() {
-    let samples = two_pictures();
+    let samples = two_images();
     let batch = collated(Plain::padded().rules, &samples).unwrap();
     let boxes = item(&batch, "boxes");
     assert_eq!(
@@ -87,7 +87,7 @@ fn ragged_fields_lie_end_to_end_and_metas_targets_and_names_go_along() {
 fn padded_sides_are_rounded_up_to_the_multiple_and_channels_are_not() {
     let mut rules = Plain::padded().rules;
     rules[0].multiple = 8;
-    let batch = collated(rules, &two_pictures()).unwrap();
+    let batch = collated(rules, &two_images()).unwrap();
     assert_eq!(item(&batch, "pixel_values").dims, [2, 3, 8, 8]);
     assert_eq!(item(&batch, "pixel_mask").dims, [2, 8, 8]);
 }
@@ -131,7 +131,7 @@ fn fields_are_padded_and_stacked_too() {
 fn shapes_that_do_not_stack_are_an_error_with_field_shapes_and_samples() {
     let mut rules = Plain::padded().rules;
     rules[0] = CollateRule::stack("pixel_values");
-    let message = collated(rules, &two_pictures()).unwrap_err().to_string();
+    let message = collated(rules, &two_images()).unwrap_err().to_string();
     for part in [
         "pixel_values",
         "[3, 2, 4]: image 7",
@@ -146,7 +146,7 @@ fn shapes_that_do_not_stack_are_an_error_with_field_shapes_and_samples() {
 fn a_missing_field_is_an_error_unless_records_are_only_predicted() {
     let mut rules = Plain::padded().rules;
     rules.push(CollateRule::ragged("masks"));
-    let message = collated(rules, &two_pictures()).unwrap_err().to_string();
+    let message = collated(rules, &two_images()).unwrap_err().to_string();
     assert!(
         message.contains("`masks`") && message.contains("image 7") && message.contains("class_labels"),
         "{message}"
@@ -185,7 +185,7 @@ fn types_rows_and_names_that_differ_are_told() {
 
     let mut rules = Plain::padded().rules;
     rules[0].name = "pixels".into();
-    let message = collated(rules, &two_pictures()).unwrap_err().to_string();
+    let message = collated(rules, &two_images()).unwrap_err().to_string();
     assert!(
         message.contains("`pixels`") && message.contains("`pixel_values`"),
         "{message}"
@@ -199,7 +199,7 @@ fn an_error_of_the_adapter_names_the_sample() {
         .to_string();
     assert_eq!(message, "image 4: thirteen wide");
     let mut empty = sample(4, 2, 2, Fields::new());
-    empty.pictures.clear();
+    empty.images.clear();
     assert!(
         collated(Plain::padded().rules, &[empty])
             .unwrap_err()

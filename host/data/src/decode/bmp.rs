@@ -43,7 +43,7 @@ pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     Ok(pixels)
 }
 
-/// The largest values of red, green and blue in a picture of 16 bits a pixel.
+/// The largest values of red, green and blue in an image of 16 bits a pixel.
 fn fields(bytes: &[u8]) -> Option<[u32; 3]> {
     let mut head = bytes;
     let header = head.le32(14)?;

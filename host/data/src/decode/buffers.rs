@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-/// The largest buffer that is kept, in bytes: a picture of 16 megapixels.
+/// The largest buffer that is kept, in bytes: an image of 16 megapixels.
 const MAX_KEPT: usize = 48 << 20;
-/// How many are kept: for a file's bytes, what a picture is decoded into, and what it is turned into.
+/// How many are kept: for a file's bytes, what an image is decoded into, and what it is turned into.
 const MAX_COUNT: usize = 3;
 
 thread_local! {
@@ -13,7 +13,7 @@ thread_local! {
 
 /// A buffer of `length` bytes that hold anything.
 pub fn take(length: usize) -> Vec<u8> {
-    // Much larger than needed, it would stay with its picture for as long as that lives.
+    // Much larger than needed, it would stay with its image for as long as that lives.
     let fits = |buffer: &Vec<u8>| buffer.capacity() >= length && buffer.capacity() / 4 <= length;
     let kept = KEPT.with_borrow_mut(|kept| {
         let fitting = kept.iter().enumerate().filter(|(_, buffer)| fits(buffer));
@@ -27,7 +27,7 @@ pub fn take(length: usize) -> Vec<u8> {
     buffer
 }
 
-/// Keeps a buffer for the thread's next pictures.
+/// Keeps a buffer for the thread's next images.
 pub fn keep(buffer: Vec<u8>) {
     if buffer.capacity() == 0 || buffer.capacity() > MAX_KEPT {
         return;

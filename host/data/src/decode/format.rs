@@ -1,4 +1,4 @@
-//! Which format a picture has, by its first bytes.
+//! Which format an image has, by its first bytes.
 
 use cvhost::error::{Error, Result};
 
@@ -35,7 +35,7 @@ impl Format {
             Ok(Format::Bmp)
         } else {
             Err(
-                Error::input(format!("not a picture: {}", what_else(head))).with_expected(
+                Error::input(format!("not an image: {}", what_else(head))).with_expected(
                     "the content of a JPEG, PNG, BMP, GIF, TIFF or WebP file; its name doesn't matter",
                 ),
             )
@@ -55,7 +55,7 @@ impl Format {
     }
 }
 
-/// What a file that isn't a known picture seems to be.
+/// What a file that isn't a known image seems to be.
 fn what_else(head: &[u8]) -> String {
     let head = head.get(..Format::HEAD).unwrap_or(head);
     let text = String::from_utf8_lossy(head).trim_start().to_lowercase();
@@ -66,7 +66,7 @@ fn what_else(head: &[u8]) -> String {
     } else if text.starts_with("version https://git-lfs") {
         "a Git LFS pointer; fetch the real file with `git lfs pull`".to_owned()
     } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        "an HTML page, perhaps what a server answered instead of the picture".to_owned()
+        "an HTML page, perhaps what a server answered instead of the image".to_owned()
     } else if text.starts_with("<svg") || text.starts_with("<?xml") {
         "XML or SVG text".to_owned()
     } else if head

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 /// The most that one look shows, in bytes. What headers hold is smaller; only embedded profiles and previews aren't.
 const MAX_LOOK: usize = 4 << 20;
 
-/// Bytes at any place of a picture file.
+/// Bytes at any place of an image file.
 pub trait Head {
     /// `length` bytes from offset `at`; `None` where the file ends before, or for more than 4 MB.
     fn get(&mut self, at: u64, length: usize) -> Option<&[u8]>;

@@ -1,4 +1,4 @@
-//! What a picture's header says: its size as stored, and how to turn it.
+//! What an image's header says: its size as stored, and how to turn it.
 
 use super::format::Format;
 use super::head::Head;
@@ -18,7 +18,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the header alone. Errors are of kind `Input`: not a picture, too large, truncated or corrupt.
+    /// Reads the header alone. Errors are of kind `Input`: not an image, too large, truncated or corrupt.
     pub fn read(head: &mut dyn Head) -> Result<Header> {
         let format = Format::of(head.start(Format::HEAD))?;
         let header = match format {
@@ -47,7 +47,7 @@ impl Header {
         self.orientation >= 5
     }
 
-    /// Refuses a picture whose decoding takes too much memory. One that has to be turned to its side takes its pixels twice.
+    /// Refuses an image whose decoding takes too much memory. One that has to be turned to its side takes its pixels twice.
     pub fn check_memory(&self) -> Result<()> {
         let copies = if self.is_lying() { 2 } else { 1 };
         let pixels = u64::from(self.width) * u64::from(self.height) * 3;

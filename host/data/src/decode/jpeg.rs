@@ -9,7 +9,7 @@ use super::{buffers, colour};
 use cvhost::error::Result;
 use turbojpeg::{Colorspace, Decompressor, PixelFormat, ScalingFactor};
 
-/// The most scans of a progressive file. Cameras and editors write about ten; each costs a pass over the whole picture.
+/// The most scans of a progressive file. Cameras and editors write about ten; each costs a pass over the whole image.
 const MAX_SCANS: u32 = 500;
 /// How many bytes that belong to no marker are passed over on the way to the frame's header.
 const MAX_STRAY: u64 = 64 << 10;
@@ -23,7 +23,7 @@ struct Frame {
     height: u32,
     components: u8,
     progressive: bool,
-    /// Bytes of the coefficients of the whole picture.
+    /// Bytes of the coefficients of the whole image.
     coefficients: u64,
 }
 

@@ -1,28 +1,28 @@
-//! What a picture may need, decided by its header before memory is taken.
+//! What an image may need, decided by its header before memory is taken.
 
 use super::format::Format;
 use cvhost::error::{Error, Result};
 
-/// The longest side of a picture, in pixels.
+/// The longest side of an image, in pixels.
 const MAX_SIDE: u32 = 32_768;
-/// The most pixels of a picture. Pillow refuses the same number as a decompression bomb.
+/// The most pixels of an image. Pillow refuses the same number as a decompression bomb.
 const MAX_PIXELS: u64 = 178_956_970;
-/// The most memory that decoding one picture may take, in bytes: its pixels, and what its format needs to get at them. As RGB, the
-/// largest picture takes half of it.
+/// The most memory that decoding one image may take, in bytes: its pixels, and what its format needs to get at them. As RGB, the
+/// largest image takes half of it.
 const MAX_MEMORY: u64 = 1 << 30;
 /// The largest file that is read at all, in bytes.
 pub const MAX_FILE: u64 = 1 << 30;
 
-/// Refuses a picture that is too large, or that has no content.
+/// Refuses an image that is too large, or that has no content.
 pub fn check_size(width: u32, height: u32) -> Result<()> {
     if width == 0 || height == 0 {
         return Err(Error::input(format!(
-            "a picture of {width}x{height} pixels has no content"
+            "an image of {width}x{height} pixels has no content"
         )));
     }
     if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(
-            Error::input(format!("a picture of {width}x{height} pixels is too large"))
+            Error::input(format!("an image of {width}x{height} pixels is too large"))
                 .with_expected(format!("at most {MAX_SIDE} on a side and {MAX_PIXELS} in all"))
                 .with_help("cut it into tiles or make it smaller first"),
         );
@@ -30,7 +30,7 @@ pub fn check_size(width: u32, height: u32) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a picture of an acceptable size whose kind of file needs too much memory: `bytes` in all.
+/// Refuses an image of an acceptable size whose kind of file needs too much memory: `bytes` in all.
 pub fn check_memory(format: Format, width: u32, height: u32, bytes: u64) -> Result<()> {
     if bytes > MAX_MEMORY {
         let name = format.name();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn fixtures() -> Vec<(String, Vec<u8>, Picture)> {
+fn fixtures() -> Vec<(String, Vec<u8>, Image)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pil");
     let mut fixtures = Vec::new();
     for entry in std::fs::read_dir(&folder).unwrap() {
@@ -11,12 +11,12 @@ fn fixtures() -> Vec<(String, Vec<u8>, Picture)> {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             let answer = folder.join("rgb").join(format!("{name}.png"));
             let answer = image::open(&answer).unwrap().into_rgb8();
-            let picture = Picture {
+            let image = Image {
                 width: answer.width(),
                 height: answer.height(),
                 pixels: answer.into_raw().into(),
             };
-            fixtures.push((name, std::fs::read(&path).unwrap(), picture));
+            fixtures.push((name, std::fs::read(&path).unwrap(), image));
         }
     }
     fixtures.sort_by(|a, b| a.0.cmp(&b.0));
@@ -24,11 +24,11 @@ fn fixtures() -> Vec<(String, Vec<u8>, Picture)> {
 }
 
 #[test]
-fn pixels_equal_pillows_in_every_kind_of_picture() {
+fn pixels_equal_pillows_in_every_kind_of_image() {
     let fixtures = fixtures();
     assert!(fixtures.len() >= 20, "{} fixtures", fixtures.len());
     for (name, bytes, expected) in fixtures {
-        let decoded = decode(&PictureSource::encoded(bytes)).unwrap();
+        let decoded = decode(&ImageSource::encoded(bytes)).unwrap();
         assert_eq!(
             (decoded.width, decoded.height),
             (expected.width, expected.height),
@@ -41,17 +41,17 @@ fn pixels_equal_pillows_in_every_kind_of_picture() {
 }
 
 #[test]
-fn the_size_of_a_file_is_that_of_its_decoded_picture() {
+fn the_size_of_a_file_is_that_of_its_decoded_image() {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes, expected) in fixtures() {
-        let size_of = |source: &PictureSource| size(source).unwrap();
+        let size_of = |source: &ImageSource| size(source).unwrap();
         let path = folder.path().join(&name);
         std::fs::write(&path, &bytes).unwrap();
         let expected = (expected.width, expected.height);
-        let file = PictureSource::file(path.to_str().unwrap());
+        let file = ImageSource::file(path.to_str().unwrap());
         assert_eq!(size_of(&file), expected, "{name}");
         assert_eq!(
-            size_of(&PictureSource::encoded(bytes)),
+            size_of(&ImageSource::encoded(bytes)),
             expected,
             "{name} in memory"
         );
@@ -59,17 +59,17 @@ fn the_size_of_a_file_is_that_of_its_decoded_picture() {
 }
 
 #[test]
-fn every_truncation_of_every_kind_is_a_named_error_or_a_whole_picture() {
+fn every_truncation_of_every_kind_is_a_named_error_or_a_whole_image() {
     for (name, bytes, expected) in fixtures() {
         for part in 1..40 {
             let cut = &bytes[..bytes.len() * part / 40];
             match decode_bytes(cut, None) {
                 // What is missing is behind the last row.
-                Ok(scaled) => assert!(scaled.picture == expected, "{name} {part}/40"),
+                Ok(scaled) => assert!(scaled.image == expected, "{name} {part}/40"),
                 Err(error) => {
                     let message = error.to_string();
                     assert!(
-                        message.contains("truncated or corrupt") || message.contains("not a picture"),
+                        message.contains("truncated or corrupt") || message.contains("not an image"),
                         "{name} {part}/40: {message}"
                     );
                 }
@@ -81,7 +81,7 @@ fn every_truncation_of_every_kind_is_a_named_error_or_a_whole_picture() {
 
 #[test]
 fn the_fuzz_corpus_breaks_no_promise() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/picture");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/image");
     let mut count = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! PNG, straight into the picture's rows.
+//! PNG, straight into the image's rows.
 
 use super::exif::Notes;
 use super::format::Format;
@@ -28,7 +28,7 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
         width,
         height,
         orientation: notes(head).orientation(),
-        // An interlaced picture is put together before it is converted, unless it is RGB already.
+        // An interlaced image is put together before it is converted, unless it is RGB already.
         extra_memory: if interlaced && (depth, kind) != (8, 2) {
             pixels.saturating_mul(8)
         } else {

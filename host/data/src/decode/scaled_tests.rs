@@ -1,16 +1,16 @@
-//! Sizes, scaled pictures and recycled buffers.
+//! Sizes, scaled images and recycled buffers.
 
 use super::tests::{colour_jpeg, decoded, encoded, exif_block, rgb_image};
 use super::*;
 use crate::testing::pattern;
-use fast_image_resize::images::Image;
+use fast_image_resize::images::Image as Resizable;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::ImageFormat;
 use std::fs;
 
 #[test]
-fn a_scaled_picture_is_the_smallest_part_that_is_large_enough() {
-    let source = PictureSource::encoded(colour_jpeg(203, 101));
+fn a_scaled_image_is_the_smallest_part_that_is_large_enough() {
+    let source = ImageSource::encoded(colour_jpeg(203, 101));
     for (least, size) in [
         ((203, 101), (203, 101)),
         ((102, 51), (102, 51)),
@@ -20,15 +20,15 @@ fn a_scaled_picture_is_the_smallest_part_that_is_large_enough() {
         ((900, 1), (203, 101)),
     ] {
         let scaled = decode_scaled(&source, least).unwrap();
-        let picture = &scaled.picture;
-        assert_eq!((picture.width, picture.height), size, "at least {least:?}");
-        assert_eq!(picture.pixels.len() as u32, size.0 * size.1 * 3);
+        let image = &scaled.image;
+        assert_eq!((image.width, image.height), size, "at least {least:?}");
+        assert_eq!(image.pixels.len() as u32, size.0 * size.1 * 3);
         assert_eq!(scaled.original, (203, 101));
     }
 }
 
 #[test]
-fn what_has_to_be_large_enough_is_the_upright_picture() {
+fn what_has_to_be_large_enough_is_the_upright_image() {
     let plain = colour_jpeg(64, 16);
     let block = exif_block(6);
     let mut bytes = vec![0xff, 0xd8, 0xff, 0xe1];
@@ -36,40 +36,40 @@ fn what_has_to_be_large_enough_is_the_upright_picture() {
     bytes.extend(b"Exif\0\0");
     bytes.extend(&block);
     bytes.extend(&plain[2..]);
-    let source = PictureSource::encoded(bytes);
+    let source = ImageSource::encoded(bytes);
     let scaled = decode_scaled(&source, (8, 20)).unwrap();
-    assert_eq!((scaled.picture.width, scaled.picture.height), (8, 32));
+    assert_eq!((scaled.image.width, scaled.image.height), (8, 32));
     assert_eq!(scaled.original, (16, 64));
     assert_eq!(size(&source).unwrap(), (16, 64));
-    // 20 x 8 is more than the upright picture has on one side.
+    // 20 x 8 is more than the upright image has on one side.
     let full = decode_scaled(&source, (20, 8)).unwrap();
-    assert_eq!((full.picture.width, full.picture.height), (16, 64));
+    assert_eq!((full.image.width, full.image.height), (16, 64));
 }
 
 #[test]
 fn other_formats_are_never_scaled() {
-    let picture = pattern(64, 64);
-    let bytes = encoded(&rgb_image(&picture), ImageFormat::Png);
-    let scaled = decode_scaled(&PictureSource::encoded(bytes), (8, 8)).unwrap();
+    let image = pattern(64, 64);
+    let bytes = encoded(&rgb_image(&image), ImageFormat::Png);
+    let scaled = decode_scaled(&ImageSource::encoded(bytes), (8, 8)).unwrap();
     assert_eq!(
         scaled,
         Scaled {
-            picture,
+            image,
             original: (64, 64)
         }
     );
 }
 
 #[test]
-fn a_recycled_buffer_leaves_nothing_in_the_next_picture() {
+fn a_recycled_buffer_leaves_nothing_in_the_next_image() {
     let (large, small) = (colour_jpeg(90, 70), colour_jpeg(64, 48));
     let palette = encoded(&rgb_image(&pattern(80, 60)), ImageFormat::Gif);
-    let expected: Vec<Picture> = [&large, &small, &palette].map(|b| decoded(b)).to_vec();
+    let expected: Vec<Image> = [&large, &small, &palette].map(|b| decoded(b)).to_vec();
     for _ in 0..3 {
         for (bytes, expected) in [&large, &small, &palette].iter().zip(&expected) {
-            let picture = decoded(bytes);
-            assert_eq!(&picture, expected);
-            recycle(picture);
+            let image = decoded(bytes);
+            assert_eq!(&image, expected);
+            recycle(image);
         }
     }
 }
@@ -82,10 +82,10 @@ fn the_size_needs_the_head_of_a_file_alone() {
     let scan = bytes.windows(2).position(|w| w == [0xff, 0xda]).unwrap();
     bytes.truncate(scan + 20);
     fs::write(&path, bytes).unwrap();
-    let source = PictureSource::file(path.to_str().unwrap());
+    let source = ImageSource::file(path.to_str().unwrap());
     assert_eq!(size(&source).unwrap(), (640, 480));
     assert!(decode(&source).unwrap_err().to_string().contains("truncated"));
-    fs::write(&path, b"no picture").unwrap();
+    fs::write(&path, b"no image").unwrap();
     let message = size(&source).unwrap_err().to_string();
     assert!(
         message.contains("text file") && message.contains("photo.jpg"),
@@ -94,10 +94,10 @@ fn the_size_needs_the_head_of_a_file_alone() {
 }
 
 /// Made smaller with antialias.
-fn resized(picture: &Picture, width: u32, height: u32) -> Vec<u8> {
-    let pixels = picture.pixels.to_vec();
-    let from = Image::from_vec_u8(picture.width, picture.height, pixels, PixelType::U8x3).unwrap();
-    let mut to = Image::new(width, height, PixelType::U8x3);
+fn resized(image: &Image, width: u32, height: u32) -> Vec<u8> {
+    let pixels = image.pixels.to_vec();
+    let from = Resizable::from_vec_u8(image.width, image.height, pixels, PixelType::U8x3).unwrap();
+    let mut to = Resizable::new(width, height, PixelType::U8x3);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     Resizer::new().resize(&from, &mut to, &options).unwrap();
     to.into_vec()
@@ -107,11 +107,11 @@ fn resized(picture: &Picture, width: u32, height: u32) -> Vec<u8> {
 fn scaled_photos_differ_little_from_full_ones_made_small() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pil");
     for name in ["jpeg_444.jpg", "jpeg_422_progressive.jpg", "jpeg_grey.jpg"] {
-        let source = PictureSource::file(folder.join(name).to_str().unwrap());
+        let source = ImageSource::file(folder.join(name).to_str().unwrap());
         let full = decode(&source).unwrap();
         for shrink in [2, 4] {
             let (width, height) = (full.width / shrink, full.height / shrink);
-            let scaled = decode_scaled(&source, (width, height)).unwrap().picture;
+            let scaled = decode_scaled(&source, (width, height)).unwrap().image;
             assert_eq!(scaled.width, full.width.div_ceil(shrink), "{name}");
             let pairs = resized(&scaled, width, height)
                 .into_iter()

@@ -5,9 +5,9 @@ use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use std::fs;
 use turbojpeg::PixelFormat;
 
-pub fn rgb_image(picture: &Picture) -> DynamicImage {
-    let pixels = picture.pixels.to_vec();
-    DynamicImage::ImageRgb8(ImageBuffer::from_raw(picture.width, picture.height, pixels).unwrap())
+pub fn rgb_image(image: &Image) -> DynamicImage {
+    let pixels = image.pixels.to_vec();
+    DynamicImage::ImageRgb8(ImageBuffer::from_raw(image.width, image.height, pixels).unwrap())
 }
 
 pub fn encoded(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
@@ -34,9 +34,9 @@ fn jpeg(
 }
 
 pub fn colour_jpeg(width: u32, height: u32) -> Vec<u8> {
-    let picture = pattern(width, height);
+    let image = pattern(width, height);
     jpeg(
-        &picture.pixels,
+        &image.pixels,
         width as usize,
         height as usize,
         PixelFormat::RGB,
@@ -44,12 +44,12 @@ pub fn colour_jpeg(width: u32, height: u32) -> Vec<u8> {
     )
 }
 
-pub fn decoded(bytes: &[u8]) -> Picture {
-    decode(&PictureSource::encoded(bytes.to_vec())).unwrap()
+pub fn decoded(bytes: &[u8]) -> Image {
+    decode(&ImageSource::encoded(bytes.to_vec())).unwrap()
 }
 
 fn refused(bytes: &[u8]) -> String {
-    let error = decode(&PictureSource::encoded(bytes.to_vec())).unwrap_err();
+    let error = decode(&ImageSource::encoded(bytes.to_vec())).unwrap_err();
     assert_eq!(error.kind, Kind::Input);
     error.to_string()
 }
@@ -63,18 +63,14 @@ pub fn exif_block(orientation: u8) -> Vec<u8> {
 
 #[test]
 fn lossless_formats_give_their_pixels_back() {
-    let picture = pattern(13, 9);
+    let image = pattern(13, 9);
     for format in [
         ImageFormat::Png,
         ImageFormat::Bmp,
         ImageFormat::Tiff,
         ImageFormat::WebP,
     ] {
-        assert_eq!(
-            decoded(&encoded(&rgb_image(&picture), format)),
-            picture,
-            "{format:?}"
-        );
+        assert_eq!(decoded(&encoded(&rgb_image(&image), format)), image, "{format:?}");
     }
 }
 
@@ -82,33 +78,30 @@ fn lossless_formats_give_their_pixels_back() {
 fn the_content_decides_not_the_extension() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cell.jpg");
-    let picture = pattern(5, 4);
-    fs::write(&path, encoded(&rgb_image(&picture), ImageFormat::Png)).unwrap();
-    assert_eq!(
-        decode(&PictureSource::file(path.to_str().unwrap())).unwrap(),
-        picture
-    );
+    let image = pattern(5, 4);
+    fs::write(&path, encoded(&rgb_image(&image), ImageFormat::Png)).unwrap();
+    assert_eq!(decode(&ImageSource::file(path.to_str().unwrap())).unwrap(), image);
 }
 
 #[test]
-fn a_decoded_picture_is_taken_as_it_is_and_checked() {
-    let picture = pattern(5, 4);
-    assert_eq!(decode(&PictureSource::decoded(picture.clone())).unwrap(), picture);
-    let broken = Picture { height: 5, ..picture };
-    let message = decode(&PictureSource::decoded(broken)).unwrap_err().to_string();
+fn a_decoded_image_is_taken_as_it_is_and_checked() {
+    let image = pattern(5, 4);
+    assert_eq!(decode(&ImageSource::decoded(image.clone())).unwrap(), image);
+    let broken = Image { height: 5, ..image };
+    let message = decode(&ImageSource::decoded(broken)).unwrap_err().to_string();
     assert!(
         message.contains("5x5") && message.contains("60 bytes"),
         "{message}"
     );
-    assert!(decode(&PictureSource::default()).is_err());
+    assert!(decode(&ImageSource::default()).is_err());
 }
 
 #[test]
 fn grey_jpeg_becomes_equal_channels() {
     let grey: Vec<u8> = (0..64 * 48).map(|i| (i % 64 * 3) as u8).collect();
-    let picture = decoded(&jpeg(&grey, 64, 48, PixelFormat::GRAY, turbojpeg::Subsamp::Gray));
-    assert_eq!((picture.width, picture.height), (64, 48));
-    for (pixel, grey) in picture.pixels.as_chunks::<3>().0.iter().zip(&grey) {
+    let image = decoded(&jpeg(&grey, 64, 48, PixelFormat::GRAY, turbojpeg::Subsamp::Gray));
+    assert_eq!((image.width, image.height), (64, 48));
+    for (pixel, grey) in image.pixels.as_chunks::<3>().0.iter().zip(&grey) {
         assert!(
             pixel[0] == pixel[1] && pixel[1] == pixel[2] && pixel[0].abs_diff(*grey) <= 4,
             "{pixel:?} {grey}"
@@ -127,14 +120,14 @@ fn cmyk_jpeg_is_read_as_adobes_inverted_one() {
         ([255, 128, 255, 128], [128, 64, 128]),
     ] {
         let pixels = inks.repeat(16 * 16);
-        let picture = decoded(&jpeg(
+        let image = decoded(&jpeg(
             &pixels,
             16,
             16,
             PixelFormat::CMYK,
             turbojpeg::Subsamp::None,
         ));
-        let pixel = picture.pixel(8, 8).unwrap();
+        let pixel = image.pixel(8, 8).unwrap();
         assert!(
             pixel.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) <= 2),
             "{inks:?} gives {pixel:?}, not {rgb:?}"
@@ -171,8 +164,8 @@ fn alpha_is_dropped_and_16_bits_become_8_as_in_pillow() {
 
 #[test]
 fn a_palette_gives_its_colours() {
-    let picture = Picture::filled(6, 5, [255, 128, 0]);
-    let rgba = DynamicImage::ImageRgba8(rgb_image(&picture).into_rgba8());
+    let image = Image::filled(6, 5, [255, 128, 0]);
+    let rgba = DynamicImage::ImageRgba8(rgb_image(&image).into_rgba8());
     assert_eq!(
         decoded(&encoded(&rgba, ImageFormat::Gif)).pixel(3, 3),
         Some([255, 128, 0])
@@ -188,7 +181,7 @@ fn floating_point_pixels_are_refused_by_name() {
 #[test]
 fn the_noted_orientation_is_applied_in_every_format_that_has_one() {
     // Stored 24 wide and 16 high, red on the left; orientation 6 stands it up with red on top.
-    let mut stored = Picture::filled(24, 16, [0, 0, 255]);
+    let mut stored = Image::filled(24, 16, [0, 0, 255]);
     (0..16).for_each(|y| (0..8).for_each(|x| stored.set_pixel(x, y, [255, 0, 0])));
     let block = exif_block(6);
 
@@ -228,17 +221,17 @@ fn the_noted_orientation_is_applied_in_every_format_that_has_one() {
     let in_webp = [b"RIFF".as_slice(), &(body.len() as u32).to_le_bytes(), &body].concat();
 
     for (name, bytes) in [("JPEG", in_jpeg), ("PNG", in_png), ("WebP", in_webp)] {
-        let picture = decoded(&bytes);
-        assert_eq!((picture.width, picture.height), (16, 24), "{name}");
+        let image = decoded(&bytes);
+        assert_eq!((image.width, image.height), (16, 24), "{name}");
         let told = Measured {
             format: name,
             width: 16,
             height: 24,
             turned: true,
         };
-        assert_eq!(measure(&PictureSource::encoded(bytes)).unwrap(), told);
+        assert_eq!(measure(&ImageSource::encoded(bytes)).unwrap(), told);
         assert!(
-            picture.pixel(8, 1).unwrap()[0] > 250 && picture.pixel(8, 22).unwrap()[2] > 250,
+            image.pixel(8, 1).unwrap()[0] > 250 && image.pixel(8, 22).unwrap()[2] > 250,
             "{name}"
         );
     }
@@ -272,8 +265,8 @@ fn a_tiffs_own_orientation_is_applied() {
         .iter()
         .for_each(|&(tag, kind, value)| tiff.extend(entry(tag, kind, value)));
     tiff.extend([0; 4]);
-    let picture = decoded(&tiff);
-    assert_eq!(picture.pixels.as_slice(), [200, 200, 200, 10, 10, 10]);
+    let image = decoded(&tiff);
+    assert_eq!(image.pixels.as_slice(), [200, 200, 200, 10, 10, 10]);
 }
 
 #[test]
@@ -286,9 +279,9 @@ fn a_broken_exif_block_is_as_none() {
 }
 
 #[test]
-fn what_is_no_picture_is_told_as_what_it_is() {
+fn what_is_no_image_is_told_as_what_it_is() {
     for (bytes, told) in [
-        (&b""[..], "picture in memory"),
+        (&b""[..], "image in memory"),
         (b"<!DOCTYPE html><html>404</html>", "HTML"),
         (b"image_id,file\n1,a.jpg\n", "text file"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
@@ -297,20 +290,20 @@ fn what_is_no_picture_is_told_as_what_it_is() {
     ] {
         let path = tempfile::NamedTempFile::new().unwrap();
         fs::write(path.path(), bytes).unwrap();
-        let message = decode(&PictureSource::file(path.path().to_str().unwrap()))
+        let message = decode(&ImageSource::file(path.path().to_str().unwrap()))
             .unwrap_err()
             .to_string();
         assert!(
-            message.contains("not a picture") && message.contains(path.path().to_str().unwrap()),
+            message.contains("not an image") && message.contains(path.path().to_str().unwrap()),
             "{message}"
         );
         let told = if bytes.is_empty() { "empty" } else { told };
         assert!(message.contains(told), "{message}");
     }
-    let missing = decode(&PictureSource::file("/nowhere/cell.png")).unwrap_err();
+    let missing = decode(&ImageSource::file("/nowhere/cell.png")).unwrap_err();
     assert!(missing.kind == Kind::Input && missing.to_string().contains("/nowhere/cell.png"));
     assert!(
-        decode(&PictureSource::file("/dev/zero"))
+        decode(&ImageSource::file("/dev/zero"))
             .unwrap_err()
             .to_string()
             .contains("not a file")
@@ -349,8 +342,8 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 #[test]
 fn every_truncation_is_an_error_that_says_so() {
-    let picture = pattern(64, 64);
-    let image = rgb_image(&picture);
+    let image = pattern(64, 64);
+    let image = rgb_image(&image);
     let mut files: Vec<(String, Vec<u8>)> = [
         ImageFormat::Png,
         ImageFormat::Bmp,
@@ -390,7 +383,7 @@ fn corrupt_scan_data_never_panics() {
     for at in (2..bytes.len()).step_by(7) {
         let mut broken = bytes.clone();
         broken[at] ^= 0x55;
-        let _ = decode(&PictureSource::encoded(broken));
+        let _ = decode(&ImageSource::encoded(broken));
     }
 }
 

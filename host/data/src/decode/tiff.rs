@@ -1,4 +1,4 @@
-//! TIFF: its first picture, in strips or tiles, of 1 to 16 bits, grey, with a palette, RGB or CMYK.
+//! TIFF: its first image, in strips or tiles, of 1 to 16 bits, grey, with a palette, RGB or CMYK.
 
 use super::colour::Chroma;
 use super::exif::{Folder, Notes};

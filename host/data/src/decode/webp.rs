@@ -46,7 +46,7 @@ fn size(head: &mut dyn Head) -> Option<(u32, u32)> {
     }
 }
 
-/// Chunks beside the picture's come only in the extended format.
+/// Chunks beside the image's come only in the extended format.
 fn notes(head: &mut dyn Head) -> Notes {
     let mut notes = Notes::default();
     let mut xmp: Option<Vec<u8>> = None;

@@ -12,7 +12,7 @@ use cvhost::config::BrokenFiles;
 use cvhost::error::{Error, Kind, Result};
 use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::abi_stable::std_types::ROption;
-use cvhost_plugin_api::data::{Fields, PictureSource, Record, Sample};
+use cvhost_plugin_api::data::{Fields, ImageSource, Record, Sample};
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +28,7 @@ pub(super) struct Plan {
     shared: Arc<Shared>,
     order: Arc<[usize]>,
     epoch: u64,
-    /// Whether this epoch's pictures are changed at random.
+    /// Whether this epoch's images are changed at random.
     changes: bool,
 }
 
@@ -75,7 +75,7 @@ impl Plan {
             "no batch came from the loader's threads for {seconds} seconds (data.loader_timeout)"
         ))
         .with_details(indices.map(name).collect())
-        .with_expected("each of these pictures to be read in that time")
+        .with_expected("each of these images to be read in that time")
         .with_help(
             "look whether the disk that they are on answers, or raise data.loader_timeout; 0 waits for ever",
         )
@@ -134,8 +134,8 @@ impl Plan {
         Ok(Some(batch))
     }
 
-    /// Prepares each sample as soon as it is read, so that no more than one picture is in memory at a time: where the headers tell
-    /// all sizes beforehand, and every picture can be read.
+    /// Prepares each sample as soon as it is read, so that no more than one image is in memory at a time: where the headers tell
+    /// all sizes beforehand, and every image can be read.
     fn one_by_one(&self, positions: Range<usize>, input: &InputBox, stop: &AtomicBool) -> Result<OneByOne> {
         if !self.keeps_sizes() {
             return Ok(OneByOne::Impossible);
@@ -147,7 +147,7 @@ impl Plan {
                 return Ok(OneByOne::Impossible);
             };
             let record = self.record(index)?;
-            let header = record.pictures.first().map(decode::size);
+            let header = record.images.first().map(decode::size);
             let (Some(Ok(size)), ROption::RNone) = (header, &record.region) else {
                 return Ok(OneByOne::Impossible);
             };
@@ -167,11 +167,11 @@ impl Plan {
                 return Ok(OneByOne::Stopped);
             }
             // What can't be read is dealt with in the other way.
-            let Ok(pictures) = self.pictures(index, &record) else {
+            let Ok(images) = self.images(index, &record) else {
                 return Ok(OneByOne::Impossible);
             };
-            let (sample, own) = self.changed(index, record, pictures)?;
-            if sample.pictures.first().map(|p| (p.width, p.height)) != Some(size) {
+            let (sample, own) = self.changed(index, record, images)?;
+            if sample.images.first().map(|p| (p.width, p.height)) != Some(size) {
                 return Ok(OneByOne::Impossible);
             }
             timings.measured(Stage::Prepare, || assembly.add(&sample))?;
@@ -184,7 +184,7 @@ impl Plan {
         Ok(OneByOne::Batch(batch))
     }
 
-    /// Whether every picture has the size that its header says when it comes to the adapter.
+    /// Whether every image has the size that its header says when it comes to the adapter.
     fn keeps_sizes(&self) -> bool {
         let crops = self.augmentations().is_some_and(|a| a.random_crop.value() > 0.0);
         !crops && !self.options().scaled_decode
@@ -199,7 +199,7 @@ impl Plan {
         sizes.get(random.below(sizes.len())).unwrap_or(input)
     }
 
-    /// The sample at a place of the epoch's order. Where its pictures can't be read, and the configuration says to go on: in
+    /// The sample at a place of the epoch's order. Where its images can't be read, and the configuration says to go on: in
     /// training the next record that can be, otherwise nothing.
     fn readable(&self, position: usize) -> Result<Option<(Sample, Fields)>> {
         let skips = self.options().broken_files == BrokenFiles::Skip;
@@ -218,9 +218,9 @@ impl Plan {
                 };
             };
             let record = self.record(index)?;
-            match self.pictures(index, &record) {
+            match self.images(index, &record) {
                 Err(error) if skips && error.kind == Kind::Input => self.shared.broken.note(index, &error),
-                pictures => return self.changed(index, record, pictures?).map(Some),
+                images => return self.changed(index, record, images?).map(Some),
             }
         }
     }
@@ -228,8 +228,8 @@ impl Plan {
     /// The sample of a record, and the record's own fields as they were.
     pub fn sample(&self, index: usize) -> Result<(Sample, Fields)> {
         let record = self.record(index)?;
-        let pictures = self.pictures(index, &record)?;
-        self.changed(index, record, pictures)
+        let images = self.images(index, &record)?;
+        self.changed(index, record, images)
     }
 
     fn record(&self, index: usize) -> Result<Record> {
@@ -245,9 +245,9 @@ impl Plan {
     }
 
     /// The record's sample, changed at random where the epoch's training wants it, and the record's own fields.
-    fn changed(&self, index: usize, record: Record, pictures: Vec<Scaled>) -> Result<(Sample, Fields)> {
+    fn changed(&self, index: usize, record: Record, images: Vec<Scaled>) -> Result<(Sample, Fields)> {
         let own = record.fields.clone();
-        let mut sample = self.unchanged(index, record, pictures)?;
+        let mut sample = self.unchanged(index, record, images)?;
         if let Some(augmentations) = self.augmentations() {
             self.shared
                 .timings
@@ -257,18 +257,18 @@ impl Plan {
         Ok((sample, own))
     }
 
-    /// The record's sample as it is; its targets belong to the picture as it was decoded.
-    fn unchanged(&self, index: usize, record: Record, pictures: Vec<Scaled>) -> Result<Sample> {
+    /// The record's sample as it is; its targets belong to the image as it was decoded.
+    fn unchanged(&self, index: usize, record: Record, images: Vec<Scaled>) -> Result<Sample> {
         let mut fields = record.fields;
-        if let Some(Scaled { picture, original }) = pictures.first()
-            && *original != (picture.width, picture.height)
+        if let Some(Scaled { image, original }) = images.first()
+            && *original != (image.width, image.height)
         {
-            let (from, to) = ([original.0, original.1], [picture.width, picture.height]);
+            let (from, to) = ([original.0, original.1], [image.width, image.height]);
             fields = shrunk(&fields, from, to).map_err(|e| e.within(record.name.as_str()))?;
         }
         Ok(Sample {
             index: index as u64,
-            pictures: pictures.into_iter().map(|scaled| scaled.picture).collect(),
+            images: images.into_iter().map(|scaled| scaled.image).collect(),
             name: record.name,
             region: record.region,
             fields,
@@ -276,21 +276,21 @@ impl Plan {
         })
     }
 
-    fn pictures(&self, index: usize, record: &Record) -> Result<Vec<Scaled>> {
+    fn images(&self, index: usize, record: &Record) -> Result<Vec<Scaled>> {
         let small = self.options().scaled_decode
             && self.options().train
-            && record.pictures.len() == 1
+            && record.images.len() == 1
             && record.region.is_none();
-        let read = |source: &PictureSource| {
+        let read = |source: &ImageSource| {
             if small {
                 decode_scaled(source, self.largest_input(decode::size(source)?)?)
             } else {
-                let picture = decode(source)?;
-                let original = (picture.width, picture.height);
-                Ok(Scaled { picture, original })
+                let image = decode(source)?;
+                let original = (image.width, image.height);
+                Ok(Scaled { image, original })
             }
         };
-        let one = |(number, source): (usize, &PictureSource)| match &self.shared.cache {
+        let one = |(number, source): (usize, &ImageSource)| match &self.shared.cache {
             // What is in memory already needs no second copy.
             Some(cache) if source.decoded.width == 0 => cache.get((index, number), || read(source)),
             _ => read(source),
@@ -298,12 +298,12 @@ impl Plan {
         self.shared
             .timings
             .measured(Stage::Decode, || {
-                record.pictures.iter().enumerate().map(one).collect::<Result<_>>()
+                record.images.iter().enumerate().map(one).collect::<Result<_>>()
             })
             .map_err(|e| e.within(record.name.as_str()))
     }
 
-    /// Width and height of the largest input that is made of a picture of this size.
+    /// Width and height of the largest input that is made of an image of this size.
     fn largest_input(&self, size: (u32, u32)) -> Result<(u32, u32)> {
         let mut largest = (0, 0);
         for input in std::iter::once(&self.shared.input).chain(&self.shared.sizes) {
@@ -316,7 +316,7 @@ impl Plan {
         Ok(largest)
     }
 
-    /// What changes this epoch's pictures at random.
+    /// What changes this epoch's images at random.
     fn augmentations(&self) -> Option<&Augmentations> {
         self.options().augment.as_ref().filter(|_| self.changes)
     }
@@ -342,9 +342,9 @@ impl Plan {
         for _ in 0..MOST_BROKEN {
             let index = random.below(self.shared.source.len());
             let record = self.record(index)?;
-            match self.pictures(index, &record) {
+            match self.images(index, &record) {
                 Err(error) if skips && error.kind == Kind::Input => self.shared.broken.note(index, &error),
-                pictures => return self.unchanged(index, record, pictures?),
+                images => return self.unchanged(index, record, images?),
             }
         }
         Err(too_many_broken(MOST_BROKEN))
@@ -352,7 +352,7 @@ impl Plan {
 }
 
 fn too_many_broken(tries: usize) -> Error {
-    Error::input(format!("{tries} pictures in a row can't be read"))
+    Error::input(format!("{tries} images in a row can't be read"))
         .with_help("the warnings name each; mend the files or their paths")
 }
 
@@ -360,13 +360,13 @@ fn too_many_broken(tries: usize) -> Error {
 enum OneByOne {
     Batch(HostBatch),
     Stopped,
-    /// Its sizes aren't known beforehand, or one of its pictures can't be read.
+    /// Its sizes aren't known beforehand, or one of its images can't be read.
     Impossible,
 }
 
-/// The memory of a sample's pictures serves the thread's next one.
+/// The memory of a sample's images serves the thread's next one.
 fn recycled(sample: Sample) {
-    sample.pictures.into_iter().for_each(recycle);
+    sample.images.into_iter().for_each(recycle);
 }
 /// What a panic said.
 fn message_of(payload: &(dyn Any + Send)) -> &str {

@@ -4,7 +4,7 @@ use cvhost::config::LastBatch;
 use cvhost_plugin_api::abi::Input_TO;
 use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
 use cvhost_plugin_api::abi_stable::std_types::{RResult::ROk, RString, RVec};
-use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, PictureSource, Prepared, Record, Shape};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, ImageSource, Prepared, Record, Shape};
 use cvhost_plugin_api::error::AbiResult;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl Source for Fake {
         thread::sleep(Duration::from_millis(if index.is_multiple_of(3) { 3 } else { 0 }));
         Ok(Record {
             name: format!("image {index}").into(),
-            pictures: vec![PictureSource::decoded(pattern(40 + index as u32 % 5, 32))].into(),
+            images: vec![ImageSource::decoded(pattern(40 + index as u32 % 5, 32))].into(),
             fields: detections(&[[4., 4., 20., 24.]], &[index as i64]),
             ..Default::default()
         })
@@ -261,7 +261,7 @@ fn a_broken_file_is_named_with_its_record() {
     let path = file.path().to_str().unwrap();
     let record = Record {
         name: "image 3".into(),
-        pictures: vec![PictureSource::file(path)].into(),
+        images: vec![ImageSource::file(path)].into(),
         ..Default::default()
     };
     let loader = Loader::new(
@@ -277,7 +277,7 @@ fn a_broken_file_is_named_with_its_record() {
         .unwrap_err()
         .to_string();
     assert!(
-        message.starts_with(&format!("image 3: {path}: not a picture")),
+        message.starts_with(&format!("image 3: {path}: not an image")),
         "{message}"
     );
 }
@@ -363,7 +363,7 @@ fn dropping_an_epoch_ends_its_threads() {
 fn mixed_batches_do_not_depend_on_the_number_of_threads() {
     use cvhost_plugin_api::data::{Array, Role};
     let record = |index: usize| Record {
-        pictures: vec![PictureSource::decoded(pattern(8, 8))].into(),
+        images: vec![ImageSource::decoded(pattern(8, 8))].into(),
         fields: Fields::new().with(
             "classes",
             Role::DISTRIBUTION,
@@ -392,14 +392,14 @@ fn mixed_batches_do_not_depend_on_the_number_of_threads() {
     assert_ne!(made(0, mixing), made(0, None));
 }
 
-/// Pictures of 8 × 8, of which these records' can't be read.
+/// Images of 8 × 8, of which these records' can't be read.
 fn with_broken(count: usize, broken: &[usize]) -> Arc<Vec<Record>> {
     let record = |index: usize| Record {
         name: format!("image {index}").into(),
-        pictures: vec![if broken.contains(&index) {
-            PictureSource::encoded(b"no picture".to_vec())
+        images: vec![if broken.contains(&index) {
+            ImageSource::encoded(b"no image".to_vec())
         } else {
-            PictureSource::decoded(pattern(8, 8))
+            ImageSource::decoded(pattern(8, 8))
         }]
         .into(),
         fields: detections(&[], &[]),
@@ -420,7 +420,7 @@ fn skipping(order: OrderOptions, train: bool, threads: usize) -> LoaderOptions {
 }
 
 #[test]
-fn an_evaluation_leaves_broken_pictures_out_and_goes_on() {
+fn an_evaluation_leaves_broken_images_out_and_goes_on() {
     for threads in [0, 2] {
         let source = with_broken(9, &[1, 4, 5]);
         let input = Arc::new(Plain::padded().boxed());
@@ -428,7 +428,7 @@ fn an_evaluation_leaves_broken_pictures_out_and_goes_on() {
         for _ in 0..2 {
             let all = batches(&loader, 0, 0);
             let sizes: Vec<usize> = all.iter().map(HostBatch::len).collect();
-            // The third batch has no picture at all.
+            // The third batch has no image at all.
             assert_eq!(sizes, [1, 2, 2, 1]);
             assert_eq!(indices(&all), [0, 2, 3, 6, 7, 8]);
         }
@@ -437,7 +437,7 @@ fn an_evaluation_leaves_broken_pictures_out_and_goes_on() {
 }
 
 #[test]
-fn in_training_another_picture_takes_a_broken_ones_place() {
+fn in_training_another_image_takes_a_broken_ones_place() {
     let order = OrderOptions {
         shuffle_seed: Some(4),
         ..by(3)
@@ -458,12 +458,12 @@ fn in_training_another_picture_takes_a_broken_ones_place() {
 }
 
 #[test]
-fn training_on_nothing_but_broken_pictures_is_an_error() {
+fn training_on_nothing_but_broken_images_is_an_error() {
     let input = Arc::new(Plain::padded().boxed());
     let options = skipping(by(2), true, 2);
     let loader = Loader::new(with_broken(3, &[0, 1, 2]), input, options).unwrap();
     let error = loader.epoch(0, 0).next().unwrap().unwrap_err();
-    assert!(error.to_string().contains("3 pictures in a row"), "{error}");
+    assert!(error.to_string().contains("3 images in a row"), "{error}");
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn changes_end_at_the_epoch_that_was_said() {
     assert!(!unchanged(1) && unchanged(2));
 }
 
-/// Makes squares of this side, whatever the picture.
+/// Makes squares of this side, whatever the image.
 struct Square(u64);
 
 impl cvhost_plugin_api::abi::Input for Square {
@@ -544,7 +544,7 @@ fn each_batch_takes_an_input_of_one_of_the_sizes() {
 }
 
 #[test]
-fn picture_by_picture_and_all_at_once_give_the_same_batches() {
+fn image_by_image_and_all_at_once_give_the_same_batches() {
     // A chance of nothing: the draws are the same, but sizes count as unknown beforehand.
     let unknown = |crop: f64| {
         let mut options = training(2);
@@ -565,20 +565,20 @@ fn picture_by_picture_and_all_at_once_give_the_same_batches() {
 
 /// A record with a JPEG of this width and height, and a box over its left half.
 fn jpeg(width: u32, height: u32) -> Record {
-    let picture = pattern(width, height);
+    let image = pattern(width, height);
     let mut bytes = Vec::new();
     image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90)
-        .encode(&picture.pixels, width, height, image::ExtendedColorType::Rgb8)
+        .encode(&image.pixels, width, height, image::ExtendedColorType::Rgb8)
         .unwrap();
     Record {
-        pictures: vec![PictureSource::encoded(bytes)].into(),
+        images: vec![ImageSource::encoded(bytes)].into(),
         fields: detections(&[[0.0, 0.0, f64::from(width) / 2.0, f64::from(height)]], &[1]),
         ..Default::default()
     }
 }
 
 #[test]
-fn training_decodes_large_pictures_smaller_on_request_and_an_evaluation_never() {
+fn training_decodes_large_images_smaller_on_request_and_an_evaluation_never() {
     let sample = |train, side, cache| {
         let options = LoaderOptions {
             scaled_decode: true,
@@ -592,8 +592,8 @@ fn training_decodes_large_pictures_smaller_on_request_and_an_evaluation_never() 
         let (sample, own) = loader.sample(1, 0).unwrap();
         let box_of = |fields: &Fields| fields.require("boxes").unwrap().to_rows::<4>().unwrap()[0];
         assert_eq!(box_of(&own), [0.0, 0.0, 160.0, 256.0]);
-        let picture = &sample.pictures[0];
-        ((picture.width, picture.height), box_of(&sample.fields))
+        let image = &sample.images[0];
+        ((image.width, image.height), box_of(&sample.fields))
     };
     for cache in [0, 1 << 20] {
         let quarter = ((80, 64), [0.0, 0.0, 40.0, 64.0]);
@@ -628,7 +628,7 @@ impl Source for Stuck {
 }
 
 #[test]
-fn a_stuck_batch_is_an_error_that_names_its_pictures() {
+fn a_stuck_batch_is_an_error_that_names_its_images() {
     let options = LoaderOptions {
         threads: 1,
         timeout: Some(Duration::from_millis(50)),

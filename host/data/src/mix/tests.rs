@@ -31,7 +31,7 @@ fn batch(count: u64) -> HostBatch {
         ],
         metas: vec![meta; count as usize],
         targets: vec![Fields::new(); count as usize],
-        names: (0..count).map(|i| format!("picture {i}")).collect(),
+        names: (0..count).map(|i| format!("image {i}")).collect(),
     }
 }
 
@@ -44,7 +44,7 @@ fn values(batch: &HostBatch, item: usize) -> &[f32] {
 }
 
 #[test]
-fn mixup_blends_pictures_and_distributions_by_one_weight() {
+fn mixup_blends_images_and_distributions_by_one_weight() {
     let mut mixed = batch(4);
     let mixing = Mixing::new(0.8, 0.0).unwrap();
     mix(&mut mixed, mixing, &mut random(0)).unwrap();
@@ -100,12 +100,12 @@ fn a_batch_mixes_the_same_again() {
 }
 
 #[test]
-fn pictures_of_different_sizes_and_boxes_are_refused() {
+fn images_of_different_sizes_and_boxes_are_refused() {
     let mixing = Mixing::new(1.0, 0.0).unwrap();
     let mut uneven = batch(4);
     uneven.metas[2].input_width = 3;
     let error = mix(&mut uneven, mixing, &mut random(0)).unwrap_err().to_string();
-    assert!(error.contains("picture 2 is 3x4 in a batch of 4x4"), "{error}");
+    assert!(error.contains("image 2 is 3x4 in a batch of 4x4"), "{error}");
     let mut bytes = batch(4);
     bytes.items[0].data = Buffer::filled(DType::U8, 64, 0.0).unwrap();
     let error = mix(&mut bytes, mixing, &mut random(0)).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 use super::*;
 use cvhost_plugin_api::data::{Record, RecordMeta};
 
-/// Records with these classes; every third picture is upright.
+/// Records with these classes; every third image is upright.
 struct Records(Vec<Vec<i64>>);
 
 impl Source for Records {
@@ -115,7 +115,7 @@ fn a_factor_between_whole_numbers_is_right_on_average_and_epochs_stay_equally_lo
 }
 
 #[test]
-fn batches_hold_pictures_of_one_orientation_until_the_rest() {
+fn batches_hold_images_of_one_orientation_until_the_rest() {
     let options = OrderOptions {
         group_by_aspect_ratio: true,
         ..shuffled(8)
@@ -144,7 +144,7 @@ fn the_last_batch_is_kept_dropped_or_filled_up() {
         );
         (order.batches(), order.of_epoch(0))
     };
-    let (batches, kept) = with(LastBatch::Keep);
+    let (batches, kept) = with(LastBatch::RetentionPolicy);
     assert_eq!((batches, kept.len()), (13, 100));
     let (batches, dropped) = with(LastBatch::Drop);
     assert_eq!((batches, dropped.len()), (12, 96));

@@ -65,7 +65,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
     let drawn = gallery.finish();
     let metrics = evaluation.named(args.split.name());
-    let mut fields = json!({"split": args.split.name(), "pictures": evaluation.pictures, "metrics": metrics});
+    let mut fields = json!({"split": args.split.name(), "pictures": evaluation.images, "metrics": metrics});
     if let Some(run) = &run {
         run.write_config(&session.loaded.to_yaml())?;
         evaluation.write_artifacts(&run.path)?;
@@ -86,7 +86,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     }
     if let Some(run) = &run {
         output::line(&format!(
-            "{drawn} drawn pictures and other files: {}",
+            "{drawn} drawn images and other files: {}",
             crate::session::shown(&run.path)
         ));
     }

@@ -9,7 +9,7 @@ use crate::visual::Gallery;
 use cvhost::error::Result;
 use cvhost::plugin_error::checked;
 use cvhost::progress;
-use cvhost_checkpoint::{Checkpoints, Keep, Saver, TrainingState};
+use cvhost_checkpoint::{Checkpoints, RetentionPolicy, Saver, TrainingState};
 use cvhost_plugin_api::data::RunInfo;
 use cvhost_torch::evaluate::{EvaluateOptions, evaluate};
 use cvhost_train::loggers::Loggers;
@@ -54,7 +54,7 @@ impl Job<'_> {
         } = self;
         let Reached { begun, standing, .. } = reached;
         let training = &session.loaded.config.training;
-        let keep = Keep::top_k(training.save_top_k, &monitor.metric, monitor.mode());
+        let keep = RetentionPolicy::top_k(training.save_top_k, &monitor.metric, monitor.mode());
         let mirror = training
             .volume_checkpoint_dir
             .as_ref()
@@ -159,7 +159,7 @@ impl Job<'_> {
         loggers.parameters(&session.loaded.to_json());
     }
 
-    /// Predictions and pictures of the validation data with the final weights, where they are asked for.
+    /// Predictions and images of the validation data with the final weights, where they are asked for.
     pub fn write_results(&self, model: &mut Model) -> Result<()> {
         let Job {
             session, data, run, ..

@@ -1,4 +1,4 @@
-//! The engine's verbs, one a file.
+//! The engine's commands, one a file.
 
 pub mod data;
 pub mod eval;
@@ -7,6 +7,6 @@ mod job;
 pub mod plugin_list;
 pub mod predict;
 mod prepare;
+mod prompts;
 mod resumed;
 pub mod run;
-mod sides;

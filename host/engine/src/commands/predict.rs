@@ -1,6 +1,6 @@
-//! `cvhost predict`: pictures in, predictions out.
+//! `cvhost predict`: images in, predictions out.
 
-use crate::commands::sides::Sides;
+use crate::commands::prompts::Prompts;
 use crate::registry::Registry;
 use crate::session::{Model, Session, checkpoint_spec, find_plugins};
 use crate::visual::to_json;
@@ -13,20 +13,20 @@ use cvhost::plugin_error::checked;
 use cvhost::progress::Pass;
 use cvhost_data::{Loader, LoaderOptions, OrderOptions, Source, decode};
 use cvhost_images::{EXTENSIONS, is_image};
-use cvhost_plugin_api::data::{Fields, LabelSpec, Mode, Picture, PictureSource, Record, StepContext};
-use cvhost_report::pictures;
+use cvhost_plugin_api::data::{Fields, Image, ImageSource, LabelSpec, Mode, Record, StepContext};
+use cvhost_report::drawings;
 use cvhost_torch::batch::to_batch;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::no_grad;
 
-/// Pictures that are decoded together, and records of one picture that are predicted together.
+/// Images that are decoded together, and records of one image that are predicted together.
 const CHUNK: usize = 8;
 
 pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
     let images = list_images(&args.images)?;
-    let sides = args.side.as_deref().map(|file| Sides::read(file, &images));
+    let sides = args.side.as_deref().map(|file| Prompts::read(file, &images));
     let sides = sides.transpose()?.unwrap_or_default();
     let registry = find_plugins(global, &args.plugin_file)?;
     let mut earlier = Vec::new();
@@ -49,15 +49,15 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
         if interrupt::requested() {
             return Err(interrupt::error());
         }
-        for (path, picture) in chunk.iter().zip(decode_all(chunk)) {
-            let result = picture.and_then(|picture| {
+        for (path, image) in chunk.iter().zip(decode_all(chunk)) {
+            let result = image.and_then(|image| {
                 let mut side = sides.of(path);
                 for predictor in &mut earlier {
-                    let prediction = predictor.predict(path, &picture, &side)?;
-                    side = predictor.line(path, &picture, &prediction)?;
+                    let prediction = predictor.predict(path, &image, &side)?;
+                    side = predictor.line(path, &image, &prediction)?;
                 }
-                let prediction = last.predict(path, &picture, &side)?;
-                printer.print(&last, path, &picture, &prediction)
+                let prediction = last.predict(path, &image, &side)?;
+                printer.print(&last, path, &image, &prediction)
             });
             if let Err(e) = result {
                 if !matches!(e.kind, Kind::Input) {
@@ -73,14 +73,14 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
         return Ok(());
     }
     Err(Error::input(format!(
-        "{} of {} pictures could not be read",
+        "{} of {} images could not be read",
         failures.len(),
         images.len()
     ))
     .with_details(failures))
 }
 
-/// The pictures of a command line: files as named, folders with all pictures below them, sorted.
+/// The images of a command line: files as named, folders with all images below them, sorted.
 fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
@@ -88,14 +88,14 @@ fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             let before = images.len();
             walk(path, &mut images)?;
             if images.len() == before {
-                return Err(Error::input(format!("{} has no pictures", path.display()))
+                return Err(Error::input(format!("{} has no images", path.display()))
                     .with_expected(format!("files ending in {}", EXTENSIONS.join(", "))));
             }
         } else if path.exists() {
             images.push(path.clone());
         } else {
             return Err(Error::input(format!("there is no {}", path.display()))
-                .with_expected("a picture, or a folder of pictures"));
+                .with_expected("an image, or a folder of images"));
         }
     }
     Ok(images)
@@ -119,8 +119,8 @@ fn walk(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Decodes a few pictures at the same time.
-fn decode_all(paths: &[PathBuf]) -> Vec<Result<Picture>> {
+/// Decodes a few images at the same time.
+fn decode_all(paths: &[PathBuf]) -> Vec<Result<Image>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = paths
             .iter()
@@ -130,7 +130,7 @@ fn decode_all(paths: &[PathBuf]) -> Vec<Result<Picture>> {
             .into_iter()
             .map(|t| {
                 t.join()
-                    .unwrap_or_else(|_| Err(Error::failed("the picture's decoder panicked")))
+                    .unwrap_or_else(|_| Err(Error::failed("the image's decoder panicked")))
             })
             .collect()
     })
@@ -147,12 +147,12 @@ fn draft(model: &str, adapter: Option<&str>, precision: Precision) -> Result<Dra
     Ok(draft)
 }
 
-/// The picture at a path; one whose name is no UTF-8 can't be named to the decoder, so it is read here.
-fn source_of(path: &Path) -> Result<PictureSource> {
+/// The image at a path; one whose name is no UTF-8 can't be named to the decoder, so it is read here.
+fn source_of(path: &Path) -> Result<ImageSource> {
     match path.to_str() {
-        Some(text) => Ok(PictureSource::file(text)),
+        Some(text) => Ok(ImageSource::file(text)),
         None => std::fs::read(path)
-            .map(PictureSource::encoded)
+            .map(ImageSource::encoded)
             .map_err(|e| Error::io(Kind::Input, "read", path, &e)),
     }
 }
@@ -185,22 +185,18 @@ impl Predictor {
         })
     }
 
-    /// All predictions of one picture; a task may make several records of it, or none.
-    fn predict(&mut self, path: &Path, picture: &Picture, side: &Value) -> Result<Fields> {
+    /// All predictions of one image; a task may make several records of it, or none.
+    fn predict(&mut self, path: &Path, image: &Image, side: &Value) -> Result<Fields> {
         let side = if side.is_null() {
             String::new()
         } else {
             side.to_string()
         };
-        let mut records: Vec<Record> = checked(self.session.task.expand(
-            picture,
-            side.as_str().into(),
-            &self.spec,
-        ))?
-        .into_vec();
+        let mut records: Vec<Record> =
+            checked(self.session.task.expand(image, side.as_str().into(), &self.spec))?.into_vec();
         for record in &mut records {
-            if record.pictures.is_empty() {
-                record.pictures.push(PictureSource::decoded(picture.clone()));
+            if record.images.is_empty() {
+                record.images.push(ImageSource::decoded(image.clone()));
             }
             if record.name.is_empty() {
                 record.name = path.display().to_string().into();
@@ -242,10 +238,9 @@ impl Predictor {
         Ok(all.unwrap_or_default())
     }
 
-    /// What is printed of a picture, and what a later stage gets with it.
-    fn line(&self, path: &Path, picture: &Picture, prediction: &Fields) -> Result<Value> {
-        let mut line =
-            json!({"image": path.to_string_lossy(), "width": picture.width, "height": picture.height});
+    /// What is printed of an image, and what a later stage gets with it.
+    fn line(&self, path: &Path, image: &Image, prediction: &Fields) -> Result<Value> {
+        let mut line = json!({"image": path.to_string_lossy(), "width": image.width, "height": image.height});
         let more = to_json(&self.session, prediction, &self.spec, self.threshold)?;
         if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
             line.extend(more);
@@ -259,7 +254,7 @@ struct Printer<'a> {
     json: bool,
     out: Option<&'a Path>,
     options: Value,
-    names: pictures::FileNames,
+    names: drawings::FileNames,
 }
 
 impl<'a> Printer<'a> {
@@ -268,7 +263,7 @@ impl<'a> Printer<'a> {
             json,
             out: args.out.as_deref(),
             options: json!({"confidence_threshold": args.threshold}),
-            names: pictures::FileNames::default(),
+            names: drawings::FileNames::default(),
         }
     }
 
@@ -276,15 +271,15 @@ impl<'a> Printer<'a> {
         &mut self,
         predictor: &Predictor,
         path: &Path,
-        picture: &Picture,
+        image: &Image,
         prediction: &Fields,
     ) -> Result<()> {
-        let mut fields = predictor.line(path, picture, prediction)?;
+        let mut fields = predictor.line(path, image, prediction)?;
         if let Some(out) = self.out {
             let target = out.join(self.names.unused(path));
-            let source = PictureSource::decoded(picture.clone());
+            let source = ImageSource::decoded(image.clone());
             let (task, spec) = (&predictor.session.task, &predictor.spec);
-            let files = pictures::draw(task, prediction, spec, &source, &self.options, &target)?;
+            let files = drawings::draw(task, prediction, spec, &source, &self.options, &target)?;
             fields["drawn"] = json!(target.to_string_lossy());
             if !files.is_empty() {
                 fields["files"] = files.iter().map(|f| f.to_string_lossy()).collect();
@@ -308,7 +303,7 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// A picture's predictions for people: the picture's line, then one a prediction.
+/// An image's predictions for people: the image's line, then one a prediction.
 fn as_text(fields: &Value) -> String {
     let image = fields["image"].as_str().unwrap_or_default();
     let mut text = format!("{image}  {}x{}", fields["width"], fields["height"]);

@@ -9,7 +9,7 @@ use cvhost::config::Draft;
 use cvhost::error::{Error, Kind, Result};
 use cvhost::progress;
 use cvhost_checkpoint::ModelFolder;
-use cvhost_data::{Part, Source};
+use cvhost_data::{Source, Subset};
 use cvhost_plugin_api::data::LabelSpec;
 use cvhost_train::batch_size::End;
 use cvhost_train::monitor::Monitor;
@@ -119,10 +119,10 @@ impl Data {
         let records = (batches as usize)
             .saturating_mul(batch_size as usize)
             .min(self.train.len());
-        self.train = Arc::new(Part::new(Arc::clone(&self.train), (0..records).collect()));
+        self.train = Arc::new(Subset::new(Arc::clone(&self.train), (0..records).collect()));
         self.val = Some(Arc::clone(&self.train));
         progress::note(&format!(
-            "the first {records} training pictures alone, for training and validation"
+            "the first {records} training images alone, for training and validation"
         ));
     }
 }
@@ -164,7 +164,7 @@ fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
         .as_ref()
         .map_or_else(String::new, |v| format!(", {} for validation", v.len()));
     progress::note(&format!(
-        "{} training pictures{counts}, {} classes",
+        "{} training images{counts}, {} classes",
         train.len(),
         spec.names.len()
     ));

@@ -144,7 +144,7 @@ fn train(args: &RunArgs, global: &Global, reached: &mut Reached) -> Result<Finis
     })
 }
 
-/// A run of `--overfit-batches` goes on with all pictures, if it is resumed: that is neither the one nor the other.
+/// A run of `--overfit-batches` goes on with all images, if it is resumed: that is neither the one nor the other.
 fn refuse_overfit(state: Option<&TrainingState>) -> Result<()> {
     let record = state.map(Record::of).transpose()?;
     let Some(batches) = record.and_then(|record| record.overfit_batches) else {
@@ -153,7 +153,7 @@ fn refuse_overfit(state: Option<&TrainingState>) -> Result<()> {
     Err(Error::usage(format!(
         "--resume: the run trained on its first {batches} batches alone (--overfit-batches)"
     ))
-    .with_expected("a run of all pictures")
+    .with_expected("a run of all images")
     .with_help("start without --resume, or name another run's folder: --resume=DIR"))
 }
 

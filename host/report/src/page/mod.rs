@@ -1,4 +1,4 @@
-//! HTML pages that stand alone: style, drawings and pictures are inside, nothing is fetched and nothing runs.
+//! HTML pages that stand alone: style, drawings and images are inside, nothing is fetched and nothing runs.
 
 mod chart;
 
@@ -11,7 +11,7 @@ use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use std::fmt::Write;
 
-/// JPEG quality of pictures in pages: they are small.
+/// JPEG quality of images in pages: they are small.
 const QUALITY: u8 = 85;
 
 const STYLE: &str = "\
@@ -72,13 +72,13 @@ pub fn facts(rows: &[(&str, String)]) -> String {
     html + "</table>\n"
 }
 
-/// A picture with a title and a line below it, as a JPEG inside of the page.
-pub fn figure(picture: &RgbImage, title: &str, below: &str) -> Result<String> {
+/// An image with a title and a line below it, as a JPEG inside of the page.
+pub fn figure(image: &RgbImage, title: &str, below: &str) -> Result<String> {
     let mut bytes = Vec::new();
-    picture
+    image
         .write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, QUALITY))
-        .map_err(|e| Error::failed(format!("cannot encode a picture of the page: {e}")))?;
-    let (width, height) = picture.dimensions();
+        .map_err(|e| Error::failed(format!("cannot encode an image of the page: {e}")))?;
+    let (width, height) = image.dimensions();
     let (title, below) = (escaped(title), escaped(below));
     let below = if below.is_empty() {
         String::new()
@@ -101,9 +101,8 @@ mod tests {
         let nasty = "\"><script>alert('x')</script>&\u{7}";
         let safe = escaped(nasty);
         assert!(!safe.contains(['<', '>', '"', '\'', '\u{7}']), "{safe}");
-        let picture = RgbImage::new(3, 2);
-        let html =
-            page(nasty, &figure(&picture, nasty, nasty).unwrap()) + &facts(&[(nasty, nasty.to_owned())]);
+        let image = RgbImage::new(3, 2);
+        let html = page(nasty, &figure(&image, nasty, nasty).unwrap()) + &facts(&[(nasty, nasty.to_owned())]);
         assert!(!html.contains("<script") && !html.contains('\u{7}'));
         assert!(html.contains("width=\"3\" height=\"2\""));
         assert!(!html.contains("http"), "nothing is fetched");

@@ -8,21 +8,21 @@ pub use sheet::{Cell, sheet};
 pub use targets::{caption, draw};
 
 use cvhost::error::{Error, Result};
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
-/// A small picture is enlarged by so much at most.
+/// A small image is enlarged by so much at most.
 const LARGEST_SCALE: f64 = 8.0;
 
-/// A picture scaled to fit into `width` × `height` pixels, and the factor. Fails where the picture has the wrong number of bytes.
-pub fn fitted(picture: &Picture, width: u32, height: u32) -> Result<(RgbImage, f64)> {
-    let (from_width, from_height) = (picture.width, picture.height);
-    let whole = RgbImage::from_raw(from_width, from_height, picture.pixels.to_vec());
+/// An image scaled to fit into `width` × `height` pixels, and the factor. Fails where the image has the wrong number of bytes.
+pub fn fitted(image: &Image, width: u32, height: u32) -> Result<(RgbImage, f64)> {
+    let (from_width, from_height) = (image.width, image.height);
+    let whole = RgbImage::from_raw(from_width, from_height, image.pixels.to_vec());
     let whole = whole.filter(|w| w.width() > 0 && w.height() > 0).ok_or_else(|| {
         Error::failed(format!(
-            "a picture of {from_width}x{from_height} has {} bytes of pixels",
-            picture.pixels.len()
+            "an image of {from_width}x{from_height} has {} bytes of pixels",
+            image.pixels.len()
         ))
     })?;
     let scale = (f64::from(width) / f64::from(from_width))
@@ -43,15 +43,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_are_fitted_in_their_own_shape() {
+    fn images_are_fitted_in_their_own_shape() {
         let size = |w, h| {
-            let (small, scale) = fitted(&Picture::filled(w, h, [9, 9, 9]), 300, 200).unwrap();
+            let (small, scale) = fitted(&Image::filled(w, h, [9, 9, 9]), 300, 200).unwrap();
             (small.dimensions(), scale)
         };
         assert_eq!(size(600, 300), ((300, 150), 0.5));
         assert_eq!(size(100, 400), ((50, 200), 0.5));
         assert_eq!(size(10, 10), ((80, 80), 8.0));
         assert_eq!(size(5000, 1).0, (300, 1));
-        assert!(fitted(&Picture::default(), 10, 10).is_err());
+        assert!(fitted(&Image::default(), 10, 10).is_err());
     }
 }

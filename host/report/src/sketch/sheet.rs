@@ -1,4 +1,4 @@
-//! A contact sheet: many samples on one picture.
+//! A contact sheet: many samples on one image.
 
 use super::{caption, draw, fitted};
 use cvhost::error::Result;
@@ -7,7 +7,7 @@ use cvhost_draw::Lettering;
 use cvhost_plugin_api::data::{LabelSpec, Sample};
 use image::{Rgb, RgbImage, imageops};
 
-/// The room for a picture in its cell, in pixels.
+/// The room for an image in its cell, in pixels.
 const SIDE: u32 = 300;
 /// Between cells and around them.
 const GAP: u32 = 8;
@@ -15,21 +15,21 @@ const TITLE: f32 = 14.0;
 const GROUND: [u8; 3] = [28, 28, 32];
 const INK: [u8; 3] = [235, 235, 235];
 
-/// One sample of a sheet, drawn: title and picture.
+/// One sample of a sheet, drawn: title and image.
 pub struct Cell {
     title: String,
-    picture: RgbImage,
+    image: RgbImage,
 }
 
 impl Cell {
     /// A sample with its targets and its name.
     pub fn new(sample: &Sample, spec: &LabelSpec) -> Result<Self> {
         let title = sample.name.to_string();
-        let Some(picture) = sample.pictures.first() else {
-            let picture = RgbImage::from_pixel(SIDE, SIDE, Rgb(GROUND));
-            return Ok(Cell { title, picture });
+        let Some(image) = sample.images.first() else {
+            let image = RgbImage::from_pixel(SIDE, SIDE, Rgb(GROUND));
+            return Ok(Cell { title, image });
         };
-        let (mut small, scale) = fitted(picture, SIDE, SIDE)?;
+        let (mut small, scale) = fitted(image, SIDE, SIDE)?;
         draw(
             &mut small,
             scale,
@@ -43,10 +43,7 @@ impl Cell {
             let bottom = small.height() as i32;
             letters.draw_tag_inside(&mut small, 0, bottom, &caption, INK);
         }
-        Ok(Cell {
-            title,
-            picture: small,
-        })
+        Ok(Cell { title, image: small })
     }
 }
 
@@ -55,7 +52,7 @@ pub fn columns(count: usize) -> u32 {
     (count as f64).sqrt().ceil().max(1.0) as u32
 }
 
-/// Cells row by row, each with its title above its picture.
+/// Cells row by row, each with its title above its image.
 pub fn sheet(cells: &[Cell]) -> Result<RgbImage> {
     let letters = Lettering::new(TITLE).map_err(from_plugin)?;
     let (width, height) = (SIDE + GAP, SIDE + GAP + letters.height() + 2);
@@ -67,10 +64,10 @@ pub fn sheet(cells: &[Cell]) -> Result<RgbImage> {
         let title = letters.fit(&cell.title, SIDE);
         letters.draw_text(&mut sheet, x as i32, y as i32, &title, INK);
         let (left, top) = (
-            x + (SIDE - cell.picture.width().min(SIDE)) / 2,
-            y + letters.height() + 2 + (SIDE - cell.picture.height().min(SIDE)) / 2,
+            x + (SIDE - cell.image.width().min(SIDE)) / 2,
+            y + letters.height() + 2 + (SIDE - cell.image.height().min(SIDE)) / 2,
         );
-        imageops::replace(&mut sheet, &cell.picture, i64::from(left), i64::from(top));
+        imageops::replace(&mut sheet, &cell.image, i64::from(left), i64::from(top));
     }
     Ok(sheet)
 }
@@ -78,12 +75,12 @@ pub fn sheet(cells: &[Cell]) -> Result<RgbImage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cvhost_plugin_api::data::{Fields, Picture};
+    use cvhost_plugin_api::data::{Fields, Image};
 
     fn cell(width: u32, height: u32) -> Cell {
         let sample = Sample {
             name: "a".into(),
-            pictures: vec![Picture::filled(width, height, [250, 10, 10])].into(),
+            images: vec![Image::filled(width, height, [250, 10, 10])].into(),
             fields: Fields::new(),
             ..Default::default()
         };
@@ -102,7 +99,7 @@ mod tests {
             !is_image(8 + 2 * 308 + 150, 8 + 324 + 16 + 150),
             "there is no sixth"
         );
-        assert!(!is_image(8 + 150, 8 + 16 + 70), "a wide picture has room above");
+        assert!(!is_image(8 + 150, 8 + 16 + 70), "a wide image has room above");
     }
 
     #[test]

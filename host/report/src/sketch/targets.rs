@@ -1,4 +1,4 @@
-//! One sample's targets on its picture.
+//! One sample's targets on its image.
 
 use cvhost::error::Result;
 use cvhost::plugin_error::from_plugin;
@@ -10,13 +10,13 @@ use imageproc::drawing::{draw_filled_circle_mut, draw_line_segment_mut};
 /// Names stand beside so many objects at most; with more they would hide everything.
 const MOST_NAMES: usize = 24;
 const LETTERS: f32 = 12.0;
-/// How much of a mask's or map's colour lies on the picture.
+/// How much of a mask's or map's colour lies on the image.
 const OPACITY: f64 = 0.45;
 
-/// Draws targets onto a picture that has been scaled by `scale`: outlines of boxes, polygons and the region, masks and maps as
+/// Draws targets onto an image that has been scaled by `scale`: outlines of boxes, polygons and the region, masks and maps as
 /// tints, keypoints as discs. An object has its label's colour and name, where an integer column says its label.
 pub fn draw(
-    picture: &mut RgbImage,
+    image: &mut RgbImage,
     scale: f64,
     fields: &Fields,
     region: Option<&Region>,
@@ -29,9 +29,9 @@ pub fn draw(
     };
     for field in &fields.items {
         match field.role {
-            Role::MASKS => masks(picture, scale, &field.array, &hue)?,
-            Role::LABEL_MAP => map(picture, scale, field, |value, _| colour(value as i64))?,
-            Role::DENSE_MAP => map(picture, scale, field, |_, share| ramp(share))?,
+            Role::MASKS => masks(image, scale, &field.array, &hue)?,
+            Role::LABEL_MAP => map(image, scale, field, |value, _| colour(value as i64))?,
+            Role::DENSE_MAP => map(image, scale, field, |_, share| ramp(share))?,
             _ => {}
         }
     }
@@ -42,32 +42,32 @@ pub fn draw(
                 let rows = field.array.to_rows::<4>().map_err(from_plugin)?;
                 for (object, [x1, y1, x2, y2]) in rows.into_iter().enumerate() {
                     let corners = [[x1, y1], [x2, y1], [x2, y2], [x1, y2]];
-                    outline(picture, scale, &corners, hue(object));
+                    outline(image, scale, &corners, hue(object));
                     let inside = |v: f64, side: u32| (v * scale).clamp(0.0, f64::from(side)) as i32;
-                    tags.push((object, inside(x1, picture.width()), inside(y1, picture.height())));
+                    tags.push((object, inside(x1, image.width()), inside(y1, image.height())));
                 }
             }
-            Role::POLYGONS => polygons(picture, scale, &field.array, &hue)?,
-            Role::KEYPOINTS => keypoints(picture, scale, &field.array, &hue)?,
+            Role::POLYGONS => polygons(image, scale, &field.array, &hue)?,
+            Role::KEYPOINTS => keypoints(image, scale, &field.array, &hue)?,
             _ => {}
         }
     }
     if let Some(region) = region {
-        outline(picture, scale, &corners_of(region), [255, 255, 255]);
+        outline(image, scale, &corners_of(region), [255, 255, 255]);
     }
     if let Some(labels) = labels.filter(|_| tags.len() <= MOST_NAMES) {
         let letters = Lettering::new(LETTERS).map_err(from_plugin)?;
         for (object, x, y) in tags {
             if let Some(label) = labels.get(object) {
                 let above = y - letters.height() as i32 - 1;
-                letters.draw_tag_inside(picture, x, above, &spec.name(*label), colour(*label));
+                letters.draw_tag_inside(image, x, above, &spec.name(*label), colour(*label));
             }
         }
     }
     Ok(())
 }
 
-/// What the targets say of the whole picture: the classes of a distribution, and texts.
+/// What the targets say of the whole image: the classes of a distribution, and texts.
 pub fn caption(fields: &Fields, spec: &LabelSpec) -> String {
     let mut parts = Vec::new();
     for field in &fields.items {
@@ -105,10 +105,10 @@ fn labels(fields: &Fields, spec: &LabelSpec) -> Option<Vec<i64>> {
     fields.items.iter().find_map(of_labels)
 }
 
-/// A closed line through points in pixels of the unscaled picture, two pixels wide.
-fn outline(picture: &mut RgbImage, scale: f64, points: &[[f64; 2]], colour: [u8; 3]) {
+/// A closed line through points in pixels of the unscaled image, two pixels wide.
+fn outline(image: &mut RgbImage, scale: f64, points: &[[f64; 2]], colour: [u8; 3]) {
     // Far outside a line would take for ever; NaN is nowhere.
-    let reach = 4.0 * f64::from(picture.width().max(picture.height()));
+    let reach = 4.0 * f64::from(image.width().max(image.height()));
     let place = |v: f64| (v * scale).clamp(-reach, reach) as f32;
     if points.iter().flatten().any(|v| !v.is_finite()) {
         return;
@@ -117,7 +117,7 @@ fn outline(picture: &mut RgbImage, scale: f64, points: &[[f64; 2]], colour: [u8;
     for ([x1, y1], [x2, y2]) in last.chain(points).zip(points) {
         for offset in [0.0, -1.0] {
             let at = |v: f64, side: u32| {
-                // The right and bottom edge lie inside the picture.
+                // The right and bottom edge lie inside the image.
                 let v = place(v);
                 if v >= side as f32 && v <= side as f32 + 1.0 {
                     side as f32 - 1.0 + offset
@@ -125,10 +125,10 @@ fn outline(picture: &mut RgbImage, scale: f64, points: &[[f64; 2]], colour: [u8;
                     v + offset
                 }
             };
-            let (width, height) = picture.dimensions();
+            let (width, height) = image.dimensions();
             let from = (at(*x1, width), at(*y1, height));
             let to = (at(*x2, width), at(*y2, height));
-            draw_line_segment_mut(picture, from, to, Rgb(colour));
+            draw_line_segment_mut(image, from, to, Rgb(colour));
         }
     }
 }
@@ -144,25 +144,20 @@ fn corners_of(region: &Region) -> [[f64; 2]; 4] {
     })
 }
 
-fn polygons(picture: &mut RgbImage, scale: f64, rows: &Array, hue: &dyn Fn(usize) -> [u8; 3]) -> Result<()> {
+fn polygons(image: &mut RgbImage, scale: f64, rows: &Array, hue: &dyn Fn(usize) -> [u8; 3]) -> Result<()> {
     let rows = rows.to_rows::<4>().map_err(from_plugin)?;
     for ring in rows.chunk_by(|a, b| a[..2] == b[..2]) {
         let points: Vec<[f64; 2]> = ring.iter().map(|[_, _, x, y]| [*x, *y]).collect();
         let object = ring.first().map_or(0.0, |[object, ..]| *object);
-        outline(picture, scale, &points, hue(object as usize));
+        outline(image, scale, &points, hue(object as usize));
     }
     Ok(())
 }
 
-fn keypoints(
-    picture: &mut RgbImage,
-    scale: f64,
-    points: &Array,
-    hue: &dyn Fn(usize) -> [u8; 3],
-) -> Result<()> {
+fn keypoints(image: &mut RgbImage, scale: f64, points: &Array, hue: &dyn Fn(usize) -> [u8; 3]) -> Result<()> {
     let values = points.to_f64().map_err(from_plugin)?;
     let each = points.dims().get(1).map_or(1, |k| *k as usize).max(1);
-    let (width, height) = (f64::from(picture.width()), f64::from(picture.height()));
+    let (width, height) = (f64::from(image.width()), f64::from(image.height()));
     for (number, point) in values.chunks_exact(3).enumerate() {
         let &[x, y, visible] = point else {
             continue;
@@ -170,15 +165,15 @@ fn keypoints(
         let (x, y) = (x * scale, y * scale);
         if visible > 0.0 && (0.0..width).contains(&x) && (0.0..height).contains(&y) {
             let centre = (x as i32, y as i32);
-            draw_filled_circle_mut(picture, centre, 3, Rgb([0, 0, 0]));
-            draw_filled_circle_mut(picture, centre, 2, Rgb(hue(number / each)));
+            draw_filled_circle_mut(image, centre, 3, Rgb([0, 0, 0]));
+            draw_filled_circle_mut(image, centre, 2, Rgb(hue(number / each)));
         }
     }
     Ok(())
 }
 
 /// Tints the pixels of `[N, H, W]` masks.
-fn masks(picture: &mut RgbImage, scale: f64, masks: &Array, hue: &dyn Fn(usize) -> [u8; 3]) -> Result<()> {
+fn masks(image: &mut RgbImage, scale: f64, masks: &Array, hue: &dyn Fn(usize) -> [u8; 3]) -> Result<()> {
     let values = masks.values::<u8>().map_err(from_plugin)?;
     let &[count, height, width] = masks.dims() else {
         return Ok(());
@@ -186,7 +181,7 @@ fn masks(picture: &mut RgbImage, scale: f64, masks: &Array, hue: &dyn Fn(usize) 
     let (width, height) = (width as usize, height as usize);
     for object in 0..count as usize {
         let mask = values.get(object * width * height..).unwrap_or_default();
-        for (x, y, pixel) in picture.enumerate_pixels_mut() {
+        for (x, y, pixel) in image.enumerate_pixels_mut() {
             let inside = at(x, y, scale, width, height).and_then(|at| mask.get(at));
             if inside.is_some_and(|v| *v > 0) {
                 pixel.0 = blend(pixel.0, hue(object), OPACITY);
@@ -198,7 +193,7 @@ fn masks(picture: &mut RgbImage, scale: f64, masks: &Array, hue: &dyn Fn(usize) 
 
 /// Tints all pixels of a `[H, W]` map but those that hold nothing; `paint` gets the value and where it lies from the least to
 /// the largest.
-fn map(picture: &mut RgbImage, scale: f64, field: &Field, paint: impl Fn(f64, f64) -> [u8; 3]) -> Result<()> {
+fn map(image: &mut RgbImage, scale: f64, field: &Field, paint: impl Fn(f64, f64) -> [u8; 3]) -> Result<()> {
     let values = field.array.to_f64().map_err(from_plugin)?;
     let &[height, width] = field.array.dims() else {
         return Ok(());
@@ -208,7 +203,7 @@ fn map(picture: &mut RgbImage, scale: f64, field: &Field, paint: impl Fn(f64, f6
     let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
         (l.min(v), h.max(v))
     });
-    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+    for (x, y, pixel) in image.enumerate_pixels_mut() {
         let value = at(x, y, scale, width as usize, height as usize).and_then(|at| values.get(at));
         if let Some(value) = value.copied().filter(there) {
             let share = (value - low) / (high - low).max(f64::MIN_POSITIVE);
@@ -218,7 +213,7 @@ fn map(picture: &mut RgbImage, scale: f64, field: &Field, paint: impl Fn(f64, f6
     Ok(())
 }
 
-/// Where a pixel of the scaled picture lies in an array of the unscaled one's size.
+/// Where a pixel of the scaled image lies in an array of the unscaled one's size.
 fn at(x: u32, y: u32, scale: f64, width: usize, height: usize) -> Option<usize> {
     let place = |v: u32| ((f64::from(v) + 0.5) / scale) as usize;
     let (x, y) = (place(x), place(y));
@@ -232,17 +227,17 @@ mod tests {
     const GREY: [u8; 3] = [90, 90, 90];
 
     fn drawn(fields: Fields) -> RgbImage {
-        let mut picture = RgbImage::from_pixel(100, 80, Rgb(GREY));
+        let mut image = RgbImage::from_pixel(100, 80, Rgb(GREY));
         let spec = LabelSpec {
             names: vec!["a".into(), "b".into(), "c".into()].into(),
             ..Default::default()
         };
-        draw(&mut picture, 0.5, &fields, None, &spec).unwrap();
-        picture
+        draw(&mut image, 0.5, &fields, None, &spec).unwrap();
+        image
     }
 
-    fn changed(picture: &RgbImage, x: u32, y: u32) -> bool {
-        picture.get_pixel(x, y).0 != GREY
+    fn changed(image: &RgbImage, x: u32, y: u32) -> bool {
+        image.get_pixel(x, y).0 != GREY
     }
 
     #[test]
@@ -256,10 +251,10 @@ mod tests {
                 .with("class_labels", Role::COLUMN, column(label));
             drawn(fields)
         };
-        let picture = with(2);
-        assert_eq!(picture.get_pixel(20, 50).0, colour(2));
-        assert_eq!(picture.get_pixel(40, 70).0, colour(2));
-        assert!(!changed(&picture, 40, 50));
+        let image = with(2);
+        assert_eq!(image.get_pixel(20, 50).0, colour(2));
+        assert_eq!(image.get_pixel(40, 70).0, colour(2));
+        assert!(!changed(&image, 40, 50));
         // A column that holds no labels is none: the first object's colour.
         assert_eq!(with(7).get_pixel(20, 50).0, colour(0));
         let rows = [
@@ -267,9 +262,9 @@ mod tests {
             [1.0, 0.0, 80.0, 20.0],
             [1.0, 0.0, 80.0, 80.0],
         ];
-        let picture = drawn(Fields::new().with("p", Role::POLYGONS, Array::rows(&rows)));
-        assert_eq!(picture.get_pixel(25, 10).0, colour(1));
-        assert!(changed(&picture, 20, 20), "the ring is closed");
+        let image = drawn(Fields::new().with("p", Role::POLYGONS, Array::rows(&rows)));
+        assert_eq!(image.get_pixel(25, 10).0, colour(1));
+        assert!(changed(&image, 20, 20), "the ring is closed");
     }
 
     #[test]
@@ -280,13 +275,13 @@ mod tests {
         mask[200] = 1;
         mask[201] = 1;
         let array = Array::new(&[1, 160, 200], &mask).unwrap();
-        let picture = drawn(Fields::new().with("m", Role::MASKS, array));
-        assert!(changed(&picture, 0, 0) && !changed(&picture, 2, 2));
+        let image = drawn(Fields::new().with("m", Role::MASKS, array));
+        assert!(changed(&image, 0, 0) && !changed(&image, 2, 2));
         let mut values = vec![255i64; 160 * 200];
         values[201] = 1;
         let array = Array::new(&[160, 200], &values).unwrap();
-        let picture = drawn(Fields::new().with("m", Role::LABEL_MAP, array));
-        assert!(changed(&picture, 0, 0) && !changed(&picture, 2, 2));
+        let image = drawn(Fields::new().with("m", Role::LABEL_MAP, array));
+        assert!(changed(&image, 0, 0) && !changed(&image, 2, 2));
     }
 
     #[test]
@@ -305,13 +300,13 @@ mod tests {
             .with("d", Role::DENSE_MAP, Array::new(&[1, 1], &[f32::NAN]).unwrap());
         drawn(fields.clone());
         fields.set("b", Role::BOXES, Array::rows(&[[0u8; 3]]));
-        let mut picture = RgbImage::new(5, 5);
-        assert!(draw(&mut picture, 1.0, &fields, None, &LabelSpec::default()).is_err());
+        let mut image = RgbImage::new(5, 5);
+        assert!(draw(&mut image, 1.0, &fields, None, &LabelSpec::default()).is_err());
     }
 
     #[test]
     fn a_region_is_outlined_and_captions_name_classes_and_texts() {
-        let mut picture = RgbImage::new(50, 50);
+        let mut image = RgbImage::new(50, 50);
         let region = Region {
             x: 10.0,
             y: 20.0,
@@ -320,15 +315,15 @@ mod tests {
             angle: 0.0,
         };
         draw(
-            &mut picture,
+            &mut image,
             1.0,
             &Fields::new(),
             Some(&region),
             &LabelSpec::default(),
         )
         .unwrap();
-        assert_eq!(picture.get_pixel(10, 25).0, [255; 3]);
-        assert_eq!(picture.get_pixel(20, 25).0, [0; 3]);
+        assert_eq!(image.get_pixel(10, 25).0, [255; 3]);
+        assert_eq!(image.get_pixel(20, 25).0, [0; 3]);
         let spec = LabelSpec {
             names: vec!["cat".into(), "dog".into()].into(),
             ..Default::default()

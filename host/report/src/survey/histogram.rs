@@ -22,7 +22,7 @@ impl Histogram {
         }
     }
 
-    /// Width by height of a picture.
+    /// Width by height of an image.
     pub fn aspect_ratio() -> Self {
         let labels = [
             "< 0.5",
@@ -47,7 +47,7 @@ impl Histogram {
         Self::new(&[1.0, 2.0, 3.0, 5.0, 9.0, 17.0, 33.0, 65.0, 129.0], &labels)
     }
 
-    /// The side of a square of a box's area, by that of a square of the picture's.
+    /// The side of a square of a box's area, by that of a square of the image's.
     pub fn relative_size() -> Self {
         let labels = [
             "< 1 %",

@@ -2,7 +2,7 @@
 
 use cvhost_plugin_api::data::{Fields, Role};
 
-/// How far targets may reach over the picture's edge before it counts, in pixels: annotation tools round.
+/// How far targets may reach over the image's edge before it counts, in pixels: annotation tools round.
 const ROUNDING: f64 = 1.0;
 
 /// How many objects a record has.
@@ -26,7 +26,7 @@ pub fn objects(fields: &Fields) -> Objects {
     }
 }
 
-/// All boxes, xyxy in pixels of the picture.
+/// All boxes, xyxy in pixels of the image.
 pub fn boxes(fields: &Fields) -> Vec<[f64; 4]> {
     let boxes = fields.items.iter().filter(|f| f.role == Role::BOXES);
     boxes
@@ -34,7 +34,7 @@ pub fn boxes(fields: &Fields) -> Vec<[f64; 4]> {
         .collect()
 }
 
-/// How bad it is when targets don't fit their picture.
+/// How bad it is when targets don't fit their image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misfit {
     /// Can't be used as a target.
@@ -43,7 +43,7 @@ pub enum Misfit {
     Outside(String),
 }
 
-/// Targets that don't fit a picture of `width` × `height` pixels: boxes, polygons and keypoints that are no numbers, have no
+/// Targets that don't fit an image of `width` × `height` pixels: boxes, polygons and keypoints that are no numbers, have no
 /// area or lie outside, masks and maps of another size.
 pub fn misfits(fields: &Fields, width: u32, height: u32) -> Vec<Misfit> {
     let mut all = Vec::new();
@@ -81,7 +81,7 @@ pub fn misfits(fields: &Fields, width: u32, height: u32) -> Vec<Misfit> {
                 let found = (side(0), side(1));
                 if found != (u64::from(width), u64::from(height)) && array.count() > 0 {
                     all.push(Misfit::Wrong(format!(
-                        "`{}` ({:?}) has {}x{} pixels, the picture {width}x{height}",
+                        "`{}` ({:?}) has {}x{} pixels, the image {width}x{height}",
                         field.name, field.role, found.0, found.1
                     )));
                 }
@@ -101,11 +101,11 @@ fn box_misfit(index: usize, [x1, y1, x2, y2]: [f64; 4], (width, height): (f64, f
         Some(Misfit::Wrong(named("has no area")))
     } else if x1 >= width || y1 >= height || x2 <= 0.0 || y2 <= 0.0 {
         Some(Misfit::Wrong(named(&format!(
-            "lies outside of the picture of {width}x{height}"
+            "lies outside of the image of {width}x{height}"
         ))))
     } else if x1 < -ROUNDING || y1 < -ROUNDING || x2 > width + ROUNDING || y2 > height + ROUNDING {
         Some(Misfit::Outside(named(&format!(
-            "reaches out of the picture of {width}x{height}"
+            "reaches out of the image of {width}x{height}"
         ))))
     } else {
         None
@@ -132,7 +132,7 @@ fn points_misfit(
     }
     if outside > 0 {
         all.push(Misfit::Outside(format!(
-            "{outside} {what} lie outside of the picture of {width}x{height}"
+            "{outside} {what} lie outside of the image of {width}x{height}"
         )));
     }
     all
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_role_with_geometry_is_compared_with_the_picture() {
+    fn every_role_with_geometry_is_compared_with_the_image() {
         let wrong = |fields: Fields| -> Vec<bool> {
             let found = misfits(&fields, 40, 30);
             found.iter().map(|m| matches!(m, Misfit::Wrong(_))).collect()

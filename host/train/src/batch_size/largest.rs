@@ -1,4 +1,4 @@
-//! The training pictures that make the largest batches.
+//! The training images that make the largest batches.
 
 use cvhost::error::Result;
 use cvhost_data::{Source, shape_of};
@@ -12,7 +12,7 @@ pub struct Largest {
     /// The records' indices, largest input first; those with more objects first among equals. Empty where sizes aren't known.
     by_area: Vec<usize>,
     /// The records with the widest and the highest input: together in a batch they pad each other. None where upright and wide
-    /// pictures have batches of their own.
+    /// images have batches of their own.
     extremes: Option<[usize; 2]>,
     /// All records there are.
     count: usize,
@@ -27,7 +27,7 @@ struct Row {
 }
 
 impl Largest {
-    /// Asks the source for the sizes of all its pictures; `most` is the largest batch that will be asked for, `grouped` is
+    /// Asks the source for the sizes of all its images; `most` is the largest batch that will be asked for, `grouped` is
     /// `data.group_by_aspect_ratio`.
     ///
     /// # Errors
@@ -84,12 +84,12 @@ impl Largest {
         })
     }
 
-    /// Whether the annotations say how large the pictures are.
+    /// Whether the annotations say how large the images are.
     pub fn known(&self) -> bool {
         !self.by_area.is_empty()
     }
 
-    /// The records of a batch of `size` pictures, sorted: the largest ones; where sizes aren't known, some from everywhere.
+    /// The records of a batch of `size` images, sorted: the largest ones; where sizes aren't known, some from everywhere.
     pub fn batch(&self, size: usize) -> Vec<usize> {
         let size = size.min(self.count);
         if !self.known() {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_the_largest_pictures_and_those_that_pad_them() {
+    fn a_batch_takes_the_largest_images_and_those_that_pad_them() {
         let sizes = [
             (10, 10, 1),
             (90, 90, 1),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn without_sizes_pictures_come_from_everywhere() {
+    fn without_sizes_images_come_from_everywhere() {
         let unknown = largest(&[(5, 5, 0), (0, 0, 0), (5, 5, 0), (5, 5, 0)], false);
         assert!(!unknown.known());
         assert_eq!(unknown.batch(2), [0, 2]);

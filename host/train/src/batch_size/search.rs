@@ -1,4 +1,4 @@
-//! How many pictures a training step has memory for: real passes with one picture, two, four, and so on.
+//! How many images a training step has memory for: real passes with one image, two, four, and so on.
 
 use super::gauge::Gauge;
 use super::untouched::Untouched;
@@ -19,7 +19,7 @@ use tch::Tensor;
 pub struct Search<'a> {
     pub network: &'a mut Network,
     pub training: &'a TrainingConfig,
-    /// The loader whose first batch has so many pictures, the largest there are.
+    /// The loader whose first batch has so many images, the largest there are.
     pub loader: &'a dyn Fn(u32) -> Result<Loader>,
     /// The largest size that is looked at.
     pub most: u32,
@@ -58,7 +58,7 @@ impl Search<'_> {
     /// Network and random generators are afterwards what they were, except after [`End::RanOut`].
     ///
     /// # Errors
-    /// Those of the data and the model; an interruption; memory that doesn't suffice for one picture.
+    /// Those of the data and the model; an interruption; memory that doesn't suffice for one image.
     pub fn run(mut self) -> Result<Choice> {
         let gauge = Gauge::of(self.network.device());
         let untouched = Untouched::of(self.network)?;
@@ -95,7 +95,7 @@ impl Search<'_> {
             }
             Gauge::Gpu(_) => 0,
         };
-        let gradients = optimizer.trained_numbers() as u64 * 4;
+        let gradients = optimizer.trained_parameters() as u64 * 4;
         let start = reserved.saturating_add(gauge.in_use()? + gradients);
         largest_that_fits(self.most, start, limit, |size| {
             let batch = self.pass(size, gauge)?;
@@ -103,7 +103,7 @@ impl Search<'_> {
         })
     }
 
-    /// Forward and backward with so many pictures; the bytes that the process had at most, those of further batches included.
+    /// Forward and backward with so many images; the bytes that the process had at most, those of further batches included.
     /// None where memory ran out.
     fn pass(&mut self, size: u32, gauge: &Gauge) -> Result<Option<u64>> {
         if interrupt::requested() {
@@ -119,7 +119,7 @@ impl Search<'_> {
             Err(error) if memory::ran_out(&error) => {
                 let text = error.to_string();
                 Err(
-                    Error::failed("the memory doesn't suffice for a training step with one picture")
+                    Error::failed("the memory doesn't suffice for a training step with one image")
                         .with_details(text.lines().next().map(str::to_owned).into_iter().collect())
                         .with_help("lower data.image_size, or set training.precision to auto"),
                 )
@@ -151,8 +151,8 @@ fn bytes(tensor: &Tensor) -> u64 {
 }
 
 /// Doubles the size from 1 up to `most`. `need_of` tries a size and tells the bytes that it takes, none where memory ran out; `start`
-/// is what is needed without any picture. A size is tried only if it fits by what those before it took: what grows with the number
-/// of pictures grows in proportion.
+/// is what is needed without any image. A size is tried only if it fits by what those before it took: what grows with the number
+/// of images grows in proportion.
 fn largest_that_fits(
     most: u32,
     start: u64,
@@ -175,7 +175,7 @@ fn largest_that_fits(
             choice.end = End::TooLarge(need);
             return Ok(choice);
         }
-        // As many pictures more as there are now; the last doubling added half of them.
+        // As many images more as there are now; the last doubling added half of them.
         let growth = match size {
             1 => need.saturating_sub(start),
             _ => 2 * need.saturating_sub(choice.need),
@@ -215,7 +215,7 @@ mod tests {
             (64, 740, End::Most),
             "{tried:?}"
         );
-        // 16 pictures take 260 bytes, 32 would take 420: they are not tried.
+        // 16 images take 260 bytes, 32 would take 420: they are not tried.
         let (choice, tried) = search(64, 400, linear);
         assert_eq!((choice.size, choice.end), (16, End::TooLarge(420)));
         assert_eq!(tried, [1, 2, 4, 8, 16]);
@@ -229,7 +229,7 @@ mod tests {
     fn more_than_expected_or_running_out_falls_back_to_the_size_before() {
         let quadratic = |size: u32| Some(100 + u64::from(size * size));
         let (choice, tried) = search(64, 300, quadratic);
-        // 16 pictures are expected to take 260 and take 356.
+        // 16 images are expected to take 260 and take 356.
         assert_eq!((choice.size, choice.end), (8, End::TooLarge(356)), "{tried:?}");
         let broken = |size: u32| (size < 8).then_some(101);
         let (choice, tried) = search(64, 300, broken);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn one_picture_is_taken_even_where_it_is_too_much() {
+    fn one_image_is_taken_even_where_it_is_too_much() {
         let (choice, tried) = search(64, 50, |_| Some(110));
         assert_eq!((choice.size, choice.need), (1, 110));
         assert!(matches!(choice.end, End::TooLarge(_)));

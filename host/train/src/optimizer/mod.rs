@@ -169,7 +169,7 @@ impl Optimizer {
     }
 
     /// How many numbers are trained.
-    pub fn trained_numbers(&self) -> usize {
+    pub fn trained_parameters(&self) -> usize {
         self.slots().map(|s| s.parameter.numel()).sum()
     }
 

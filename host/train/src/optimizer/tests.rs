@@ -37,7 +37,7 @@ fn the_backbone_has_its_own_rate_and_norms_do_not_decay() {
     let typo = Optimizer::new(&set.list(|_| vec![]), &rules(&["typo.*"])).err();
     assert!(typo.unwrap().to_string().contains("`typo.*` matches no"));
     let mut optimizer = Optimizer::new(&set.list(|_| vec![]), &rules(&["stil*"])).unwrap();
-    assert_eq!(optimizer.trained_numbers(), 3);
+    assert_eq!(optimizer.trained_parameters(), 3);
     (&body + &weight + &bias + &still).sum(Kind::Float).backward();
     optimizer.step(0.1).unwrap();
     let value = |t: &Tensor| t.double_value(&[0]);
@@ -258,7 +258,7 @@ fn frozen_parameters_are_trained_from_their_epoch_on_and_resume() {
     let before = optimizer.state();
     optimizer.begin_epoch(2).unwrap();
     assert!(body.requires_grad());
-    assert_eq!(optimizer.trained_numbers(), 2);
+    assert_eq!(optimizer.trained_parameters(), 2);
     let (_, body, mut resumed) = make();
     resumed.begin_epoch(2).unwrap();
     resumed.restore(&before).unwrap();

@@ -1,4 +1,4 @@
-//! DETR put together: pictures → features → encoder → decoder → classes and boxes → loss.
+//! DETR put together: images → features → encoder → decoder → classes and boxes → loss.
 
 use crate::config::DetrConfig;
 use crate::input::PIXEL_MASK;
@@ -99,8 +99,8 @@ impl Detr {
 
     /// What each decoder layer predicts; layers before the last one only where `every_layer` asks for them.
     ///
-    /// In training a batch runs as it is, with its padding masked, as the reference does. Otherwise each picture gives what
-    /// it gives alone: pictures of equal size run together, without padding.
+    /// In training a batch runs as it is, with its padding masked, as the reference does. Otherwise each image gives what
+    /// it gives alone: images of equal size run together, without padding.
     fn predict(&self, batch: &Batch, train: bool, every_layer: bool) -> Result<Layers> {
         let pixel_values = batch.tensor(PIXEL_VALUES)?;
         if !matches!(pixel_values.size().as_slice(), [n, 3, _, _] if *n == batch.len() as i64) {
@@ -128,8 +128,8 @@ impl Detr {
         })
     }
 
-    /// Pictures `[N, 3, H, W]` to what each decoder layer makes of the queries, `[N, Q, d]` each. `pixel_mask` `[N, H, W]` is
-    /// 1 on the picture; none means that there is no padding.
+    /// Images `[N, 3, H, W]` to what each decoder layer makes of the queries, `[N, Q, d]` each. `pixel_mask` `[N, H, W]` is
+    /// 1 on the image; none means that there is no padding.
     fn decode(
         &self,
         pixel_values: &Tensor,
@@ -166,7 +166,7 @@ impl Detr {
 
     /// A decoder layer's output `[N, Q, d]` to class logits and boxes.
     fn heads(&self, x: &Tensor) -> Predictions {
-        // Sigmoid in f32: in half precision it rounds to whole pixels of a large picture.
+        // Sigmoid in f32: in half precision it rounds to whole pixels of a large image.
         Predictions {
             logits: self.class_head.forward(x),
             pred_boxes: self.box_head.forward(x).to_kind(Kind::Float).sigmoid(),
@@ -205,7 +205,7 @@ impl Model for Detr {
     }
 }
 
-/// Whether a picture is smaller than the batch's `width` × `height`. Told from the metas: the mask itself is on the device,
+/// Whether an image is smaller than the batch's `width` × `height`. Told from the metas: the mask itself is on the device,
 /// and looking at it would wait for all that was queued there.
 fn is_padded(metas: &[Meta], width: i64, height: i64) -> bool {
     metas

@@ -1,4 +1,4 @@
-//! Where a feature is in its picture: sine embeddings (Vaswani et al. 2017), a half of the channels for each direction.
+//! Where a feature is in its image: sine embeddings (Vaswani et al. 2017), a half of the channels for each direction.
 
 use std::f64::consts::TAU;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -6,8 +6,8 @@ use tch::{Device, Kind, Tensor, no_grad};
 const TEMPERATURE: f64 = 10_000.0;
 const EPSILON: f64 = 1e-6;
 
-/// `mask` `[N, H, W]` bool, true on the picture, to embeddings `[N, H · W, channels]` f32. A position counts the features
-/// up to it, relative to the picture's extent at that place, so a picture's positions are the same however it is padded.
+/// `mask` `[N, H, W]` bool, true on the image, to embeddings `[N, H · W, channels]` f32. A position counts the features
+/// up to it, relative to the image's extent at that place, so an image's positions are the same however it is padded.
 pub fn sine_embedding(mask: &Tensor, channels: i64) -> Tensor {
     no_grad(|| {
         let present = mask.to_kind(Kind::Float);
@@ -25,7 +25,7 @@ pub fn sine_embedding(mask: &Tensor, channels: i64) -> Tensor {
     })
 }
 
-/// The embeddings `[1, H · W, channels]` of pictures without padding.
+/// The embeddings `[1, H · W, channels]` of images without padding.
 pub fn sine_embedding_unpadded(height: i64, width: i64, channels: i64, device: Device) -> Tensor {
     sine_embedding(&Tensor::ones([1, height, width], (Kind::Bool, device)), channels)
 }

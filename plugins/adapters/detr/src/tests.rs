@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor, no_grad};
 
-/// Widths and heights of pictures in the input: whole features, so that the mask's nearest pixel is never in doubt.
+/// Widths and heights of images in the input: whole features, so that the mask's nearest pixel is never in doubt.
 const SIZES: [(i64, i64); 2] = [(128, 96), (64, 128)];
 
 fn tiny() -> Value {
@@ -83,7 +83,7 @@ fn initialised(json: &Value, config: &Value) -> Detr {
     model
 }
 
-/// Pictures of noise, at the top left of a batch that is as large as the largest, and `boxes` of each.
+/// Images of noise, at the top left of a batch that is as large as the largest, and `boxes` of each.
 fn batch(sizes: &[(i64, i64)], boxes: &[&[[f32; 4]]]) -> Batch {
     let width = sizes.iter().map(|s| s.0).max().unwrap();
     let height = sizes.iter().map(|s| s.1).max().unwrap();
@@ -160,7 +160,7 @@ const ONE: &[[f32; 4]] = &[[0.5, 0.5, 0.3, 0.4]];
 const TWO: &[[f32; 4]] = &[[0.3, 0.6, 0.2, 0.2], [0.7, 0.2, 0.1, 0.3]];
 
 #[test]
-fn a_picture_gives_the_same_boxes_alone_and_padded_in_a_batch() {
+fn a_image_gives_the_same_boxes_alone_and_padded_in_a_batch() {
     let mut model = initialised(&tiny(), &Value::Null);
     let mut boxes = |batch: &Batch| {
         let out = model.forward(batch, &context(Mode::PREDICT)).unwrap();
@@ -182,8 +182,8 @@ fn a_picture_gives_the_same_boxes_alone_and_padded_in_a_batch() {
             .zip(padded)
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f32::max);
-        assert!(worst < 1.0, "picture {index}: {worst} px");
-        assert_ne!(alone[..4], alone[4..8], "queries see nothing of the picture");
+        assert!(worst < 1.0, "image {index}: {worst} px");
+        assert_ne!(alone[..4], alone[4..8], "queries see nothing of the image");
     }
 }
 
@@ -192,7 +192,7 @@ fn the_mask_keeps_what_lies_in_the_padding_out() {
     let mut model = initialised(&tiny(), &Value::Null);
     let clean = batch(&SIZES, &[ONE, TWO]);
     let dirty = batch(&SIZES, &[ONE, TWO]);
-    // Far enough from the picture for no feature on it to see it.
+    // Far enough from the image for no feature on it to see it.
     let _ = dirty
         .tensor(PIXEL_MASK)
         .unwrap()
@@ -222,7 +222,7 @@ fn the_mask_keeps_what_lies_in_the_padding_out() {
 }
 
 #[test]
-fn pictures_without_objects_give_a_finite_loss_and_gradients() {
+fn images_without_objects_give_a_finite_loss_and_gradients() {
     for boxes in [[&[] as &[[f32; 4]], &[]], [ONE, &[]], [&[], TWO]] {
         let mut model = initialised(&tiny(), &json!({"model": {"aux_loss_weight": 1.0}}));
         let batch = batch(&SIZES, &boxes);

@@ -12,7 +12,7 @@ const NORM_EPSILON: f64 = 1e-5;
 pub struct Memory<'a> {
     /// `[N or 1, H · W, d]`.
     pub positions: &'a Tensor,
-    /// `[N, 1, 1, H · W]` bool, true on the picture; none where nothing is padded.
+    /// `[N, 1, 1, H · W]` bool, true on the image; none where nothing is padded.
     pub mask: Option<&'a Tensor>,
     pub train: bool,
 }
@@ -107,8 +107,8 @@ impl Decoder {
         memory: &Memory<'_>,
         every_layer: bool,
     ) -> Vec<Tensor> {
-        let pictures = features.size().first().copied().unwrap_or(1);
-        let queries = queries.expand([pictures, -1, -1], false);
+        let images = features.size().first().copied().unwrap_or(1);
+        let queries = queries.expand([images, -1, -1], false);
         // Keys are the same for all layers but for their projections.
         let keys = features + memory.positions;
         let mut x = queries.zeros_like();
@@ -230,11 +230,11 @@ impl Attention {
     /// `[N, L, d]` to `[N, heads, L, d / heads]`.
     fn split(&self, x: &Tensor) -> Tensor {
         let size = x.size();
-        let (pictures, length) = (
+        let (images, length) = (
             size.first().copied().unwrap_or(1),
             size.get(1).copied().unwrap_or(1),
         );
-        x.reshape([pictures, length, self.heads, -1]).transpose(1, 2)
+        x.reshape([images, length, self.heads, -1]).transpose(1, 2)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Numbers are transformers': ResNetForImageClassification with the same weights and pictures.
+//! Numbers are transformers': ResNetForImageClassification with the same weights and images.
 
 use crate::ResNetAdapter;
 use crate::model::ResNetClassifier;
@@ -30,7 +30,7 @@ fn model(json: Value, config: Value) -> Classifier<ResNetClassifier> {
     model
 }
 
-fn pictures() -> Tensor {
+fn images() -> Tensor {
     waves(&[2, 3, 64, 64], 0.37)
 }
 
@@ -82,7 +82,7 @@ fn every_shape_of_block_gives_the_references_logits_and_statistics() {
     for case in recorded() {
         let mut model = model(tiny(case.config.clone()), Value::Null);
         let batch = batch(
-            pictures(),
+            images(),
             Some(Tensor::from_slice(&[1f32, 0.0, 0.0]).repeat([2, 1])),
         );
         let mut run = |mode| logits(&no_grad(|| model.forward(&batch, &context(mode))).unwrap());
@@ -117,7 +117,7 @@ fn every_shape_of_block_gives_the_references_logits_and_statistics() {
 fn dropout_changes_training_alone() {
     let batch = || {
         batch(
-            pictures(),
+            images(),
             Some(Tensor::from_slice(&[1f32, 0.0, 0.0]).repeat([2, 1])),
         )
     };

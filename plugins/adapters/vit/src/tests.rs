@@ -1,4 +1,4 @@
-//! Numbers are transformers': the same weights and pictures, with `interpolate_pos_encoding` where the size is another.
+//! Numbers are transformers': the same weights and images, with `interpolate_pos_encoding` where the size is another.
 
 use crate::VitAdapter;
 use crate::model::VitClassifier;

@@ -68,12 +68,12 @@ impl Embeddings {
 
     fn forward(&self, pixel_values: &Tensor, train: bool) -> Tensor {
         let (patches, grid) = self.patches.forward(pixel_values);
-        let pictures = patches.size().first().copied().unwrap_or(1);
-        let mut tokens = vec![self.cls_token.expand([pictures, -1, -1], false)];
+        let images = patches.size().first().copied().unwrap_or(1);
+        let mut tokens = vec![self.cls_token.expand([images, -1, -1], false)];
         tokens.extend(
             self.distillation_token
                 .as_ref()
-                .map(|token| token.expand([pictures, -1, -1], false)),
+                .map(|token| token.expand([images, -1, -1], false)),
         );
         let own = tokens.len() as i64;
         tokens.push(patches);

@@ -1,4 +1,4 @@
-//! The input side: pictures and labels as YOLOS takes them.
+//! The input side: images and labels as YOLOS takes them.
 
 use cvhost_image_processor::{Defaults, Processor};
 use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Sample, Shape};
@@ -14,7 +14,7 @@ pub struct YolosInput {
 
 impl YolosInput {
     pub fn new(checkpoint: &Checkpoint, config: &Value) -> Result<Self> {
-        // Sides are whole numbers of patches.
+        // Prompts are whole numbers of patches.
         let defaults = Defaults {
             multiple: 16,
             ..Defaults::shortest_edge("YolosImageProcessor")

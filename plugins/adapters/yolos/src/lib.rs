@@ -1,7 +1,7 @@
 //! Adapter for YOLOS (Fang et al. 2021, "You Only Look at One Sequence"): a plain vision transformer that gets detection
-//! tokens along with the picture's patches, and a loss over the best one-to-one matching of tokens and targets.
+//! tokens along with the image's patches, and a loss over the best one-to-one matching of tokens and targets.
 //!
-//! Read `vit` first, then `model`, which puts heads and loss on it. `cvhost_set_prediction::same_size` says how pictures of
+//! Read `vit` first, then `model`, which puts heads and loss on it. `cvhost_set_prediction::same_size` says how images of
 //! different sizes share a batch.
 
 mod config;

@@ -74,7 +74,7 @@ impl Yolos {
     fn heads(&self, x: &Tensor) -> Predictions {
         Predictions {
             logits: self.class_head.forward(x),
-            // Sigmoid in f32: in half precision it rounds to whole pixels of a large picture.
+            // Sigmoid in f32: in half precision it rounds to whole pixels of a large image.
             pred_boxes: self.box_head.forward(x).to_kind(Kind::Float).sigmoid(),
         }
     }

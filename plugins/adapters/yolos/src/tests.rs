@@ -55,7 +55,7 @@ fn context(mode: Mode) -> StepContext {
     }
 }
 
-/// A batch padded to the largest of `sizes` (height, width), waves in the pictures and zeros beside them; a box a picture.
+/// A batch padded to the largest of `sizes` (height, width), waves in the images and zeros beside them; a box an image.
 fn batch(sizes: &[(i64, i64)]) -> Batch {
     let (height, width) = (
         sizes.iter().map(|s| s.0).max().unwrap(),
@@ -108,25 +108,25 @@ fn difference(a: &Tensor, b: &Tensor) -> f64 {
 }
 
 #[test]
-fn a_padded_batch_of_mixed_sizes_gives_what_each_picture_gives_alone() {
+fn a_padded_batch_of_mixed_sizes_gives_what_each_image_gives_alone() {
     let mut model = model(&tiny(), &json!({}));
     let sizes = [(48, 64), (64, 32), (48, 64), (80, 96)];
     let together = model.forward(&batch(&sizes), &context(Mode::EVAL)).unwrap();
     let all = batch(&sizes).tensor("pixel_values").unwrap();
     for (i, &(h, w)) in sizes.iter().enumerate() {
         let mut alone = batch(&[(h, w)]);
-        let picture = all.get(i as i64).narrow(1, 0, h).narrow(2, 0, w).unsqueeze(0);
-        alone.items[0] = batch_item("pixel_values", picture, Vec::new());
+        let image = all.get(i as i64).narrow(1, 0, h).narrow(2, 0, w).unsqueeze(0);
+        alone.items[0] = batch_item("pixel_values", image, Vec::new());
         let alone = model.forward(&alone, &context(Mode::EVAL)).unwrap();
         for name in ["logits", "pred_boxes"] {
             let d = difference(
                 &output(&together, name).get(i as i64),
                 &output(&alone, name).get(0),
             );
-            assert!(d < 1e-5, "{name} of picture {i} differs by {d}");
+            assert!(d < 1e-5, "{name} of image {i} differs by {d}");
         }
     }
-    // The pictures do differ, so an order that is mixed up would have shown.
+    // The images do differ, so an order that is mixed up would have shown.
     assert!(
         difference(
             &output(&together, "logits").get(0),
@@ -395,7 +395,7 @@ fn missing_keys_mean_the_base_model_and_wrong_ones_are_named() {
         ),
         (
             json!({"num_channels": 1}),
-            "num_channels 1: pictures come with 3 channels",
+            "num_channels 1: images come with 3 channels",
         ),
         (
             json!({"attention_probs_dropout_prob": 1.5}),

@@ -88,9 +88,9 @@ impl Embeddings {
     /// `[N, 3, H, W]` to `[N, 1 + patches + Q, d]`, and the patches' grid.
     fn forward(&self, pixel_values: &Tensor, train: bool) -> (Tensor, Grid) {
         let (patches, grid) = self.patches.forward(pixel_values);
-        let pictures = patches.size()[0];
-        let cls = self.cls_token.expand([pictures, -1, -1], false);
-        let detection = self.detection_tokens.expand([pictures, -1, -1], false);
+        let images = patches.size()[0];
+        let cls = self.cls_token.expand([images, -1, -1], false);
+        let detection = self.detection_tokens.expand([images, -1, -1], false);
         let tokens = Tensor::cat(&[cls, patches, detection], 1);
         let positions = interpolate(&self.position_embeddings, 1, self.config.vit.grid, grid);
         let placed = (tokens + positions).dropout(self.config.vit.hidden_dropout, train);

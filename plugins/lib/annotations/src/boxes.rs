@@ -10,7 +10,7 @@ pub struct Annotation {
     pub image_id: i64,
     pub category_id: i64,
     /// `[x, y, width, height]` as the file has it, in pixels or, in a set with [`BoxSet::relative`], in parts of the
-    /// picture's sides; NaN where it has no number.
+    /// image's sides; NaN where it has no number.
     pub bbox: [f64; 4],
     /// In the square of the box's unit; the box's own where the file doesn't say.
     pub area: f64,
@@ -38,11 +38,11 @@ pub enum Naming {
     /// Ids of the file, each unique.
     #[default]
     Annotations,
-    /// Ids of panoptic segments, unique within a picture.
+    /// Ids of panoptic segments, unique within an image.
     Segments,
-    /// The picture's n-th object, from 1.
+    /// The image's n-th object, from 1.
     Objects,
-    /// The line in the picture's own file, from 1.
+    /// The line in the image's own file, from 1.
     Lines,
     /// The line in the one file, from 1.
     Rows,
@@ -54,13 +54,13 @@ pub struct BoxSet {
     pub images: Images,
     pub annotations: Vec<Annotation>,
     pub categories: Vec<Category>,
-    /// Boxes count in parts of the picture's sides (0 to 1), not in pixels.
+    /// Boxes count in parts of the image's sides (0 to 1), not in pixels.
     pub relative: bool,
     pub naming: Naming,
 }
 
 impl BoxSet {
-    /// How messages call an annotation, with its picture.
+    /// How messages call an annotation, with its image.
     pub fn name_of(&self, annotation: &Annotation, positions: &[(i64, u32)]) -> String {
         let Annotation { id, image_id, .. } = annotation;
         let file = || position(positions, *image_id).map_or("", |index| self.images.name(index));
@@ -73,7 +73,7 @@ impl BoxSet {
         }
     }
 
-    /// How messages call a picture: by its id where the file gives it one.
+    /// How messages call an image: by its id where the file gives it one.
     pub fn name_of_image(&self, index: usize) -> String {
         let name = self.images.name(index);
         match (self.naming, self.images.id(index)) {
@@ -82,7 +82,7 @@ impl BoxSet {
         }
     }
 
-    /// The annotations picture by picture. Those of unknown pictures are in none.
+    /// The annotations image by image. Those of unknown images are in none.
     pub fn by_image(&self) -> ByImage {
         let positions = self.images.positions();
         let image_of: Vec<u32> = self
@@ -114,17 +114,17 @@ impl BoxSet {
     }
 }
 
-/// Which annotations each picture has.
+/// Which annotations each image has.
 #[derive(Debug, Default)]
 pub struct ByImage {
-    /// Indices of annotations, in the order of the pictures and then of the file.
+    /// Indices of annotations, in the order of the images and then of the file.
     order: Vec<u32>,
-    /// Picture `i` has `order[starts[i]..starts[i + 1]]`.
+    /// Image `i` has `order[starts[i]..starts[i + 1]]`.
     starts: Vec<u32>,
 }
 
 impl ByImage {
-    /// Indices of the picture's annotations, in the file's order; none outside.
+    /// Indices of the image's annotations, in the file's order; none outside.
     pub fn of(&self, image: usize) -> impl Iterator<Item = usize> {
         let bound = |i: usize| self.starts.get(i).map_or(0, |&s| s as usize);
         let own = self.order.get(bound(image)..bound(image + 1)).unwrap_or(&[]);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn annotations_are_grouped_by_picture_in_the_files_order() {
+    fn annotations_are_grouped_by_image_in_the_files_order() {
         let mut set = BoxSet::default();
         for (id, name) in [(5, "b"), (3, "a"), (4, "c")] {
             set.images.push(id, name, (0, 0));

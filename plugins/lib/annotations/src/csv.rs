@@ -32,7 +32,7 @@ const XMAX: [&str; 4] = ["xmax", "x_max", "x2", "right"];
 const YMAX: [&str; 4] = ["ymax", "y_max", "y2", "bottom"];
 const X: [&str; 2] = ["x", "bbox_x"];
 const Y: [&str; 2] = ["y", "bbox_y"];
-/// The box's own; `width` and `height` are the picture's where the box has corners.
+/// The box's own; `width` and `height` are the image's where the box has corners.
 const W: [&str; 4] = ["w", "bbox_w", "bbox_width", "box_width"];
 const H: [&str; 4] = ["h", "bbox_h", "bbox_height", "box_height"];
 const WIDTH: [&str; 3] = ["image_width", "img_width", "img_w"];
@@ -42,9 +42,9 @@ const HEIGHT: [&str; 3] = ["image_height", "img_height", "img_h"];
 const MAX_ROW: usize = 1 << 20;
 
 /// What a file must look like, for errors.
-pub const EXPECTED: &str = "the first line must name the columns: the picture's file name (`image`, `filename`, `file` or \
+pub const EXPECTED: &str = "the first line must name the columns: the image's file name (`image`, `filename`, `file` or \
      `path`), the class (`class` or `label`), and the box in pixels, either `xmin`, `ymin`, `xmax`, `ymax` or `x`, `y`, `w`, \
-     `h`; `width` and `height` of the picture may stand beside the corners";
+     `h`; `width` and `height` of the image may stand beside the corners";
 
 const ROWS: &str = "rows that can't be read";
 
@@ -56,11 +56,11 @@ struct Layout {
     /// Left, top, and right, bottom or width, height.
     edges: [usize; 4],
     corners: bool,
-    /// Width and height of the picture.
+    /// Width and height of the image.
     size: Option<[usize; 2]>,
 }
 
-/// Reads a file. Pictures and classes come in the order of their first rows; classes are numbered from 0. `Err` is a fault
+/// Reads a file. Images and classes come in the order of their first rows; classes are numbered from 0. `Err` is a fault
 /// of the whole file.
 pub fn read(reader: impl Read, delimiter: u8, faults: &mut Faults) -> Result<BoxSet, String> {
     let mut lines = Lines::new(reader, delimiter);
@@ -104,7 +104,7 @@ fn layout(header: &[String]) -> Result<Layout, String> {
         }
     };
     let pair = |width: Option<usize>, height: Option<usize>| width.zip(height).map(|(w, h)| [w, h]);
-    let image = find(&IMAGE).ok_or("no column has the pictures' file names")?;
+    let image = find(&IMAGE).ok_or("no column has the images' file names")?;
     let class = find(&CLASS).ok_or("no column has the classes")?;
     let outer = pair(find(&WIDTH), find(&HEIGHT));
     let plain = pair(find(&["width"]), find(&["height"]));
@@ -157,7 +157,7 @@ impl Rows {
             } else {
                 "a box without a class"
             };
-            return Err(format!("{what}; a picture without objects has neither"));
+            return Err(format!("{what}; an image without objects has neither"));
         }
         let mut edges = [f64::NAN; 4];
         if !empty {
@@ -187,7 +187,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The id of a picture, from 1; an error where two of its rows give it different sizes.
+    /// The id of an image, from 1; an error where two of its rows give it different sizes.
     fn image(&mut self, name: &str, size: (u32, u32)) -> Result<i64, String> {
         let Some(&id) = self.images.get(name) else {
             let id = self.sizes.len() as i64 + 1;

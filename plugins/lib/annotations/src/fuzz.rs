@@ -7,7 +7,7 @@ use crate::coco::{self, Segmentation, ShapeRef, ShapesWanted, Wanted, rle};
 use crate::{csv, position, voc, yolo};
 use cvhost_datasets::Faults;
 
-/// A COCO file: what is kept and what is only checked have the same faults, and a mask that is kept fills its picture.
+/// A COCO file: what is kept and what is only checked have the same faults, and a mask that is kept fills its image.
 pub fn coco(bytes: &[u8]) {
     let wanted = |shapes| Wanted {
         shapes,
@@ -49,8 +49,8 @@ pub fn coco(bytes: &[u8]) {
 
 /// A Pascal VOC file.
 pub fn voc(bytes: &[u8]) {
-    if let Ok(picture) = voc::parse(bytes) {
-        assert!(picture.objects.len() <= bytes.len());
+    if let Ok(image) = voc::parse(bytes) {
+        assert!(image.objects.len() <= bytes.len());
     }
 }
 
@@ -94,7 +94,7 @@ pub fn csv(bytes: &[u8]) {
     }
 }
 
-/// Each annotation of a known picture is in the group of a picture with its id, once.
+/// Each annotation of a known image is in the group of an image with its id, once.
 fn grouped(set: &BoxSet) {
     let groups = set.by_image();
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! The pictures of a split, kept compactly: a million of them take their names and 24 bytes each.
+//! The images of a split, kept compactly: a million of them take their names and 24 bytes each.
 
 /// Ids, sizes and file names, in the order in which they came.
 #[derive(Debug, Default, Clone)]
@@ -11,7 +11,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// Adds a picture. `name` starts from the split's folder; `size` is width and height in pixels, 0 where unknown.
+    /// Adds an image. `name` starts from the split's folder; `size` is width and height in pixels, 0 where unknown.
     pub fn push(&mut self, id: i64, name: &str, size: (u32, u32)) {
         self.ids.push(id);
         self.sizes.push(size);
@@ -82,7 +82,7 @@ impl Images {
     }
 }
 
-/// Where the picture `id` stands, in what [`Images::positions`] gave; of a repeated id the first.
+/// Where the image `id` stands, in what [`Images::positions`] gave; of a repeated id the first.
 pub fn position(positions: &[(i64, u32)], id: i64) -> Option<usize> {
     let at = positions.partition_point(|&(known, _)| known < id);
     positions

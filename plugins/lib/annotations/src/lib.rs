@@ -1,5 +1,5 @@
 //! Readers of annotation files: COCO, Pascal VOC, YOLO, CSV. They know formats, and no task: what comes out is boxes with their
-//! pictures and classes, and for COCO files, where wanted, shapes and keypoints.
+//! images and classes, and for COCO files, where wanted, shapes and keypoints.
 //!
 //! Every parser takes whatever bytes a file may have, and gives an error instead of running out of memory or stack: the
 //! targets in `fuzz/` of this repository try that.

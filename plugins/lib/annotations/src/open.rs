@@ -40,8 +40,8 @@ impl Format {
 pub struct Request<'a> {
     /// `train`, `val` or `test`; names the configuration's keys in errors.
     pub split: &'a str,
-    /// The folder of its pictures, or of the data set.
-    pub pictures: &'a Path,
+    /// The folder of its images, or of the data set.
+    pub images: &'a Path,
     /// Its annotations; empty where they are to be looked for.
     pub annotations: &'a Path,
     pub format: Format,
@@ -105,20 +105,20 @@ pub fn locate(request: &Request) -> Result<Located> {
 }
 
 fn plan(request: &Request) -> Result<(Plan, Option<String>)> {
-    if !request.pictures.is_dir() {
+    if !request.images.is_dir() {
         let key = format!("data.{}_data_path", request.split);
-        let what = if request.pictures.exists() {
+        let what = if request.images.exists() {
             "is not a folder"
         } else {
             "does not exist"
         };
         let message = format!(
-            "the folder of the {} pictures, {}, {what}",
+            "the folder of the {} images, {}, {what}",
             request.split,
-            request.pictures.display()
+            request.images.display()
         );
         return Err(
-            PluginError::config(&key, message).with_help(format!("set `{key}` to the pictures' folder"))
+            PluginError::config(&key, message).with_help(format!("set `{key}` to the images' folder"))
         );
     }
     plan::make(request)

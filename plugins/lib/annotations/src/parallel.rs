@@ -1,4 +1,4 @@
-//! Does the same to many files on all processors: formats with a file a picture mostly wait for the disk.
+//! Does the same to many files on all processors: formats with a file an image mostly wait for the disk.
 
 use std::num::NonZero;
 use std::thread;

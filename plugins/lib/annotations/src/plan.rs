@@ -58,7 +58,7 @@ pub fn make(request: &Request) -> Result<(Plan, Option<String>)> {
     if !request.annotations.as_os_str().is_empty() {
         return Ok((given(request)?, None));
     }
-    let mut roots = vec![request.pictures.to_owned()];
+    let mut roots = vec![request.images.to_owned()];
     let names: &[&str] = match request.split {
         "train" => &["train"],
         "val" => &["val", "valid", "validation"],
@@ -68,7 +68,7 @@ pub fn make(request: &Request) -> Result<(Plan, Option<String>)> {
     roots.extend(
         names
             .iter()
-            .map(|name| request.pictures.join(name))
+            .map(|name| request.images.join(name))
             .filter(|path| path.is_dir()),
     );
     for root in &roots {
@@ -106,11 +106,11 @@ fn nothing(request: &Request, roots: &[PathBuf]) -> PluginError {
     PluginError::config(&key, format!("the annotations of the {} split were not found", request.split))
         .with_details(details)
         .with_help(format!(
-            "set `{key}` to a COCO JSON file, a CSV file, data.yaml, a list of pictures, or the folder with the XML or label files"
+            "set `{key}` to a COCO JSON file, a CSV file, data.yaml, a list of images, or the folder with the XML or label files"
         ))
 }
 
-/// All formats that a folder of pictures, or a data set's, could be in, the likeliest first.
+/// All formats that a folder of images, or a data set's, could be in, the likeliest first.
 fn beside(root: &Path, request: &Request) -> Result<Vec<Plan>> {
     let wanted = |format| request.format == Format::Auto || request.format == format;
     let mut plans = Vec::new();
@@ -199,18 +199,18 @@ fn voc_beside(root: &Path, split: &str) -> Result<Option<Plan>> {
                 format!("there is no list of the {split} split, {}", list.display()),
             )
             .with_help(format!(
-                "set `{key}` to a list of its pictures, or to {} for all",
+                "set `{key}` to a list of its images, or to {} for all",
                 files.display()
             )));
         }
-        let pictures = if inside && base.join("JPEGImages").is_dir() {
+        let images = if inside && base.join("JPEGImages").is_dir() {
             "JPEGImages"
         } else {
             ""
         };
         return Ok(Some(Plan::Voc(voc::Plan {
             root: root.to_owned(),
-            pictures,
+            images,
             files,
             list: list.is_file().then_some(list),
         })));
@@ -219,7 +219,7 @@ fn voc_beside(root: &Path, split: &str) -> Result<Option<Plan>> {
     Ok(here.then(|| {
         Plan::Voc(voc::Plan {
             root: root.to_owned(),
-            pictures: "",
+            images: "",
             files: root.to_owned(),
             list: None,
         })
@@ -240,19 +240,19 @@ fn yolo_beside(root: &Path) -> Option<Plan> {
     }))
 }
 
-/// Whether pictures in or below a folder have label files where these usually are.
+/// Whether images in or below a folder have label files where these usually are.
 fn has_labels(root: &Path) -> bool {
     let folders = yolo::LabelFolders::new(&yolo::Plan {
         root: root.to_owned(),
         ..yolo::Plan::default()
     });
-    let Ok(pictures) = walk(root, is_image) else {
+    let Ok(images) = walk(root, is_image) else {
         return false;
     };
     // A first few may well be without objects.
-    let some = pictures.names.iter().take(1000);
+    let some = images.names.iter().take(1000);
     some.into_iter()
-        .any(|picture| folders.candidates(picture).any(|file| file.is_file()))
+        .any(|image| folders.candidates(image).any(|file| file.is_file()))
 }
 
 /// The plan for the annotations that the configuration names.
@@ -263,10 +263,10 @@ fn given(request: &Request) -> Result<Plan> {
         let wanted = match request.format {
             Format::Coco => "a COCO JSON file",
             Format::Csv => "a CSV or TSV file with a row a box",
-            Format::Voc => "the folder of the XML files, or a list of the split's pictures",
-            Format::Yolo => "data.yaml, a list of the split's pictures, or the folder of the labels",
+            Format::Voc => "the folder of the XML files, or a list of the split's images",
+            Format::Yolo => "data.yaml, a list of the split's images, or the folder of the labels",
             Format::Auto => {
-                "a COCO JSON file, a CSV file, data.yaml, a list of pictures, or the folder with the XML or label files"
+                "a COCO JSON file, a CSV file, data.yaml, a list of images, or the folder with the XML or label files"
             }
         };
         Err(PluginError::config(&key, format!("{} {what}", path.display()))
@@ -291,18 +291,18 @@ fn given(request: &Request) -> Result<Plan> {
             (false, true) => Format::Yolo,
             (false, false) => return refused("has neither XML files nor label files"),
         },
-        (Format::Auto, Kind::List) => list_format(path, request.pictures),
+        (Format::Auto, Kind::List) => list_format(path, request.images),
         (Format::Auto, Kind::Other) => return refused("is none of the files that are read"),
         (format, _) => format,
     };
-    let root = request.pictures.to_owned();
+    let root = request.images.to_owned();
     let file = path.to_owned();
     Ok(match (format, kind) {
         (Format::Coco | Format::Csv, Kind::Folder) => return refused("is a folder"),
         (Format::Coco, _) => Plan::Coco { root, file },
         (Format::Csv, _) => Plan::Csv { root, file },
         (Format::Voc, Kind::Folder | Kind::List | Kind::Xml) => Plan::Voc(voc_given(root, file, kind)),
-        (Format::Voc, _) => return refused("is neither a folder of XML files nor a list of pictures"),
+        (Format::Voc, _) => return refused("is neither a folder of XML files nor a list of images"),
         (_, Kind::Yaml) => Plan::Yolo(yolo::Plan {
             root,
             yaml: Some(file),
@@ -320,12 +320,12 @@ fn given(request: &Request) -> Result<Plan> {
             list: None,
             labels: Some(file),
         }),
-        _ => return refused("is neither data.yaml, nor a list of pictures, nor a folder of labels"),
+        _ => return refused("is neither data.yaml, nor a list of images, nor a folder of labels"),
     })
 }
 
 fn voc_given(root: PathBuf, path: PathBuf, kind: Kind) -> voc::Plan {
-    let pictures = if root.join("JPEGImages").is_dir() {
+    let images = if root.join("JPEGImages").is_dir() {
         "JPEGImages"
     } else {
         ""
@@ -333,7 +333,7 @@ fn voc_given(root: PathBuf, path: PathBuf, kind: Kind) -> voc::Plan {
     if kind == Kind::Folder {
         return voc::Plan {
             root,
-            pictures,
+            images,
             files: path,
             list: None,
         };
@@ -346,7 +346,7 @@ fn voc_given(root: PathBuf, path: PathBuf, kind: Kind) -> voc::Plan {
     };
     voc::Plan {
         root,
-        pictures,
+        images,
         files,
         list: Some(path),
     }
@@ -364,7 +364,7 @@ fn voc_files(root: &Path, list: &Path) -> Option<PathBuf> {
     around.into_iter().find(|folder| has_below(folder, "xml"))
 }
 
-/// Whether a list names pictures of a VOC or a YOLO data set.
+/// Whether a list names images of a VOC or a YOLO data set.
 fn list_format(list: &Path, root: &Path) -> Format {
     if voc_files(root, list).is_some() {
         Format::Voc

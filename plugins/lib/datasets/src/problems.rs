@@ -113,14 +113,14 @@ mod tests {
     fn a_flood_of_one_kind_is_counted_and_does_not_hide_another() {
         let mut faults = Faults::default();
         for i in 0..1000 {
-            faults.push("missing pictures", || format!("image {i}"));
+            faults.push("missing images", || format!("image {i}"));
         }
         faults.push("duplicate ids", || "image id 3 twice".to_owned());
         let error = faults.into_result("a.json", "mend it").unwrap_err();
         assert_eq!(error.message, "1001 problems in a.json");
         assert_eq!(error.details.len(), 1 + 200 + 1);
         assert_eq!(error.details[0], "image id 3 twice");
-        assert_eq!(error.details[201], "… and 800 more missing pictures");
+        assert_eq!(error.details[201], "… and 800 more missing images");
         assert!(Faults::default().into_result("a", "").is_ok());
     }
 }

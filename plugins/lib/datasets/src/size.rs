@@ -1,4 +1,4 @@
-//! The size of a picture by its file's header, as it will be when it stands upright.
+//! The size of an image by its file's header, as it will be when it stands upright.
 
 use cvhost_plugin_api::{PluginError, Result};
 use std::fs::File;
@@ -8,14 +8,14 @@ use std::path::Path;
 /// XMP further behind isn't looked for, in bytes: it stands before the pixels in what cameras and editors write.
 const XMP_WITHIN: u64 = 256 << 10;
 
-/// Width and height in pixels, after the turn that the picture's EXIF or XMP data ask for: boxes are drawn on upright pictures.
+/// Width and height in pixels, after the turn that the image's EXIF or XMP data ask for: boxes are drawn on upright images.
 ///
 /// # Errors
-/// A file that can't be read, or has no header of a picture.
+/// A file that can't be read, or has no header of an image.
 pub fn upright_size(path: &Path) -> Result<(u32, u32)> {
     let failed = |e: &dyn std::fmt::Display| {
         PluginError::data(format!(
-            "cannot read the size of the picture {}: {e}",
+            "cannot read the size of the image {}: {e}",
             path.display()
         ))
     };
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_is_turned_by_a_quarter_has_its_sides_swapped() {
+    fn a_image_that_is_turned_by_a_quarter_has_its_sides_swapped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jpg"); // content decides, not the name
         for (orientation, size) in [(1, (3, 2)), (3, (3, 2)), (6, (2, 3)), (8, (2, 3)), (9, (3, 2))] {
@@ -121,7 +121,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jpg");
         assert!(upright_size(&path).unwrap_err().message.contains("a.jpg"));
-        std::fs::write(&path, "no picture").unwrap();
+        std::fs::write(&path, "no image").unwrap();
         assert!(upright_size(&path).unwrap_err().message.contains("a.jpg"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a model sees of pictures, for comparisons with other implementations.
+//! What a model sees of images, for comparisons with other implementations.
 //!
 //!     cargo run -p cvhost-image-processor --example process -- PREPROCESSOR_CONFIG FAMILY < LINES
 //!
@@ -7,7 +7,7 @@
 //! padded; H and W are printed.
 
 use cvhost_image_processor::{Defaults, PoseProcessor, Processor};
-use cvhost_plugin_api::data::{ArrayMut, Picture, Region};
+use cvhost_plugin_api::data::{ArrayMut, Image, Region};
 use serde_json::Value;
 use std::error::Error;
 
@@ -62,15 +62,15 @@ fn rules(file: &Value, family: &str) -> Result<Rules, Box<dyn Error>> {
 fn process(rules: &Rules, line: &str) -> Result<(u64, u64), Box<dyn Error>> {
     let fields: Vec<&str> = line.split('\t').collect();
     let [width, height, source, target, corners @ ..] = fields.as_slice() else {
-        return Err("expected width, height, picture and target, separated by tabs".into());
+        return Err("expected width, height, image and target, separated by tabs".into());
     };
-    let picture = Picture {
+    let image = Image {
         width: width.parse()?,
         height: height.parse()?,
         pixels: std::fs::read(source)?.into(),
     };
     let shape = match rules {
-        Rules::Whole(processor) => processor.shape(picture.width, picture.height)?,
+        Rules::Whole(processor) => processor.shape(image.width, image.height)?,
         Rules::Box(processor) => processor.shape(),
     };
     let &[channels, height, width] = shape.dims.as_slice() else {
@@ -79,7 +79,7 @@ fn process(rules: &Rules, line: &str) -> Result<(u64, u64), Box<dyn Error>> {
     let mut values = vec![0f32; (channels * height * width) as usize];
     let out = ArrayMut::new(&mut values, &shape.dims, &[height * width, width, 1])?;
     match rules {
-        Rules::Whole(processor) => processor.write(&picture, out)?,
+        Rules::Whole(processor) => processor.write(&image, out)?,
         Rules::Box(processor) => {
             let corners: Vec<f64> = corners.iter().map(|v| v.parse()).collect::<Result<_, _>>()?;
             let &[x, y, width, height] = corners.as_slice() else {
@@ -92,7 +92,7 @@ fn process(rules: &Rules, line: &str) -> Result<(u64, u64), Box<dyn Error>> {
                 height,
                 angle: 0.0,
             };
-            processor.write(&picture, &region, out)?;
+            processor.write(&image, &region, out)?;
         }
     }
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_ne_bytes()).collect();

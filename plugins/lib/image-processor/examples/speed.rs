@@ -1,9 +1,9 @@
-//! How long pictures of usual sizes take on one thread, from 8-bit RGB to a model's input, in milliseconds: the median of many runs.
+//! How long images of usual sizes take on one thread, from 8-bit RGB to a model's input, in milliseconds: the median of many runs.
 //!
 //!     cargo run -p cvhost-image-processor --example speed [WORDS OF THE CASES THAT ARE WANTED]
 
 use cvhost_image_processor::{Defaults, Processor};
-use cvhost_plugin_api::data::{ArrayMut, Picture};
+use cvhost_plugin_api::data::{ArrayMut, Image};
 use cvhost_plugin_api::error::Result;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -29,14 +29,14 @@ fn main() -> Result<()> {
             continue;
         }
         let mut family = Defaults::shortest_edge("DetrImageProcessor");
-        family.whole_picture = false;
+        family.whole_image = false;
         let processor = Processor::from_checkpoint(file, &Value::Null, &family)?;
-        println!("{:8.3} ms  {what}", median(&processor, &picture(width, height))?);
+        println!("{:8.3} ms  {what}", median(&processor, &image(width, height))?);
     }
     Ok(())
 }
 
-fn picture(width: u32, height: u32) -> Picture {
+fn image(width: u32, height: u32) -> Image {
     let mut state = 1u32;
     let pixels: Vec<u8> = (0..width * height * 3)
         .map(|_| {
@@ -44,15 +44,15 @@ fn picture(width: u32, height: u32) -> Picture {
             (state >> 24) as u8
         })
         .collect();
-    Picture {
+    Image {
         width,
         height,
         pixels: pixels.into(),
     }
 }
 
-fn median(processor: &Processor, picture: &Picture) -> Result<f64> {
-    let dims = processor.shape(picture.width, picture.height)?.dims;
+fn median(processor: &Processor, image: &Image) -> Result<f64> {
+    let dims = processor.shape(image.width, image.height)?.dims;
     let strides: Vec<u64> = (1..=dims.len()).map(|i| dims.iter().skip(i).product()).collect();
     let mut pixels = vec![0f32; dims.iter().product::<u64>() as usize];
     let mut times = Vec::new();
@@ -60,7 +60,7 @@ fn median(processor: &Processor, picture: &Picture) -> Result<f64> {
     while start.elapsed() < SPENT {
         let slot = ArrayMut::new(&mut pixels, &dims, &strides)?;
         let begin = Instant::now();
-        processor.write(picture, slot)?;
+        processor.write(image, slot)?;
         times.push(begin.elapsed());
     }
     times.sort_unstable();

@@ -1,11 +1,11 @@
 //! Pixels and files of classifiers' processors. Pixels are those of transformers' PIL backend, with Pillow 13.
 
 use crate::{Defaults, Processor};
-use cvhost_plugin_api::data::{ArrayMut, Picture};
+use cvhost_plugin_api::data::{ArrayMut, Image};
 use serde_json::{Value, json};
 
 /// Width 23 and height 17, or turned.
-fn picture(turned: bool) -> Picture {
+fn image(turned: bool) -> Image {
     let value = |x: u32, y: u32, c: u32| ((x * 11 + y * 29 + c * 83 + (x * y) % 31 * 7) % 256) as u8;
     let (width, height) = if turned { (17, 23) } else { (23, 17) };
     let pixels = (0..height * width * 3)
@@ -14,7 +14,7 @@ fn picture(turned: bool) -> Picture {
             if turned { value(y, x, c) } else { value(x, y, c) }
         })
         .collect::<Vec<u8>>();
-    Picture {
+    Image {
         width,
         height,
         pixels: pixels.into(),
@@ -29,13 +29,13 @@ fn read(file: &Value, config: &Value) -> Processor {
 fn checksum(file: &Value, turned: bool) -> ([u64; 2], u64) {
     let mut file = file.clone();
     (file["do_rescale"], file["do_normalize"]) = (json!(false), json!(false));
-    let (processor, picture) = (read(&file, &Value::Null), picture(turned));
-    let shape = processor.shape(picture.width, picture.height).unwrap();
+    let (processor, image) = (read(&file, &Value::Null), image(turned));
+    let shape = processor.shape(image.width, image.height).unwrap();
     let dims = shape.dims.as_slice();
     let mut pixels = vec![-1f32; dims.iter().product::<u64>() as usize];
     let strides = [dims[1] * dims[2], dims[2], 1];
     processor
-        .write(&picture, ArrayMut::new(&mut pixels, dims, &strides).unwrap())
+        .write(&image, ArrayMut::new(&mut pixels, dims, &strides).unwrap())
         .unwrap();
     let sum = pixels
         .iter()
@@ -58,7 +58,7 @@ fn crops_and_sizes_give_the_references_pixels() {
     for (file, turned, expected) in [
         (vit, false, ([12, 20], 11150461)),
         (deit([16, 16], [11, 14]), false, ([11, 14], 6972003)),
-        // A crop that is larger than the picture shows black around it.
+        // A crop that is larger than the image shows black around it.
         (deit([9, 10], [12, 14]), false, ([12, 14], 4465324)),
         (deit([9, 20], [14, 11]), false, ([14, 11], 4643525)),
         (conv_next(14, 0.875), false, ([14, 14], 8579367)),

@@ -83,7 +83,7 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
     if let Some(entry) = user("data.image_size").or_else(|| user("model.image_size")) {
         apply_user_size(
             &entry,
-            family.whole_picture && family.number_is_shortest_edge,
+            family.whole_image && family.number_is_shortest_edge,
             &mut size,
             &mut center_crop,
             &mut processor_type,
@@ -198,11 +198,11 @@ fn refuse_padding_to_a_size(original: &Map<String, Value>) -> Result<()> {
 /// Boxes that a crop cuts off would be lost; and one crop is enough.
 fn refuse_crops(size: Size, center_crop: Option<[u32; 2]>, family: &Defaults) -> Result<()> {
     let what = match (size.crop(), center_crop) {
-        (_, Some(_)) if family.whole_picture => {
-            "`do_center_crop` is not supported for this model family, which needs whole pictures"
+        (_, Some(_)) if family.whole_image => {
+            "`do_center_crop` is not supported for this model family, which needs whole images"
         }
-        (Some(_), _) if family.whole_picture => {
-            "a `size` that crops is not supported for this model family, which needs whole pictures"
+        (Some(_), _) if family.whole_image => {
+            "a `size` that crops is not supported for this model family, which needs whole images"
         }
         (_, Some([0, 0])) => "`do_center_crop` without a `crop_size`",
         (Some(_), Some(_)) => "`do_center_crop` is not supported beside a `size` that crops",

@@ -32,7 +32,7 @@ pub struct Defaults {
     /// A `size` that is one number is the shortest edge; with `false` it is both height and width.
     pub number_is_shortest_edge: bool,
     pub shortest_edge: ShortestEdge,
-    /// Sides found from a shortest edge are floored to a multiple of this: 16 for YOLOS, 1 for none.
+    /// Prompts found from a shortest edge are floored to a multiple of this: 16 for YOLOS, 1 for none.
     pub multiple: u32,
     /// Resized sides are rounded up to a multiple of the file's `size_divisor`, or of this where it has none. `None`: there is
     /// no such rule, and the key means nothing.
@@ -44,10 +44,10 @@ pub struct Defaults {
     pub do_pad: bool,
     pub mean: [f64; 3],
     pub std: [f64; 3],
-    /// Whether all of a picture must stay in view, as its boxes do: a crop is refused. One number as the user's
+    /// Whether all of an image must stay in view, as its boxes do: a crop is refused. One number as the user's
     /// `data.image_size` is then the shortest edge where [`Defaults::number_is_shortest_edge`], else both height and width.
     /// Always the family's.
-    pub whole_picture: bool,
+    pub whole_image: bool,
 }
 
 impl Defaults {
@@ -69,7 +69,7 @@ impl Defaults {
             do_pad: true,
             mean: IMAGENET_MEAN,
             std: IMAGENET_STD,
-            whole_picture: true,
+            whole_image: true,
         }
     }
 
@@ -87,7 +87,7 @@ impl Defaults {
             do_pad: false,
             mean: HALVES,
             std: HALVES,
-            whole_picture: false,
+            whole_image: false,
             ..Self::shortest_edge("")
         }
     }
@@ -211,7 +211,7 @@ impl Defaults {
             _ => return family.clone(),
         };
         Defaults {
-            whole_picture: family.whole_picture,
+            whole_image: family.whole_image,
             ..known
         }
     }

@@ -1,4 +1,4 @@
-//! Label maps, masks and boxes, taken along when a picture is resized and cropped.
+//! Label maps, masks and boxes, taken along when an image is resized and cropped.
 
 use crate::Processor;
 use crate::resize::nearest;
@@ -25,8 +25,8 @@ impl Processor {
     }
 
     /// The classes that a semantic segmentation model is trained with: `[H, W]` int64, H and W from [`Self::target_size`]. `map`
-    /// is a label map `[height, width]` of integers in the picture's size. It is resized by nearest neighbour and cropped as
-    /// the picture is; what a crop shows from outside the picture gets the field's `fill`. With `do_reduce_labels`, 0, 255 and
+    /// is a label map `[height, width]` of integers in the image's size. It is resized by nearest neighbour and cropped as
+    /// the image is; what a crop shows from outside the image gets the field's `fill`. With `do_reduce_labels`, 0, 255 and
     /// the field's `fill` become 255, and every other class is one less, as SegFormer's processor has it.
     ///
     /// # Errors
@@ -68,8 +68,8 @@ impl Processor {
         Ok(([part.rows.len() as u64, part.columns.len() as u64], values))
     }
 
-    /// Masks of instances in the input's size: `[N, H, W]` u8 from `[N, height, width]` u8 in the picture's size, resized by
-    /// nearest neighbour and cropped as the picture is, 0 outside it. A mask may become empty.
+    /// Masks of instances in the input's size: `[N, H, W]` u8 from `[N, height, width]` u8 in the image's size, resized by
+    /// nearest neighbour and cropped as the image is, 0 outside it. A mask may become empty.
     ///
     /// # Errors
     /// An array of another shape or type.
@@ -90,8 +90,8 @@ impl Processor {
         Array::new(&dims, &moved)
     }
 
-    /// Boxes in pixels of the input: `[N, 4]` float32 xyxy from `[N, 4]` xyxy in pixels of a picture of `width` × `height`.
-    /// They may reach over the input's border where the picture is cropped.
+    /// Boxes in pixels of the input: `[N, 4]` float32 xyxy from `[N, 4]` xyxy in pixels of an image of `width` × `height`.
+    /// They may reach over the input's border where the image is cropped.
     pub fn boxes(&self, boxes: &Array, width: u32, height: u32) -> Result<Array> {
         let (to_width, to_height) = self.resized(width, height)?;
         let [crop_height, crop_width] = self.crop().unwrap_or([to_height, to_width]);
@@ -111,7 +111,7 @@ impl Processor {
         Ok(Array::rows(&moved.collect::<Vec<_>>()))
     }
 
-    /// Which position of an array in the picture's size each position of the input shows.
+    /// Which position of an array in the image's size each position of the input shows.
     fn part(&self, what: &str, height: u64, width: u64) -> Result<Part> {
         let side = |side: u64| {
             u32::try_from(side).map_err(|_| PluginError::failed(format!("`{what}` has a side of {side}")))
@@ -127,9 +127,9 @@ impl Processor {
     }
 }
 
-/// For each of the input's columns and rows: the picture's; `None` outside it.
+/// For each of the input's columns and rows: the image's; `None` outside it.
 struct Part {
-    /// Of the picture.
+    /// Of the image.
     width: usize,
     columns: Vec<Option<usize>>,
     rows: Vec<Option<usize>>,

@@ -33,7 +33,7 @@ pub use pose_crop::PoseCrop;
 pub use resize::Resample;
 pub use size::Size;
 
-use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, Meta, Picture, Prepared, Sample, Shape};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, Image, Meta, Prepared, Sample, Shape};
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::{Map, Value};
 use values::Values;
@@ -50,19 +50,19 @@ pub fn input_shape((width, height): (u32, u32)) -> Shape {
     }
 }
 
-fn picture_of(sample: &Sample) -> Result<&Picture> {
+fn image_of(sample: &Sample) -> Result<&Image> {
     sample
-        .pictures
+        .images
         .first()
-        .ok_or_else(|| PluginError::data(format!("{} has no picture", sample.name)))
+        .ok_or_else(|| PluginError::data(format!("{} has no image", sample.name)))
 }
 
-/// The meta of a sample whose picture has `input_width` × `input_height` pixels in the input.
-fn meta(sample: &Sample, picture: &Picture, (input_width, input_height): (u32, u32)) -> Meta {
+/// The meta of a sample whose image has `input_width` × `input_height` pixels in the input.
+fn meta(sample: &Sample, image: &Image, (input_width, input_height): (u32, u32)) -> Meta {
     Meta {
         index: sample.index,
-        width: picture.width,
-        height: picture.height,
+        width: image.width,
+        height: image.height,
         input_width,
         input_height,
         ..Default::default()
@@ -77,7 +77,7 @@ fn with_detection_labels(sample: &Sample, meta: Meta) -> Result<Prepared> {
     Ok(Prepared { fields, meta })
 }
 
-/// An image processor: what is done to a picture before a model sees it.
+/// An image processor: what is done to an image before a model sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Processor {
     pub(crate) do_resize: bool,
@@ -103,7 +103,7 @@ pub struct Processor {
 impl Processor {
     /// Reads `preprocessor`, the content of `preprocessor_config.json` (or null where there is none), in its new and old
     /// layouts. Then `config`, the whole resolved configuration, overrides: `data.image_size` or `model.image_size` (data's
-    /// wins; `[height, width]` is exact, one number a square or the shortest edge, see [`Defaults::whole_picture`]),
+    /// wins; `[height, width]` is exact, one number a square or the shortest edge, see [`Defaults::whole_image`]),
     /// `data.normalize_mean` and `data.normalize_std`.
     ///
     /// # Errors
@@ -112,20 +112,20 @@ impl Processor {
         config::read(preprocessor, config, defaults)
     }
 
-    /// The width and height that a picture of `width` × `height` pixels gets in the model's input, without padding.
+    /// The width and height that an image of `width` × `height` pixels gets in the model's input, without padding.
     ///
     /// # Errors
-    /// A picture without pixels, or a result with a side of more than 16384.
+    /// An image without pixels, or a result with a side of more than 16384.
     pub fn target_size(&self, width: u32, height: u32) -> Result<(u32, u32)> {
         let resized = self.resized(width, height)?;
         Ok(self.crop().map_or(resized, |[height, width]| (width, height)))
     }
 
-    /// The width and height that a picture is resized to, before a crop.
+    /// The width and height that an image is resized to, before a crop.
     pub(crate) fn resized(&self, width: u32, height: u32) -> Result<(u32, u32)> {
         if width == 0 || height == 0 {
             return Err(PluginError::data(format!(
-                "a picture of {width}x{height} pixels has nothing to show"
+                "an image of {width}x{height} pixels has nothing to show"
             )));
         }
         if !self.do_resize {
@@ -134,46 +134,46 @@ impl Processor {
         size::target(self.size, self.multiple, self.size_divisor, width, height)
     }
 
-    /// Height and width of the middle part that is left of a resized picture; `None` where all of it is.
+    /// Height and width of the middle part that is left of a resized image; `None` where all of it is.
     pub(crate) fn crop(&self) -> Option<[u32; 2]> {
         let of_size = self.size.crop().filter(|_| self.do_resize);
         of_size.or(self.center_crop)
     }
 
-    /// The shape of the main input for a picture: `pixel_values`, float32, `[3, height, width]`.
+    /// The shape of the main input for an image: `pixel_values`, float32, `[3, height, width]`.
     pub fn shape(&self, width: u32, height: u32) -> Result<Shape> {
         Ok(input_shape(self.target_size(width, height)?))
     }
 
-    /// Writes a picture, resized and normalised, into `out`: float32 `[3, H, W]` with H and W from [`Self::target_size`].
+    /// Writes an image, resized and normalised, into `out`: float32 `[3, H, W]` with H and W from [`Self::target_size`].
     ///
     /// # Errors
-    /// A slot of another shape or type, or a picture whose pixels don't fit its size.
-    pub fn write(&self, picture: &Picture, out: ArrayMut<'_>) -> Result<()> {
-        let resized = self.resized(picture.width, picture.height)?;
-        pixels::write(self, picture, resized, self.crop(), out)
+    /// A slot of another shape or type, or an image whose pixels don't fit its size.
+    pub fn write(&self, image: &Image, out: ArrayMut<'_>) -> Result<()> {
+        let resized = self.resized(image.width, image.height)?;
+        pixels::write(self, image, resized, self.crop(), out)
     }
 
     /// As [`Self::write`], but resizes to `size`, width and height in pixels, by the caller's own rule; nothing is cut off.
-    pub fn write_sized(&self, picture: &Picture, size: (u32, u32), out: ArrayMut<'_>) -> Result<()> {
-        pixels::write(self, picture, size, None, out)
+    pub fn write_sized(&self, image: &Image, size: (u32, u32), out: ArrayMut<'_>) -> Result<()> {
+        pixels::write(self, image, size, None, out)
     }
 
-    /// Writes the sample's picture into `out`, and gives a meta that holds the picture's size and its size in the input.
-    pub fn prepare_picture(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Meta> {
-        let picture = picture_of(sample)?;
-        let size = self.target_size(picture.width, picture.height)?;
-        self.write(picture, out)?;
-        Ok(meta(sample, picture, size))
+    /// Writes the sample's image into `out`, and gives a meta that holds the image's size and its size in the input.
+    pub fn prepare_image(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Meta> {
+        let image = image_of(sample)?;
+        let size = self.target_size(image.width, image.height)?;
+        self.write(image, out)?;
+        Ok(meta(sample, image, size))
     }
 
-    /// All of a detector's `prepare`: writes the sample's picture into `out`, and gives `boxes` and `class_labels` (see
-    /// [`detection_labels`]) with the picture's meta. A sample without a field `boxes` (prediction) gives no fields.
+    /// All of a detector's `prepare`: writes the sample's image into `out`, and gives `boxes` and `class_labels` (see
+    /// [`detection_labels`]) with the image's meta. A sample without a field `boxes` (prediction) gives no fields.
     pub fn prepare_detection(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
-        with_detection_labels(sample, self.prepare_picture(sample, out)?)
+        with_detection_labels(sample, self.prepare_image(sample, out)?)
     }
 
-    /// As [`Self::prepare_detection`] for an adapter with a rule of its own for the size of the input: resizes the picture to
+    /// As [`Self::prepare_detection`] for an adapter with a rule of its own for the size of the input: resizes the image to
     /// `size`, width and height in pixels. [`input_shape`] gives the shape that goes with it.
     pub fn prepare_detection_sized(
         &self,
@@ -181,14 +181,14 @@ impl Processor {
         size: (u32, u32),
         out: ArrayMut<'_>,
     ) -> Result<Prepared> {
-        let picture = picture_of(sample)?;
-        self.write_sized(picture, size, out)?;
-        with_detection_labels(sample, meta(sample, picture, size))
+        let image = image_of(sample)?;
+        self.write_sized(image, size, out)?;
+        with_detection_labels(sample, meta(sample, image, size))
     }
 
-    /// How pictures become a batch: `pixel_values` padded with zeros at the bottom and right, or stacked where the file says
+    /// How images become a batch: `pixel_values` padded with zeros at the bottom and right, or stacked where the file says
     /// `do_pad: false`. `mask` is the name of the mask that padding gives, empty for a model that wants none.
-    pub fn picture_collate(&self, mask: &str) -> CollateRule {
+    pub fn image_collate(&self, mask: &str) -> CollateRule {
         if self.do_pad {
             CollateRule::pad(PIXEL_VALUES, mask)
         } else {
@@ -196,11 +196,11 @@ impl Processor {
         }
     }
 
-    /// The collate rules that go with [`Self::prepare_detection`]: [`Self::picture_collate`], ragged `boxes` and
+    /// The collate rules that go with [`Self::prepare_detection`]: [`Self::image_collate`], ragged `boxes` and
     /// `class_labels`.
     pub fn detection_collate(&self, mask: &str) -> Vec<CollateRule> {
         vec![
-            self.picture_collate(mask),
+            self.image_collate(mask),
             CollateRule::ragged("boxes"),
             CollateRule::ragged("class_labels"),
         ]

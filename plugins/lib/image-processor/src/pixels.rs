@@ -1,22 +1,22 @@
-//! From a picture to a model's input: resized, rescaled and normalised, written in place.
+//! From an image to a model's input: resized, rescaled and normalised, written in place.
 
 use crate::Processor;
 use crate::kernels;
 use crate::resized::Resized;
 use crate::window::Window;
-use cvhost_plugin_api::data::{ArrayMut, DType, Picture};
+use cvhost_plugin_api::data::{ArrayMut, DType, Image};
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// Writes `picture` into `out`, float32 `[3, H, W]`: resized to `to_width` × `to_height` pixels, and of that the middle `crop`,
+/// Writes `image` into `out`, float32 `[3, H, W]`: resized to `to_width` × `to_height` pixels, and of that the middle `crop`,
 /// height and width.
 pub(crate) fn write(
     processor: &Processor,
-    picture: &Picture,
+    image: &Image,
     (to_width, to_height): (u32, u32),
     crop: Option<[u32; 2]>,
     mut out: ArrayMut<'_>,
 ) -> Result<()> {
-    check_picture(picture)?;
+    check_image(image)?;
     let crop = crop.unwrap_or([to_height, to_width]);
     check_slot(&out, crop)?;
     let rows = Window::middle(to_height, crop[0]);
@@ -29,8 +29,8 @@ pub(crate) fn write(
         fill_black(processor, &mut out)?;
     }
     let resized = Resized {
-        pixels: &picture.pixels,
-        size: (picture.width as usize, picture.height as usize),
+        pixels: &image.pixels,
+        size: (image.width as usize, image.height as usize),
         to: (to_width as usize, to_height as usize),
         columns: columns.shown.clone(),
         rows: rows.shown.clone(),
@@ -46,14 +46,14 @@ pub(crate) fn write(
     })
 }
 
-pub(crate) fn check_picture(picture: &Picture) -> Result<()> {
-    let bytes = 3 * u128::from(picture.width) * u128::from(picture.height);
-    if bytes == 0 || picture.pixels.len() as u128 != bytes {
+pub(crate) fn check_image(image: &Image) -> Result<()> {
+    let bytes = 3 * u128::from(image.width) * u128::from(image.height);
+    if bytes == 0 || image.pixels.len() as u128 != bytes {
         return Err(PluginError::data(format!(
-            "a picture of {}x{} pixels has {} bytes: expected {bytes}, at least 3",
-            picture.width,
-            picture.height,
-            picture.pixels.len()
+            "an image of {}x{} pixels has {} bytes: expected {bytes}, at least 3",
+            image.width,
+            image.height,
+            image.pixels.len()
         )));
     }
     Ok(())
@@ -64,7 +64,7 @@ pub(crate) fn check_slot(out: &ArrayMut<'_>, [height, width]: [u32; 2]) -> Resul
     let expected = [3, u64::from(height), u64::from(width)];
     if out.dims() != expected || out.dtype() != DType::F32 {
         return Err(PluginError::failed(format!(
-            "a slot of {:?}{:?} was given for a picture that becomes F32 {expected:?}",
+            "a slot of {:?}{:?} was given for an image that becomes F32 {expected:?}",
             out.dtype(),
             out.dims()
         )));
@@ -72,7 +72,7 @@ pub(crate) fn check_slot(out: &ArrayMut<'_>, [height, width]: [u32; 2]) -> Resul
     Ok(())
 }
 
-/// What a crop shows from outside the picture is black.
+/// What a crop shows from outside the image is black.
 fn fill_black(processor: &Processor, out: &mut ArrayMut<'_>) -> Result<()> {
     let height = out.dims().get(1).copied().unwrap_or_default();
     for (channel, table) in (0..).zip(&processor.values.table) {
@@ -89,14 +89,14 @@ mod tests {
     use crate::{Defaults, Resample, Size};
     use serde_json::{Value, json};
 
-    /// The picture of `fixtures/make_resized.py`.
-    fn picture() -> Picture {
+    /// The image of `fixtures/make_resized.py`.
+    fn image() -> Image {
         let (width, height) = (23, 17);
         let value = |x: u32, y: u32, c: u32| ((x * 11 + y * 29 + c * 83 + (x * y) % 31 * 7) % 256) as u8;
         let pixels = (0..height * width * 3)
             .map(|i| value(i / 3 % width, i / 3 / width, i % 3))
             .collect::<Vec<u8>>();
-        Picture {
+        Image {
             width,
             height,
             pixels: pixels.into(),
@@ -123,7 +123,7 @@ mod tests {
                 let mut pixels = vec![-1f32; 3 * height * width];
                 let dims = [3, height as u64, width as u64];
                 let strides = [(height * width) as u64, width as u64, 1];
-                p.write(&picture(), ArrayMut::new(&mut pixels, &dims, &strides).unwrap())
+                p.write(&image(), ArrayMut::new(&mut pixels, &dims, &strides).unwrap())
                     .unwrap();
                 let plane = |c: usize| expected.iter().skip(c).step_by(3).map(|&v| f32::from(v));
                 let expected: Vec<f32> = (0..3).flat_map(plane).collect();
@@ -144,8 +144,8 @@ mod tests {
         );
         let mut batch = vec![9f32; 3 * 20 * 30];
         let slot = ArrayMut::new(&mut batch, &[3, 17, 23], &[600, 30, 1]).unwrap();
-        p.write(&picture(), slot).unwrap();
-        let source = picture();
+        p.write(&image(), slot).unwrap();
+        let source = image();
         for (i, &value) in batch.iter().enumerate() {
             let (c, y, x) = (i / 600, i % 600 / 30, i % 30);
             match source.pixel(x as u32, y as u32) {
@@ -159,15 +159,15 @@ mod tests {
     }
 
     #[test]
-    fn slots_and_pictures_of_the_wrong_shape_are_errors() {
+    fn slots_and_images_of_the_wrong_shape_are_errors() {
         let p = processor(json!({"do_resize": false}));
         let mut buffer = vec![0f32; 3 * 17 * 23];
         let slot = ArrayMut::new(&mut buffer, &[3, 17, 22], &[391, 23, 1]).unwrap();
-        let error = p.write(&picture(), slot).unwrap_err();
+        let error = p.write(&image(), slot).unwrap_err();
         assert!(error.message.contains("becomes F32 [3, 17, 23]"), "{error}");
-        let torn = Picture {
+        let torn = Image {
             pixels: vec![0; 7].into(),
-            ..picture()
+            ..image()
         };
         let slot = ArrayMut::new(&mut buffer, &[3, 17, 23], &[391, 23, 1]).unwrap();
         assert!(

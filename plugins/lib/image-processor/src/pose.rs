@@ -1,10 +1,10 @@
-//! ViTPose's image processor: a box of a picture, stretched to the model's input.
+//! ViTPose's image processor: a box of an image, stretched to the model's input.
 
-use crate::pixels::{check_picture, check_slot};
+use crate::pixels::{check_image, check_slot};
 use crate::pose_crop::PoseCrop;
 use crate::size::Size;
-use crate::{Defaults, Processor, input_shape, kernels, meta, picture_of};
-use cvhost_plugin_api::data::{ArrayMut, CollateRule, Meta, Picture, Region, Sample, Shape};
+use crate::{Defaults, Processor, image_of, input_shape, kernels, meta};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, Image, Meta, Region, Sample, Shape};
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const NORMALIZE_FACTOR: f64 = 200.0;
 
 /// An image processor of top-down pose models: it shows a box, a quarter larger and with the input's aspect ratio, see
-/// [`PoseCrop`], by bilinear interpolation; what is outside the picture is black. Then it rescales and normalises as
+/// [`PoseCrop`], by bilinear interpolation; what is outside the image is black. Then it rescales and normalises as
 /// [`Processor`] does. The pixels are those of `VitPoseImageProcessor` with its PIL backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoseProcessor {
@@ -26,7 +26,7 @@ impl PoseProcessor {
     /// As [`Processor::from_checkpoint`], with the defaults of `VitPoseImageProcessor`.
     ///
     /// # Errors
-    /// Also a `size` that isn't height and width, and `do_affine_transform: false`, which leaves pictures in their own size.
+    /// Also a `size` that isn't height and width, and `do_affine_transform: false`, which leaves images in their own size.
     pub fn from_checkpoint(preprocessor: &Value, config: &Value) -> Result<Self> {
         let processor = Processor::from_checkpoint(preprocessor, config, &Defaults::vit_pose())?;
         let Size::Exact { height, width } = processor.size else {
@@ -38,7 +38,7 @@ impl PoseProcessor {
         let key = |name: &str| processor.original.get(name).filter(|v| !v.is_null());
         if key("do_affine_transform").is_some_and(|v| v != &json!(true)) {
             return Err(PluginError::unsupported(
-                "preprocessor_config.json: `do_affine_transform` is not true; the model sees a box of the picture by it",
+                "preprocessor_config.json: `do_affine_transform` is not true; the model sees a box of the image by it",
             )
             .with_help("remove the key from the file"));
         }
@@ -67,7 +67,7 @@ impl PoseProcessor {
         input_shape((self.size[1], self.size[0]))
     }
 
-    /// The part of a picture that the model sees of `region`, in pixels, with the way to and from the input.
+    /// The part of an image that the model sees of `region`, in pixels, with the way to and from the input.
     pub fn crop(&self, region: &Region) -> Result<PoseCrop> {
         PoseCrop::new(region, self.size, self.normalize_factor)
     }
@@ -75,15 +75,15 @@ impl PoseProcessor {
     /// Writes what the model sees of `region` into `out`: float32 `[3, H, W]`.
     ///
     /// # Errors
-    /// A slot of another shape or type, a picture whose pixels don't fit its size, a region that shows nothing.
-    pub fn write(&self, picture: &Picture, region: &Region, mut out: ArrayMut<'_>) -> Result<()> {
-        check_picture(picture)?;
+    /// A slot of another shape or type, an image whose pixels don't fit its size, a region that shows nothing.
+    pub fn write(&self, image: &Image, region: &Region, mut out: ArrayMut<'_>) -> Result<()> {
+        check_image(image)?;
         check_slot(&out, self.size)?;
         let crop = self.crop(region)?;
         let source = Source {
-            pixels: &picture.pixels,
-            width: picture.width as usize,
-            height: picture.height as usize,
+            pixels: &image.pixels,
+            width: image.width as usize,
+            height: image.height as usize,
         };
         let [y_of, x_of] = crop.to_source();
         let (rows, columns) = (self.size[0], self.size[1]);
@@ -117,21 +117,21 @@ impl PoseProcessor {
         Ok(())
     }
 
-    /// Writes the sample's region of its picture into `out`, and gives a meta with the region: [`Self::crop`] leads from it
-    /// back to the picture. A sample without a region shows all of its picture.
-    pub fn prepare_picture(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Meta> {
-        let picture = picture_of(sample)?;
+    /// Writes the sample's region of its image into `out`, and gives a meta with the region: [`Self::crop`] leads from it
+    /// back to the image. A sample without a region shows all of its image.
+    pub fn prepare_image(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Meta> {
+        let image = image_of(sample)?;
         let region = sample.region.into_option().unwrap_or(Region {
             x: 0.0,
             y: 0.0,
-            width: f64::from(picture.width),
-            height: f64::from(picture.height),
+            width: f64::from(image.width),
+            height: f64::from(image.height),
             angle: 0.0,
         });
-        self.write(picture, &region, out)?;
+        self.write(image, &region, out)?;
         Ok(Meta {
             region: Some(region).into(),
-            ..meta(sample, picture, (self.size[1], self.size[0]))
+            ..meta(sample, image, (self.size[1], self.size[0]))
         })
     }
 
@@ -211,26 +211,26 @@ mod tests {
         let p = processor(file).unwrap();
         let mut values = vec![-1f32; 3 * 64];
         let out = ArrayMut::new(&mut values, &p.shape().dims, &[64, 8, 1]).unwrap();
-        let meta = p.prepare_picture(sample, out).unwrap();
+        let meta = p.prepare_image(sample, out).unwrap();
         (values, meta)
     }
 
     fn half_white(region: Option<Region>) -> Sample {
-        let mut picture = Picture::filled(20, 20, [50; 3]);
+        let mut image = Image::filled(20, 20, [50; 3]);
         for y in 0..10 {
             for x in 0..20 {
-                picture.set_pixel(x, y, [200; 3]);
+                image.set_pixel(x, y, [200; 3]);
             }
         }
         Sample {
-            pictures: vec![picture].into(),
+            images: vec![image].into(),
             region: region.into(),
             ..Sample::default()
         }
     }
 
     #[test]
-    fn a_sample_without_a_region_shows_all_of_its_picture_and_black_around_it() {
+    fn a_sample_without_a_region_shows_all_of_its_image_and_black_around_it() {
         let (values, meta) = prepared(&half_white(None));
         assert_eq!(
             meta.region.into_option().map(|r| [r.x, r.y, r.width, r.height]),
@@ -249,7 +249,7 @@ mod tests {
             height: 8.0,
             angle: std::f64::consts::FRAC_PI_2,
         };
-        // Up in the picture is right in the region.
+        // Up in the image is right in the region.
         let (values, _) = prepared(&half_white(Some(region)));
         for row in values.chunks_exact(8).take(8) {
             assert_eq!((row[0], row[7]), (50.0, 200.0), "{row:?}");

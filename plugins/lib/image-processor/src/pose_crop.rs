@@ -1,4 +1,4 @@
-//! The part of a picture that a top-down pose model sees: a box with space around it, stretched to the input's size.
+//! The part of an image that a top-down pose model sees: a box with space around it, stretched to the input's size.
 //!
 //! The mapping is that of unbiased data processing (Huang et al., "The Devil is in the Details: Delving into Unbiased Data
 //! Processing for Human Pose Estimation", CVPR 2020), in which a side of n pixels is n - 1 long. Its arithmetic is that of the
@@ -12,12 +12,12 @@ const PADDING: f32 = 1.25;
 /// The reference's unit of boxes, in pixels. A processor's `normalize_factor` takes its place only where the part is found.
 const UNIT: f32 = 200.0;
 
-/// A part of a picture, and the way between its pixels and the input's.
+/// A part of an image, and the way between its pixels and the input's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PoseCrop {
-    /// x and y in pixels of the picture.
+    /// x and y in pixels of the image.
     centre: [f32; 2],
-    /// Width and height in pixels of the picture.
+    /// Width and height in pixels of the image.
     extent: [f32; 2],
     /// Radians, counter-clockwise.
     angle: f64,
@@ -26,8 +26,8 @@ pub struct PoseCrop {
 }
 
 impl PoseCrop {
-    /// The part around `region`, in pixels of the picture, for an input of `size`, height and width in pixels: the region,
-    /// lengthened in one direction to the input's aspect ratio, and a quarter larger. It may reach over the picture's border.
+    /// The part around `region`, in pixels of the image, for an input of `size`, height and width in pixels: the region,
+    /// lengthened in one direction to the input's aspect ratio, and a quarter larger. It may reach over the image's border.
     /// A region with an angle is shown upright; the reference has none.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl PoseCrop {
         Ok(crop)
     }
 
-    /// A point of the picture, x and y in pixels, in pixels of a map of `size`, height and width, that shows the part: the
+    /// A point of the image, x and y in pixels, in pixels of a map of `size`, height and width, that shows the part: the
     /// input's size, or a heat map's.
     pub fn to_map(&self, [x, y]: [f64; 2], size: [u32; 2]) -> [f64; 2] {
         let (sin, cos) = self.angle.sin_cos();
@@ -84,8 +84,8 @@ impl PoseCrop {
         ]
     }
 
-    /// The reverse of [`Self::to_map`]: a point of a map of `size`, height and width, in pixels of the picture.
-    pub fn to_picture(&self, [x, y]: [f64; 2], size: [u32; 2]) -> [f64; 2] {
+    /// The reverse of [`Self::to_map`]: a point of a map of `size`, height and width, in pixels of the image.
+    pub fn to_image(&self, [x, y]: [f64; 2], size: [u32; 2]) -> [f64; 2] {
         let [scale_x, scale_y] = self.steps(size);
         let [dx, dy] = [
             x * scale_x - f64::from(self.extent[0]) * 0.5,
@@ -98,20 +98,20 @@ impl PoseCrop {
         ]
     }
 
-    /// Pixels of the picture from one pixel of the map to the next. A map of one pixel has no next one.
+    /// Pixels of the image from one pixel of the map to the next. A map of one pixel has no next one.
     fn steps(&self, [height, width]: [u32; 2]) -> [f64; 2] {
         let step = |extent: f32, side: u32| f64::from(extent) / (f64::from(side) - 1.0).max(1.0);
         [step(self.extent[0], width), step(self.extent[1], height)]
     }
 
-    /// The rows (y, then x) of the mapping from the input's row and column, and 1, to the picture's.
+    /// The rows (y, then x) of the mapping from the input's row and column, and 1, to the image's.
     pub(crate) fn to_source(self) -> [[f64; 3]; 2] {
         let sides = [f64::from(self.size[1]) - 1.0, f64::from(self.size[0]) - 1.0];
         let scale_x = sides[0] / f64::from(self.extent[0]);
         let scale_y = sides[1] / f64::from(self.extent[1]);
         let (sin, cos) = self.angle.sin_cos();
         let (sin32, cos32) = (sin as f32, cos as f32);
-        // Twice the centre takes the place of the picture's size in the paper.
+        // Twice the centre takes the place of the image's size in the paper.
         let [w, h] = self.centre.map(|c| -0.5 * (c * 2.0));
         let shift_x = w * cos32 - h * sin32 + 0.5 * self.extent[0];
         let shift_y = w * sin32 + h * cos32 + 0.5 * self.extent[1];
@@ -121,7 +121,7 @@ impl PoseCrop {
         ];
         let [[a, b, c], [d, e, f]] = matrix.map(|row| row.map(|v| f64::from(v as f32)));
         // By elimination, with reciprocals of the pivots, as the reference's linear algebra does it: the rounding decides which
-        // pixels are outside the picture.
+        // pixels are outside the image.
         let pivot = 1.0 / a;
         let below = d * pivot;
         let second = 1.0 / (e - below * b);
@@ -133,7 +133,7 @@ impl PoseCrop {
         [[y_from_y, y_from_x, y_shift], [x_from_y, x_from_x, x_shift]]
     }
 
-    /// Whether the input's rows are rows of the picture.
+    /// Whether the input's rows are rows of the image.
     pub(crate) fn is_upright(self) -> bool {
         self.angle == 0.0
     }
@@ -162,16 +162,16 @@ mod tests {
         // 40 x 40 becomes 40 x 53 1/3, and 50 x 66 2/3 with the space around it.
         let crop = PoseCrop::new(&region([10.0, 20.0, 40.0, 40.0], 0.0), [64, 48], 200.0).unwrap();
         assert!(near(
-            crop.to_picture([0.0, 0.0], [64, 48]),
+            crop.to_image([0.0, 0.0], [64, 48]),
             [5.0, 40.0 - 100.0 / 3.0]
         ));
         assert!(near(
-            crop.to_picture([47.0, 63.0], [64, 48]),
+            crop.to_image([47.0, 63.0], [64, 48]),
             [55.0, 40.0 + 100.0 / 3.0]
         ));
         // A smaller factor makes boxes larger.
         let crop = PoseCrop::new(&region([10.0, 20.0, 40.0, 40.0], 0.0), [64, 48], 100.0).unwrap();
-        assert!(near(crop.to_picture([0.0, 31.5], [64, 48]), [-20.0, 40.0]));
+        assert!(near(crop.to_image([0.0, 31.5], [64, 48]), [-20.0, 40.0]));
     }
 
     #[test]
@@ -180,21 +180,21 @@ mod tests {
             let crop = PoseCrop::new(&region([3.0, 4.0, 50.0, 20.0], angle), [64, 48], 200.0).unwrap();
             for point in [[3.0, 4.0], [28.0, 14.0], [-7.0, 60.0]] {
                 for size in [[64, 48], [16, 12]] {
-                    assert!(near(crop.to_picture(crop.to_map(point, size), size), point));
+                    assert!(near(crop.to_image(crop.to_map(point, size), size), point));
                 }
             }
             // The pixels that are shown are at the places that points go to.
             let [y_of, x_of] = crop.to_source();
             for [row, column] in [[0.0, 0.0], [63.0, 10.0], [20.0, 47.0]] {
                 let shown = [x_of, y_of].map(|of| of[0] * row + of[1] * column + of[2]);
-                assert!(near(shown, crop.to_picture([column, row], [64, 48])), "{shown:?}");
+                assert!(near(shown, crop.to_image([column, row], [64, 48])), "{shown:?}");
             }
         }
     }
 
     #[test]
     fn a_turned_box_is_shown_upright() {
-        // A quarter turn counter-clockwise: what is above the centre in the picture was its right-hand side.
+        // A quarter turn counter-clockwise: what is above the centre in the image was its right-hand side.
         let angle = std::f64::consts::FRAC_PI_2;
         let crop = PoseCrop::new(&region([10.0, 10.0, 20.0, 20.0], angle), [33, 33], 200.0).unwrap();
         assert!(near(crop.to_map([20.0, 20.0 - 12.5], [33, 33]), [32.0, 16.0]));

@@ -1,7 +1,7 @@
 //! Resizing 8-bit RGB with antialiasing, to the bit as PIL does it.
 //!
 //! A convolution that widens its filter when shrinking, along rows and along columns, with 22-bit fixed-point weights and the
-//! picture rounded to 8 bits in between. Libraries that take the passes in another order or have 16-bit weights differ by
+//! image rounded to 8 bits in between. Libraries that take the passes in another order or have 16-bit weights differ by
 //! 1/255 in a fifth of the pixels, which the small models of the reference cases notice.
 
 use cvhost_plugin_api::error::{PluginError, Result};
@@ -47,7 +47,7 @@ impl Resample {
         Self::ALL.iter().position(|&r| r == self).unwrap_or_default() as u64
     }
 
-    /// How far the filter reaches to either side, in pixels of the smaller picture.
+    /// How far the filter reaches to either side, in pixels of the smaller image.
     fn support(self) -> f64 {
         match self {
             Resample::Nearest => 0.0,

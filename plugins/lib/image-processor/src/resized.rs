@@ -1,4 +1,4 @@
-//! A picture resized row by row: what is in between stays in the processor's caches.
+//! An image resized row by row: what is in between stays in the processor's caches.
 
 use crate::kernels::{self, ROWS};
 use crate::resize::{Resample, Taps};
@@ -37,7 +37,7 @@ impl Resized<'_> {
         }
     }
 
-    /// The picture's bytes from this column and row on.
+    /// The image's bytes from this column and row on.
     fn from(&self, column: usize, row: usize) -> &[u8] {
         self.pixels
             .get(row * self.stride() + 3 * column..)
@@ -120,7 +120,7 @@ impl Resized<'_> {
         let mut pass = Horizontal::new(x);
         let length = self.length();
         let end = y.reach().end;
-        // Rows of the picture from `base` on, resized along x.
+        // Rows of the image from `base` on, resized along x.
         let most = y.most() + GATHERED;
         let mut gathered = vec![0u8; most * length];
         let (mut base, mut count) = (0, 0);
@@ -164,7 +164,7 @@ fn blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
 /// The pass along rows, [`ROWS`] of them at a time.
 struct Horizontal<'a> {
     taps: &'a Taps,
-    /// The columns of the picture that are needed.
+    /// The columns of the image that are needed.
     reach: Range<usize>,
     columns: Vec<[u8; ROWS]>,
     resized: Vec<[u8; ROWS]>,

@@ -1,7 +1,7 @@
 //! Every processor against what `fixtures/make_rules.py` recorded of transformers' with their PIL backend, to the bit.
 
 use crate::{Defaults, PoseProcessor, Processor};
-use cvhost_plugin_api::data::{Array, ArrayMut, Field, Picture, Region, Role};
+use cvhost_plugin_api::data::{Array, ArrayMut, Field, Image, Region, Role};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ fn sides(value: &Value) -> [usize; 2] {
     [0, 1].map(|i| value[i].as_u64().unwrap() as usize)
 }
 
-fn picture(case: &Value) -> Picture {
+fn image(case: &Value) -> Image {
     let source = &case["picture"];
     let ([height, width], pixels) = match source.get("at") {
         Some(at) => {
@@ -34,16 +34,16 @@ fn picture(case: &Value) -> Picture {
             ([height, width], pixels.collect())
         }
     };
-    Picture {
+    Image {
         width: width as u32,
         height: height as u32,
         pixels: pixels.into(),
     }
 }
 
-fn map(case: &Value, picture: &Picture) -> Option<Field> {
+fn map(case: &Value, image: &Image) -> Option<Field> {
     let source = case.get("map")?;
-    let (width, height) = (picture.width as usize, picture.height as usize);
+    let (width, height) = (image.width as usize, image.height as usize);
     let values: Vec<u8> = match source.get("at") {
         Some(at) => {
             let at = at.as_u64().unwrap() as usize;
@@ -90,7 +90,7 @@ fn pixels_and_labels_are_those_of_the_reference() {
     assert_eq!(cases.len(), 88);
     let (mut wrong, mut points) = (Vec::new(), 0);
     for case in &cases {
-        let picture = picture(case);
+        let image = image(case);
         let mut check = |what: &str, found: Value| {
             if case[what] != found {
                 wrong.push(format!("{what} {found} {case}"));
@@ -107,14 +107,14 @@ fn pixels_and_labels_are_those_of_the_reference() {
                 angle: 0.0,
             };
             let found = pixels(case, &p.shape().dims, |out| {
-                p.write(&picture, &region, out).unwrap()
+                p.write(&image, &region, out).unwrap()
             });
             check("pixels", json!(found));
             if let Some(expected) = case["map_point_in_picture"].as_array() {
                 let found = p
                     .crop(&region)
                     .unwrap()
-                    .to_picture([1.25, 6.5], p.size().map(|side| side / 4));
+                    .to_image([1.25, 6.5], p.size().map(|side| side / 4));
                 for (found, expected) in found.iter().zip(expected) {
                     let off = (found - expected.as_f64().unwrap()).abs();
                     assert!(off < 1e-4, "{found} {case}");
@@ -125,12 +125,12 @@ fn pixels_and_labels_are_those_of_the_reference() {
         }
         let family = family(case["family"].as_str().unwrap());
         let p = Processor::from_checkpoint(&case["file"], &Value::Null, &family).unwrap();
-        let shape = p.shape(picture.width, picture.height).unwrap();
+        let shape = p.shape(image.width, image.height).unwrap();
         check(
             "pixels",
-            json!(pixels(case, &shape.dims, |out| p.write(&picture, out).unwrap())),
+            json!(pixels(case, &shape.dims, |out| p.write(&image, out).unwrap())),
         );
-        let Some(map) = map(case, &picture) else { continue };
+        let Some(map) = map(case, &image) else { continue };
         if case.get("masks").is_some() {
             let classes: Option<BTreeMap<i64, i64>> = case["classes"].as_object().map(|classes| {
                 let pair = |(id, class): (&String, &Value)| (id.parse().unwrap(), class.as_i64().unwrap());

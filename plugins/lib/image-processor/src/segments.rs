@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 impl Processor {
     /// A map of segments as labels: `mask_labels` `[N, H, W]` u8, 0 or 1, and `class_labels` `[N]` int64, in the order of the
-    /// segments' ids. `map` is a label map `[height, width]` of integers in the picture's size; it is resized by nearest
-    /// neighbour and cropped as the picture is, so a small segment may vanish. N is 0 where there is none.
+    /// segments' ids. `map` is a label map `[height, width]` of integers in the image's size; it is resized by nearest
+    /// neighbour and cropped as the image is, so a small segment may vanish. N is 0 where there is none.
     ///
     /// `classes` gives each id's class; without it an id is the class itself. Pixels of the file's `ignore_index`, and of the
     /// field's `fill`, belong to no segment. With `do_reduce_labels` nor do those of 0, and ids without `classes`, and all
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_without_segments_gives_empty_labels() {
+    fn a_image_without_segments_gives_empty_labels() {
         assert_eq!(
             labels(json!({}), &[255, 255], None).unwrap(),
             (vec![0, 1, 2], vec![], vec![])

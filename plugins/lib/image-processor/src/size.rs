@@ -1,4 +1,4 @@
-//! How large a picture becomes.
+//! How large an image becomes.
 
 use cvhost_plugin_api::error::{PluginError, Result};
 
@@ -13,9 +13,9 @@ pub enum Size {
     /// Keeps the aspect ratio: the shorter side becomes this.
     Shortest { edge: u32 },
     /// ConvNeXT's rule. An `edge` below 384: the shorter side becomes edge / crop_pct, and the inner square of `edge` is left.
-    /// From 384 on: a square of `edge`, whatever the picture's aspect ratio.
+    /// From 384 on: a square of `edge`, whatever the image's aspect ratio.
     ConvNext { edge: u32, crop_pct: f64 },
-    /// Exactly this, whatever the picture's aspect ratio.
+    /// Exactly this, whatever the image's aspect ratio.
     Exact { height: u32, width: u32 },
     /// Keeps the aspect ratio: as large as fits.
     Within { height: u32, width: u32 },
@@ -25,7 +25,7 @@ pub enum Size {
 const CONV_NEXT_WARPS: u32 = 384;
 
 impl Size {
-    /// Height and width of the middle part that the rule leaves of a resized picture.
+    /// Height and width of the middle part that the rule leaves of a resized image.
     pub(crate) fn crop(self) -> Option<[u32; 2]> {
         match self {
             Size::ConvNext { edge, .. } if edge < CONV_NEXT_WARPS => Some([edge, edge]),
@@ -34,7 +34,7 @@ impl Size {
     }
 }
 
-/// The width and height that a picture is resized to. `multiple` floors the sides that come from `Size::Edges`; then all sides are
+/// The width and height that an image is resized to. `multiple` floors the sides that come from `Size::Edges`; then all sides are
 /// rounded up to a multiple of `divisor`.
 pub(crate) fn target(size: Size, multiple: u32, divisor: u32, width: u32, height: u32) -> Result<(u32, u32)> {
     let (target_width, target_height) = match size {
@@ -56,7 +56,7 @@ pub(crate) fn target(size: Size, multiple: u32, divisor: u32, width: u32, height
             (w - w % multiple, h - h % multiple)
         }
     };
-    // A picture like a thread would get a side of nothing; it gets the smallest one that there is.
+    // An image like a thread would get a side of nothing; it gets the smallest one that there is.
     let least = if matches!(size, Size::Edges { .. }) {
         u64::from(multiple.max(1))
     } else {
@@ -73,7 +73,7 @@ pub(crate) fn target(size: Size, multiple: u32, divisor: u32, width: u32, height
     match (side(target_width), side(target_height)) {
         (Some(w), Some(h)) => Ok((w, h)),
         _ => Err(PluginError::data(format!(
-            "a picture of {width}x{height} pixels would be resized to {target_width}x{target_height}; the longest side may be \
+            "an image of {width}x{height} pixels would be resized to {target_width}x{target_height}; the longest side may be \
              {MAX_SIDE}"
         ))
         .with_help("give `data.image_size` as [height, width]")),
@@ -93,7 +93,7 @@ fn by_edges(shortest: u32, longest: u32, multiple: u32, width: u32, height: u32)
     };
     let side = exact.round_ties_even();
 
-    // YOLOS, the family with a multiple, lets only a wide picture stay as it is.
+    // YOLOS, the family with a multiple, lets only a wide image stay as it is.
     let stays = short == side && (multiple <= 1 || w >= h);
     if stays {
         (u64::from(width), u64::from(height))
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_size_ignores_the_picture_and_the_multiple() {
+    fn an_exact_size_ignores_the_image_and_the_multiple() {
         assert_eq!(
             target(
                 Size::Exact {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_like_a_thread_keeps_at_least_one_patch() {
+    fn a_image_like_a_thread_keeps_at_least_one_patch() {
         let size = Size::Edges {
             shortest: 800,
             longest: 1333,

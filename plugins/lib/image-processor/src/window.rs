@@ -1,17 +1,17 @@
-//! The part of a resized picture that a model sees.
+//! The part of a resized image that a model sees.
 
 use std::ops::Range;
 
-/// The part of one side of a resized picture that is shown. It may reach over the picture's border.
+/// The part of one side of a resized image that is shown. It may reach over the image's border.
 pub(crate) struct Window {
-    /// Positions of the input before the picture begins.
+    /// Positions of the input before the image begins.
     pub(crate) before: usize,
-    /// The picture's positions that are shown.
+    /// The image's positions that are shown.
     pub(crate) shown: Range<usize>,
 }
 
 impl Window {
-    /// The middle `crop` of a side of `size`. Where a half is left over it is before a picture that is too small, and after
+    /// The middle `crop` of a side of `size`. Where a half is left over it is before an image that is too small, and after
     /// a part.
     pub(crate) fn middle(size: u32, crop: u32) -> Self {
         let (size, crop) = (i64::from(size), i64::from(crop));

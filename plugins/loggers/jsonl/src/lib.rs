@@ -5,7 +5,7 @@
 //! | `params.json` | the resolved configuration, and parameters that were logged later |
 //! | `tags.json` | text tags, if there are any |
 //! | `metrics.jsonl` | a line each time: `{"step": …, "time_ms": …, "val_map": …}` |
-//! | `pictures/<name>-<step>.png` | logged pictures |
+//! | `images/<name>-<step>.png` | logged images |
 //! | `artifacts.jsonl` | a line a file: name, path from the run folder, step, time |
 //! | `artifacts/` | copies of files that lie outside the run folder |
 //! | `status.json` | `{"status": "running"}`, in the end `ok`, `failed` or `interrupted` |

@@ -3,7 +3,7 @@
 use crate::artifacts;
 use crate::files::{create_folder, io_error, safe_name, write_json};
 use crate::lines::LineFile;
-use cvhost_plugin_api::data::{LogItem, LogKind, Picture, RunInfo, Status};
+use cvhost_plugin_api::data::{Image, LogItem, LogKind, RunInfo, Status};
 use cvhost_plugin_api::sdk::Logger;
 use cvhost_plugin_api::{PluginError, Result};
 use image::{ColorType, ImageFormat};
@@ -76,10 +76,10 @@ impl Logger for JsonlLogger {
                     run.tags.extend(parsed_object(item)?);
                     write_json(&run.folder.join("tags.json"), &Value::Object(run.tags.clone()))?;
                 }
-                LogKind::PICTURE => {
-                    if let Some(picture) = item.picture.as_ref().into_option() {
+                LogKind::IMAGE => {
+                    if let Some(image) = item.image.as_ref().into_option() {
                         let file = format!("{}-{}.png", safe_name(&item.name), item.step);
-                        write_picture(&run.folder.join("pictures").join(file), picture)?;
+                        write_image(&run.folder.join("pictures").join(file), image)?;
                     }
                 }
                 LogKind::ARTIFACT => {
@@ -172,27 +172,27 @@ fn metrics_line(item: &LogItem) -> Result<Value> {
     Ok(Value::Object(line))
 }
 
-fn write_picture(path: &Path, picture: &Picture) -> Result<()> {
+fn write_image(path: &Path, image: &Image) -> Result<()> {
     if let Some(folder) = path.parent() {
         create_folder(folder)?;
     }
-    let expected = picture.width as usize * picture.height as usize * 3;
-    if picture.pixels.len() != expected || expected == 0 {
+    let expected = image.width as usize * image.height as usize * 3;
+    if image.pixels.len() != expected || expected == 0 {
         return Err(PluginError::failed(format!(
-            "{picture:?} has {} bytes, expected {expected}",
-            picture.pixels.len()
+            "{image:?} has {} bytes, expected {expected}",
+            image.pixels.len()
         )));
     }
-    let (width, height) = (picture.width, picture.height);
+    let (width, height) = (image.width, image.height);
     image::save_buffer_with_format(
         path,
-        &picture.pixels,
+        &image.pixels,
         width,
         height,
         ColorType::Rgb8,
         ImageFormat::Png,
     )
-    .map_err(|e| io_error("write the picture", path, &std::io::Error::other(e)))
+    .map_err(|e| io_error("write the image", path, &std::io::Error::other(e)))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ fn item(kind: LogKind, step: u64) -> LogItem {
         name: "".into(),
         json: "".into(),
         path: "".into(),
-        picture: None::<Picture>.into(),
+        image: None::<Image>.into(),
     }
 }
 
@@ -131,31 +131,31 @@ fn a_run_that_begins_anew_drops_the_lines_of_before_and_one_without_a_state_keep
 }
 
 #[test]
-fn pictures_become_png_files_inside_the_folder() {
+fn images_become_png_files_inside_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = JsonlLogger::default();
     logger.start(&info(folder.path()), &Value::Null).unwrap();
-    let picture = Picture::filled(4, 3, [1, 2, 3]);
+    let image = Image::filled(4, 3, [1, 2, 3]);
     let logged = LogItem {
         name: "../val/a.jpg".into(),
-        picture: Some(picture.clone()).into(),
-        ..item(LogKind::PICTURE, 7)
+        image: Some(image.clone()).into(),
+        ..item(LogKind::IMAGE, 7)
     };
     logger.log(&[logged]).unwrap();
     let read = image::open(folder.path().join("pictures/val/a.jpg-7.png"))
         .unwrap()
         .to_rgb8();
-    assert_eq!(read.into_raw(), picture.pixels.to_vec());
+    assert_eq!(read.into_raw(), image.pixels.to_vec());
 
-    let broken = Picture {
+    let broken = Image {
         width: 9,
         height: 9,
         pixels: vec![0].into(),
     };
     let logged = LogItem {
         name: "b".into(),
-        picture: Some(broken).into(),
-        ..item(LogKind::PICTURE, 7)
+        image: Some(broken).into(),
+        ..item(LogKind::IMAGE, 7)
     };
     assert!(logger.log(&[logged]).is_err());
 }

@@ -77,7 +77,7 @@ pub fn number(found: &mut Found, fixed: &Fixed, args: &OpenArgs, source: &Source
     };
     let warning = (!lacking.is_empty()).then(|| {
         Problem::warning(format!(
-            "{}: no picture of {} of the {} classes: {}",
+            "{}: no image of {} of the {} classes: {}",
             source.name().display(),
             lacking.len(),
             known.len(),
@@ -153,7 +153,7 @@ fn tell_unknown(numbers: &[Option<u32>], found: &mut Found, unknown: impl Fn(&st
             }
         }
     }
-    // A column of its own for a class that no picture has.
+    // A column of its own for a class that no image has.
     for (label, name) in found.classes.iter().enumerate() {
         let unused = !found.lines.is_empty() && numbers.get(label).is_some_and(Option::is_none);
         if unused && !told.contains(&(label as u32)) {

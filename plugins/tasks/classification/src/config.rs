@@ -43,7 +43,7 @@ pub struct DataKeys {
     /// or TSV file.
     #[serde(default)]
     pub format: Format,
-    /// Whether a picture may have several classes, or none. By default the annotations tell: several labels in one cell, or
+    /// Whether an image may have several classes, or none. By default the annotations tell: several labels in one cell, or
     /// one column a class, mean that it may.
     pub multi_label: Option<bool>,
 }

@@ -9,9 +9,9 @@ use crate::folders;
 use crate::found::{Fixed, Found, Source};
 use crate::records::Records;
 use crate::table;
-use cvhost_datasets::{PictureFolder, Trouble};
+use cvhost_datasets::{ImageFolder, Trouble};
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, OpenArgs, PictureSource, Problem, Record, RecordMeta, Role,
+    Array, Fields, ImageSource, LabelSpec, OpenArgs, Problem, Record, RecordMeta, Role,
 };
 use cvhost_plugin_api::sdk::DataSet;
 use cvhost_plugin_api::{PluginError, Result};
@@ -31,7 +31,7 @@ impl ClassificationDataSet {
     pub fn open(args: &OpenArgs) -> Result<Self> {
         let split = args.split.as_str();
         let keys = DataKeys::read(&args.config)?;
-        let (source, warning) = Source::of(&args.pictures, &args.annotations, split, keys.format)?;
+        let (source, warning) = Source::of(&args.images, &args.annotations, split, keys.format)?;
         source.tell(split, keys.format);
         let fixed = Fixed::of(args, keys.multi_label, keys.format);
         let mut found = read(&source, &fixed, split)?;
@@ -47,7 +47,7 @@ impl ClassificationDataSet {
             )));
         }
         Ok(ClassificationDataSet {
-            root: PathBuf::from(&args.pictures),
+            root: PathBuf::from(&args.images),
             records: found.records,
             lines: found.lines,
             spec,
@@ -76,14 +76,14 @@ pub fn read(source: &Source, fixed: &Fixed, split: &str) -> Result<Found> {
         }
         Source::Table { file, root } => {
             let mut found = table::read(file, fixed.multi_label, split)?;
-            check_pictures(&mut found, root, split)?;
+            check_images(&mut found, root, split)?;
             Ok(found)
         }
     }
 }
 
-fn check_pictures(found: &mut Found, root: &Path, split: &str) -> Result<()> {
-    let mut folder = PictureFolder::open(root, split)?;
+fn check_images(found: &mut Found, root: &Path, split: &str) -> Result<()> {
+    let mut folder = ImageFolder::open(root, split)?;
     for index in 0..found.records.len() {
         let name = found.records.name(index);
         if let Err(trouble) = folder.check(name) {
@@ -104,8 +104,8 @@ fn help(source: &Source, split: &str) -> String {
             "mend the folder in `data.{split}_data_path`; its folders are the classes, and links must not leave it"
         ),
         Source::Table { .. } => format!(
-            "mend the file; its file names start from the folder in `data.{split}_data_path`, each picture stands once, and \
-             several labels of one picture stand in one cell with `|` or `;` between them (`data.multi_label`)"
+            "mend the file; its file names start from the folder in `data.{split}_data_path`, each image stands once, and \
+             several labels of one image stand in one cell with `|` or `;` between them (`data.multi_label`)"
         ),
     }
 }
@@ -123,7 +123,7 @@ impl DataSet for ClassificationDataSet {
         self.problems.clone()
     }
 
-    /// Sizes aren't known before a picture is opened.
+    /// Sizes aren't known before an image is opened.
     fn meta(&self, index: usize) -> Result<RecordMeta> {
         self.check_index(index)?;
         let classes: Vec<i64> = self.records.labels(index).iter().map(|&l| i64::from(l)).collect();
@@ -148,7 +148,7 @@ impl DataSet for ClassificationDataSet {
         };
         Ok(Record {
             name: name.into(),
-            pictures: vec![PictureSource::file(self.root.join(image).to_string_lossy())].into(),
+            images: vec![ImageSource::file(self.root.join(image).to_string_lossy())].into(),
             fields: Fields::new()
                 .with(
                     "class_distribution",

@@ -24,7 +24,7 @@ impl Folder {
         std::fs::write(path, content).unwrap();
     }
 
-    /// For a split whose pictures lie in the folder of its name; `annotations` is a file's name or empty.
+    /// For a split whose images lie in the folder of its name; `annotations` is a file's name or empty.
     fn args(&self, split: &str, annotations: &str, mut config: Value) -> OpenArgs {
         config["data"]["train_data_path"] = json!(self.path("train"));
         if self.path("train.csv").exists() {
@@ -32,7 +32,7 @@ impl Folder {
         }
         OpenArgs {
             split: split.to_owned(),
-            pictures: self.path(split).display().to_string(),
+            images: self.path(split).display().to_string(),
             annotations: match annotations {
                 "" => String::new(),
                 name => self.path(name).display().to_string(),
@@ -77,7 +77,7 @@ const TWO: [&str; 4] = [
 ];
 
 #[test]
-fn class_folders_are_sorted_and_their_pictures_are_records() {
+fn class_folders_are_sorted_and_their_images_are_records() {
     let folder = Folder::with(&TWO);
     let data = folder.open("train", "", json!({})).unwrap();
     assert_eq!(names(&data), ["cat", "dog"]);
@@ -85,7 +85,7 @@ fn class_folders_are_sorted_and_their_pictures_are_records() {
     let record = data.record(0).unwrap();
     assert_eq!(record.name, "cat/10.webp");
     assert_eq!(
-        record.pictures[0].path,
+        record.images[0].path,
         folder.path("train/cat/10.webp").display().to_string()
     );
     assert_eq!(record.fields.items[0].role, Role::DISTRIBUTION);
@@ -130,9 +130,9 @@ fn what_is_passed_over_is_told_with_counts() {
     assert_eq!(data.len(), 5);
     let told = warnings(&data);
     for part in [
-        "1 class folder without pictures: `cow`",
-        "2 passed over (not a picture by its name): cat/notes.txt, readme.md",
-        "1 passed over (a picture outside of a class folder): loose.png",
+        "1 class folder without images: `cow`",
+        "2 passed over (not an image by its name): cat/notes.txt, readme.md",
+        "1 passed over (an image outside of a class folder): loose.png",
         "1 passed over (a link to a folder): cat/loop",
     ] {
         assert!(told.contains(part), "no {part:?} in:\n{told}");
@@ -163,17 +163,17 @@ fn an_empty_split_says_what_is_there_instead() {
     let folder = Folder::with(&["val/loose.png"]);
     let error = folder.refusal("val", "", json!({}));
     assert_eq!(error.key, "data.val_data_path");
-    assert!(error.message.contains("the val split has no pictures"), "{error}");
+    assert!(error.message.contains("the val split has no images"), "{error}");
     assert!(
         error
             .to_string()
-            .contains("(a picture outside of a class folder): loose.png"),
+            .contains("(an image outside of a class folder): loose.png"),
         "{error}"
     );
     assert!(error.help.contains("data.val_annotation_file"));
     assert_eq!(folder.refusal("test", "", json!({})).key, "data.test_data_path");
     let mut args = folder.args("test", "", json!({}));
-    args.pictures = String::new();
+    args.images = String::new();
     assert_eq!(
         ClassificationDataSet::open(&args).err().unwrap().key,
         "data.test_data_path"
@@ -194,7 +194,7 @@ fn another_split_has_the_trainings_numbers_also_without_some_of_its_classes() {
     assert_eq!(names(&data), ["a", "b", "c"]);
     assert_eq!(distribution(&data, 0), [0.0, 0.0, 1.0]);
     assert!(
-        warnings(&data).contains("no picture of 2 of the 3 classes: `a`, `b`"),
+        warnings(&data).contains("no image of 2 of the 3 classes: `a`, `b`"),
         "{}",
         warnings(&data)
     );
@@ -255,13 +255,13 @@ fn all_faults_of_a_table_come_in_one_report_with_their_lines() {
 }
 
 #[test]
-fn class_names_fix_the_order_and_may_name_classes_without_pictures() {
+fn class_names_fix_the_order_and_may_name_classes_without_images() {
     let folder = Folder::with(&TWO);
     let names_of = |list: Value| folder.open("train", "", json!({"model": {"class_names": list}}));
     let data = names_of(json!(["dog", "bird", "cat"])).unwrap();
     assert_eq!(names(&data), ["dog", "bird", "cat"]);
     assert_eq!(distribution(&data, 0), [0.0, 0.0, 1.0]);
-    assert!(warnings(&data).contains("no picture of 1 of the 3 classes: `bird`"));
+    assert!(warnings(&data).contains("no image of 1 of the 3 classes: `bird`"));
     let error = names_of(json!(["dog"])).err().unwrap().to_string();
     assert!(
         error.contains("class `cat` is not among the classes of `model.class_names`: `dog`"),
@@ -350,7 +350,7 @@ fn a_hundred_thousand_rows_are_read_in_little_memory_and_time() {
 }
 
 #[test]
-fn a_table_beside_its_pictures_needs_no_key() {
+fn a_table_beside_its_images_needs_no_key() {
     let folder = Folder::with(&["train/a.png", "train/b.png"]);
     folder.write(
         "train/_classes.csv",

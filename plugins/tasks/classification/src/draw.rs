@@ -1,16 +1,16 @@
-//! Draws the predicted classes into a corner of the picture.
+//! Draws the predicted classes into a corner of the image.
 
 use crate::scores::{best_first, limited};
 use cvhost_draw::{self as drawing, Lettering};
 use cvhost_plugin_api::Result;
-use cvhost_plugin_api::data::{Fields, LabelSpec, Picture};
+use cvhost_plugin_api::data::{Fields, Image, LabelSpec};
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use serde_json::Value;
 
 /// So many classes are drawn at most.
 const MOST_CLASSES: u64 = 3;
-/// A picture whose shorter side has fewer pixels is enlarged, so that letters on it can be read.
+/// An image whose shorter side has fewer pixels is enlarged, so that letters on it can be read.
 const SMALLEST_SIDE: u32 = 160;
 /// The longer side isn't enlarged beyond this.
 const LARGEST_SIDE: u32 = 4096;
@@ -19,28 +19,28 @@ const MOST_LETTERS: usize = 48;
 
 /// Draws name and score of the best classes, one below the other, in the upper left corner. `options`:
 /// `confidence_threshold`, below which none is drawn, and `max_boxes`, the most that are drawn; three at most in any case. A
-/// small picture is enlarged by a whole factor first.
-pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Picture, options: &Value) -> Result<()> {
+/// small image is enlarged by a whole factor first.
+pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
     let most = options["max_boxes"]
         .as_u64()
         .map_or(MOST_CLASSES, |n| n.min(MOST_CLASSES));
     let threshold = options["confidence_threshold"].as_f64();
     let shown = limited(best_first(prediction, spec)?, threshold, Some(most));
 
-    let mut picture = enlarged(drawing::take(canvas)?);
-    let side = picture.width().min(picture.height()) as f32;
+    let mut image = enlarged(drawing::take(canvas)?);
+    let side = image.width().min(image.height()) as f32;
     let letters = Lettering::new((side / 20.0).clamp(12.0, 72.0))?;
     let mut top = 0;
     for (label, score) in shown {
-        let text = fitting(&letters, &spec.name(label as i64), score, picture.width() as i32);
-        letters.draw_tag(&mut picture, 0, top, &text, drawing::colour(label as i64));
+        let text = fitting(&letters, &spec.name(label as i64), score, image.width() as i32);
+        letters.draw_tag(&mut image, 0, top, &text, drawing::colour(label as i64));
         top += letters.tag_size(&text).1;
     }
-    drawing::put_back(canvas, picture);
+    drawing::put_back(canvas, image);
     Ok(())
 }
 
-/// `name 0.87`, the name cut so that the tag is no wider than the picture, if there is room for a letter.
+/// `name 0.87`, the name cut so that the tag is no wider than the image, if there is room for a letter.
 fn fitting(letters: &Lettering, name: &str, score: f32, width: i32) -> String {
     let text = |most: usize| format!("{} {score:.2}", letters.name(name, most));
     let fits = |most: &usize| letters.tag_size(&text(*most)).0 <= width;
@@ -48,16 +48,16 @@ fn fitting(letters: &Lettering, name: &str, score: f32, width: i32) -> String {
     text((1..=longest).rev().find(fits).unwrap_or(1))
 }
 
-fn enlarged(picture: RgbImage) -> RgbImage {
-    let (width, height) = picture.dimensions();
+fn enlarged(image: RgbImage) -> RgbImage {
+    let (width, height) = image.dimensions();
     let (short, long) = (width.min(height), width.max(height));
     if short == 0 {
-        return picture;
+        return image;
     }
     let factor = SMALLEST_SIDE.div_ceil(short).min(LARGEST_SIDE / long).max(1);
     match factor {
-        1 => picture,
-        _ => resize(&picture, width * factor, height * factor, FilterType::Nearest),
+        1 => image,
+        _ => resize(&image, width * factor, height * factor, FilterType::Nearest),
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     }
 
     /// The labels whose colours stand at the left edge, from the top.
-    fn drawn(canvas: &Picture) -> Vec<i64> {
+    fn drawn(canvas: &Image) -> Vec<i64> {
         let mut labels = Vec::new();
         for y in 0..canvas.height {
             let label = (0..4).find(|&l| canvas.pixel(0, y) == Some(drawing::colour(l)));
@@ -92,7 +92,7 @@ mod tests {
     fn the_three_best_stand_one_below_the_other_and_options_limit_them() {
         let spec = spec(&["a", "b", "c", "d"]);
         let with = |options: Value| {
-            let mut canvas = Picture::filled(300, 200, [90, 90, 90]);
+            let mut canvas = Image::filled(300, 200, [90, 90, 90]);
             draw(&fields(&[0.1, 0.6, 0.05, 0.25]), &spec, &mut canvas, &options).unwrap();
             assert_eq!((canvas.width, canvas.height), (300, 200));
             assert_eq!(canvas.pixel(299, 199), Some([90, 90, 90]));
@@ -106,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn a_tiny_picture_is_enlarged_by_a_whole_factor_so_that_the_tag_fits() {
-        let mut canvas = Picture::filled(30, 31, [200, 10, 10]);
+    fn a_tiny_image_is_enlarged_by_a_whole_factor_so_that_the_tag_fits() {
+        let mut canvas = Image::filled(30, 31, [200, 10, 10]);
         canvas.set_pixel(29, 30, [1, 2, 3]);
         draw(
             &fields(&[0.99, 0.01]),
@@ -130,10 +130,10 @@ mod tests {
     }
 
     #[test]
-    fn odd_pictures_and_names_do_not_panic() {
+    fn odd_images_and_names_do_not_panic() {
         let long = "細胞 ".repeat(50);
         for (width, height) in [(1, 1), (1, 5000), (3, 200), (0, 0), (0, 7), (2000, 10)] {
-            let mut canvas = Picture::filled(width, height, [1, 2, 3]);
+            let mut canvas = Image::filled(width, height, [1, 2, 3]);
             draw(
                 &fields(&[0.5, f32::NAN]),
                 &spec(&[&long, ""]),

@@ -1,6 +1,6 @@
 //! Accuracy, precision, recall, F1 and AUROC, with scikit-learn's definitions (`zero_division=0`).
 //!
-//! A picture's class is the one with the highest score; a multi-label picture has all classes from a score of 0.5 on. The
+//! An image's class is the one with the highest score; a multi-label image has all classes from a score of 0.5 on. The
 //! averages are over the classes: of those that appear in the truth or among the predictions, or in a multi-label data set
 //! over all that it knows.
 
@@ -18,11 +18,11 @@ use serde_json::Value;
 const SUMMARY: [(&str, &str); 9] = [
     (
         "accuracy",
-        "the share of pictures that were predicted right; of multi-label pictures, with exactly their classes",
+        "the share of images that were predicted right; of multi-label images, with exactly their classes",
     ),
     (
         "accuracy_top_5",
-        "the share of pictures of which a true class is among the five best scores",
+        "the share of images of which a true class is among the five best scores",
     ),
     ("precision", "precision, mean over classes"),
     ("recall", "recall, mean over classes"),
@@ -32,13 +32,10 @@ const SUMMARY: [(&str, &str); 9] = [
     ),
     (
         "precision_weighted",
-        "precision, mean weighted by the classes' pictures",
+        "precision, mean weighted by the classes' images",
     ),
-    (
-        "recall_weighted",
-        "recall, mean weighted by the classes' pictures",
-    ),
-    ("f1_weighted", "F1, mean weighted by the classes' pictures"),
+    ("recall_weighted", "recall, mean weighted by the classes' images"),
+    ("f1_weighted", "F1, mean weighted by the classes' images"),
     (
         "auroc",
         "area under the ROC curve, one class against the others, mean over classes",
@@ -52,7 +49,7 @@ const CURVE_POINTS: usize = 200;
 const LARGEST_MATRIX: usize = 200;
 /// Up to so many classes it is a table too, which people read.
 const LARGEST_TABLE: usize = 20;
-/// So many of the worst pictures are named.
+/// So many of the worst images are named.
 const MOST_WORST: usize = 100;
 
 /// The metrics by name; a value is NaN where there is nothing to measure.
@@ -60,11 +57,11 @@ pub fn metrics() -> Vec<MetricInfo> {
     let classes = [
         (
             "precision_<class>",
-            "of the pictures predicted as the class, the share that has it",
+            "of the images predicted as the class, the share that has it",
         ),
         (
             "recall_<class>",
-            "of the pictures that have the class, the share that was predicted so",
+            "of the images that have the class, the share that was predicted so",
         ),
         ("f1_<class>", "harmonic mean of precision and recall of one class"),
         (
@@ -84,7 +81,7 @@ pub struct ClassificationEvaluator {
     multi_label: bool,
     gathered: Gathered,
     save_predictions: bool,
-    /// Pictures with scores that are NaN.
+    /// Images with scores that are NaN.
     broken: u64,
 }
 
@@ -165,7 +162,7 @@ impl Evaluator for ClassificationEvaluator {
     fn compute(&mut self) -> Result<Report> {
         if self.broken > 0 {
             tracing::warn!(
-                "the scores of {} pictures have NaN in them, which counts as 0",
+                "the scores of {} images have NaN in them, which counts as 0",
                 self.broken
             );
         }
@@ -234,7 +231,7 @@ impl Evaluator for ClassificationEvaluator {
     }
 }
 
-/// The mean of a value, weighted by the classes' pictures; 0 where these have none, NaN without classes.
+/// The mean of a value, weighted by the classes' images; 0 where these have none, NaN without classes.
 fn weighted(counts: &[Counts], value: impl Fn(Counts) -> f64) -> f64 {
     let total: u64 = counts.iter().map(|c| c.support()).sum();
     match total {
@@ -267,7 +264,7 @@ impl ClassificationEvaluator {
         }
     }
 
-    /// Each class's values, as scalars and as a table. A class that neither a picture nor a prediction has is left out of
+    /// Each class's values, as scalars and as a table. A class that neither an image nor a prediction has is left out of
     /// the table, and has no values.
     fn push_classes(&self, report: &mut Report, counts: &[Counts], areas: &[f64], empty: bool) {
         let columns = [

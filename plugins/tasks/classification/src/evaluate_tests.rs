@@ -117,7 +117,7 @@ fn parts_that_are_merged_are_the_whole_to_the_last_bit() {
         let whole = fed(&case, 0..count).compute().unwrap();
         let mut first = fed(&case, (0..count).rev().filter(|i| i % 3 == 0));
         for part in 1..3 {
-            // The last picture comes twice, as in the last batch of a distributed sampler.
+            // The last image comes twice, as in the last batch of a distributed sampler.
             let other = fed(&case, (0..count).filter(|i| i % 3 == part || *i == count - 1));
             first.merge(&other.state().unwrap()).unwrap();
         }

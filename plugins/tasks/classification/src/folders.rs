@@ -1,7 +1,7 @@
-//! One folder a class: `root/<class>/…/picture.png`.
+//! One folder a class: `root/<class>/…/image.png`.
 
 use crate::found::Found;
-use cvhost_datasets::{PictureFolder, list_of};
+use cvhost_datasets::{ImageFolder, list_of};
 use cvhost_images::{EXTENSIONS, is_image};
 use cvhost_plugin_api::data::Problem;
 use cvhost_plugin_api::{PluginError, Result};
@@ -16,11 +16,11 @@ const MOST_NAMES: usize = 5;
 
 /// Reads the class folders below `root`. `split` names the configuration's keys in errors.
 pub fn read(root: &Path, split: &str) -> Result<Found> {
-    let pictures = PictureFolder::open(root, split)?;
+    let images = ImageFolder::open(root, split)?;
     let key = format!("data.{split}_data_path");
     let mut walk = Walk {
         root,
-        pictures: &pictures,
+        images: &images,
         found: Found::default(),
         skipped: BTreeMap::new(),
     };
@@ -45,7 +45,7 @@ pub fn read(root: &Path, split: &str) -> Result<Found> {
                     walk.found.classes.push(entry.name);
                 }
             }
-            Kind::Picture => walk.skip("a picture outside of a class folder", name),
+            Kind::Image => walk.skip("an image outside of a class folder", name),
             Kind::Other(why) => walk.skip(why, name),
             Kind::Fault => {}
         }
@@ -56,10 +56,10 @@ pub fn read(root: &Path, split: &str) -> Result<Found> {
     if found.records.len() == 0 && found.faults.is_empty() {
         let mut error = PluginError::config(
             &key,
-            format!("the {split} split has no pictures: no folder in {} holds any", root.display()),
+            format!("the {split} split has no images: no folder in {} holds any", root.display()),
         )
         .with_help(format!(
-            "`{key}` must be a folder with one folder a class and pictures ({}) in these; for pictures with a CSV file set \
+            "`{key}` must be a folder with one folder a class and images ({}) in these; for images with a CSV file set \
              `data.{split}_annotation_file`",
             EXTENSIONS.join(", ")
         ));
@@ -70,7 +70,7 @@ pub fn read(root: &Path, split: &str) -> Result<Found> {
     if !empty.is_empty() {
         let names: Vec<&str> = empty.iter().map(String::as_str).collect();
         found.warnings.push(Problem::warning(format!(
-            "{}: {} class folder{} without pictures: {}",
+            "{}: {} class folder{} without images: {}",
             root.display(),
             empty.len(),
             if empty.len() == 1 { "" } else { "s" },
@@ -84,7 +84,7 @@ pub fn read(root: &Path, split: &str) -> Result<Found> {
     Ok(found)
 }
 
-/// The names of the class folders that hold pictures, without listing these all. `None` where the folder can't be read.
+/// The names of the class folders that hold images, without listing these all. `None` where the folder can't be read.
 pub fn classes(root: &Path) -> Option<Vec<String>> {
     let entries = entries(root).ok()?;
     let folders = entries
@@ -92,13 +92,13 @@ pub fn classes(root: &Path) -> Option<Vec<String>> {
         .filter(|e| !hidden(e) && e.utf8 && e.kind.is_dir());
     Some(
         folders
-            .filter(|e| has_picture(&root.join(&e.name), 0))
+            .filter(|e| has_image(&root.join(&e.name), 0))
             .map(|e| e.name)
             .collect(),
     )
 }
 
-fn has_picture(folder: &Path, depth: usize) -> bool {
+fn has_image(folder: &Path, depth: usize) -> bool {
     let Ok(entries) = entries(folder) else {
         return false;
     };
@@ -107,7 +107,7 @@ fn has_picture(folder: &Path, depth: usize) -> bool {
         || depth < DEEPEST
             && entries
                 .iter()
-                .any(|e| e.kind.is_dir() && !hidden(e) && has_picture(&folder.join(&e.name), depth + 1))
+                .any(|e| e.kind.is_dir() && !hidden(e) && has_image(&folder.join(&e.name), depth + 1))
 }
 
 /// What stands in a folder.
@@ -120,7 +120,7 @@ struct Entry {
 
 enum Kind {
     Folder,
-    Picture,
+    Image,
     /// Passed over, because of this.
     Other(&'static str),
     /// A fault that has been told.
@@ -129,14 +129,14 @@ enum Kind {
 
 struct Walk<'a> {
     root: &'a Path,
-    pictures: &'a PictureFolder,
+    images: &'a ImageFolder,
     found: Found,
     /// What was passed over: why, how many, and the first names.
     skipped: BTreeMap<&'static str, (usize, Vec<String>)>,
 }
 
 impl Walk<'_> {
-    /// Adds the pictures below `folder`, which starts from the root, in the order of their names.
+    /// Adds the images below `folder`, which starts from the root, in the order of their names.
     fn folder(&mut self, folder: &str, label: u32, depth: usize) -> Result<()> {
         let path = self.root.join(folder);
         for entry in entries(&path).map_err(|e| unreadable(&path, &e))? {
@@ -151,7 +151,7 @@ impl Walk<'_> {
             match self.kind(&name, &entry)? {
                 Kind::Folder if depth >= DEEPEST => self.skip("in a folder that is nested too deep", &name),
                 Kind::Folder => self.folder(&name, label, depth + 1)?,
-                Kind::Picture => self.found.records.push(&name, &[label]),
+                Kind::Image => self.found.records.push(&name, &[label]),
                 Kind::Other(why) => self.skip(why, &name),
                 Kind::Fault => {}
             }
@@ -164,7 +164,7 @@ impl Walk<'_> {
     fn kind(&mut self, name: &str, entry: &Entry) -> Result<Kind> {
         if entry.kind.is_symlink() {
             let path = self.root.join(name);
-            if let Err(trouble) = self.pictures.check_link(&path) {
+            if let Err(trouble) = self.images.check_link(&path) {
                 self.found
                     .faults
                     .push(trouble.kind(), || format!("{} {trouble}", path.display()));
@@ -177,9 +177,9 @@ impl Walk<'_> {
             return Ok(Kind::Folder);
         }
         Ok(if is_image(&entry.name) {
-            Kind::Picture
+            Kind::Image
         } else {
-            Kind::Other("not a picture by its name")
+            Kind::Other("not an image by its name")
         })
     }
 

@@ -10,7 +10,7 @@ use cvhost_plugin_api::{PluginError, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Names of a file beside the pictures that need not be configured, the first of these that is there counts.
+/// Names of a file beside the images that need not be configured, the first of these that is there counts.
 const USUAL_FILES: [&str; 4] = [
     "_classes.csv",
     "_annotations.csv",
@@ -26,7 +26,7 @@ pub struct Found {
     pub records: Records,
     /// Of a file: the line of each record.
     pub lines: Vec<u32>,
-    /// Whether a picture may have several classes, or none.
+    /// Whether an image may have several classes, or none.
     pub multi_label: bool,
     pub faults: Faults,
     /// Of a file: lines whose rows aren't right.
@@ -54,20 +54,20 @@ pub enum Source {
 impl Source {
     /// What `data.<split>_data_path` and `data.<split>_annotation_file` say, and a warning where it could be read otherwise.
     pub fn of(
-        pictures: &str,
+        images: &str,
         annotations: &str,
         split: &str,
         format: Format,
     ) -> Result<(Self, Option<String>)> {
-        if pictures.is_empty() {
+        if images.is_empty() {
             let key = format!("data.{split}_data_path");
-            let message = format!("there is no folder with the {split} pictures");
+            let message = format!("there is no folder with the {split} images");
             return Err(PluginError::config(&key, message).with_help(format!(
-                "set `{key}` to a folder with one folder a class, or to the pictures' folder with a CSV file in \
+                "set `{key}` to a folder with one folder a class, or to the images' folder with a CSV file in \
                  `data.{split}_annotation_file`"
             )));
         }
-        let root = PathBuf::from(pictures);
+        let root = PathBuf::from(images);
         let key = format!("data.{split}_annotation_file");
         if annotations.is_empty() {
             return Source::in_folder(root, &key, format);
@@ -149,7 +149,7 @@ impl Source {
     }
 }
 
-/// The CSV or TSV file in a folder of pictures: one of the usual names, or the only one.
+/// The CSV or TSV file in a folder of images: one of the usual names, or the only one.
 fn file_in(root: &Path) -> Option<PathBuf> {
     let usual = USUAL_FILES.map(|name| root.join(name));
     if let Some(found) = usual.into_iter().find(|path| path.is_file()) {
@@ -172,7 +172,7 @@ pub struct Fixed {
 
 impl Fixed {
     /// For the training split the configuration alone; for another one also what the training split has: validation must
-    /// have its classes and their numbers, also those of which it has no picture. A training split that can't be read here,
+    /// have its classes and their numbers, also those of which it has no image. A training split that can't be read here,
     /// say because only a checkpoint is evaluated, fixes nothing.
     pub fn of(args: &OpenArgs, multi_label: Option<bool>, format: Format) -> Self {
         let mut fixed = Fixed {

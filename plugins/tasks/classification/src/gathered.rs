@@ -1,25 +1,25 @@
-//! What an evaluator has gathered: 4 bytes a class and picture, and a bit for the truth.
+//! What an evaluator has gathered: 4 bytes a class and image, and a bit for the truth.
 
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::HashSet;
 
 const MAGIC: &[u8; 8] = b"CVHCLS01";
 
-/// Scores and truth of the pictures so far, in the order in which they came.
+/// Scores and truth of the images so far, in the order in which they came.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gathered {
     classes: usize,
     ids: Vec<u64>,
     known: HashSet<u64>,
-    /// `classes` of each picture.
+    /// `classes` of each image.
     scores: Vec<f32>,
-    /// Of each picture `classes` bits in whole bytes, the lowest first.
+    /// Of each image `classes` bits in whole bytes, the lowest first.
     truth: Vec<u8>,
-    /// Pictures' names, if predictions are to be saved.
+    /// Images' names, if predictions are to be saved.
     names: Option<Vec<String>>,
 }
 
-/// One picture.
+/// One image.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<'a> {
     /// The record's index in its data set.
@@ -31,14 +31,14 @@ pub struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Whether the picture has this class.
+    /// Whether the image has this class.
     pub fn has(&self, label: usize) -> bool {
         self.truth
             .get(label / 8)
             .is_some_and(|byte| byte >> (label % 8) & 1 == 1)
     }
 
-    /// The classes that the picture has, ascending.
+    /// The classes that the image has, ascending.
     pub fn labels(&self) -> impl Iterator<Item = usize> {
         (0..self.scores.len()).filter(|&label| self.has(label))
     }
@@ -60,7 +60,7 @@ impl Gathered {
         self.ids.len()
     }
 
-    /// Adds a picture; one that is there already (a sampler that fills up its last batch repeats some) is left out. `scores`
+    /// Adds an image; one that is there already (a sampler that fills up its last batch repeats some) is left out. `scores`
     /// has a value for each class, `truth` says of each whether it applies.
     pub fn add(&mut self, id: u64, scores: &[f32], truth: &[bool], name: &str) {
         let mut bits = vec![0u8; self.classes.div_ceil(8)];
@@ -89,7 +89,7 @@ impl Gathered {
         }
     }
 
-    /// The pictures by their records' index: the same order whoever gathered them.
+    /// The images by their records' index: the same order whoever gathered them.
     pub fn rows(&self) -> Vec<Row<'_>> {
         let mut rows: Vec<Row<'_>> = (0..self.len()).filter_map(|i| self.row(i)).collect();
         rows.sort_by_key(|row| row.id);
@@ -109,7 +109,7 @@ impl Gathered {
         })
     }
 
-    /// Bytes for [`Gathered::merge`]: magic; number of classes, of pictures, and whether there are names; ids, scores' bits,
+    /// Bytes for [`Gathered::merge`]: magic; number of classes, of images, and whether there are names; ids, scores' bits,
     /// truth; names, each behind its length. Little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();

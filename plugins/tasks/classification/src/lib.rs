@@ -1,9 +1,9 @@
-//! Task `classification`: what is in the picture, from class folders or CSV files.
+//! Task `classification`: what is in the image, from class folders or CSV files.
 //!
 //! Its form is `classification/1`. Targets: `class_distribution` (`[C]` f32, role distribution, in the order of the labels),
-//! 1 for the picture's class; in multi-label data sets 1 for each class that applies. Predictions: `class_scores` (`[C]` f32,
+//! 1 for the image's class; in multi-label data sets 1 for each class that applies. Predictions: `class_scores` (`[C]` f32,
 //! role distribution): softmax probabilities, or sigmoid values of a multi-label model. `LabelSpec::extra` is JSON:
-//! `multi_label` (bool) and `class_counts` (of each class, how many pictures of this split have it).
+//! `multi_label` (bool) and `class_counts` (of each class, how many images of this split have it).
 
 mod auroc;
 mod classes;
@@ -23,7 +23,7 @@ mod scores;
 mod table;
 
 use cvhost_plugin_api::Result;
-use cvhost_plugin_api::data::{Fields, LabelSpec, MetricInfo, OpenArgs, Picture, Repair};
+use cvhost_plugin_api::data::{Fields, Image, LabelSpec, MetricInfo, OpenArgs, Repair};
 use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
 use serde_json::Value;
 
@@ -63,13 +63,7 @@ impl Task for Classification {
         json::to_json(prediction, spec, options)
     }
 
-    fn draw(
-        &self,
-        prediction: &Fields,
-        spec: &LabelSpec,
-        canvas: &mut Picture,
-        options: &Value,
-    ) -> Result<()> {
+    fn draw(&self, prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
         draw::draw(prediction, spec, canvas, options)
     }
 }

@@ -10,16 +10,16 @@ const TOP: usize = 5;
 /// How a class was predicted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Pictures that have the class and were predicted so.
+    /// Images that have the class and were predicted so.
     pub right: u64,
-    /// Pictures that were predicted so wrongly.
+    /// Images that were predicted so wrongly.
     pub wrong: u64,
-    /// Pictures that have the class and were not predicted so.
+    /// Images that have the class and were not predicted so.
     pub missed: u64,
 }
 
 impl Counts {
-    /// Pictures that have the class.
+    /// Images that have the class.
     pub fn support(self) -> u64 {
         self.right + self.missed
     }
@@ -61,7 +61,7 @@ pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / count as f64
 }
 
-/// The classes that a picture counts as predicted for: the best one, or in multi-label data sets all from [`DECISION`] on.
+/// The classes that an image counts as predicted for: the best one, or in multi-label data sets all from [`DECISION`] on.
 pub fn decided(row: &Row<'_>, multi_label: bool) -> Vec<usize> {
     if multi_label {
         (0..row.scores.len())
@@ -72,7 +72,7 @@ pub fn decided(row: &Row<'_>, multi_label: bool) -> Vec<usize> {
     }
 }
 
-/// Counts of each of `classes` classes, and the share of pictures whose predicted classes are exactly theirs. `judged` says
+/// Counts of each of `classes` classes, and the share of images whose predicted classes are exactly theirs. `judged` says
 /// which classes count.
 pub fn count(
     rows: &[Row<'_>],
@@ -105,8 +105,8 @@ pub fn count(
     (counts, accuracy)
 }
 
-/// The share of pictures of which a true class is among the five best ones; of equal scores the later label counts as the
-/// better one, as in scikit-learn's `top_k_accuracy_score`. Pictures without any class are left out.
+/// The share of images of which a true class is among the five best ones; of equal scores the later label counts as the
+/// better one, as in scikit-learn's `top_k_accuracy_score`. Images without any class are left out.
 pub fn top_accuracy(rows: &[Row<'_>]) -> f64 {
     let hit = |row: &Row<'_>| {
         row.labels().any(|label| {
@@ -132,7 +132,7 @@ pub fn auroc(rows: &[Row<'_>], label: usize, points: usize) -> (f64, Option<auro
     (area, curve)
 }
 
-/// How confidently a picture was predicted wrong, from 0 to 1; `None` for one that was predicted right. For a picture of
+/// How confidently an image was predicted wrong, from 0 to 1; `None` for one that was predicted right. For an image of
 /// one class that is the score of the wrong one, else the largest distance of a wrongly decided class from the truth.
 pub fn confidence_of_error(row: &Row<'_>, multi_label: bool) -> Option<f32> {
     if !multi_label {

@@ -1,6 +1,6 @@
-//! The pictures of a split with their labels, kept compactly: a million pictures take their names and about 20 bytes each.
+//! The images of a split with their labels, kept compactly: a million images take their names and about 20 bytes each.
 
-/// Names and labels one behind the other, with the end of each picture's part.
+/// Names and labels one behind the other, with the end of each image's part.
 #[derive(Debug, Default, Clone)]
 pub struct Records {
     names: String,
@@ -10,7 +10,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// Adds a picture. `name` starts from the split's folder.
+    /// Adds an image. `name` starts from the split's folder.
     pub fn push(&mut self, name: &str, labels: &[u32]) {
         self.names.push_str(name);
         self.name_ends.push(self.names.len());
@@ -22,21 +22,21 @@ impl Records {
         self.name_ends.len()
     }
 
-    /// The picture's name; empty outside.
+    /// The image's name; empty outside.
     pub fn name(&self, index: usize) -> &str {
         range(&self.name_ends, index)
             .and_then(|r| self.names.get(r))
             .unwrap_or_default()
     }
 
-    /// The picture's labels, ascending; empty outside.
+    /// The image's labels, ascending; empty outside.
     pub fn labels(&self, index: usize) -> &[u32] {
         range(&self.label_ends, index)
             .and_then(|r| self.labels.get(r))
             .unwrap_or_default()
     }
 
-    /// How many pictures have each of `classes` labels.
+    /// How many images have each of `classes` labels.
     pub fn counts(&self, classes: usize) -> Vec<u64> {
         let mut counts = vec![0; classes];
         for &label in &self.labels {

@@ -15,7 +15,7 @@ use cvhost_plugin_api::{PluginError, Result};
 pub fn repair(args: &OpenArgs) -> Result<Repair> {
     let split = args.split.as_str();
     let keys = DataKeys::read(&args.config)?;
-    let (source, _) = Source::of(&args.pictures, &args.annotations, split, keys.format)?;
+    let (source, _) = Source::of(&args.images, &args.annotations, split, keys.format)?;
     let Source::Table { file, .. } = &source else {
         let what = format!(
             "{}: folders of classes have no file that could be repaired",

@@ -3,7 +3,7 @@
 use cvhost_plugin_api::data::{DType, Fields, LabelSpec};
 use cvhost_plugin_api::{PluginError, Result};
 
-/// From this score on a class of a multi-label picture counts as predicted.
+/// From this score on a class of a multi-label image counts as predicted.
 pub const DECISION: f32 = 0.5;
 
 /// The score of each class, and whether one of them was NaN (a model that has diverged gives such); it counts as 0.

@@ -1,4 +1,4 @@
-//! CSV and TSV files: a column with the picture's file name, and either one with its label or one column a class.
+//! CSV and TSV files: a column with the image's file name, and either one with its label or one column a class.
 
 use crate::found::Found;
 use csv::{ByteRecord, ReaderBuilder};
@@ -15,10 +15,10 @@ const LABEL_COLUMNS: [&str; 5] = ["label", "class", "class_name", "category", "l
 const SEPARATORS: [char; 2] = ['|', ';'];
 
 const RAGGED: &str = "rows of another length";
-const UNLABELLED: &str = "pictures without a label";
+const UNLABELLED: &str = "images without a label";
 const BROKEN: &str = "rows that can't be read";
 const CELLS: &str = "cells that are neither 0 nor 1";
-const REPEATED: &str = "repeated pictures";
+const REPEATED: &str = "repeated images";
 
 /// What stands between the cells of such a file; `None` for a file of another kind.
 pub fn delimiter(file: &Path) -> Option<u8> {
@@ -36,8 +36,8 @@ enum Layout {
     Columns { image: usize, classes: Vec<usize> },
 }
 
-/// Reads a file; whether its pictures exist isn't looked at. With `multi_label: None` the file itself tells whether its
-/// pictures may have several labels.
+/// Reads a file; whether its images exist isn't looked at. With `multi_label: None` the file itself tells whether its
+/// images may have several labels.
 pub fn read(file: &Path, multi_label: Option<bool>, split: &str) -> Result<Found> {
     let key = format!("data.{split}_annotation_file");
     let bytes = std::fs::read(file).map_err(|e| {
@@ -82,7 +82,7 @@ pub fn read(file: &Path, multi_label: Option<bool>, split: &str) -> Result<Found
     }
     if rows.found.records.len() == 0 && rows.found.faults.is_empty() {
         return Err(PluginError::data(format!(
-            "{}: the {split} split has no pictures: there are no rows below the header",
+            "{}: the {split} split has no images: there are no rows below the header",
             file.display()
         ))
         .with_help(format!("check `{key}`")));
@@ -109,7 +109,7 @@ fn layout(header: &[String]) -> std::result::Result<(Layout, Option<String>), St
     let image = IMAGE_COLUMNS
         .iter()
         .find_map(|name| lower.iter().position(|h| h == name))
-        .ok_or("no column has the pictures' file names")?;
+        .ok_or("no column has the images' file names")?;
     let labels: Vec<usize> = (0..lower.len())
         .filter(|&i| i != image && lower.get(i).is_some_and(|h| LABEL_COLUMNS.contains(&h.as_str())))
         .collect();
@@ -192,7 +192,7 @@ struct Rows {
     multi_label: Option<bool>,
     found: Found,
     labels: HashMap<String, u32>,
-    /// Lines and names of pictures without any label.
+    /// Lines and names of images without any label.
     unlabelled: Vec<(u32, String)>,
 }
 
@@ -275,7 +275,7 @@ impl Rows {
     }
 
     /// The classes whose columns are marked; `None`, and a fault, where a cell is neither 0 nor 1, or where several are
-    /// marked though each picture has one class.
+    /// marked though each image has one class.
     fn marked(&mut self, cells: &[&str], columns: &[usize], line: u32) -> Option<Vec<u32>> {
         let mut labels = Vec::new();
         for (label, &column) in (0..).zip(columns) {
@@ -294,7 +294,7 @@ impl Rows {
         }
         if labels.len() > 1 && !self.found.multi_label {
             let count = labels.len();
-            self.found.wrong("pictures with several labels", line, || {
+            self.found.wrong("images with several labels", line, || {
                 format!("{count} classes are marked, but `data.multi_label` is false")
             });
             return None;
@@ -318,7 +318,7 @@ impl Rows {
     }
 }
 
-/// A fault for each picture that stands there already. Where its labels differ, both rows are wrong.
+/// A fault for each image that stands there already. Where its labels differ, both rows are wrong.
 fn repeated(found: &mut Found) {
     let records = &found.records;
     let mut order: Vec<usize> = (0..records.len()).collect();

@@ -69,20 +69,20 @@ fn tabs_separate_where_the_file_is_tsv() {
 }
 
 #[test]
-fn several_labels_in_a_cell_make_it_multi_label_and_pictures_without_any_are_examples() {
+fn several_labels_in_a_cell_make_it_multi_label_and_images_without_any_are_examples() {
     let text = "image,labels\na,x|y\nb,y; x ;x\nc,\nd,z\n";
     let found = read_csv(text, None);
     assert!(found.multi_label && found.faults.is_empty());
     let labels: Vec<Vec<&str>> = rows(&found).into_iter().map(|(_, l)| l).collect();
     assert_eq!(labels, [vec!["x", "y"], vec!["x", "y"], vec![], vec!["z"]]);
-    // Told that each picture has one class, the cell is the class's name.
+    // Told that each image has one class, the cell is the class's name.
     let single = read_csv(text, Some(false));
     assert_eq!(rows(&single)[0].1, ["x|y"]);
     assert!(faults(single).contains("line 4: c has no label"));
 }
 
 #[test]
-fn an_empty_label_is_a_fault_unless_pictures_may_have_none() {
+fn an_empty_label_is_a_fault_unless_images_may_have_none() {
     let text = "image,label\na,x\nb,\n";
     assert!(faults(read_csv(text, None)).contains("line 3: b has no label"));
     let found = read_csv(text, Some(true));
@@ -134,7 +134,7 @@ fn all_faulty_rows_are_told_with_their_lines() {
 fn a_header_that_can_not_be_understood_says_what_is_expected() {
     for (text, what) in [
         ("", "is empty"),
-        ("a.png,cat\nb.png,dog\n", "no column has the pictures' file names"),
+        ("a.png,cat\nb.png,dog\n", "no column has the images' file names"),
         ("image\na.png\n", "there is no column for the labels"),
         (
             "image,label,class\na,b,c\n",

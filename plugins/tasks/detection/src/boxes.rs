@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How far a box may reach over the picture's edge before it counts as wrong, in pixels: annotation tools round.
+/// How far a box may reach over the image's edge before it counts as wrong, in pixels: annotation tools round.
 const ROUNDING: f64 = 0.5;
-/// The same where boxes are in parts of the picture's sides and its size isn't known: half a pixel of 500.
+/// The same where boxes are in parts of the image's sides and its size isn't known: half a pixel of 500.
 const RELATIVE_ROUNDING: f64 = 0.001;
 
 /// What happens to boxes that aren't right.
@@ -26,7 +26,7 @@ pub enum BoxFault {
     NotFinite,
     NegativeSize,
     NoArea,
-    /// No part of it is inside the picture.
+    /// No part of it is inside the image.
     Elsewhere,
     PartlyOutside,
 }
@@ -37,13 +37,13 @@ impl fmt::Display for BoxFault {
             BoxFault::NotFinite => "not a number in it",
             BoxFault::NegativeSize => "negative width or height",
             BoxFault::NoArea => "no area",
-            BoxFault::Elsewhere => "wholly outside the picture",
-            BoxFault::PartlyOutside => "reaches out of the picture",
+            BoxFault::Elsewhere => "wholly outside the image",
+            BoxFault::PartlyOutside => "reaches out of the image",
         })
     }
 }
 
-/// What boxes of a picture are measured by.
+/// What boxes of an image are measured by.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Frame {
     right: f64,
@@ -52,7 +52,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Boxes in pixels of a picture of `(width, height)`, 0 where unknown.
+    /// Boxes in pixels of an image of `(width, height)`, 0 where unknown.
     pub fn pixels((width, height): (u32, u32)) -> Self {
         let edge = |side: u32| if side == 0 { f64::INFINITY } else { f64::from(side) };
         Frame {
@@ -62,7 +62,7 @@ impl Frame {
         }
     }
 
-    /// Boxes in parts of the picture's sides.
+    /// Boxes in parts of the image's sides.
     pub fn relative() -> Self {
         Frame {
             right: 1.0,
@@ -95,7 +95,7 @@ pub fn fault([x, y, w, h]: [f64; 4], frame: Frame) -> Option<BoxFault> {
     outside.then_some(BoxFault::PartlyOutside)
 }
 
-/// The box as a training target under a policy: `[x1, y1, x2, y2]` inside the picture, in the box's own unit, or `None` where
+/// The box as a training target under a policy: `[x1, y1, x2, y2]` inside the image, in the box's own unit, or `None` where
 /// it is left out.
 pub fn target(xywh: [f64; 4], frame: Frame, policy: BoxPolicy) -> Option<[f64; 4]> {
     match (fault(xywh, frame), policy) {

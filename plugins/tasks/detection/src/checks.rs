@@ -1,7 +1,7 @@
 //! What is looked for in a split's annotations before anything is done with them.
 
 use crate::boxes::{self, BoxFault, BoxPolicy, Frame};
-use crate::pictures;
+use crate::images;
 use cvhost_annotations::{Annotation, BoxSet, Format, Found, Naming, position};
 use cvhost_datasets::{Faults, Tally};
 use cvhost_plugin_api::Result;
@@ -17,7 +17,7 @@ pub fn check(found: &mut Found, split: &str, policy: BoxPolicy) -> Result<()> {
     let positions = set.images.positions();
     check_ids(set, &positions, &mut faults);
     check_categories(set, &mut faults);
-    pictures::check(&found.root, split, set, &mut faults)?;
+    images::check(&found.root, split, set, &mut faults)?;
     let mut help = match found.format {
         Format::Coco => "mend the annotation file".to_owned(),
         _ => "mend the annotations".to_owned(),
@@ -135,7 +135,7 @@ fn repeated<T: Ord + Copy>(mut values: Vec<T>, mut tell: impl FnMut(T, usize)) {
     }
 }
 
-/// What boxes of this picture are measured by.
+/// What boxes of this image are measured by.
 pub fn frame(set: &BoxSet, image: Option<usize>) -> Frame {
     if set.relative {
         return Frame::relative();
@@ -162,7 +162,7 @@ pub fn box_warnings(set: &BoxSet, policy: BoxPolicy) -> Vec<Problem> {
     }
     tally
         .warnings("box", |fault| match (fault, policy) {
-            (BoxFault::PartlyOutside, BoxPolicy::Clip) => "clipped to the picture",
+            (BoxFault::PartlyOutside, BoxPolicy::Clip) => "clipped to the image",
             _ => "left out of training",
         })
         .collect()

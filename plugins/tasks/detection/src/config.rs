@@ -20,7 +20,7 @@ struct Document {
 #[derive(JsonSchema)]
 #[allow(dead_code)] // the host reads these and passes them to the model and to `draw`
 struct ModelKeys {
-    /// The most boxes that are kept in a picture, the best first.
+    /// The most boxes that are kept in an image, the best first.
     #[schemars(range(min = 1, max = 300))]
     #[serde(default = "default_max_detections")]
     max_detections: u32,
@@ -38,7 +38,7 @@ pub struct DataKeys {
     #[serde(default)]
     pub format: DataFormat,
     /// What happens to annotated boxes that aren't right. `error`: the data set is refused. `clip`: parts outside the
-    /// picture are cut off, and boxes without area are left out. `drop`: all of them are left out. They are counted and
+    /// image are cut off, and boxes without area are left out. `drop`: all of them are left out. They are counted and
     /// told either way.
     #[serde(default)]
     pub box_policy: BoxPolicy,

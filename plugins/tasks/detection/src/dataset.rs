@@ -11,7 +11,7 @@ use crate::labels::{self, Labels};
 use cvhost_annotations::{Annotation, BoxSet, ByImage, Found, Located, Request};
 use cvhost_datasets::upright_size;
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, OpenArgs, PictureSource, Problem, Record, RecordMeta, Role,
+    Array, Fields, ImageSource, LabelSpec, OpenArgs, Problem, Record, RecordMeta, Role,
 };
 use cvhost_plugin_api::sdk::DataSet;
 use cvhost_plugin_api::{PluginError, Result};
@@ -40,7 +40,7 @@ impl DetectionDataSet {
         let mut found = find(args)?;
         if found.set.images.is_empty() {
             let source = found.source.display();
-            let what = format!("{source}: the {split} split has no pictures");
+            let what = format!("{source}: the {split} split has no images");
             return Err(PluginError::data(what).with_help(format!(
                 "check `data.{split}_annotation_file` and `data.{split}_data_path`; in a COCO file, `images` is empty"
             )));
@@ -98,10 +98,10 @@ pub fn find(args: &OpenArgs) -> Result<Found> {
     let class_names = strings(&args.config["model"]["class_names"]);
     let mut found = cvhost_annotations::open(&Request {
         class_names: &class_names,
-        ..request(&args.split, &args.pictures, &args.annotations, &args.config)?
+        ..request(&args.split, &args.images, &args.annotations, &args.config)?
     })?;
     if found.classes_by_use {
-        // Validation must have the training split's classes, also those that none of its pictures has.
+        // Validation must have the training split's classes, also those that none of its images has.
         let known = if class_names.is_empty() {
             training_classes(args)
         } else {
@@ -117,7 +117,7 @@ pub fn locate(args: &OpenArgs) -> Result<Located> {
     check_folder(args)?;
     cvhost_annotations::locate(&request(
         &args.split,
-        &args.pictures,
+        &args.images,
         &args.annotations,
         &args.config,
     )?)
@@ -125,25 +125,20 @@ pub fn locate(args: &OpenArgs) -> Result<Located> {
 
 fn check_folder(args: &OpenArgs) -> Result<()> {
     let split = args.split.as_str();
-    if !args.pictures.is_empty() {
+    if !args.images.is_empty() {
         return Ok(());
     }
     let key = format!("data.{split}_data_path");
-    let message = format!("there is no folder with the {split} pictures");
+    let message = format!("there is no folder with the {split} images");
     Err(PluginError::config(&key, message).with_help(format!(
         "set `{key}`, and `data.{split}_annotation_file` to their annotations where these don't stand beside them"
     )))
 }
 
-fn request<'a>(
-    split: &'a str,
-    pictures: &'a str,
-    annotations: &'a str,
-    config: &Value,
-) -> Result<Request<'a>> {
+fn request<'a>(split: &'a str, images: &'a str, annotations: &'a str, config: &Value) -> Result<Request<'a>> {
     Ok(Request {
         split,
-        pictures: Path::new(pictures),
+        images: Path::new(images),
         annotations: Path::new(annotations),
         format: DataKeys::read(config)?.format.into(),
         class_names: &[],
@@ -155,11 +150,11 @@ fn request<'a>(
 /// evaluated.
 fn training_classes(args: &OpenArgs) -> Vec<String> {
     let path = |key: &str| args.config["data"][key].as_str().unwrap_or_default();
-    let pictures = path("train_data_path");
-    if args.split == "train" || pictures.is_empty() {
+    let images = path("train_data_path");
+    if args.split == "train" || images.is_empty() {
         return Vec::new();
     }
-    let found = request("train", pictures, path("train_annotation_file"), &args.config)
+    let found = request("train", images, path("train_annotation_file"), &args.config)
         .and_then(|request| cvhost_annotations::open(&request));
     let categories = found.map_or(Vec::new(), |found| found.set.categories);
     let mut names: Vec<String> = categories.into_iter().map(|c| c.name).collect();
@@ -254,7 +249,7 @@ impl DataSet for DetectionDataSet {
             .with("ground_truth", Role::OPAQUE, Array::rows(&truth));
         Ok(Record {
             name: self.set.name_of_image(index).into(),
-            pictures: vec![PictureSource::file(path.to_string_lossy())].into(),
+            images: vec![ImageSource::file(path.to_string_lossy())].into(),
             fields,
             ..Default::default()
         })

@@ -25,7 +25,7 @@ fn a_record_holds_boxes_labels_and_the_files_own_numbers() {
     assert_eq!(data.spec().names.as_slice(), ["five", "nine"]);
     let record = data.record(0).unwrap();
     assert_eq!(record.name, "image 17 (sub/b.jpg)");
-    assert!(record.pictures[0].path.ends_with("sub/b.jpg"));
+    assert!(record.images[0].path.ends_with("sub/b.jpg"));
     let fields = &record.fields;
     assert_eq!(
         fields.require("boxes").unwrap().to_rows::<4>().unwrap(),
@@ -49,7 +49,7 @@ fn a_record_holds_boxes_labels_and_the_files_own_numbers() {
 }
 
 #[test]
-fn a_picture_without_objects_stays() {
+fn a_image_without_objects_stays() {
     let folder = Folder::with(&["a.jpg"]);
     let data = folder
         .open(&document(&[(1, "a.jpg")], vec![]), json!({}))
@@ -135,7 +135,7 @@ fn wrong_boxes_follow_the_policy() {
         "{warnings}"
     );
     assert!(
-        warnings.contains("clipped to the picture: annotation 3 of image 1"),
+        warnings.contains("clipped to the image: annotation 3 of image 1"),
         "{warnings}"
     );
     assert_eq!(clip.problems().len(), 4);
@@ -174,7 +174,7 @@ fn wrong_boxes_follow_the_policy() {
 #[test]
 fn an_empty_split_is_refused() {
     let folder = Folder::with(&["a.jpg"]);
-    assert!(refusal(&folder, &document(&[], vec![])).contains("the val split has no pictures"));
+    assert!(refusal(&folder, &document(&[], vec![])).contains("the val split has no images"));
 }
 
 #[test]
@@ -203,12 +203,12 @@ fn missing_files_say_where_was_looked_and_which_key_to_set() {
 
     let mut args = folder.args(json!({}));
     std::fs::write(&args.annotations, document(&[(1, "a.jpg")], vec![]).to_string()).unwrap();
-    args.pictures = "/nowhere".to_owned();
+    args.images = "/nowhere".to_owned();
     assert_eq!(
         DetectionDataSet::open(&args).err().unwrap().key,
         "data.val_data_path"
     );
-    args.pictures = String::new();
+    args.images = String::new();
     assert_eq!(
         DetectionDataSet::open(&args).err().unwrap().key,
         "data.val_data_path"

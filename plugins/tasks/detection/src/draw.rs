@@ -3,16 +3,16 @@
 use crate::predictions::{self, Prediction};
 use cvhost_draw::{self as drawing, Lettering, fill};
 use cvhost_plugin_api::Result;
-use cvhost_plugin_api::data::{Fields, LabelSpec, Picture};
+use cvhost_plugin_api::data::{Fields, Image, LabelSpec};
 use image::RgbImage;
 use serde_json::Value;
 
 /// A longer class name is cut in a tag.
 const MOST_LETTERS: usize = 32;
 
-/// Draws the best predictions onto the picture. `options`: `confidence_threshold`, below which none is drawn, and
+/// Draws the best predictions onto the image. `options`: `confidence_threshold`, below which none is drawn, and
 /// `max_boxes`; a missing one doesn't limit.
-pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Picture, options: &Value) -> Result<()> {
+pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
     let threshold = options["confidence_threshold"]
         .as_f64()
         .unwrap_or(f64::NEG_INFINITY);
@@ -23,29 +23,29 @@ pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Picture, options
     shown.retain(|p| f64::from(p.score) >= threshold);
     shown.truncate(most);
 
-    let mut picture = drawing::take(canvas)?;
-    let (width, height) = picture.dimensions();
-    let style = Style::for_picture(width, height);
+    let mut image = drawing::take(canvas)?;
+    let (width, height) = image.dimensions();
+    let style = Style::for_image(width, height);
     let letters = Lettering::new(style.letter)?;
     // The best is drawn last, so that it lies on top; tags lie on top of all boxes.
     for p in shown.iter().rev() {
-        draw_box(&mut picture, p, &style);
+        draw_box(&mut image, p, &style);
     }
     for p in shown.iter().rev() {
-        draw_tag(&mut picture, p, spec, &letters);
+        draw_tag(&mut image, p, spec, &letters);
     }
-    drawing::put_back(canvas, picture);
+    drawing::put_back(canvas, image);
     Ok(())
 }
 
-/// Sizes in pixels that go with a picture's size.
+/// Sizes in pixels that go with an image's size.
 struct Style {
     line: i32,
     letter: f32,
 }
 
 impl Style {
-    fn for_picture(width: u32, height: u32) -> Self {
+    fn for_image(width: u32, height: u32) -> Self {
         let side = f64::from(width.min(height)).max(1.0);
         Style {
             line: ((side / 240.0).round() as i32).clamp(1, 16),
@@ -54,13 +54,13 @@ impl Style {
     }
 }
 
-/// The pixels that a box covers: first column and row, last column and row, cut to the picture. `None` where no part of it
+/// The pixels that a box covers: first column and row, last column and row, cut to the image. `None` where no part of it
 /// is inside.
-fn covered(p: &Prediction, picture: &RgbImage) -> Option<[i32; 4]> {
+fn covered(p: &Prediction, image: &RgbImage) -> Option<[i32; 4]> {
     let [x1, y1, x2, y2] = p.xyxy;
-    let (right, bottom) = (f64::from(picture.width()), f64::from(picture.height()));
+    let (right, bottom) = (f64::from(image.width()), f64::from(image.height()));
     if x2 <= 0.0 || y2 <= 0.0 || x1 >= right || y1 >= bottom || x2 < x1 || y2 < y1 {
-        return None; // also whatever lies on a picture without pixels
+        return None; // also whatever lies on an image without pixels
     }
     let inside = |v: f64, side: f64| v.round().min(side - 1.0).max(0.0) as i32;
     Some([
@@ -71,8 +71,8 @@ fn covered(p: &Prediction, picture: &RgbImage) -> Option<[i32; 4]> {
     ])
 }
 
-fn draw_box(picture: &mut RgbImage, p: &Prediction, style: &Style) {
-    let Some([left, top, right, bottom]) = covered(p, picture) else {
+fn draw_box(image: &mut RgbImage, p: &Prediction, style: &Style) {
+    let Some([left, top, right, bottom]) = covered(p, image) else {
         return;
     };
     let (width, height, line) = (right - left + 1, bottom - top + 1, style.line);
@@ -84,21 +84,21 @@ fn draw_box(picture: &mut RgbImage, p: &Prediction, style: &Style) {
         (right - line + 1, top, line, height),
     ];
     for (x, y, w, h) in bars {
-        fill(picture, x, y, w, h, colour);
+        fill(image, x, y, w, h, colour);
     }
 }
 
 /// A label above the box's upper left corner; inside the box where there is no room above.
-fn draw_tag(picture: &mut RgbImage, p: &Prediction, spec: &LabelSpec, letters: &Lettering) {
-    let Some([left, top, ..]) = covered(p, picture) else {
+fn draw_tag(image: &mut RgbImage, p: &Prediction, spec: &LabelSpec, letters: &Lettering) {
+    let Some([left, top, ..]) = covered(p, image) else {
         return;
     };
     let name = letters.name(&spec.name(p.label), MOST_LETTERS);
     let text = format!("{name} {:.2}", p.score);
     let (width, height) = letters.tag_size(&text);
-    let x = left.min(picture.width() as i32 - width).max(0);
+    let x = left.min(image.width() as i32 - width).max(0);
     let y = if top >= height { top - height } else { top };
-    letters.draw_tag(picture, x, y, &text, drawing::colour(p.label));
+    letters.draw_tag(image, x, y, &text, drawing::colour(p.label));
 }
 
 #[cfg(test)]
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_box_and_its_tag_have_the_colour_of_the_class_and_the_inside_stays() {
-        let mut canvas = Picture::filled(640, 480, [90, 90, 90]);
+        let mut canvas = Image::filled(640, 480, [90, 90, 90]);
         let spec = LabelSpec {
             names: vec!["cell".into()].into(),
             ..Default::default()
@@ -155,7 +155,7 @@ mod tests {
             [210.0, 50.0, 230.0, 90.0],
         ];
         let drawn = |options: &Value| {
-            let mut canvas = Picture::filled(300, 100, [0, 0, 0]);
+            let mut canvas = Image::filled(300, 100, [0, 0, 0]);
             draw(&fields(&boxes, &[0.2, 0.8, 0.5]), &spec, &mut canvas, options).unwrap();
             [10, 110, 210].map(|x| canvas.pixel(x, 70) != Some([0, 0, 0]))
         };
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_boxes_pictures_and_names_do_not_panic() {
+    fn odd_boxes_images_and_names_do_not_panic() {
         let boxes = [
             [-1e30, -1e30, 1e30, 1e30],
             [f64::NAN, 0.0, 1.0, 1.0],
@@ -181,11 +181,11 @@ mod tests {
             ..Default::default()
         };
         for (width, height) in [(1, 1), (3, 200), (40, 20), (0, 0), (2000, 10)] {
-            let mut canvas = Picture::filled(width, height, [1, 2, 3]);
+            let mut canvas = Image::filled(width, height, [1, 2, 3]);
             draw(&fields(&boxes, &[0.5; 6]), &spec, &mut canvas, &json!({})).unwrap();
             assert_eq!(canvas.pixels.len(), width as usize * height as usize * 3);
         }
-        let mut broken = Picture {
+        let mut broken = Image {
             width: 5,
             height: 5,
             pixels: vec![0; 3].into(),

@@ -1,8 +1,8 @@
 //! COCO's evaluation of boxes: the twelve numbers and the values of each class.
 //!
 //! Matching and averaging are hotcoco's, which follows the reference implementation (pycocotools) to the last digit. A
-//! picture is matched as soon as its predictions are there, and about 20 bytes a prediction are kept. As COCO has it, the
-//! 100 best predictions of a class in a picture count, and no score is too low.
+//! image is matched as soon as its predictions are there, and about 20 bytes a prediction are kept. As COCO has it, the
+//! 100 best predictions of a class in an image count, and no score is too low.
 
 use crate::predictions;
 use crate::state;
@@ -27,11 +27,11 @@ const SUMMARY: [(&str, &str); 12] = [
         "average precision of objects from 32² to 96² pixels",
     ),
     ("map_large", "average precision of objects above 96² pixels"),
-    ("mar_1", "average recall with 1 prediction a picture and class"),
-    ("mar_10", "average recall with 10 predictions a picture and class"),
+    ("mar_1", "average recall with 1 prediction an image and class"),
+    ("mar_10", "average recall with 10 predictions an image and class"),
     (
         "mar_100",
-        "average recall with 100 predictions a picture and class",
+        "average recall with 100 predictions an image and class",
     ),
     ("mar_small", "average recall of objects below 32² pixels"),
     ("mar_medium", "average recall of objects from 32² to 96² pixels"),
@@ -56,7 +56,7 @@ pub fn metrics() -> Vec<MetricInfo> {
     metrics.push(MetricInfo::new(
         "mar_100_<class>",
         true,
-        "average recall of one class with 100 predictions a picture",
+        "average recall of one class with 100 predictions an image",
     ));
     metrics
 }
@@ -102,7 +102,7 @@ impl CocoEvaluator {
         })
     }
 
-    /// What the model found in a picture, without the classes that the data set lacks.
+    /// What the model found in an image, without the classes that the data set lacks.
     fn detected(&mut self, fields: &Fields) -> Result<Box<[Detected]>> {
         let (predictions, left_out) = predictions::read(fields)?;
         self.left_out += left_out;
@@ -172,7 +172,7 @@ impl Evaluator for CocoEvaluator {
         for (prediction, target) in predictions.iter().zip(targets) {
             let image = image_id(target)?;
             if images.iter().any(|known: &Image| known.id == image) {
-                continue; // a sampler that fills up its last batch repeats pictures
+                continue; // a sampler that fills up its last batch repeats images
             }
             images.push(Image {
                 id: image,

@@ -118,7 +118,7 @@ fn halves_that_are_merged_are_the_whole() {
 }
 
 #[test]
-fn a_picture_that_comes_twice_counts_once() {
+fn a_image_that_comes_twice_counts_once() {
     let (spec, predictions, targets) = fixture_set();
     let mut ids: Vec<u64> = (0..targets.len() as u64).collect();
     let twice = |list: &[Fields]| list.iter().chain(&list[..3]).cloned().collect::<Vec<_>>();

@@ -38,11 +38,11 @@ fn folder(content: &[(&str, &[u8])]) -> tempfile::TempDir {
     folder
 }
 
-fn args(root: &Path, split: &str, pictures: &str, annotations: &str, config: Value) -> OpenArgs {
+fn args(root: &Path, split: &str, images: &str, annotations: &str, config: Value) -> OpenArgs {
     let path = |name: &str| root.join(name).display().to_string();
     OpenArgs {
         split: split.to_owned(),
-        pictures: path(pictures),
+        images: path(images),
         annotations: if annotations.is_empty() {
             String::new()
         } else {
@@ -62,10 +62,10 @@ fn list<'a>(document: &'a Value, name: &str) -> &'a [Value] {
     document[name].as_array().unwrap()
 }
 
-/// Each picture of a COCO document: its name without ending, its size, and its objects' class names and boxes.
-type Pictures = Vec<(String, [f64; 2], Vec<(String, [f64; 4])>)>;
+/// Each image of a COCO document: its name without ending, its size, and its objects' class names and boxes.
+type Images = Vec<(String, [f64; 2], Vec<(String, [f64; 4])>)>;
 
-fn pictures(document: &Value) -> Pictures {
+fn images(document: &Value) -> Images {
     let class = |id: &Value| {
         let category = list(document, "categories")
             .iter()
@@ -99,7 +99,7 @@ fn pictures(document: &Value) -> Pictures {
 
 fn voc(document: &Value, root: &Path) {
     fs::create_dir_all(root.join("Annotations")).unwrap();
-    for (stem, [width, height], objects) in pictures(document) {
+    for (stem, [width, height], objects) in images(document) {
         let mut text = format!(
             "<annotation><filename>{stem}.jpg</filename><size><width>{width}</width><height>{height}</height></size>\n"
         );
@@ -130,7 +130,7 @@ fn yolo(document: &Value, root: &Path) {
         json!({"train": "images", "names": names}).to_string(),
     )
     .unwrap();
-    for (stem, [width, height], objects) in pictures(document) {
+    for (stem, [width, height], objects) in images(document) {
         let mut text = String::new();
         for (class, [x, y, w, h]) in objects {
             let number = names.iter().position(|name| *name == class).unwrap();
@@ -143,7 +143,7 @@ fn yolo(document: &Value, root: &Path) {
 
 fn csv(document: &Value, root: &Path) {
     let mut text = "filename,width,height,class,xmin,ymin,xmax,ymax\n".to_owned();
-    for (stem, [width, height], objects) in pictures(document) {
+    for (stem, [width, height], objects) in images(document) {
         if objects.is_empty() {
             writeln!(text, "{stem}.jpg,{width},{height},,,,,").unwrap();
         }
@@ -160,12 +160,12 @@ fn csv(document: &Value, root: &Path) {
     fs::write(root.join("boxes.csv"), text).unwrap();
 }
 
-/// A folder with the fixture's pictures and annotations in all formats.
+/// A folder with the fixture's images and annotations in all formats.
 fn in_all_formats() -> tempfile::TempDir {
     let document = fixture();
     let root = tempfile::tempdir().unwrap();
     fs::create_dir_all(root.path().join("images")).unwrap();
-    for (stem, ..) in pictures(&document) {
+    for (stem, ..) in images(&document) {
         fs::write(root.path().join(format!("images/{stem}.jpg")), png(640, 480)).unwrap();
     }
     fs::write(root.path().join("instances.json"), document.to_string()).unwrap();
@@ -199,7 +199,7 @@ fn the_same_boxes_give_the_same_records_in_every_format() {
         assert_eq!(other.spec().names, coco.spec().names, "{annotations}");
         for index in 0..coco.len() {
             let (expected, found) = (coco.record(index).unwrap(), other.record(index).unwrap());
-            assert_eq!(found.pictures, expected.pictures);
+            assert_eq!(found.images, expected.images);
             assert_eq!(
                 other.meta(index).unwrap().classes,
                 coco.meta(index).unwrap().classes
@@ -228,7 +228,7 @@ fn the_same_boxes_give_the_same_records_in_every_format() {
 }
 
 #[test]
-fn label_files_follow_the_upright_picture() {
+fn label_files_follow_the_upright_image() {
     let root = folder(&[
         ("images/a.png", &png(100, 50)),
         ("images/b.png", &turned_png(100, 50)),
@@ -237,7 +237,7 @@ fn label_files_follow_the_upright_picture() {
         ("classes.txt", b"cat"),
     ]);
     let data = DetectionDataSet::open(&args(root.path(), "val", "images", "", json!({}))).unwrap();
-    assert_eq!(data.meta(0).unwrap().width, 0); // not known before the picture is opened
+    assert_eq!(data.meta(0).unwrap().width, 0); // not known before the image is opened
     assert_eq!(data.meta(0).unwrap().classes.as_slice(), [0]);
     for index in 0..2 {
         let fields = data.record(index).unwrap().fields;
@@ -252,10 +252,10 @@ fn label_files_follow_the_upright_picture() {
     let told = data.problems();
     let clipped = told.iter().any(|p| {
         p.message
-            .contains("clipped to the picture: line 1 of a.png, line 1 of b.png")
+            .contains("clipped to the image: line 1 of a.png, line 1 of b.png")
     });
     assert!(clipped, "{told:?}");
-    fs::write(root.path().join("images/a.png"), "no picture").unwrap();
+    fs::write(root.path().join("images/a.png"), "no image").unwrap();
     assert!(data.record(0).unwrap_err().message.contains("a.png"));
 }
 
@@ -336,7 +336,7 @@ fn wrong_shapes_beside_boxes_are_told_and_the_boxes_are_used() {
 }
 
 #[test]
-fn faults_of_rows_of_pictures_and_of_boxes_come_in_one_report() {
+fn faults_of_rows_of_images_and_of_boxes_come_in_one_report() {
     let root = folder(&[
         ("a.png", &png(9, 9)),
         (

@@ -1,6 +1,6 @@
 //! Task `detection`: axis-aligned boxes with classes, from COCO, Pascal VOC, YOLO or CSV files, evaluated the COCO way.
 //!
-//! Its form is `detection/1`. Targets: `boxes` (`[N, 4]` f64, xyxy in pixels of the picture), `class_labels` (`[N]` i64),
+//! Its form is `detection/1`. Targets: `boxes` (`[N, 4]` f64, xyxy in pixels of the image), `class_labels` (`[N]` i64),
 //! `area` (`[N]` f64, square pixels) and `iscrowd` (`[N]` u8). Predictions: `boxes` (`[Q, 4]` f32 or f64, xyxy in original
 //! pixels), `class_labels` (`[Q]` i64) and `scores` (`[Q]` f32). Two more fields of a target go past the model, straight to
 //! the evaluator: `image_id` (`[1]` i64) and `ground_truth`, described in `dataset.rs`.
@@ -11,9 +11,9 @@ mod config;
 mod dataset;
 mod draw;
 mod evaluate;
+mod images;
 mod json;
 mod labels;
-mod pictures;
 mod predictions;
 mod repair;
 mod state;
@@ -21,7 +21,7 @@ mod state;
 mod testing;
 
 use cvhost_plugin_api::Result;
-use cvhost_plugin_api::data::{Fields, LabelSpec, MetricInfo, OpenArgs, Picture, Repair};
+use cvhost_plugin_api::data::{Fields, Image, LabelSpec, MetricInfo, OpenArgs, Repair};
 use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
 use serde_json::Value;
 
@@ -59,13 +59,7 @@ impl Task for Detection {
         json::to_json(prediction, spec)
     }
 
-    fn draw(
-        &self,
-        prediction: &Fields,
-        spec: &LabelSpec,
-        canvas: &mut Picture,
-        options: &Value,
-    ) -> Result<()> {
+    fn draw(&self, prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
         draw::draw(prediction, spec, canvas, options)
     }
 }

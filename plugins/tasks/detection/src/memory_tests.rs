@@ -5,7 +5,7 @@ use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
-/// A folder of pictures, and a COCO file with ten boxes each, with polygons and keys that nobody reads.
+/// A folder of images, and a COCO file with ten boxes each, with polygons and keys that nobody reads.
 fn large(images: usize) -> (tempfile::TempDir, OpenArgs) {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("train")).unwrap();
@@ -33,7 +33,7 @@ fn large(images: usize) -> (tempfile::TempDir, OpenArgs) {
             y + 30.25,
             y + 30.25
         );
-        // Pictures in turn, so that a picture's boxes don't stand together.
+        // Images in turn, so that an image's boxes don't stand together.
         write!(
             out,
             r#"{comma}{{"id": {a}, "image_id": {}, "category_id": {}, "bbox": [{x}, {y}, 20.5, 30.25], "area": 620.125,
@@ -50,7 +50,7 @@ fn large(images: usize) -> (tempfile::TempDir, OpenArgs) {
     out.into_inner().unwrap().sync_all().unwrap();
     let args = OpenArgs {
         split: "train".to_owned(),
-        pictures: root.path().display().to_string(),
+        images: root.path().display().to_string(),
         annotations: file.display().to_string(),
         config: json!({}),
         checkpoint_classes: Vec::new(),

@@ -12,7 +12,7 @@ pub struct Prediction {
     pub xyxy: [f64; 4],
 }
 
-/// The predictions of one picture, in the model's order, and how many were left out because they hold NaN or infinities
+/// The predictions of one image, in the model's order, and how many were left out because they hold NaN or infinities
 /// (a model that has diverged gives such).
 pub fn read(fields: &Fields) -> Result<(Vec<Prediction>, usize)> {
     let boxes = fields.require("boxes")?.to_rows::<4>()?;
@@ -41,7 +41,7 @@ pub fn read(fields: &Fields) -> Result<(Vec<Prediction>, usize)> {
     Ok((predictions, left_out))
 }
 
-/// The predictions of one picture, best first; equal scores keep the model's order.
+/// The predictions of one image, best first; equal scores keep the model's order.
 pub fn best_first(fields: &Fields) -> Result<Vec<Prediction>> {
     let (mut predictions, _) = read(fields)?;
     predictions.sort_by(|a, b| b.score.total_cmp(&a.score));

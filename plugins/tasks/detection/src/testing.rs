@@ -1,4 +1,4 @@
-//! A picture folder and COCO documents for tests.
+//! An image folder and COCO documents for tests.
 
 use crate::dataset::DetectionDataSet;
 use cvhost_plugin_api::Result;
@@ -6,7 +6,7 @@ use cvhost_plugin_api::data::OpenArgs;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// A temporary folder with (empty) picture files in `pictures/`.
+/// A temporary folder with (empty) image files in `images/`.
 pub struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -27,7 +27,7 @@ impl Folder {
     pub fn args(&self, config: Value) -> OpenArgs {
         OpenArgs {
             split: "val".to_owned(),
-            pictures: self.path("").display().to_string(),
+            images: self.path("").display().to_string(),
             annotations: self.0.path().join("instances.json").display().to_string(),
             config,
             checkpoint_classes: Vec::new(),
@@ -42,7 +42,7 @@ impl Folder {
     }
 }
 
-/// A COCO document of 100x100 pictures with the categories 5 and 9.
+/// A COCO document of 100x100 images with the categories 5 and 9.
 pub fn document(images: &[(i64, &str)], annotations: Vec<Value>) -> Value {
     let images: Vec<Value> = images
         .iter()

@@ -5,11 +5,11 @@ use cvhost_plugin_api::error::{PluginError, Result};
 
 /// Non-maximum suppression over all classes together, without the smallest boxes.
 pub struct Filter {
-    /// The least shorter side of a box, in pixels of the picture.
+    /// The least shorter side of a box, in pixels of the image.
     pub min_box_size: f64,
     /// The most that two boxes may overlap; none for no limit.
     pub iou_threshold: Option<f64>,
-    /// The most boxes of a picture; none for no limit.
+    /// The most boxes of an image; none for no limit.
     pub max_detections: Option<u64>,
 }
 

@@ -21,7 +21,7 @@ impl RoundedSides {
         Ok(RoundedSides { base, processor })
     }
 
-    /// Width and height in the input of a picture of `width` × `height` pixels.
+    /// Width and height in the input of an image of `width` × `height` pixels.
     fn size(&self, width: u32, height: u32) -> Result<(u32, u32)> {
         let (width, height) = self.processor.target_size(width, height)?;
         Ok((rounded(width), rounded(height)))
@@ -39,11 +39,11 @@ impl Input for RoundedSides {
     }
 
     fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
-        let picture = sample
-            .pictures
+        let image = sample
+            .images
             .first()
-            .ok_or_else(|| PluginError::data(format!("{} has no picture", sample.name)))?;
-        let size = self.size(picture.width, picture.height)?;
+            .ok_or_else(|| PluginError::data(format!("{} has no image", sample.name)))?;
+        let size = self.size(image.width, image.height)?;
         self.processor.prepare_detection_sized(sample, size, out)
     }
 

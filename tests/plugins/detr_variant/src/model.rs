@@ -8,7 +8,7 @@ use cvhost_plugin_api::serde_json::Value;
 
 pub struct Filtered {
     base: Box<dyn Model>,
-    /// Of `model.min_box_size`, in pixels of the picture.
+    /// Of `model.min_box_size`, in pixels of the image.
     min_box_size: f64,
 }
 

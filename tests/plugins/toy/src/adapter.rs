@@ -1,4 +1,4 @@
-//! Adapter `columns`: averages a picture into a few columns, and classifies those with one linear layer.
+//! Adapter `columns`: averages an image into a few columns, and classifies those with one linear layer.
 
 use cvhost_plugin_api::data::{
     Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
@@ -54,14 +54,14 @@ impl Input for Pixels {
     }
 
     fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
-        let picture = sample
-            .pictures
+        let image = sample
+            .images
             .first()
-            .ok_or_else(|| PluginError::data("a sample without a picture"))?;
-        for y in 0..picture.height {
+            .ok_or_else(|| PluginError::data("a sample without an image"))?;
+        for y in 0..image.height {
             let row = out.row_mut::<f32>(&[0, u64::from(y)])?;
             for (x, value) in row.iter_mut().enumerate() {
-                let rgb = picture.pixel(x as u32, y).unwrap_or_default();
+                let rgb = image.pixel(x as u32, y).unwrap_or_default();
                 *value = rgb.iter().map(|&c| f32::from(c)).sum::<f32>() / 765.0;
             }
         }

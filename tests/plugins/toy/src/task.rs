@@ -1,7 +1,7 @@
-//! Task `halves`: is the left or the right half of the picture bright? Data, metric and pictures.
+//! Task `halves`: is the left or the right half of the image bright? Data, metric and images.
 
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record, RecordMeta,
+    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordMeta,
     Repair, Report, Role,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
@@ -20,11 +20,11 @@ impl Task for Halves {
         vec![MetricInfo::new(
             "accuracy",
             true,
-            "the part of the pictures whose half was right",
+            "the part of the images whose half was right",
         )]
     }
 
-    /// With an annotation file, whose lines say `left` or `right`, a picture a line; else as many as `data.pictures` says.
+    /// With an annotation file, whose lines say `left` or `right`, an image a line; else as many as `data.images` says.
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         let data = &args.config["data"];
         let panics = data["panic_in"] == "record";
@@ -48,7 +48,7 @@ impl Task for Halves {
             }
             text.lines().filter_map(side_of).collect()
         };
-        Ok(Box::new(Pictures { sides, seed, panics }))
+        Ok(Box::new(Images { sides, seed, panics }))
     }
 
     /// The annotation file without the lines that are wrong.
@@ -80,7 +80,7 @@ impl Task for Halves {
         )
     }
 
-    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Picture, _: &Value) -> Result<()> {
+    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Image, _: &Value) -> Result<()> {
         let side = first(prediction, "side")? as u32;
         for y in 0..canvas.height {
             canvas.set_pixel(side * (canvas.width - 1), y, [255, 0, 0]);
@@ -109,18 +109,18 @@ fn side_of(line: &str) -> Option<u32> {
     }
 }
 
-/// What makes each picture another one.
+/// What makes each image another one.
 fn noise(seed: u64, index: u64) -> u64 {
     (index + 1).wrapping_mul(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 32
 }
 
-struct Pictures {
+struct Images {
     sides: Vec<u32>,
     seed: u64,
     panics: bool,
 }
 
-impl DataSet for Pictures {
+impl DataSet for Images {
     fn spec(&self) -> LabelSpec {
         LabelSpec {
             form: "halves/1".into(),
@@ -150,15 +150,15 @@ impl DataSet for Pictures {
         assert!(!self.panics, "the toy was told to panic");
         let noise = noise(self.seed, index as u64);
         let side = self.sides[index];
-        let mut picture = Picture::filled(16, 12, [40, 40, 60]);
+        let mut image = Image::filled(16, 12, [40, 40, 60]);
         for y in 0..12 {
             for x in side * 8..side * 8 + 8 {
-                picture.set_pixel(x, y, [150 + (noise % 64) as u8, 180, 120]);
+                image.set_pixel(x, y, [150 + (noise % 64) as u8, 180, 120]);
             }
         }
         Ok(Record {
-            name: format!("picture {index}").into(),
-            pictures: vec![PictureSource::decoded(picture)].into(),
+            name: format!("image {index}").into(),
+            images: vec![ImageSource::decoded(image)].into(),
             fields: Fields::new().with("side", Role::COLUMN, Array::vector(&[i64::from(side)])),
             ..Record::default()
         })

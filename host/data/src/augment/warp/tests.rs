@@ -5,13 +5,13 @@ use crate::testing::pattern;
 use proptest::prelude::*;
 
 /// Smooth, so that a place that is off by little gives a colour that is off by little.
-fn smooth(width: u32, height: u32) -> Picture {
-    let mut picture = Picture::filled(width, height, [0; 3]);
+fn smooth(width: u32, height: u32) -> Image {
+    let mut image = Image::filled(width, height, [0; 3]);
     for y in 0..height {
         for x in 0..width {
             let (x_part, y_part) = (f64::from(x) / f64::from(width), f64::from(y) / f64::from(height));
             let wave = |v: f64| (127.5 + 120.0 * v.sin()) as u8;
-            picture.set_pixel(
+            image.set_pixel(
                 x,
                 y,
                 [
@@ -22,11 +22,11 @@ fn smooth(width: u32, height: u32) -> Picture {
             );
         }
     }
-    picture
+    image
 }
 
 /// Every pixel of the window from the four around the place that its centre comes from, in f64.
-fn slow(source: &Picture, map: &Map) -> Vec<Option<[f64; 3]>> {
+fn slow(source: &Image, map: &Map) -> Vec<Option<[f64; 3]>> {
     let at = |x: f64, y: f64| {
         let inside = x >= 0.0 && y >= 0.0;
         let pixel = if inside {
@@ -60,7 +60,7 @@ fn slow(source: &Picture, map: &Map) -> Vec<Option<[f64; 3]>> {
 }
 
 /// The largest difference and how many of the values differ by more than one.
-fn differences(new: &Picture, expected: &[Option<[f64; 3]>]) -> (f64, usize) {
+fn differences(new: &Image, expected: &[Option<[f64; 3]>]) -> (f64, usize) {
     let pixels = new.pixels.as_chunks::<3>().0;
     let off = pixels.iter().zip(expected).flat_map(|(new, expected)| {
         let expected = expected.unwrap_or(FILL.map(f64::from));
@@ -80,7 +80,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn turned_and_tilted_pictures_are_those_of_the_obvious_way(
+    fn turned_and_tilted_images_are_those_of_the_obvious_way(
         width in 3u32..90, height in 3u32..60, degrees in -180.0f64..180.0, moves in prop::array::uniform8(0.0f64..0.1),
         mirror: bool,
     ) {
@@ -91,7 +91,7 @@ proptest! {
             changes.push(Change::MirrorX);
         }
         let map = Map::of(&changes, [width, height]);
-        let new = picture(&source, &map).unwrap();
+        let new = image(&source, &map).unwrap();
         // At the border the colour jumps to the fill, and places have 15 binary digits.
         let (max, off) = differences(&new, &slow(&source, &map));
         prop_assert!(max <= 2.0 && off * 100 <= new.pixels.len(), "{} {} of {}", max, off, new.pixels.len());
@@ -101,7 +101,7 @@ proptest! {
     fn turns_by_quarters_move_whole_pixels(side in 2u32..40, quarters in 1u32..4) {
         let source = pattern(side, side);
         let map = Map::of(&[Change::Rotate { radians: f64::from(quarters) * std::f64::consts::FRAC_PI_2 }], [side, side]);
-        let new = picture(&source, &map).unwrap();
+        let new = image(&source, &map).unwrap();
         for y in 0..side {
             for x in 0..side {
                 // Counter-clockwise: what was right is above.
@@ -115,7 +115,7 @@ proptest! {
             }
         }
         let rest = Map::of(&[Change::Rotate { radians: -f64::from(quarters) * std::f64::consts::FRAC_PI_2 }], [side, side]);
-        prop_assert_eq!(picture(&new, &rest).unwrap(), source);
+        prop_assert_eq!(image(&new, &rest).unwrap(), source);
     }
 
     #[test]
@@ -134,7 +134,7 @@ proptest! {
         let map = Map::of(&changes, [width, height]);
         let mut new = source.clone();
         if !mirrored_in_place(&mut new, &map) {
-            new = picture(&source, &map).unwrap();
+            new = image(&source, &map).unwrap();
         }
         prop_assert_eq!((new.width, new.height), (new_width, new_height));
         for row in 0..new_height {
@@ -152,14 +152,14 @@ proptest! {
     }
 
     #[test]
-    fn larger_pictures_are_those_of_the_obvious_way_inside(
+    fn larger_images_are_those_of_the_obvious_way_inside(
         width in 4u32..60, height in 4u32..40, factor in 1.0f64..3.0, places in prop::array::uniform2(0.0f64..1.0), x: bool,
     ) {
         let source = smooth(width, height);
         let mut changes = vec![Change::zoom(width, height, factor, places)];
         changes.extend(x.then_some(Change::MirrorX));
         let map = Map::of(&changes, [width, height]);
-        let new = picture(&source, &map).unwrap();
+        let new = image(&source, &map).unwrap();
         // The border's pixels go on outside, where the slow way mixes with the fill.
         let expected = slow(&source, &map);
         for y in 1..height.saturating_sub(1) {
@@ -195,9 +195,9 @@ proptest! {
 }
 
 #[test]
-fn much_smaller_pictures_see_every_pixel() {
+fn much_smaller_images_see_every_pixel() {
     // Lines of one pixel become grey, where four neighbours would give black or white.
-    let mut lines = Picture::filled(120, 120, [0; 3]);
+    let mut lines = Image::filled(120, 120, [0; 3]);
     (0..120).for_each(|y| (0..120).step_by(2).for_each(|x| lines.set_pixel(x, y, [255; 3])));
     for changes in [
         vec![Change::zoom(120, 120, 0.4, [0.5, 0.5])],
@@ -206,7 +206,7 @@ fn much_smaller_pictures_see_every_pixel() {
             Change::Rotate { radians: 0.3 },
         ],
     ] {
-        let small = picture(&lines, &Map::of(&changes, [120, 120])).unwrap();
+        let small = image(&lines, &Map::of(&changes, [120, 120])).unwrap();
         let mut seen = 0;
         for y in 50..70 {
             for x in 50..70 {
@@ -221,12 +221,12 @@ fn much_smaller_pictures_see_every_pixel() {
 
 #[test]
 fn contents_that_got_smaller_stand_on_the_fill() {
-    let white = Picture::filled(40, 20, [255; 3]);
+    let white = Image::filled(40, 20, [255; 3]);
     let map = Map::of(
         &[Change::zoom(40, 20, 0.5, [0.0, 1.0]), Change::MirrorX],
         [40, 20],
     );
-    let small = picture(&white, &map).unwrap();
+    let small = image(&white, &map).unwrap();
     for y in 0..20 {
         for x in 0..40 {
             let inside = x >= 20 && y >= 10;
@@ -249,8 +249,8 @@ fn a_covered_window_leaves_the_rest_of_the_canvas_alone() {
             window,
             [random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)],
         );
-        let mut canvas = Picture::filled(30, 20, [9; 3]);
-        picture_onto(&mut canvas, &Picture::filled(from[0], from[1], [200; 3]), &map).unwrap();
+        let mut canvas = Image::filled(30, 20, [9; 3]);
+        image_onto(&mut canvas, &Image::filled(from[0], from[1], [200; 3]), &map).unwrap();
         for row in 0..20 {
             for column in 0..30 {
                 let expected = if column >= x && row >= y { [200; 3] } else { [9; 3] };

@@ -22,7 +22,7 @@ pub fn data(command: &DataCommand, global: &Global) -> Result<()> {
     }
 }
 
-/// What every verb here works with.
+/// What every command here works with.
 struct Bench {
     session: Session,
     /// The model that training would start from, if it is on this machine, or else why not.

@@ -1,4 +1,4 @@
-//! `cvhost data speed`: how many pictures a second become batches that a model can take, and where the time goes.
+//! `cvhost data speed`: how many images a second become batches that a model can take, and where the time goes.
 
 use crate::session::Session;
 use crate::splits::Splits;
@@ -37,14 +37,14 @@ pub fn speed(args: &DataSpeedArgs, global: &Global) -> Result<()> {
 
 /// What the passes gave.
 struct Measured {
-    /// Pictures of one pass.
-    pictures: usize,
+    /// Images of one pass.
+    images: usize,
     batches: usize,
-    /// Pictures a second of each pass that counts.
+    /// Images a second of each pass that counts.
     rates: Vec<f64>,
     /// Megabytes that the process had at the end of each such pass.
     memory: Vec<u64>,
-    /// A thread's time for a picture, by stage, all passes that count.
+    /// A thread's time for an image, by stage, all passes that count.
     stages: Vec<(Stage, Duration)>,
     /// How long the first batch of the first pass took.
     first_batch: Duration,
@@ -56,7 +56,7 @@ fn measure(loader: &Loader, passes: u64) -> Result<Measured> {
     let total = loader.batches() as u64 * (passes + 1);
     let pass = Pass::new("speed", total, 0);
     let mut measured = Measured {
-        pictures: 0,
+        images: 0,
         batches: loader.batches(),
         rates: Vec::new(),
         memory: Vec::new(),
@@ -67,7 +67,7 @@ fn measure(loader: &Loader, passes: u64) -> Result<Measured> {
     let mut counted = 0;
     for epoch in 0..=passes {
         let started = Instant::now();
-        let mut pictures = 0;
+        let mut images = 0;
         for (number, batch) in loader.epoch(epoch, 0).enumerate() {
             if interrupt::requested() {
                 return Err(interrupt::error());
@@ -77,7 +77,7 @@ fn measure(loader: &Loader, passes: u64) -> Result<Measured> {
             if epoch == 0 && number == 0 {
                 measured.first_batch = started.elapsed();
             }
-            pictures += batch.len();
+            images += batch.len();
             pass.step(String::new);
         }
         if epoch == 0 {
@@ -85,20 +85,20 @@ fn measure(loader: &Loader, passes: u64) -> Result<Measured> {
         } else {
             measured
                 .rates
-                .push(pictures as f64 / started.elapsed().as_secs_f64());
+                .push(images as f64 / started.elapsed().as_secs_f64());
             measured.memory.extend(memory("VmRSS:"));
-            counted += pictures;
+            counted += images;
         }
-        measured.pictures = pictures;
+        measured.images = images;
     }
     if counted == 0 {
-        return Err(Error::input("no picture can be read"));
+        return Err(Error::input("no image can be read"));
     }
-    let of_picture = |(stage, before): (&Stage, Duration)| {
+    let of_image = |(stage, before): (&Stage, Duration)| {
         let spent = loader.timings().of(*stage).saturating_sub(before);
         (*stage, spent / counted as u32)
     };
-    measured.stages = Stage::ALL.iter().zip(before).map(of_picture).collect();
+    measured.stages = Stage::ALL.iter().zip(before).map(of_image).collect();
     Ok(measured)
 }
 
@@ -116,7 +116,7 @@ fn report(measured: &Measured, split: Split, global: &Global) {
             .collect();
         let rates: Vec<f64> = measured.rates.iter().map(|r| (r * 10.0).round() / 10.0).collect();
         let fields = json!({
-            "split": split.name(), "pictures": measured.pictures, "batches": measured.batches,
+            "split": split.name(), "pictures": measured.images, "batches": measured.batches,
             "pictures_per_second": (median * 10.0).round() / 10.0, "rates": rates,
             "milliseconds_per_picture": stages, "first_batch_milliseconds": milliseconds(measured.first_batch),
             "memory_mb": measured.memory, "peak_memory_mb": peak,
@@ -124,14 +124,14 @@ fn report(measured: &Measured, split: Split, global: &Global) {
         output::event("data_speed", fields);
         return;
     }
-    let pictures = measured.pictures;
+    let images = measured.images;
     output::line(&format!(
-        "{median:.1} pictures a second (median of {} passes over {pictures} pictures)",
+        "{median:.1} images a second (median of {} passes over {images} images)",
         measured.rates.len()
     ));
     for (stage, time) in &measured.stages {
         output::line(&format!(
-            "  {:8} {:8.2} ms a picture and thread",
+            "  {:8} {:8.2} ms an image and thread",
             stage.name(),
             milliseconds(*time)
         ));

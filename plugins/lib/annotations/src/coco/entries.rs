@@ -21,7 +21,7 @@ impl RawImage {
     }
 }
 
-/// An object of `instances` and `keypoints` files, or a picture of `panoptic` ones. `S` and `K` say how much of the shape and
+/// An object of `instances` and `keypoints` files, or an image of `panoptic` ones. `S` and `K` say how much of the shape and
 /// of the keypoints is read.
 #[derive(Deserialize)]
 #[serde(bound = "S: Deserialize<'de>, K: Deserialize<'de>")]
@@ -68,7 +68,7 @@ impl<S, K> RawAnnotation<S, K> {
     }
 }
 
-/// A segment of a panoptic picture.
+/// A segment of a panoptic image.
 #[derive(Deserialize)]
 pub struct RawSegment {
     id: Integer,

@@ -197,7 +197,7 @@ impl<'de, S: Shape, K: PointList> Visitor<'de> for DocumentVisitor<'_, S, K> {
 }
 
 impl Document {
-    /// Adds an annotation, or the segments of a panoptic picture.
+    /// Adds an annotation, or the segments of a panoptic image.
     fn take<S: Shape, K: PointList>(&mut self, raw: RawAnnotation<S, K>) -> Result<(), String> {
         let objects = &mut self.set.annotations;
         let Some(segments) = &raw.segments_info else {

@@ -34,7 +34,7 @@ pub enum ShapeFault {
     Broken(Broken),
     /// Neither a list nor RLE.
     OtherType,
-    /// A mask of another size than its picture.
+    /// A mask of another size than its image.
     OtherSize {
         height: u32,
         width: u32,
@@ -66,7 +66,7 @@ impl fmt::Display for ShapeFault {
             ShapeFault::OtherSize { height, width } => {
                 write!(
                     f,
-                    "RLE of {height} x {width}, which isn't the picture's height and width"
+                    "RLE of {height} x {width}, which isn't the image's height and width"
                 )
             }
         }
@@ -323,7 +323,7 @@ impl Counts {
 }
 
 impl Segmentation {
-    /// What is wrong with a shape of a picture of `(width, height)`, 0 where unknown, that can't be seen by the shape alone.
+    /// What is wrong with a shape of an image of `(width, height)`, 0 where unknown, that can't be seen by the shape alone.
     pub fn fault(&self, (width, height): (u32, u32)) -> Option<ShapeFault> {
         match self {
             Segmentation::Polygons(rings) => {

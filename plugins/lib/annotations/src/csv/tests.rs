@@ -73,7 +73,7 @@ fn wrong_rows_come_with_their_lines_and_the_others_are_read() {
 fn a_header_that_lacks_something_says_what() {
     for (header, part) in [
         ("", "is empty"),
-        ("a.jpg,1,2,3,4,cat", "no column has the pictures' file names"),
+        ("a.jpg,1,2,3,4,cat", "no column has the images' file names"),
         ("image,xmin,ymin,xmax,ymax", "no column has the classes"),
         (
             "image,class,xmin,ymin,xmax",

@@ -1,10 +1,10 @@
 use super::*;
 use crate::testing::folder;
 
-fn request<'a>(split: &'a str, pictures: &'a Path, annotations: &'a Path, format: Format) -> Request<'a> {
+fn request<'a>(split: &'a str, images: &'a Path, annotations: &'a Path, format: Format) -> Request<'a> {
     Request {
         split,
-        pictures,
+        images,
         annotations,
         format,
         class_names: &[],
@@ -13,13 +13,13 @@ fn request<'a>(split: &'a str, pictures: &'a Path, annotations: &'a Path, format
 }
 
 /// The plan of the split `val` for a folder and annotations below a root.
-fn plan(root: &Path, pictures: &str, annotations: &str, format: Format) -> Result<(Plan, Option<String>)> {
+fn plan(root: &Path, images: &str, annotations: &str, format: Format) -> Result<(Plan, Option<String>)> {
     let annotations = if annotations.is_empty() {
         PathBuf::new()
     } else {
         root.join(annotations)
     };
-    make(&request("val", &root.join(pictures), &annotations, format))
+    make(&request("val", &root.join(images), &annotations, format))
 }
 
 /// Files, the folder that is named, and the format and the source that are found.
@@ -117,7 +117,7 @@ fn the_usual_layouts_are_told_apart() {
             Format::Voc,
             "VOC/ImageSets/Main/val.txt",
         ),
-        // Ultralytics', with a file of any name, and labels beside pictures.
+        // Ultralytics', with a file of any name, and labels beside images.
         (
             &[
                 ("coco8.yaml", "names: {0: a}\nval: images/val"),
@@ -129,9 +129,9 @@ fn the_usual_layouts_are_told_apart() {
         ),
         (&[("a.jpg", ""), ("a.txt", "0 0 0 1 1")], "", Format::Yolo, ""),
     ];
-    for (files, pictures, format, source) in layouts {
+    for (files, images, format, source) in layouts {
         let root = folder(files);
-        let (plan, warning) = plan(root.path(), pictures, "", Format::Auto).unwrap();
+        let (plan, warning) = plan(root.path(), images, "", Format::Auto).unwrap();
         assert_eq!(plan.format(), format, "{files:?}");
         assert_eq!(plan.source(), root.path().join(source), "{files:?}");
         assert_eq!(warning, None, "{files:?}");
@@ -153,7 +153,7 @@ fn annotations_that_are_named_tell_their_format() {
         ("odd.bin", "x"),
         ("empty/a.bin", ""),
     ]);
-    for (pictures, annotations, format) in [
+    for (images, annotations, format) in [
         ("", "a.json", Format::Coco),
         ("", "no_ending", Format::Coco),
         ("", "boxes.tsv", Format::Csv),
@@ -164,7 +164,7 @@ fn annotations_that_are_named_tell_their_format() {
         ("voc/JPEGImages", "voc/ImageSets/Main/mine.txt", Format::Voc),
         ("voc/JPEGImages", "voc/Annotations/a.xml", Format::Voc),
     ] {
-        let (plan, _) = plan(root.path(), pictures, annotations, Format::Auto).unwrap();
+        let (plan, _) = plan(root.path(), images, annotations, Format::Auto).unwrap();
         assert_eq!(plan.format(), format, "{annotations}");
     }
     for (annotations, format, part) in [

@@ -1,11 +1,11 @@
-//! Pascal VOC: one XML file a picture, and lists of the pictures of a split in `ImageSets/Main`.
+//! Pascal VOC: one XML file an image, and lists of the images of a split in `ImageSets/Main`.
 //!
 //! Boxes are `xmax - xmin` wide, and nothing is subtracted: VOC's own tools count pixels from 1, most exporters from 0, and a
 //! file doesn't say which. Objects that are marked `difficult` are to be ignored, as in VOC's evaluation.
 
 mod xml;
 
-pub use xml::{Object, Picture, parse};
+pub use xml::{Image, Object, parse};
 
 use crate::boxes::{Annotation, BoxSet, Category, Naming};
 use crate::{limits, parallel};
@@ -15,26 +15,26 @@ use cvhost_plugin_api::{PluginError, Result};
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
-/// The largest file of one picture, in bytes.
+/// The largest file of one image, in bytes.
 const MAX_XML: u64 = 32 << 20;
-/// The largest list of pictures, in bytes.
+/// The largest list of images, in bytes.
 const MAX_LIST: u64 = 256 << 20;
 /// So many files are in memory at a time.
 const BLOCK: usize = 4096;
 
 const BROKEN: &str = "files that can't be read";
 const OBJECTS: &str = "objects without a class or a box";
-const REPEATED: &str = "repeated pictures";
+const REPEATED: &str = "repeated images";
 
 /// Where a split's files are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// What file names start from, and the folder of the pictures below it, empty for none.
+    /// What file names start from, and the folder of the images below it, empty for none.
     pub root: PathBuf,
-    pub pictures: &'static str,
+    pub images: &'static str,
     /// The folder of the XML files.
     pub files: PathBuf,
-    /// The list of the split's pictures, or one XML file; without one all files are the split.
+    /// The list of the split's images, or one XML file; without one all files are the split.
     pub list: Option<PathBuf>,
 }
 
@@ -45,7 +45,7 @@ impl Plan {
     }
 }
 
-/// Reads a split. Classes are numbered from 1 by their names. Pictures without a file aren't in the set; `warnings` tells.
+/// Reads a split. Classes are numbered from 1 by their names. Images without a file aren't in the set; `warnings` tells.
 pub fn read(plan: &Plan, faults: &mut Faults, warnings: &mut Vec<String>) -> Result<BoxSet> {
     let stems = stems(plan)?;
     let mut set = BoxSet {
@@ -54,10 +54,10 @@ pub fn read(plan: &Plan, faults: &mut Faults, warnings: &mut Vec<String>) -> Res
     };
     let mut classes = Classes::default();
     for block in stems.chunks(BLOCK) {
-        let pictures = parallel::map(block, |stem| picture(plan, stem));
-        for (stem, picture) in block.iter().zip(pictures) {
-            match picture {
-                Ok((name, picture)) => add(&mut set, &mut classes, &name, &picture, faults),
+        let images = parallel::map(block, |stem| image(plan, stem));
+        for (stem, image) in block.iter().zip(images) {
+            match image {
+                Ok((name, image)) => add(&mut set, &mut classes, &name, &image, faults),
                 Err(what) => faults.push(BROKEN, || format!("{} {what}", file_of(plan, stem).display())),
             }
         }
@@ -116,17 +116,17 @@ fn file_of(plan: &Plan, stem: &str) -> PathBuf {
     plan.files.join(format!("{stem}.xml"))
 }
 
-/// The picture's name from the root on, and what its file says.
-fn picture(plan: &Plan, stem: &str) -> Result<(String, Picture), String> {
+/// The image's name from the root on, and what its file says.
+fn image(plan: &Plan, stem: &str) -> Result<(String, Image), String> {
     let bytes = limits::read(&file_of(plan, stem), MAX_XML)?;
-    let picture = parse(&bytes)?;
-    let below = |name: &str| match plan.pictures {
+    let image = parse(&bytes)?;
+    let below = |name: &str| match plan.images {
         "" => name.to_owned(),
         folder => format!("{folder}/{name}"),
     };
-    // The file's own word counts where it is right; many tools rename pictures, or move them.
+    // The file's own word counts where it is right; many tools rename images, or move them.
     let beside = stem.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let named = picture.file_name.as_str();
+    let named = image.file_name.as_str();
     let mut candidates = Vec::new();
     if is_inside(named) {
         candidates.push(below(named));
@@ -145,7 +145,7 @@ fn picture(plan: &Plan, stem: &str) -> Result<(String, Picture), String> {
         .chain(by_stem.map(|name| below(&name)))
         .find(|name| plan.root.join(name).is_file());
     let name = found.unwrap_or_else(|| below(if named.is_empty() { stem } else { named }));
-    Ok((name, picture))
+    Ok((name, image))
 }
 
 /// Whether a relative name stays below its folder.
@@ -159,10 +159,10 @@ fn has_ending(name: &str, ending: &str) -> bool {
     extension.is_some_and(|e| e.eq_ignore_ascii_case(ending))
 }
 
-fn add(set: &mut BoxSet, classes: &mut Classes, name: &str, picture: &Picture, faults: &mut Faults) {
+fn add(set: &mut BoxSet, classes: &mut Classes, name: &str, image: &Image, faults: &mut Faults) {
     let image_id = set.images.len() as i64 + 1;
-    set.images.push(image_id, name, picture.size);
-    for (id, object) in (1..).zip(&picture.objects) {
+    set.images.push(image_id, name, image.size);
+    for (id, object) in (1..).zip(&image.objects) {
         if object.name.is_empty() || !object.has_box {
             let what = if object.has_box { "name" } else { "bndbox" };
             faults.push(OBJECTS, || format!("object {id} of {name} has no `{what}`"));
@@ -218,14 +218,14 @@ impl Classes {
     }
 }
 
-/// A fault for each picture that several files are about.
+/// A fault for each image that several files are about.
 fn repeated(set: &BoxSet, faults: &mut Faults) {
     let mut names: Vec<&str> = set.images.names().collect();
     names.sort_unstable();
     for same in names.chunk_by(|a, b| a == b).filter(|same| same.len() > 1) {
         faults.push(REPEATED, || {
             format!(
-                "{} files are about the picture {}",
+                "{} files are about the image {}",
                 same.len(),
                 same.first().unwrap_or(&"")
             )
@@ -233,13 +233,13 @@ fn repeated(set: &BoxSet, faults: &mut Faults) {
     }
 }
 
-/// A line about pictures without an XML file, if there are any.
+/// A line about images without an XML file, if there are any.
 fn unannotated(plan: &Plan, set: &BoxSet) -> Option<String> {
-    let folder = plan.root.join(plan.pictures);
-    let pictures = walk(&folder, is_image).ok()?.names.len();
-    let lacking = pictures.checked_sub(set.images.len()).filter(|n| *n > 0)?;
+    let folder = plan.root.join(plan.images);
+    let images = walk(&folder, is_image).ok()?.names.len();
+    let lacking = images.checked_sub(set.images.len()).filter(|n| *n > 0)?;
     Some(format!(
-        "{}: {lacking} of {pictures} pictures have no XML file and are left out; one without objects counts as a picture without \
+        "{}: {lacking} of {images} images have no XML file and are left out; one without objects counts as an image without \
          objects",
         folder.display()
     ))

@@ -42,7 +42,7 @@ fn classes_are_numbered_by_name_and_difficult_objects_are_ignored_ones() {
     ]);
     let plan = Plan {
         root: root.path().into(),
-        pictures: "",
+        images: "",
         files: root.path().into(),
         list: None,
     };
@@ -61,7 +61,7 @@ fn classes_are_numbered_by_name_and_difficult_objects_are_ignored_ones() {
 }
 
 #[test]
-fn a_picture_is_found_by_its_name_in_the_file_or_by_the_files() {
+fn a_image_is_found_by_its_name_in_the_file_or_by_the_files() {
     let root = folder(&[
         ("JPEGImages/renamed.png", ""),
         ("JPEGImages/sub/c.JPG", ""),
@@ -73,7 +73,7 @@ fn a_picture_is_found_by_its_name_in_the_file_or_by_the_files() {
     ]);
     let plan = Plan {
         root: root.path().into(),
-        pictures: "JPEGImages",
+        images: "JPEGImages",
         files: root.path().join("Annotations"),
         list: None,
     };
@@ -89,7 +89,7 @@ fn a_picture_is_found_by_its_name_in_the_file_or_by_the_files() {
 }
 
 #[test]
-fn a_list_gives_the_pictures_and_their_order() {
+fn a_list_gives_the_images_and_their_order() {
     let root = folder(&[
         ("a.jpg", ""),
         ("b.jpg", ""),
@@ -100,7 +100,7 @@ fn a_list_gives_the_pictures_and_their_order() {
     ]);
     let mut plan = Plan {
         root: root.path().into(),
-        pictures: "",
+        images: "",
         files: root.path().into(),
         list: Some(root.path().join("list.txt")),
     };
@@ -129,7 +129,7 @@ fn all_that_is_wrong_is_told_with_files_and_objects() {
     ]);
     let plan = Plan {
         root: root.path().into(),
-        pictures: "",
+        images: "",
         files: root.path().into(),
         list: None,
     };
@@ -140,7 +140,7 @@ fn all_that_is_wrong_is_told_with_files_and_objects() {
         "c.xml the file ends within an element",
         "object 1 of a.jpg has no `name`",
         "object 1 of a.jpg has no `bndbox`",
-        "3 files are about the picture a.jpg",
+        "3 files are about the image a.jpg",
     ] {
         assert!(report.contains(part), "no {part:?} in:\n{report}");
     }
@@ -149,7 +149,7 @@ fn all_that_is_wrong_is_told_with_files_and_objects() {
     std::fs::remove_file(root.path().join("d.xml")).unwrap();
     read(&plan, &mut Faults::default(), &mut warnings).unwrap();
     assert!(
-        warnings[0].contains("1 of 2 pictures have no XML file"),
+        warnings[0].contains("1 of 2 images have no XML file"),
         "{warnings:?}"
     );
 }

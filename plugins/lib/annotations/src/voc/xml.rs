@@ -1,4 +1,4 @@
-//! One Pascal VOC file: the objects of one picture.
+//! One Pascal VOC file: the objects of one image.
 //!
 //! Events are read one by one; entities other than XML's own five and character references are refused, never expanded.
 
@@ -11,9 +11,9 @@ const MAX_DEPTH: usize = 64;
 /// The longest text of one element that is read, in bytes.
 const MAX_TEXT: usize = 4096;
 
-/// A picture as its file has it.
+/// An image as its file has it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Picture {
+pub struct Image {
     /// Empty where the file doesn't say.
     pub file_name: String,
     /// Width and height in pixels; 0 where the file doesn't say.
@@ -32,7 +32,7 @@ pub struct Object {
     pub has_box: bool,
     /// Marked as hard to recognise.
     pub difficult: bool,
-    /// Reaches out of the picture, or is partly hidden.
+    /// Reaches out of the image, or is partly hidden.
     pub truncated: bool,
 }
 
@@ -88,7 +88,7 @@ impl Element {
 }
 
 /// Parses a file's content. The error says what is wrong, and in which line.
-pub fn parse(bytes: &[u8]) -> Result<Picture, String> {
+pub fn parse(bytes: &[u8]) -> Result<Image, String> {
     let text = limits::utf8(bytes)?;
     let mut reader = Reader::from_reader(text.as_bytes());
     let mut state = State::default();
@@ -116,13 +116,13 @@ pub fn parse(bytes: &[u8]) -> Result<Picture, String> {
     match state.path.last() {
         Some(_) => Err("the file ends within an element; it is cut short".to_owned()),
         None if !state.rooted => Err("there is no element `annotation`".to_owned()),
-        None => Ok(state.picture),
+        None => Ok(state.image),
     }
 }
 
 #[derive(Default)]
 struct State {
-    picture: Picture,
+    image: Image,
     path: Vec<Element>,
     text: String,
     rooted: bool,
@@ -162,11 +162,11 @@ impl State {
                 return Err(format!("the root element is `{name}`, not `annotation`"));
             }
             if std::mem::replace(&mut self.rooted, true) {
-                return Err("a second element `annotation`; a file is about one picture".to_owned());
+                return Err("a second element `annotation`; a file is about one image".to_owned());
             }
         }
         match element {
-            Element::Object => self.picture.objects.push(Object::default()),
+            Element::Object => self.image.objects.push(Object::default()),
             Element::Box => self.object(|object| object.has_box = true),
             _ => {}
         }
@@ -180,9 +180,9 @@ impl State {
         let side = || text.parse::<f64>().ok().map_or(0, |v| v as u32); // NaN and what is negative become 0
         let flag = !matches!(text, "" | "0" | "false" | "False" | "Unspecified" | "Unknown");
         match self.path.pop() {
-            Some(Element::FileName) => self.picture.file_name = text.to_owned(),
-            Some(Element::Width) => self.picture.size.0 = side(),
-            Some(Element::Height) => self.picture.size.1 = side(),
+            Some(Element::FileName) => self.image.file_name = text.to_owned(),
+            Some(Element::Width) => self.image.size.0 = side(),
+            Some(Element::Height) => self.image.size.1 = side(),
             Some(Element::Name) => {
                 let name = text.to_owned();
                 self.object(|object| object.name = name);
@@ -203,7 +203,7 @@ impl State {
     }
 
     fn object(&mut self, change: impl FnOnce(&mut Object)) {
-        if let Some(object) = self.picture.objects.last_mut() {
+        if let Some(object) = self.image.objects.last_mut() {
             change(object);
         }
     }
@@ -252,8 +252,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_with_its_objects_is_read() {
-        let picture = parse(
+    fn a_image_with_its_objects_is_read() {
+        let image = parse(
             br#"<?xml version="1.0"?><annotation verified="no"><folder>x</folder><filename>a &amp; b&#46;jpg</filename>
             <size><width>640</width><height>480.0</height><depth>3</depth></size>
             <object><name>RBC</name><pose>Unspecified</pose><truncated>1</truncated><difficult>0</difficult>
@@ -263,11 +263,8 @@ mod tests {
               <difficult>1</difficult></object><object/></annotation>"#,
         )
         .unwrap();
-        assert_eq!(
-            (picture.file_name.as_str(), picture.size),
-            ("a & b.jpg", (640, 480))
-        );
-        let [first, second, third] = picture.objects.as_slice() else {
+        assert_eq!((image.file_name.as_str(), image.size), ("a & b.jpg", (640, 480)));
+        let [first, second, third] = image.objects.as_slice() else {
             panic!("three objects")
         };
         assert_eq!((first.name.as_str(), first.xyxy), ("RBC", [1.0, 2.0, 3.0, 4.5]));

@@ -1,4 +1,4 @@
-//! `data.yaml`: where the pictures of a YOLO data set are, and what its classes are called.
+//! `data.yaml`: where the images of a YOLO data set are, and what its classes are called.
 //!
 //! The parser hands out events one by one. Aliases are refused, so nothing can multiply.
 

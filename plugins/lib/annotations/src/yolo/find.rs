@@ -1,4 +1,4 @@
-//! Which pictures a YOLO split has, and where their labels are.
+//! Which images a YOLO split has, and where their labels are.
 
 use super::{DataYaml, Plan};
 use crate::limits;
@@ -6,11 +6,11 @@ use cvhost_images::{is_image, walk};
 use cvhost_plugin_api::{PluginError, Result};
 use std::path::{Component, Path, PathBuf};
 
-/// The largest list of pictures, in bytes.
+/// The largest list of images, in bytes.
 const MAX_LIST: u64 = 256 << 20;
 
-/// The split's pictures, from the plan's root on, sorted unless a list gives their order.
-pub fn pictures(plan: &Plan, data: &DataYaml, split: &str) -> Result<Vec<String>> {
+/// The split's images, from the plan's root on, sorted unless a list gives their order.
+pub fn images(plan: &Plan, data: &DataYaml, split: &str) -> Result<Vec<String>> {
     if let Some(list) = &plan.list {
         return listed(&plan.root, list);
     }
@@ -19,21 +19,21 @@ pub fn pictures(plan: &Plan, data: &DataYaml, split: &str) -> Result<Vec<String>
     let root = plan.root.canonicalize().unwrap_or_else(|_| plan.root.clone());
     let own = yaml.parent().unwrap_or(Path::new(""));
     let entries = data.split(split);
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for entry in entries {
         let Some(found) = resolve(entry, data.path.as_deref(), own, &root) else {
-            pictures.clear();
+            images.clear();
             break;
         };
         if found.is_file() {
-            pictures.extend(listed(&root, &found)?);
+            images.extend(listed(&root, &found)?);
         } else {
             let below = found.strip_prefix(&root).unwrap_or(Path::new(""));
-            pictures.extend(found_in(&root, &below.to_string_lossy())?);
+            images.extend(found_in(&root, &below.to_string_lossy())?);
         }
     }
-    if !pictures.is_empty() {
-        return Ok(pictures);
+    if !images.is_empty() {
+        return Ok(images);
     }
     // The folder itself is the split's, unless it is the whole data set's.
     let whole = own.canonicalize().is_ok_and(|own| own == root);
@@ -42,12 +42,9 @@ pub fn pictures(plan: &Plan, data: &DataYaml, split: &str) -> Result<Vec<String>
     }
     let key = format!("data.{split}_data_path");
     let what = if entries.is_empty() {
-        format!("{} names no pictures of the {split} split", yaml.display())
+        format!("{} names no images of the {split} split", yaml.display())
     } else {
-        format!(
-            "the {split} pictures that {} names were not found",
-            yaml.display()
-        )
+        format!("the {split} images that {} names were not found", yaml.display())
     };
     let looked = entries
         .iter()
@@ -55,7 +52,7 @@ pub fn pictures(plan: &Plan, data: &DataYaml, split: &str) -> Result<Vec<String>
     Err(PluginError::config(&key, what)
         .with_details(looked)
         .with_help(format!(
-            "mend the file, or set `{key}` to the split's pictures themselves"
+            "mend the file, or set `{key}` to the split's images themselves"
         )))
 }
 
@@ -78,7 +75,7 @@ fn resolve(entry: &str, path: Option<&str>, own: &Path, root: &Path) -> Option<P
         .find(|candidate| candidate.starts_with(root))
 }
 
-/// The pictures in and below a folder.
+/// The images in and below a folder.
 fn found_in(root: &Path, below: &str) -> Result<Vec<String>> {
     let folder = root.join(below);
     let files = walk(&folder, is_image)
@@ -89,7 +86,7 @@ fn found_in(root: &Path, below: &str) -> Result<Vec<String>> {
     Ok(files.names.iter().map(|name| format!("{below}/{name}")).collect())
 }
 
-/// The pictures that a list names: from the root on, from the list's folder on, or absolute, but in the root. What is not
+/// The images that a list names: from the root on, from the list's folder on, or absolute, but in the root. What is not
 /// there is told later, with all the rest.
 fn listed(root: &Path, list: &Path) -> Result<Vec<String>> {
     let failed = |what: String| PluginError::data(format!("{} {what}", list.display()));
@@ -138,9 +135,9 @@ impl LabelFolders {
         }
     }
 
-    /// The files that may have the labels of a picture, the usual one first.
-    pub fn candidates(&self, picture: &str) -> impl Iterator<Item = PathBuf> {
-        let path = Path::new(picture);
+    /// The files that may have the labels of an image, the usual one first.
+    pub fn candidates(&self, image: &str) -> impl Iterator<Item = PathBuf> {
+        let path = Path::new(image);
         let own = path.parent().unwrap_or(Path::new(""));
         let file = path
             .with_extension("txt")
@@ -153,18 +150,13 @@ impl LabelFolders {
                 vec![given.join(own), given.join(after_images), given.clone()]
             }
             None => {
-                let pictures = self.root.join(own);
-                let beside = pictures.parent().map(|parent| parent.join("labels"));
-                let twin = twin(&pictures);
-                [
-                    twin,
-                    Some(pictures.clone()),
-                    Some(pictures.join("labels")),
-                    beside,
-                ]
-                .into_iter()
-                .flatten()
-                .collect()
+                let images = self.root.join(own);
+                let beside = images.parent().map(|parent| parent.join("labels"));
+                let twin = twin(&images);
+                [twin, Some(images.clone()), Some(images.join("labels")), beside]
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
         };
         folders.into_iter().map(move |folder| folder.join(&file))
@@ -176,8 +168,8 @@ fn is_images(component: Component) -> bool {
 }
 
 /// The folder with the last `images` in its path replaced by `labels`.
-fn twin(pictures: &Path) -> Option<PathBuf> {
-    let components: Vec<Component> = pictures.components().collect();
+fn twin(images: &Path) -> Option<PathBuf> {
+    let components: Vec<Component> = images.components().collect();
     let last = components.iter().rposition(|c| is_images(*c))?;
     let twin = components.into_iter().enumerate().map(|(i, component)| {
         if i == last {

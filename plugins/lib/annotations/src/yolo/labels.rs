@@ -1,8 +1,8 @@
-//! One YOLO label file: a line an object, `class cx cy w h`, in parts of the picture's sides.
+//! One YOLO label file: a line an object, `class cx cy w h`, in parts of the image's sides.
 
 /// The largest class number.
 const MOST_CLASSES: u32 = 65_535;
-/// Numbers further from the picture than this are pixels, not parts of its sides.
+/// Numbers further from the image than this are pixels, not parts of its sides.
 const FARTHEST: f64 = 2.0;
 /// So many faults of a file are told.
 const MOST_FAULTS: usize = 20;
@@ -13,7 +13,7 @@ pub struct Row {
     /// From 1.
     pub line: u32,
     pub class: u32,
-    /// `[x, y, width, height]`, x and y of the left upper corner, in parts of the picture's sides.
+    /// `[x, y, width, height]`, x and y of the left upper corner, in parts of the image's sides.
     pub xywh: [f64; 4],
 }
 
@@ -65,7 +65,7 @@ fn object(row: &str, keypoints: Option<usize>) -> Result<(u32, [f64; 4]), String
     let far = |v: &&f64| v.is_finite() && v.abs() > FARTHEST;
     if let Some(far) = numbers.iter().take(4).find(far) {
         return Err(format!(
-            "{far} is not a part of the picture's side (0 to 1); is it in pixels?"
+            "{far} is not a part of the image's side (0 to 1); is it in pixels?"
         ));
     }
     Ok((class, xywh))

@@ -1,4 +1,4 @@
-//! YOLO: a text file a picture, and `data.yaml` with the names of the classes and the folders of the splits.
+//! YOLO: a text file an image, and `data.yaml` with the names of the classes and the folders of the splits.
 
 mod data_yaml;
 mod find;
@@ -33,12 +33,12 @@ const CLASSES: &str = "wrong classes";
 /// Where a split's files are.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// The folder that the configuration names: the pictures', or the data set's.
+    /// The folder that the configuration names: the images', or the data set's.
     pub root: PathBuf,
     pub yaml: Option<PathBuf>,
-    /// A list of the split's pictures.
+    /// A list of the split's images.
     pub list: Option<PathBuf>,
-    /// The folder of the labels; without one they are looked for beside the pictures.
+    /// The folder of the labels; without one they are looked for beside the images.
     pub labels: Option<PathBuf>,
 }
 
@@ -50,7 +50,7 @@ impl Plan {
     }
 }
 
-/// Reads a split. Its boxes are relative to the picture's sides, since its sizes stand nowhere. `class_names` are those of the
+/// Reads a split. Its boxes are relative to the image's sides, since its sizes stand nowhere. `class_names` are those of the
 /// configuration, which count where no file names the classes.
 pub fn read(
     plan: &Plan,
@@ -67,7 +67,7 @@ pub fn read(
         })?,
         None => DataYaml::default(),
     };
-    let pictures = find::pictures(plan, &data, split)?;
+    let images = find::images(plan, &data, split)?;
     let folders = LabelFolders::new(plan);
     let mut set = BoxSet {
         relative: true,
@@ -76,18 +76,18 @@ pub fn read(
     };
     let keypoints = data.keypoint_numbers();
     let (mut unlabelled, mut highest, mut used) = (0, None, HashSet::new());
-    for block in pictures.chunks(BLOCK) {
-        let read = parallel::map(block, |picture| labels_of(&folders, picture, keypoints));
-        for (picture, labels) in block.iter().zip(read) {
+    for block in images.chunks(BLOCK) {
+        let read = parallel::map(block, |image| labels_of(&folders, image, keypoints));
+        for (image, labels) in block.iter().zip(read) {
             let image_id = set.images.len() as i64 + 1;
-            set.images.push(image_id, picture, (0, 0));
+            set.images.push(image_id, image, (0, 0));
             match labels {
                 Ok(Some((folder, labels))) => {
                     used.insert(folder);
                     add(&mut set, image_id, &labels.rows);
                     highest = labels.rows.iter().map(|row| row.class).max().max(highest);
                     for (line, what) in labels.faults {
-                        faults.push(ROWS, || format!("line {line} of the labels of {picture}: {what}"));
+                        faults.push(ROWS, || format!("line {line} of the labels of {image}: {what}"));
                     }
                 }
                 Ok(None) => unlabelled += 1,
@@ -96,28 +96,28 @@ pub fn read(
         }
     }
     if used.is_empty() && unlabelled > 0 {
-        let first = pictures.first().map_or("", String::as_str);
+        let first = images.first().map_or("", String::as_str);
         let looked = folders
             .candidates(first)
             .map(|file| format!("there is no {}", file.display()));
         let message = format!(
-            "no picture of the {split} split has a label file, {}",
+            "no image of the {split} split has a label file, {}",
             plan.source().display()
         );
         return Err(PluginError::data(message).with_details(looked).with_help(
-            "labels stand in `labels` beside `images`, or beside their pictures; else name their folder in \
+            "labels stand in `labels` beside `images`, or beside their images; else name their folder in \
              `data.<split>_annotation_file`",
         ));
     }
     if unlabelled > 0 {
         warnings.push(format!(
-            "{}: {unlabelled} of {} pictures have no label file: they count as pictures without objects",
+            "{}: {unlabelled} of {} images have no label file: they count as images without objects",
             plan.source().display(),
-            pictures.len()
+            images.len()
         ));
     }
     if plan.list.is_none() {
-        warnings.extend(used.iter().filter_map(|folder| orphans(folder, &pictures)));
+        warnings.extend(used.iter().filter_map(|folder| orphans(folder, &images)));
     }
     set.categories = categories(plan, &data, class_names, &used, highest, faults, warnings)?;
     set.images.shrink();
@@ -125,13 +125,13 @@ pub fn read(
     Ok(set)
 }
 
-/// The labels of a picture and the folder that they were in, if there are any.
+/// The labels of an image and the folder that they were in, if there are any.
 fn labels_of(
     folders: &LabelFolders,
-    picture: &str,
+    image: &str,
     keypoints: Option<usize>,
 ) -> Result<Option<(PathBuf, Labels)>, String> {
-    for file in folders.candidates(picture) {
+    for file in folders.candidates(image) {
         if !file.is_file() {
             continue;
         }
@@ -153,15 +153,15 @@ fn add(set: &mut BoxSet, image_id: i64, rows: &[Row]) {
     }));
 }
 
-/// A line about label files without a picture, if there are any.
-fn orphans(folder: &Path, pictures: &[String]) -> Option<String> {
+/// A line about label files without an image, if there are any.
+fn orphans(folder: &Path, images: &[String]) -> Option<String> {
     let stem = |name: &str| {
         Path::new(name)
             .file_stem()
             .and_then(|s| s.to_str())
             .map(str::to_owned)
     };
-    let stems: HashSet<String> = pictures.iter().filter_map(|name| stem(name)).collect();
+    let stems: HashSet<String> = images.iter().filter_map(|name| stem(name)).collect();
     let mut lacking: Vec<String> = std::fs::read_dir(folder)
         .ok()?
         .flatten()
@@ -173,7 +173,7 @@ fn orphans(folder: &Path, pictures: &[String]) -> Option<String> {
     let names: Vec<&str> = lacking.iter().take(MOST_NAMES).map(String::as_str).collect();
     (!lacking.is_empty()).then(|| {
         format!(
-            "{}: {} label files have no picture and are passed over: {}{}",
+            "{}: {} label files have no image and are passed over: {}{}",
             folder.display(),
             lacking.len(),
             names.join(", "),

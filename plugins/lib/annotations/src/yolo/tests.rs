@@ -54,7 +54,7 @@ fn an_export_is_read_from_its_root_and_from_the_splits_folder() {
         assert_eq!((second.id, second.image_id, second.category_id), (2, 1, 0));
         assert_eq!(set.annotations[0].bbox, [0.25, 0.375, 0.5, 0.25]);
         assert!(
-            set.relative && warnings[0].contains("1 of 2 pictures have no label file"),
+            set.relative && warnings[0].contains("1 of 2 images have no label file"),
             "{warnings:?}"
         );
     }
@@ -67,7 +67,7 @@ fn an_export_is_read_from_its_root_and_from_the_splits_folder() {
     let error = read(&whole, "test", &[], &mut Faults::default(), &mut Vec::new()).unwrap_err();
     assert_eq!(error.key, "data.test_data_path");
     assert!(
-        error.message.contains("names no pictures of the test split"),
+        error.message.contains("names no images of the test split"),
         "{error}"
     );
 }
@@ -94,7 +94,7 @@ fn a_file_that_names_folders_elsewhere_does_not_lead_out_of_the_data_set() {
 }
 
 #[test]
-fn lists_folders_of_labels_and_labels_beside_pictures_are_found() {
+fn lists_folders_of_labels_and_labels_beside_images_are_found() {
     let root = folder(&[
         ("images/train/a.jpg", ""),
         ("labels/train/a.txt", "0 0.5 0.5 1 1"),
@@ -171,7 +171,7 @@ fn all_that_is_wrong_is_told_with_lines() {
         assert!(report.contains(part), "no {part:?} in:\n{report}");
     }
     assert!(
-        warnings[0].contains("1 label files have no picture") && warnings[0].contains("old.txt"),
+        warnings[0].contains("1 label files have no image") && warnings[0].contains("old.txt"),
         "{warnings:?}"
     );
 }
@@ -190,7 +190,7 @@ fn a_split_without_any_label_file_says_where_was_looked() {
     assert!(
         error
             .message
-            .contains("no picture of the val split has a label file"),
+            .contains("no image of the val split has a label file"),
         "{error}"
     );
     assert!(error.to_string().contains("labels/a.txt"), "{error}");

@@ -50,7 +50,7 @@ pub(crate) fn along_x(columns: &[[u8; ROWS]], first: usize, taps: &Taps, out: &m
     dispatch!(along_x(columns, first, taps, out))
 }
 
-/// One row of the picture resized along y. The input rows that it is made of lie `stride` bytes apart in `rows`, one for each
+/// One row of the image resized along y. The input rows that it is made of lie `stride` bytes apart in `rows`, one for each
 /// weight; `out` is as long as the part of them that is wanted.
 pub(crate) fn along_y(rows: &[u8], stride: usize, weights: &[i32], out: &mut [u8]) {
     dispatch!(along_y(rows, stride, weights, out))

@@ -39,14 +39,14 @@ impl Criterion {
     }
 
     /// What [`Criterion::loss`] is divided by, for `Model::normalisers`. With exclusive labels the weights of the targets,
-    /// `Σₙ Σ_c w_c · y_nc`, which is the number of pictures where all classes weigh the same; else the number of labels,
+    /// `Σₙ Σ_c w_c · y_nc`, which is the number of images where all classes weigh the same; else the number of labels,
     /// N · C. `targets` `[N, C]`.
     pub fn normaliser(&self, targets: &Tensor) -> Result<f64> {
-        let (pictures, classes) = targets.size2()?;
+        let (images, classes) = targets.size2()?;
         match self.weights.get() {
-            _ if self.multi_label => Ok((pictures * classes) as f64),
+            _ if self.multi_label => Ok((images * classes) as f64),
             // Targets sum to 1, mixed ones too; so there is no need to wait for the device.
-            None => Ok(pictures as f64),
+            None => Ok(images as f64),
             Some(weights) => {
                 let weights = row(weights, targets);
                 let sum = (targets.to_kind(Kind::Float) * weights).sum(Kind::Double);
@@ -67,7 +67,7 @@ impl Criterion {
     pub fn loss(&self, logits: &Tensor, targets: &Tensor, normaliser: f64) -> Result<Tensor> {
         if logits.size() != targets.size() {
             return Err(PluginError::failed(format!(
-                "logits {:?} for targets {:?}: expected the same shape, [pictures, classes]",
+                "logits {:?} for targets {:?}: expected the same shape, [images, classes]",
                 logits.size(),
                 targets.size()
             )));

@@ -7,7 +7,7 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{Checkpoint, Input};
 use serde_json::Value;
 
-/// The input side of a classifier: pictures as `preprocessor_config.json` says, and the distribution over classes.
+/// The input side of a classifier: images as `preprocessor_config.json` says, and the distribution over classes.
 pub struct ClassifierInput {
     processor: Processor,
     classes: usize,
@@ -58,7 +58,7 @@ impl Input for ClassifierInput {
     }
 
     fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
-        let meta = self.processor.prepare_picture(sample, out)?;
+        let meta = self.processor.prepare_image(sample, out)?;
         let fields = self.labels(sample)?;
         Ok(Prepared { fields, meta })
     }

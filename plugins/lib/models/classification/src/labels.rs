@@ -11,11 +11,11 @@ const MULTI: &str = "multi_label_classification";
 /// What a data set and a checkpoint say of a classifier's labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Labels {
-    /// A picture may have several, or none.
+    /// An image may have several, or none.
     pub multi_label: bool,
     /// In label order.
     pub names: Vec<String>,
-    /// How many labelled pictures of the split each class has; `None` where there is no data set, or it doesn't say.
+    /// How many labelled images of the split each class has; `None` where there is no data set, or it doesn't say.
     pub counts: Option<Vec<u64>>,
 }
 
@@ -45,8 +45,8 @@ impl Labels {
             return Err(PluginError::data(format!(
                 "a classifier {} needs at least {least} classes, got {}",
                 match multi_label {
-                    true => "with several labels a picture",
-                    false => "with one label a picture",
+                    true => "with several labels an image",
+                    false => "with one label an image",
                 },
                 names.len()
             )));

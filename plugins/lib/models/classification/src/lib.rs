@@ -2,8 +2,8 @@
 //! the adapter's traits on top of a family's network.
 //!
 //! # The form `classification/1`
-//! Targets: `class_distribution` (distribution, f32 `[C]` in label order): 1 for the class of the picture, or for each class
-//! that applies where labels are not exclusive, else 0. Mixed pictures have values in between. Predictions: `class_scores`
+//! Targets: `class_distribution` (distribution, f32 `[C]` in label order): 1 for the class of the image, or for each class
+//! that applies where labels are not exclusive, else 0. Mixed images have values in between. Predictions: `class_scores`
 //! (distribution, f32 `[C]`): softmax probabilities, or with labels that are not exclusive sigmoid values.
 //! `LabelSpec::extra` is an object with `multi_label` and `class_counts`, see [`Labels`].
 //!

@@ -5,7 +5,7 @@ use cvhost_plugin_api::data::{Array, Fields, Role};
 use cvhost_plugin_api::error::Result;
 use tch::{Device, Kind, Tensor};
 
-/// `logits` `[N, C]` to one field `class_scores` a picture, f32 `[C]` in label order: softmax probabilities, or sigmoid values
+/// `logits` `[N, C]` to one field `class_scores` an image, f32 `[C]` in label order: softmax probabilities, or sigmoid values
 /// where labels are not exclusive. Computed in float32.
 pub fn scores(logits: &Tensor, multi_label: bool) -> Result<Vec<Fields>> {
     let (_, classes) = logits.size2()?;

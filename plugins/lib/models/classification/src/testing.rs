@@ -45,10 +45,10 @@ pub fn fill_with_waves(model: &dyn Model) {
     }
 }
 
-/// Pictures `[N, 3, H, W]` with their targets `[N, C]`.
+/// Images `[N, 3, H, W]` with their targets `[N, C]`.
 pub fn batch(pixel_values: Tensor, targets: Option<Tensor>) -> Batch {
     let size = pixel_values.size();
-    let (pictures, height, width) = (size[0], size[2] as u32, size[3] as u32);
+    let (images, height, width) = (size[0], size[2] as u32, size[3] as u32);
     let meta = Meta {
         width,
         height,
@@ -60,7 +60,7 @@ pub fn batch(pixel_values: Tensor, targets: Option<Tensor>) -> Batch {
     items.extend(targets.map(|t| batch_item(CLASS_DISTRIBUTION, t, vec![])));
     Batch {
         items: items.into(),
-        metas: vec![meta; pictures as usize].into(),
+        metas: vec![meta; images as usize].into(),
     }
 }
 

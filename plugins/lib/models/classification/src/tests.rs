@@ -14,7 +14,7 @@ fn criterion(model: Value, extra: &str) -> Criterion {
     Criterion::from_config(&json!({"model": model}), &labels(extra)).unwrap()
 }
 
-/// Three pictures, four classes.
+/// Three images, four classes.
 fn logits() -> Tensor {
     waves(&[3, 4], 1.3) * 2.0
 }
@@ -60,7 +60,7 @@ fn the_gradient_is_torchs_too() {
 }
 
 #[test]
-fn mixed_pictures_have_the_loss_of_their_soft_targets() {
+fn mixed_images_have_the_loss_of_their_soft_targets() {
     let mixed = Tensor::from_slice(&[0.7f32, 0.3, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.25, 0.25, 0.5])
         .reshape([3, 4]);
     let plain = loss(&criterion(json!({}), ""), &mixed);
@@ -129,9 +129,7 @@ fn balanced_weights_are_scikit_learns() {
     let empty = weights(r#"{"class_counts": [10, 0, 5, 0]}"#);
     let error = empty.allow_training().unwrap_err();
     assert!(
-        error
-            .message
-            .contains("no picture has the class class 1, class 3"),
+        error.message.contains("no image has the class class 1, class 3"),
         "{error}"
     );
     // A split without a class can still be evaluated.

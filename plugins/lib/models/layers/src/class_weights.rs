@@ -54,7 +54,7 @@ impl ClassWeights {
 }
 
 /// King and Zeng 2001, as scikit-learn's `balanced`: n / (C · count). Classes that the split lacks get no weight, as none
-/// can be told; no picture asks for it.
+/// can be told; no image asks for it.
 fn balanced(names: &[String], counts: Option<&[u64]>) -> ClassWeights {
     let refuse = |message: String, help: &str| Some(PluginError::config(KEY, message).with_help(help));
     let Some(counts) = counts else {
@@ -81,7 +81,7 @@ fn balanced(names: &[String], counts: Option<&[u64]>) -> ClassWeights {
         true => None,
         false => refuse(
             format!(
-                "`{KEY}: balanced`: no picture has the class {}, so its weight can't be told",
+                "`{KEY}: balanced`: no image has the class {}, so its weight can't be told",
                 empty.join(", ")
             ),
             "give the weights as numbers; or name the classes that there are in `model.class_names`, for a head of their own",

@@ -68,12 +68,12 @@ pub fn height_and_width(json: &Value, key: &str, missing: [i64; 2]) -> Result<[i
     }
 }
 
-/// Refuses a checkpoint for pictures that have other than 3 channels.
+/// Refuses a checkpoint for images that have other than 3 channels.
 pub fn require_three_channels(json: &Value) -> Result<()> {
     match read(json, "num_channels", 3)? {
         3 => Ok(()),
         channels => Err(PluginError::unsupported(format!(
-            "config.json: num_channels {channels}: pictures come with 3 channels"
+            "config.json: num_channels {channels}: images come with 3 channels"
         ))),
     }
 }

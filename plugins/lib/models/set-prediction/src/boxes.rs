@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-/// Below this an area counts as nothing; a pixel of a 10000×10000 picture has 1e-8. It keeps 0 / 0 out of values and gradients.
+/// Below this an area counts as nothing; a pixel of a 10000×10000 image has 1e-8. It keeps 0 / 0 out of values and gradients.
 const SMALLEST_AREA: f32 = 1e-12;
 
 /// `[…, 4]` cxcywh to `[…, 4]` xyxy, in the same units.

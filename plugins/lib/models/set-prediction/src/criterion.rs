@@ -88,17 +88,17 @@ impl SetCriterion {
     }
 
     /// What losses are divided by, for `Model::normalisers`: the number of boxes, the sum of the cross entropy's class
-    /// weights, and the number of pictures. They depend on targets alone, so the host can sum them over micro-batches
+    /// weights, and the number of images. They depend on targets alone, so the host can sum them over micro-batches
     /// before the first forward pass; losses and parts of the micro-batches then add up to those of one large batch.
     ///
-    /// With class weights the labels are copied from their device. Of a picture that has more targets than queries the mean
+    /// With class weights the labels are copied from their device. Of an image that has more targets than queries the mean
     /// weight counts, as it isn't known yet which will be matched.
     ///
     /// # Errors
     /// Labels that can't be read.
     pub fn normalisers(&self, targets: &Targets, queries: i64) -> Result<Vec<f64>> {
         let matched: i64 = targets.counts.iter().map(|&n| n.min(queries)).sum();
-        let unmatched = queries * targets.pictures() as i64 - matched;
+        let unmatched = queries * targets.images() as i64 - matched;
         let of_matched = match &self.class_weights {
             Some(weights) => weight_of_matched(targets, queries, weights)?,
             None => matched as f64,
@@ -106,7 +106,7 @@ impl SetCriterion {
         Ok(vec![
             targets.total() as f64,
             of_matched + self.eos_coefficient * unmatched as f64,
-            targets.pictures() as f64,
+            targets.images() as f64,
         ])
     }
 
@@ -130,9 +130,9 @@ impl SetCriterion {
             [] => self.normalisers(targets, step.queries as i64)?,
             given => given.to_vec(),
         };
-        let &[num_boxes, class_weights, pictures] = normalisers.as_slice() else {
+        let &[num_boxes, class_weights, images] = normalisers.as_slice() else {
             return Err(PluginError::failed(format!(
-                "expected 3 normalisers (boxes, class weights, pictures), got {}",
+                "expected 3 normalisers (boxes, class weights, images), got {}",
                 normalisers.len()
             )));
         };
@@ -144,7 +144,7 @@ impl SetCriterion {
             num_boxes: num_boxes.max(1.0),
             // The weights sum to 0 only with eos_coefficient 0 and no boxes; what is divided is 0 then, too.
             class_weights: if class_weights > 0.0 { class_weights } else { 1.0 },
-            pictures: pictures.max(1.0),
+            images: images.max(1.0),
         };
         let terms = Terms::new(&step, &matching, &weights);
         joined(&log_probabilities, &boxes, &terms)
@@ -252,7 +252,7 @@ fn stack(layers: &[Predictions], of: impl Fn(&Predictions) -> &Tensor) -> Result
 fn weight_of_matched(targets: &Targets, queries: i64, weights: &[f64]) -> Result<f64> {
     let labels = Vec::<i64>::try_from(targets.class_labels.f_to_device(Device::Cpu)?)?;
     let mut rest = labels.as_slice();
-    let of_pictures = targets.counts.iter().map(|&count| {
+    let of_images = targets.counts.iter().map(|&count| {
         let (own, others) = rest.split_at((count.max(0) as usize).min(rest.len()));
         rest = others;
         // The loss refuses labels that aren't classes.
@@ -265,7 +265,7 @@ fn weight_of_matched(targets: &Targets, queries: i64, weights: &[f64]) -> Result
         let sum: f64 = own.iter().map(weight).sum();
         sum * count.min(queries) as f64 / count.max(1) as f64
     });
-    Ok(of_pictures.sum())
+    Ok(of_images.sum())
 }
 
 fn weight(config: &Value, key: &str, default: f64) -> Result<f64> {

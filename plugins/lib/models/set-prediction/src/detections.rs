@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 pub struct DetectionOptions {
     /// Scores must be above it.
     pub threshold: f64,
-    /// At most so many a picture, those with the best scores.
+    /// At most so many an image, those with the best scores.
     pub max_detections: Option<usize>,
 }
 
@@ -44,9 +44,9 @@ impl DetectionOptions {
     }
 }
 
-/// Each query's best class (never "no object") with its softmax probability, and its box in pixels of the original picture.
+/// Each query's best class (never "no object") with its softmax probability, and its box in pixels of the original image.
 ///
-/// `logits` `[N, Q, C + 1]`, `pred_boxes` `[N, Q, 4]` cxcywh relative to the picture. Gives per picture, in query order,
+/// `logits` `[N, Q, C + 1]`, `pred_boxes` `[N, Q, 4]` cxcywh relative to the image. Gives per image, in query order,
 /// the form `detection/1`: `boxes` `[K, 4]` f32 xyxy, `class_labels` `[K]` i64, `scores` `[K]` f32.
 pub fn detections(
     logits: &Tensor,
@@ -54,14 +54,11 @@ pub fn detections(
     metas: &[Meta],
     options: &DetectionOptions,
 ) -> Result<Vec<Fields>> {
-    let (pictures, queries, classes) = logits.size3()?;
-    if pictures != metas.len() as i64
-        || pred_boxes.size() != [pictures, queries, 4]
-        || queries < 1
-        || classes < 2
+    let (images, queries, classes) = logits.size3()?;
+    if images != metas.len() as i64 || pred_boxes.size() != [images, queries, 4] || queries < 1 || classes < 2
     {
         return Err(PluginError::failed(format!(
-            "finish: logits {:?} and boxes {:?} for {} pictures",
+            "finish: logits {:?} and boxes {:?} for {} images",
             logits.size(),
             pred_boxes.size(),
             metas.len()
@@ -75,11 +72,11 @@ pub fn detections(
     let boxes = to_vec::<f32>(&boxes)?;
 
     let queries = queries as usize;
-    let pictures = scores
+    let images = scores
         .chunks(queries)
         .zip(labels.chunks(queries))
         .zip(boxes.chunks(queries * 4));
-    Ok(pictures
+    Ok(images
         .zip(metas)
         .map(|(((scores, labels), boxes), meta)| keep(scores, labels, boxes, meta, options))
         .collect())

@@ -13,14 +13,14 @@ pub struct MatchCosts {
     pub giou: f64,
 }
 
-/// The pairs of what one layer predicts for one picture: of its targets and queries as many as there are of the fewer.
+/// The pairs of what one layer predicts for one image: of its targets and queries as many as there are of the fewer.
 pub(crate) struct Pairs {
     pub pairs: Vec<Pair>,
     /// The model's outputs are no numbers, so that the pairs are arbitrary.
     pub unusable: bool,
 }
 
-/// Places in the picture: of its queries and of its targets.
+/// Places in the image: of its queries and of its targets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Pair {
     pub query: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Pair {
 }
 
 impl MatchCosts {
-    /// Matches every layer's predictions to the targets with the least total cost, each picture by itself, in the order of
+    /// Matches every layer's predictions to the targets with the least total cost, each image by itself, in the order of
     /// [`OnHost::blocks`].
     ///
     /// # Errors
@@ -39,8 +39,8 @@ impl MatchCosts {
             .map(|(index, block)| {
                 self.pairs(step, block).ok_or_else(|| {
                     PluginError::failed(format!(
-                        "matching costs of picture {} of the batch are not finite",
-                        index % step.pictures
+                        "matching costs of image {} of the batch are not finite",
+                        index % step.images
                     ))
                 })
             })

@@ -21,7 +21,7 @@ fn cheapest(cost: &[Vec<f64>], target: usize, used: &mut Vec<bool>) -> f64 {
     best
 }
 
-/// `layers` and `targets` as numbers, and the pairs of each layer's pictures.
+/// `layers` and `targets` as numbers, and the pairs of each layer's images.
 pub(crate) fn matched(layers: &[Predictions], targets: &Targets) -> (OnHost, Vec<Pairs>) {
     let stack =
         |of: fn(&Predictions) -> &Tensor| Tensor::stack(&layers.iter().map(of).collect::<Vec<_>>(), 0);
@@ -32,7 +32,7 @@ pub(crate) fn matched(layers: &[Predictions], targets: &Targets) -> (OnHost, Vec
 }
 
 #[test]
-fn matching_is_as_cheap_as_any_and_stays_within_each_picture() {
+fn matching_is_as_cheap_as_any_and_stays_within_each_image() {
     let (queries, counts) = (6, [3usize, 0, 4]);
     let layers = [predictions(1, 3, queries), predictions(2, 3, queries)];
     let targets = targets(3, &counts.map(|n| n as i64));
@@ -45,12 +45,12 @@ fn matching_is_as_cheap_as_any_and_stays_within_each_picture() {
     let mut matching = matching.iter();
     for (l, layer) in layers.iter().enumerate() {
         let mut first = 0;
-        for (picture, &count) in counts.iter().enumerate() {
+        for (image, &count) in counts.iter().enumerate() {
             // The cost as the paper writes it, one pair at a time.
             let cost: Vec<Vec<f64>> = (0..queries)
                 .map(|q| {
-                    let p = layer.logits.get(picture as i64).get(q).softmax(-1, Kind::Float);
-                    let b: Vec<f32> = numbers(&layer.pred_boxes.get(picture as i64).get(q));
+                    let p = layer.logits.get(image as i64).get(q).softmax(-1, Kind::Float);
+                    let b: Vec<f32> = numbers(&layer.pred_boxes.get(image as i64).get(q));
                     let b = [b[0], b[1], b[2], b[3]];
                     (first..first + count)
                         .map(|t| {
@@ -69,7 +69,7 @@ fn matching_is_as_cheap_as_any_and_stays_within_each_picture() {
                 let best = cheapest(&cost, 0, &mut vec![false; queries as usize]);
                 assert!(
                     (found - best).abs() < 1e-4,
-                    "layer {l}, picture {picture}: {found}, best {best}"
+                    "layer {l}, image {image}: {found}, best {best}"
                 );
             }
             first += count;

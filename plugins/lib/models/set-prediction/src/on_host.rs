@@ -5,11 +5,11 @@ use crate::targets::Targets;
 use cvhost_plugin_api::error::{PluginError, Result};
 use tch::{Device, Kind, Tensor};
 
-/// `L` layers' predictions for `N` pictures, and the pictures' targets, the rows of each picture behind those of the one before.
+/// `L` layers' predictions for `N` images, and the images' targets, the rows of each image behind those of the one before.
 pub(crate) struct OnHost {
     pub layers: usize,
-    pub pictures: usize,
-    /// Queries a picture.
+    pub images: usize,
+    /// Queries an image.
     pub queries: usize,
     /// `C + 1`: with "no object", which is the last.
     pub classes: usize,
@@ -18,7 +18,7 @@ pub(crate) struct OnHost {
     /// `[L, N, Q, 4]` cxcywh.
     pub boxes: Vec<f32>,
     pub targets: Vec<Target>,
-    /// How many targets each picture has.
+    /// How many targets each image has.
     pub counts: Vec<usize>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Target {
     pub cxcywh: [f32; 4],
 }
 
-/// What one layer predicts for one picture.
+/// What one layer predicts for one image.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a> {
     /// `[Q, C + 1]`.
@@ -43,19 +43,19 @@ impl OnHost {
     /// Of `log_probabilities` `[L, N, Q, C + 1]` and `boxes` `[L, N, Q, 4]`, f32, in one copy from their device.
     ///
     /// # Errors
-    /// Shapes that disagree; a target whose label isn't a class, or whose box isn't finite, with its picture's place in the batch.
+    /// Shapes that disagree; a target whose label isn't a class, or whose box isn't finite, with its image's place in the batch.
     pub fn copy(log_probabilities: &Tensor, boxes: &Tensor, targets: &Targets) -> Result<Self> {
-        let (layers, pictures, queries, classes) = log_probabilities.size4()?;
-        if boxes.size() != [layers, pictures, queries, 4] {
+        let (layers, images, queries, classes) = log_probabilities.size4()?;
+        if boxes.size() != [layers, images, queries, 4] {
             return Err(PluginError::failed(format!(
                 "matching: logits {:?} and boxes {:?} of {layers} layers; expected [N, Q, C + 1] and [N, Q, 4] each",
                 log_probabilities.size(),
                 boxes.size()
             )));
         }
-        if targets.counts.len() as i64 != pictures {
+        if targets.counts.len() as i64 != images {
             return Err(PluginError::failed(format!(
-                "matching: predictions for {pictures} pictures, targets for {}",
+                "matching: predictions for {images} images, targets for {}",
                 targets.counts.len()
             )));
         }
@@ -66,7 +66,7 @@ impl OnHost {
         let counts: Vec<usize> = targets.counts.iter().map(|&n| n.max(0) as usize).collect();
         Ok(OnHost {
             layers: layers as usize,
-            pictures: pictures as usize,
+            images: images as usize,
             queries: queries as usize,
             classes: classes as usize,
             log_probabilities,
@@ -76,15 +76,15 @@ impl OnHost {
         })
     }
 
-    /// The blocks of all layers, a layer's pictures one after the other.
+    /// The blocks of all layers, a layer's images one after the other.
     pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
         let mut rest = self.targets.as_slice();
-        let pictures = self.counts.iter().map(|&count| {
+        let images = self.counts.iter().map(|&count| {
             let (own, others) = rest.split_at(count.min(rest.len()));
             rest = others;
             own
         });
-        let targets: Vec<&[Target]> = pictures.collect();
+        let targets: Vec<&[Target]> = images.collect();
         let log_probabilities = self
             .log_probabilities
             .chunks_exact((self.queries * self.classes).max(1));
@@ -94,7 +94,7 @@ impl OnHost {
             Some(Block {
                 log_probabilities,
                 boxes,
-                targets: targets.get(index % self.pictures)?,
+                targets: targets.get(index % self.images)?,
             })
         })
     }
@@ -126,8 +126,8 @@ fn unpacked<const K: usize>(packed: &[f32], lengths: [usize; K]) -> [Vec<f32>; K
 
 fn checked(labels: &[f32], boxes: &[f32], counts: &[usize], classes: i64) -> Result<Vec<Target>> {
     let mut first = 0;
-    for (picture, &count) in counts.iter().enumerate() {
-        let at = format!("picture {picture} of the batch");
+    for (image, &count) in counts.iter().enumerate() {
+        let at = format!("image {image} of the batch");
         let labels = labels.get(first..first + count).unwrap_or_default();
         if labels
             .iter()

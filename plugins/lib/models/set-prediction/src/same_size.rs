@@ -1,14 +1,14 @@
-//! Which pictures of a batch run together.
+//! Which images of a batch run together.
 //!
-//! A picture that is padded to its batch's size gives other boxes than alone, by several pixels: through attention where a
+//! An image that is padded to its batch's size gives other boxes than alone, by several pixels: through attention where a
 //! family has no mask, and through the backbone's border and a mask in whole features where it has one. So padding is cut off
-//! again, and pictures of equal size run together.
+//! again, and images of equal size run together.
 
 use cvhost_plugin_api::data::Meta;
 use cvhost_plugin_api::error::{PluginError, Result};
 use tch::Tensor;
 
-/// Pictures of one size.
+/// Images of one size.
 pub struct Group {
     /// Their places in the batch.
     pub samples: Vec<i64>,
@@ -16,7 +16,7 @@ pub struct Group {
     pub pixel_values: Tensor,
 }
 
-/// Splits `pixel_values` `[N, 3, H, W]` by the pictures' sizes in the input, in order of first appearance.
+/// Splits `pixel_values` `[N, 3, H, W]` by the images' sizes in the input, in order of first appearance.
 ///
 /// # Errors
 /// Where a meta's size doesn't fit the batch, or is less than `least`.
@@ -84,7 +84,7 @@ fn index(values: &[i64], like: &Tensor) -> Tensor {
     Tensor::from_slice(values).to_device(like.device())
 }
 
-/// From states of each group's layers to states of each layer, all pictures in the batch's order.
+/// From states of each group's layers to states of each layer, all images in the batch's order.
 pub fn by_layer(groups: &[Group], states: Vec<Vec<Tensor>>) -> Vec<Tensor> {
     let layers = states.first().map_or(0, Vec::len);
     let mut states: Vec<_> = states.into_iter().map(Vec::into_iter).collect();

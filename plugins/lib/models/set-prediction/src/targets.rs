@@ -12,13 +12,13 @@ pub struct Predictions {
     pub pred_boxes: Tensor,
 }
 
-/// The targets of a batch: the pictures' rows one after the other, K in all.
+/// The targets of a batch: the images' rows one after the other, K in all.
 pub struct Targets {
     /// `[K]` i64, 0 ≤ label < C.
     pub class_labels: Tensor,
     /// `[K, 4]` f32, cxcywh in 0..1.
     pub boxes: Tensor,
-    /// How many rows each picture has.
+    /// How many rows each image has.
     pub counts: Vec<i64>,
 }
 
@@ -30,7 +30,7 @@ impl Targets {
         let (class_labels, label_counts) = batch.ragged("class_labels")?;
         if counts != label_counts {
             return Err(PluginError::data(format!(
-                "the pictures of a batch have {counts:?} boxes but {label_counts:?} class labels"
+                "the images of a batch have {counts:?} boxes but {label_counts:?} class labels"
             )));
         }
         Self::new(class_labels, boxes, counts)
@@ -54,13 +54,13 @@ impl Targets {
         })
     }
 
-    /// The number of boxes in all pictures.
+    /// The number of boxes in all images.
     pub fn total(&self) -> i64 {
         self.counts.iter().sum()
     }
 
-    /// The number of pictures.
-    pub fn pictures(&self) -> usize {
+    /// The number of images.
+    pub fn images(&self) -> usize {
         self.counts.len()
     }
 }

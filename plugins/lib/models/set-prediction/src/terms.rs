@@ -14,7 +14,7 @@ pub(crate) struct Weights<'a> {
     pub layers: &'a [f64],
     pub num_boxes: f64,
     pub class_weights: f64,
-    pub pictures: f64,
+    pub images: f64,
 }
 
 pub(crate) struct Terms {
@@ -41,7 +41,7 @@ pub(crate) struct LayerParts {
 impl Terms {
     /// `matching` has the pairs of each of `step`'s blocks.
     pub fn new(step: &OnHost, matching: &[Pairs], weights: &Weights<'_>) -> Self {
-        let rows = step.layers * step.pictures * step.queries;
+        let rows = step.layers * step.images * step.queries;
         let mut terms = Terms {
             labels: vec![step.classes as i64 - 1; rows],
             label_weights: vec![0.0; rows],
@@ -58,12 +58,12 @@ impl Terms {
             .zip(terms.box_gradient.chunks_exact_mut(queries * 4))
             .enumerate();
         for (index, ((((block, pairs), labels), label_weights), gradient)) in blocks {
-            let layer = index / step.pictures;
+            let layer = index / step.images;
             let (Some(parts), Some(&factor)) = (terms.layers.get_mut(layer), weights.layers.get(layer))
             else {
                 continue;
             };
-            parts.cardinality += cardinality_error(block, step.classes) / weights.pictures;
+            parts.cardinality += cardinality_error(block, step.classes) / weights.images;
             parts.cross_entropy += cross_entropy(block, pairs, weights, factor, labels, label_weights);
             let (l1, giou) = box_losses(block, pairs, weights, factor, gradient);
             parts.l1 += l1;

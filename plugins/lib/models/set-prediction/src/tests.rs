@@ -35,20 +35,20 @@ pub(crate) fn spec() -> LabelSpec {
     }
 }
 
-/// Random boxes that lie inside the picture.
+/// Random boxes that lie inside the image.
 pub(crate) fn boxes(shape: &[i64]) -> Tensor {
     let size = Tensor::rand(shape, (Kind::Float, Device::Cpu)).narrow(-1, 0, 2) * 0.4 + 0.05;
     let center = Tensor::rand(shape, (Kind::Float, Device::Cpu)).narrow(-1, 0, 2) * 0.5 + 0.25;
     Tensor::cat(&[center, size], -1)
 }
 
-pub(crate) fn predictions(seed: i64, pictures: i64, queries: i64) -> Predictions {
+pub(crate) fn predictions(seed: i64, images: i64, queries: i64) -> Predictions {
     let _held = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed);
     Predictions {
-        logits: Tensor::randn([pictures, queries, CLASSES + 1], (Kind::Float, Device::Cpu))
+        logits: Tensor::randn([images, queries, CLASSES + 1], (Kind::Float, Device::Cpu))
             .set_requires_grad(true),
-        pred_boxes: boxes(&[pictures, queries, 4]).set_requires_grad(true),
+        pred_boxes: boxes(&[images, queries, 4]).set_requires_grad(true),
     }
 }
 
@@ -60,10 +60,10 @@ pub(crate) fn targets(seed: i64, counts: &[i64]) -> Targets {
     Targets::new(labels, boxes(&[total, 4]), counts.to_vec()).unwrap()
 }
 
-fn slice(p: &Predictions, picture: i64) -> Predictions {
+fn slice(p: &Predictions, image: i64) -> Predictions {
     Predictions {
-        logits: p.logits.narrow(0, picture, 1),
-        pred_boxes: p.pred_boxes.narrow(0, picture, 1),
+        logits: p.logits.narrow(0, image, 1),
+        pred_boxes: p.pred_boxes.narrow(0, image, 1),
     }
 }
 
@@ -145,7 +145,7 @@ fn a_loss_scale_multiplies_every_gradient_and_half_precision_gets_its_own_kind()
 }
 
 #[test]
-fn accumulated_pictures_add_up_to_one_batch() {
+fn accumulated_images_add_up_to_one_batch() {
     let counts = [2, 0, 3];
     let (whole, targets) = (predictions(6, 3, 5), targets(7, &counts));
     let criterion = criterion(AuxiliaryLoss::Off);
@@ -164,9 +164,9 @@ fn accumulated_pictures_add_up_to_one_batch() {
         });
     let mut total = 0.0;
     let mut parts: BTreeMap<String, f64> = BTreeMap::new();
-    for (picture, targets) in micro.iter().enumerate() {
+    for (image, targets) in micro.iter().enumerate() {
         let loss = criterion
-            .loss(&[slice(&whole, picture as i64)], targets, &sums)
+            .loss(&[slice(&whole, image as i64)], targets, &sums)
             .unwrap();
         loss.loss.backward();
         let (value, own) = values(&loss);
@@ -188,10 +188,10 @@ pub(crate) fn slice_all(p: &Predictions) -> Predictions {
     }
 }
 
-/// The targets of one picture.
-fn one(targets: &Targets, picture: usize) -> Targets {
-    let first = targets.counts[..picture].iter().sum();
-    let count = targets.counts[picture];
+/// The targets of one image.
+fn one(targets: &Targets, image: usize) -> Targets {
+    let first = targets.counts[..image].iter().sum();
+    let count = targets.counts[image];
     Targets::new(
         targets.class_labels.narrow(0, first, count),
         targets.boxes.narrow(0, first, count),
@@ -307,14 +307,14 @@ fn unusable_targets_are_errors_that_name_them_and_unusable_predictions_a_loss_th
     );
     let error = fails(predictions(17, 2, 4), &nan.unwrap());
     assert!(
-        error.to_string().contains("picture 0") && error.to_string().contains("target box"),
+        error.to_string().contains("image 0") && error.to_string().contains("target box"),
         "{error}"
     );
 
     assert!(
         fails(predictions(18, 3, 4), &good)
             .to_string()
-            .contains("3 pictures, targets for 2")
+            .contains("3 images, targets for 2")
     );
     assert!(
         Targets::new(

@@ -2,7 +2,7 @@
 
 use crate::boxes::{self, BoxFault, BoxPolicy, Frame};
 use cvhost_annotations::{coco, plain_json};
-use cvhost_datasets::PictureFolder;
+use cvhost_datasets::ImageFolder;
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -38,7 +38,7 @@ pub fn repair(file: &Path, root: &Path, split: &str, policy: BoxPolicy) -> Resul
         categories: HashMap::new(),
     };
     let categories = work.categories(categories)?;
-    let images = work.images(images, PictureFolder::open(root, split)?);
+    let images = work.images(images, ImageFolder::open(root, split)?);
     let annotations = work.annotations(annotations);
     let mut put = |name: &str, list: Vec<Value>| {
         if let Some(slot) = document.get_mut(name) {
@@ -136,7 +136,7 @@ impl Work {
     }
 
     /// An id that stands for several files is dropped with all of them: which boxes belong to which can't be told.
-    fn images(&mut self, list: Vec<Value>, mut folder: PictureFolder) -> Vec<Value> {
+    fn images(&mut self, list: Vec<Value>, mut folder: ImageFolder) -> Vec<Value> {
         let mut files: BTreeMap<i64, Vec<String>> = BTreeMap::new();
         for entry in &list {
             if let (Some(id), Some(file)) =

@@ -3,7 +3,7 @@
 use crate::boxes::{self, BoxFault, BoxPolicy};
 use crate::checks::frame;
 use cvhost_annotations::Found;
-use cvhost_datasets::{PictureFolder, upright_size};
+use cvhost_datasets::{ImageFolder, upright_size};
 use cvhost_plugin_api::Result;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -15,7 +15,7 @@ pub fn repair(mut found: Found, split: &str, policy: BoxPolicy) -> Result<(Value
     let told = faults.err().map(|error| error.details).unwrap_or_default();
     let mut changes: Vec<String> = told.iter().map(|line| format!("left out: {line}")).collect();
     let set = &found.set;
-    let mut folder = PictureFolder::open(&found.root, split)?;
+    let mut folder = ImageFolder::open(&found.root, split)?;
     let known: HashSet<i64> = set.categories.iter().map(|c| c.id).collect();
     let groups = set.by_image();
     let positions = set.images.positions();
@@ -68,7 +68,7 @@ pub fn repair(mut found: Found, split: &str, policy: BoxPolicy) -> Result<(Value
             let [x, y, w, h] = match (fault, boxes::target(annotation.bbox, frame, policy)) {
                 (None, _) => [x, y, w, h],
                 (Some(BoxFault::PartlyOutside), Some([x1, y1, x2, y2])) => {
-                    changes.push(format!("{}: cut to the picture", called()));
+                    changes.push(format!("{}: cut to the image", called()));
                     [x1, y1, x2 - x1, y2 - y1]
                 }
                 (Some(fault), _) => {

@@ -17,7 +17,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn args(root: &Path, annotations: &str) -> OpenArgs {
     OpenArgs {
         split: "val".to_owned(),
-        pictures: root.display().to_string(),
+        images: root.display().to_string(),
         annotations: root.join(annotations).display().to_string(),
         config: json!({}),
         checkpoint_classes: Vec::new(),
@@ -171,7 +171,7 @@ fn another_format_becomes_a_coco_file() {
         &[
             "left out: line 6: 3 cells",
             "gone.jpg: left out: it does not exist",
-            "line 3 (a.jpg): cut to the picture",
+            "line 3 (a.jpg): cut to the image",
             "line 4 (a.jpg): left out: no area",
         ],
     );

@@ -1,8 +1,8 @@
-//! Adapter `walk-depth`: the logarithm of each pixel's depth from a few convolutions, on pictures of one size.
+//! Adapter `walk-depth`: the logarithm of each pixel's depth from a few convolutions, on images of one size.
 
 use super::depth_of;
 use crate::shared::geometry::colour_at;
-use crate::shared::layers::{Conv, picture, relu_stack, write_colours};
+use crate::shared::layers::{Conv, image, relu_stack, write_colours};
 use crate::shared::options::{COLOUR_SCALE, output, refuse};
 use cvhost_plugin_api::data::{
     Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
@@ -71,14 +71,14 @@ impl Input for Resized {
 
     /// `depth` `[H, W]` f32 in the input's size: of the pixel at each place, since a mean with one that wasn't measured is wrong.
     fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
-        let picture = picture(sample)?;
+        let image = image(sample)?;
         let (scale_x, scale_y) = (
-            f64::from(picture.width) / self.width as f64,
-            f64::from(picture.height) / self.height as f64,
+            f64::from(image.width) / self.width as f64,
+            f64::from(image.height) / self.height as f64,
         );
         let place = |x: u64, y: u64| [(x as f64 + 0.5) * scale_x, (y as f64 + 0.5) * scale_y];
         write_colours(&mut out, |x, y| {
-            colour_at(picture, place(u64::from(x), u64::from(y)))
+            colour_at(image, place(u64::from(x), u64::from(y)))
         })?;
         let mut prepared = Prepared::default();
         if sample.fields.get("depth").is_some() {
@@ -94,8 +94,8 @@ impl Input for Resized {
             prepared.fields = Fields::new().with("depth", Role::DENSE_MAP, resized);
         }
         prepared.meta = Meta {
-            width: picture.width,
-            height: picture.height,
+            width: image.width,
+            height: image.height,
             input_width: self.width as u32,
             input_height: self.height as u32,
             ..Meta::default()
@@ -168,7 +168,7 @@ impl Model for Network {
         Ok(output)
     }
 
-    /// Depths in the picture's own size.
+    /// Depths in the image's own size.
     fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], _: &Value) -> Result<Vec<Fields>> {
         let log_depth = output(outputs, "log_depth")?;
         let mut all = Vec::with_capacity(metas.len());

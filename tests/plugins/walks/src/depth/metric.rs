@@ -1,14 +1,14 @@
 //! Errors of depth (Eigen et al. 2014, "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network", section 4):
-//! per picture over its measured pixels, then the mean over the pictures, as the evaluations on KITTI do.
+//! per image over its measured pixels, then the mean over the images, as the evaluations on KITTI do.
 
 use cvhost_plugin_api::error::{PluginError, Result};
 
 /// abs_rel = mean(|p - t| / t), rmse = √mean((p - t)²) in metres, delta1 = the part with max(p/t, t/p) < 1.25. Pixels with t = 0
-/// were not measured. Nothing for a picture without measured pixels.
+/// were not measured. Nothing for an image without measured pixels.
 pub fn errors(prediction: &[f32], target: &[f32]) -> Result<Vec<f64>> {
     if prediction.len() != target.len() {
         return Err(PluginError::failed(format!(
-            "a predicted depth map of {} pixels for a picture of {}",
+            "a predicted depth map of {} pixels for an image of {}",
             prediction.len(),
             target.len()
         )));

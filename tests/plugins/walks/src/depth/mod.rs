@@ -8,7 +8,7 @@
 
 pub mod adapter;
 mod metric;
-mod pictures;
+mod images;
 pub mod task;
 
 use cvhost_plugin_api::data::Fields;
@@ -16,7 +16,7 @@ use cvhost_plugin_api::error::{PluginError, Result};
 
 pub const FORM: &str = "walk-depth/1";
 
-/// The depths of a picture in metres, row-major, with its width and height.
+/// The depths of an image in metres, row-major, with its width and height.
 pub fn depth_of(fields: &Fields) -> Result<(&[f32], u32, u32)> {
     let array = fields.require("depth")?;
     match array.dims() {

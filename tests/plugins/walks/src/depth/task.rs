@@ -1,12 +1,12 @@
 //! Task `walk-depth`: made-up views, errors of depth, and the depths as PNG.
 
 use super::metric::errors;
-use super::pictures::{HEIGHT, WIDTH, view};
+use super::images::{HEIGHT, WIDTH, view};
 use super::{FORM, depth_of};
 use crate::shared::tally::Tally;
 use crate::shared::{canvas, options, png};
 use cvhost_plugin_api::data::{
-    Array, Artifact, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record,
+    Array, Artifact, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record,
     RecordMeta, Report, Role,
 };
 use cvhost_plugin_api::error::Result;
@@ -35,7 +35,7 @@ impl Task for Depth {
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         Ok(Box::new(Views {
             split: args.split.clone(),
-            count: options::pictures(args),
+            count: options::images(args),
         }))
     }
 
@@ -63,12 +63,12 @@ impl Task for Depth {
         }])
     }
 
-    /// The picture, and beside it the depths: near is red, far is blue.
-    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Picture, _: &Value) -> Result<()> {
+    /// The image, and beside it the depths: near is red, far is blue.
+    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Image, _: &Value) -> Result<()> {
         let (depths, width, height) = depth_of(prediction)?;
         let nearest = depths.iter().copied().fold(f32::INFINITY, f32::min);
         let farthest = depths.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
-        let mut pair = Picture::filled(canvas.width + width, canvas.height.max(height), [0; 3]);
+        let mut pair = Image::filled(canvas.width + width, canvas.height.max(height), [0; 3]);
         for y in 0..canvas.height {
             for x in 0..canvas.width {
                 pair.set_pixel(x, y, canvas.pixel(x, y).unwrap_or_default());
@@ -128,11 +128,11 @@ impl DataSet for Views {
     }
 
     fn record(&self, index: usize) -> Result<Record> {
-        let (picture, depths) = view(&self.split, index);
+        let (image, depths) = view(&self.split, index);
         let depths = Array::new(&[u64::from(HEIGHT), u64::from(WIDTH)], &depths)?;
         Ok(Record {
             name: format!("{}-{index}", self.split).into(),
-            pictures: vec![PictureSource::decoded(picture)].into(),
+            images: vec![ImageSource::decoded(image)].into(),
             // The usual fill of a dense map, 0, is what "not measured" is here.
             fields: Fields::new().with("depth", Role::DENSE_MAP, depths),
             ..Record::default()

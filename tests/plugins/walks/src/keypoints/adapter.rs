@@ -3,7 +3,7 @@
 
 use super::Anatomy;
 use crate::shared::geometry::colour_at;
-use crate::shared::layers::{Conv, picture, relu_stack, write_colours};
+use crate::shared::layers::{Conv, image, relu_stack, write_colours};
 use crate::shared::options::{COLOUR_SCALE, output, refuse};
 use cvhost_plugin_api::abi_stable::std_types::{ROption, RSome};
 use cvhost_plugin_api::data::{
@@ -59,7 +59,7 @@ impl Adapter for Heatmaps {
     }
 }
 
-/// The square that is cut out for a region, in pixels of the picture: left, top, side.
+/// The square that is cut out for a region, in pixels of the image: left, top, side.
 fn square(region: &Region) -> [f64; 3] {
     let side = region.width.max(region.height) * MARGIN;
     let centre = [region.x + region.width / 2.0, region.y + region.height / 2.0];
@@ -88,14 +88,14 @@ impl Input for Cut {
     }
 
     /// `keypoints` `[K, 3]` f32: x and y from 0 to 1 in the cut, and 1 where there is something to learn. A person that a crop took
-    /// out of the picture has left the fields, and so has one that is only to be predicted: nothing to learn.
+    /// out of the image has left the fields, and so has one that is only to be predicted: nothing to learn.
     fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
-        let picture = picture(sample)?;
+        let image = image(sample)?;
         let [left, top, side] = square(&region_of(&sample.region)?);
         let step = side / f64::from(SIDE);
         write_colours(&mut out, |x, y| {
             colour_at(
-                picture,
+                image,
                 [
                     left + (f64::from(x) + 0.5) * step,
                     top + (f64::from(y) + 0.5) * step,
@@ -122,8 +122,8 @@ impl Input for Cut {
             ..Prepared::default()
         };
         prepared.meta = Meta {
-            width: picture.width,
-            height: picture.height,
+            width: image.width,
+            height: image.height,
             input_width: SIDE,
             input_height: SIDE,
             region: sample.region,
@@ -226,7 +226,7 @@ impl Model for Network {
         Ok(output)
     }
 
-    /// Keypoints in pixels of the picture. The score is the box's, where there is one, times the mean of the keypoints'.
+    /// Keypoints in pixels of the image. The score is the box's, where there is one, times the mean of the keypoints'.
     fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], _: &Value) -> Result<Vec<Fields>> {
         let points = output(outputs, "points")?;
         let mut all = Vec::with_capacity(metas.len());
@@ -235,7 +235,7 @@ impl Model for Network {
             let [left, top, side] = square(&region);
             let own = Vec::<f32>::try_from(points.f_get(i as i64)?.f_flatten(0, -1)?)?;
             let (rows, _) = own.as_chunks::<3>();
-            let in_picture = |[x, y, sure]: &[f32; 3]| {
+            let in_image = |[x, y, sure]: &[f32; 3]| {
                 [
                     left + f64::from(*x) * side,
                     top + f64::from(*y) * side,
@@ -243,7 +243,7 @@ impl Model for Network {
                 ]
                 .map(|v| v as f32)
             };
-            let keypoints: Vec<f32> = rows.iter().flat_map(in_picture).collect();
+            let keypoints: Vec<f32> = rows.iter().flat_map(in_image).collect();
             let sure = rows.iter().map(|row| row[2]).sum::<f32>() / rows.len().max(1) as f32;
             let given = match &meta.extra {
                 RSome(scores) => scores.values::<f32>()?.first().copied().unwrap_or(1.0),

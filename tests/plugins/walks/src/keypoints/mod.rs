@@ -8,8 +8,8 @@
 //!
 //! `LabelSpec.extra` is `{"keypoints": [name; K], "sigmas": [number; K], "skeleton": [[i, j], …]}`, where a sigma is what COCO's
 //! evaluation calls one: how far apart annotators put a keypoint, as a part of the person's size. Regions are upright; one that an
-//! augmentation has turned says where the person is, and the network sees the person turned. The predictions of a picture's
-//! records are put together by the host, so a picture has `[N, K, 3]`, and no fields at all where nobody is on it.
+//! augmentation has turned says where the person is, and the network sees the person turned. The predictions of an image's
+//! records are put together by the host, so an image has `[N, K, 3]`, and no fields at all where nobody is on it.
 
 pub mod adapter;
 mod metric;

@@ -1,10 +1,10 @@
-//! Made-up pictures of one to three stick figures that face the viewer. The two hands look the same, and so do the two feet: which
+//! Made-up images of one to three stick figures that face the viewer. The two hands look the same, and so do the two feet: which
 //! is the left one only its place says, as it does in photographs. So an adapter learns it only where mirroring swaps them.
 
 use crate::shared::canvas::{disc, line, paint};
 use crate::shared::components::bounds;
 use crate::shared::random::Random;
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 
 pub const WIDTH: u32 = 96;
 pub const HEIGHT: u32 = 64;
@@ -29,31 +29,31 @@ pub struct Person {
     pub keypoints: [[f64; 3]; 7],
 }
 
-pub fn people(split: &str, index: usize) -> (Picture, Vec<Person>) {
+pub fn people(split: &str, index: usize) -> (Image, Vec<Person>) {
     let mut random = Random::new(split, index);
-    let mut picture = Picture::filled(WIDTH, HEIGHT, [0; 3]);
+    let mut image = Image::filled(WIDTH, HEIGHT, [0; 3]);
     for y in 0..HEIGHT {
         for x in 0..WIDTH {
-            picture.set_pixel(x, y, random.near([70, 85, 80], 14));
+            image.set_pixel(x, y, random.near([70, 85, 80], 14));
         }
     }
     let mut people = Vec::new();
     for place in 0..3 {
-        if random.chance(0.7) || (place == 2 && people.is_empty()) {
+        if random.probability(0.7) || (place == 2 && people.is_empty()) {
             let centre = 16.0 + 32.0 * f64::from(place) + random.uniform(-1.5..1.5);
-            people.push(person(&mut picture, &mut random, centre));
+            people.push(person(&mut image, &mut random, centre));
         }
     }
-    (picture, people)
+    (image, people)
 }
 
 /// Draws a person whose middle is at column `centre`.
-fn person(picture: &mut Picture, random: &mut Random, centre: f64) -> Person {
+fn person(image: &mut Image, random: &mut Random, centre: f64) -> Person {
     let size = random.uniform(0.75..1.05);
     let top = random.uniform(4.0..12.0);
     let head = [centre + random.uniform(-1.5..1.5), top + 4.0 * size];
     let (neck, hip) = ([centre, top + 10.0 * size], [centre, top + 28.0 * size]);
-    // The left hand of somebody who faces the viewer is on the right of the picture.
+    // The left hand of somebody who faces the viewer is on the right of the image.
     let mut limb = |side: f64, from: [f64; 2], down: std::ops::Range<f64>| {
         let end = [
             centre + side * random.uniform(6.0..12.0) * size,
@@ -70,7 +70,7 @@ fn person(picture: &mut Picture, random: &mut Random, centre: f64) -> Person {
     let (cloth, skin) = (random.near([210, 190, 90], 20), random.near([235, 170, 130], 10));
     let mut drawn: Vec<(i32, i32)> = Vec::new();
     let mut put = |pixels: Vec<(i32, i32)>, colour| {
-        paint(picture, pixels.iter().copied(), colour);
+        paint(image, pixels.iter().copied(), colour);
         drawn.extend(pixels);
     };
     put(line(neck, hip, 2.5 * size).collect(), cloth);
@@ -94,7 +94,7 @@ fn person(picture: &mut Picture, random: &mut Random, centre: f64) -> Person {
     // Annotators leave out one now and then.
     let mut point = |[x, y]: [f64; 2]| {
         let there = (0.0..f64::from(WIDTH)).contains(&x) && (0.0..f64::from(HEIGHT)).contains(&y);
-        if there && random.chance(0.95) {
+        if there && random.probability(0.95) {
             [x, y, 2.0]
         } else {
             [0.0; 3]

@@ -1,4 +1,4 @@
-//! Task `walk-keypoints`: a record a person, PCK and OKS, and skeletons over the picture.
+//! Task `walk-keypoints`: a record a person, PCK and OKS, and skeletons over the image.
 
 use super::metric::{ALPHA, compare};
 use super::people::{HEIGHT, KEYPOINTS, MIRROR, Person, SIGMAS, SKELETON, WIDTH, people};
@@ -7,7 +7,7 @@ use crate::shared::tally::Tally;
 use crate::shared::{canvas, options};
 use cvhost_plugin_api::abi_stable::std_types::RSome;
 use cvhost_plugin_api::data::{
-    Array, Field, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record,
+    Array, Field, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record,
     RecordMeta, Region, Report, Role, Table,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
@@ -41,9 +41,9 @@ impl Task for Keypoints {
 
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         let mut persons = Vec::new();
-        for picture in 0..options::pictures(args) {
-            let (_, found) = people(&args.split, picture);
-            persons.extend((0..found.len()).map(|person| [picture, person]));
+        for image in 0..options::images(args) {
+            let (_, found) = people(&args.split, image);
+            persons.extend((0..found.len()).map(|person| [image, person]));
         }
         Ok(Box::new(Persons {
             split: args.split.clone(),
@@ -52,7 +52,7 @@ impl Task for Keypoints {
     }
 
     /// A record for each box in `side.predictions` whose `label`, where there is one, is the class that has keypoints.
-    fn expand(&self, picture: &Picture, side: &Value, spec: &LabelSpec) -> Result<Vec<Record>> {
+    fn expand(&self, image: &Image, side: &Value, spec: &LabelSpec) -> Result<Vec<Record>> {
         let predictions = side["predictions"]
             .as_array()
             .map(Vec::as_slice)
@@ -63,7 +63,7 @@ impl Task for Keypoints {
                 .is_none_or(|label| spec.names.iter().any(|n| n == label))
         });
         persons
-            .map(|prediction| record_of_box(picture, prediction))
+            .map(|prediction| record_of_box(image, prediction))
             .collect()
     }
 
@@ -96,7 +96,7 @@ impl Task for Keypoints {
         &self,
         prediction: &Fields,
         spec: &LabelSpec,
-        canvas: &mut Picture,
+        canvas: &mut Image,
         options: &Value,
     ) -> Result<()> {
         const ZOOM: u32 = 4;
@@ -137,20 +137,20 @@ impl Task for Keypoints {
 }
 
 /// The record for one of an earlier stage's boxes.
-fn record_of_box(picture: &Picture, prediction: &Value) -> Result<Record> {
+fn record_of_box(image: &Image, prediction: &Value) -> Result<Record> {
     let numbers = prediction["box_xyxy"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
     let numbers: Vec<f64> = numbers.iter().filter_map(Value::as_f64).collect();
     let bounds = <[f64; 4]>::try_from(numbers).ok().filter(|[x1, y1, x2, y2]| {
-        let (width, height) = (f64::from(picture.width), f64::from(picture.height));
+        let (width, height) = (f64::from(image.width), f64::from(image.height));
         x1 < x2 && y1 < y2 && *x1 < width && *y1 < height && *x2 > 0.0 && *y2 > 0.0
     });
     let bounds = bounds.ok_or_else(|| {
         PluginError::data(format!(
-            "`box_xyxy` of {prediction} is no box on a picture of {}x{}",
-            picture.width, picture.height
+            "`box_xyxy` of {prediction} is no box on an image of {}x{}",
+            image.width, image.height
         ))
         .with_help("give four numbers in pixels: left, top, right, bottom")
     })?;
@@ -180,7 +180,7 @@ struct Found {
     keypoints: Vec<[f64; 3]>,
 }
 
-/// The persons of a picture; nobody where there are no fields.
+/// The persons of an image; nobody where there are no fields.
 fn found(prediction: &Fields) -> Result<Vec<Found>> {
     if prediction.items.is_empty() {
         return Ok(Vec::new());
@@ -207,7 +207,7 @@ fn rows_of(fields: &Fields) -> Result<Vec<[f64; 3]>> {
 
 struct Persons {
     split: String,
-    /// Each record's picture, and which person on it.
+    /// Each record's image, and which person on it.
     persons: Vec<[usize; 2]>,
 }
 
@@ -240,16 +240,16 @@ impl DataSet for Persons {
     }
 
     fn record(&self, index: usize) -> Result<Record> {
-        let [picture, person] = self.persons.get(index).copied().unwrap_or_default();
-        let (source, people) = people(&self.split, picture);
+        let [image, person] = self.persons.get(index).copied().unwrap_or_default();
+        let (source, people) = people(&self.split, image);
         let Some(Person { bounds, keypoints }) = people.get(person) else {
             return Err(PluginError::failed(format!("there is no record {index}")));
         };
         let points: Vec<f32> = keypoints.iter().flatten().map(|v| *v as f32).collect();
         let points = Array::new(&[1, keypoints.len() as u64, 3], &points)?;
         Ok(Record {
-            name: format!("{}-{picture}, person {person}", self.split).into(),
-            pictures: vec![PictureSource::decoded(source)].into(),
+            name: format!("{}-{image}, person {person}", self.split).into(),
+            images: vec![ImageSource::decoded(source)].into(),
             region: RSome(region(*bounds)),
             fields: Fields::new()
                 .and(Field::new("keypoints", Role::KEYPOINTS, points).mirrored_by(&MIRROR))

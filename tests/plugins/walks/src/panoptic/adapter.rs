@@ -3,7 +3,7 @@
 use super::metric::Segments;
 use super::{VOID, things};
 use crate::shared::components::components;
-use crate::shared::layers::{Conv, picture, relu_stack, write_picture};
+use crate::shared::layers::{Conv, image, relu_stack, write_image};
 use crate::shared::options::{COLOUR_SCALE, output, refuse, threshold};
 use cvhost_plugin_api::data::{
     Array, ArrayMut, Batch, CollateRule, DType, Field, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
@@ -27,7 +27,7 @@ impl Adapter for PixelClasses {
         refuse(
             config,
             &["data.image_size"],
-            "this network takes every picture in its own size",
+            "this network takes every image in its own size",
         )?;
         refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
         Ok(Box::new(Pixels))
@@ -72,10 +72,10 @@ impl Input for Pixels {
     }
 
     /// `class_map` `[H, W]` i64: the class of each pixel's segment, 255 where there is none. A segment that a crop took out of
-    /// the picture still has its place in the columns; no pixel asks for it.
+    /// the image still has its place in the columns; no pixel asks for it.
     fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
-        let picture = picture(sample)?;
-        write_picture(&mut out, picture)?;
+        let image = image(sample)?;
+        write_image(&mut out, image)?;
         let mut prepared = Prepared::default();
         if let Some(map) = sample.fields.get("segment_map") {
             let labels = Segments::of(&sample.fields)?.labels;
@@ -91,10 +91,10 @@ impl Input for Pixels {
             prepared.fields = Fields::new().and(field.filled_with(IGNORE as f64));
         }
         prepared.meta = Meta {
-            width: picture.width,
-            height: picture.height,
-            input_width: picture.width,
-            input_height: picture.height,
+            width: image.width,
+            height: image.height,
+            input_width: image.width,
+            input_height: image.height,
             ..Meta::default()
         };
         Ok(prepared)
@@ -177,7 +177,7 @@ impl Model for Network {
 }
 
 impl Network {
-    /// Segments of one picture from a class and a probability a pixel. Stuff is one segment a class, things one a connected
+    /// Segments of one image from a class and a probability a pixel. Stuff is one segment a class, things one a connected
     /// part; what is small or scores, on the mean of its pixels, below `least` is void.
     fn segments(&self, meta: &Meta, classes: &[i64], scores: &[f32], least: f64) -> Result<Fields> {
         let thing = |class: i64| usize::try_from(class).ok().and_then(|c| self.things.get(c)) == Some(&true);

@@ -5,7 +5,7 @@ use cvhost_plugin_api::data::Fields;
 use cvhost_plugin_api::error::{PluginError, Result};
 use std::collections::BTreeMap;
 
-/// What a picture adds to each class.
+/// What an image adds to each class.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counts {
     /// The sum of the matched segments' IoU.
@@ -81,11 +81,11 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// The counts of each of `classes` in one picture, four numbers a class.
+/// The counts of each of `classes` in one image, four numbers a class.
 pub fn compare(prediction: &Segments<'_>, target: &Segments<'_>, classes: usize) -> Result<Vec<f64>> {
     if prediction.map.len() != target.map.len() {
         return Err(PluginError::failed(format!(
-            "a predicted segment map of {} pixels for a picture of {}",
+            "a predicted segment map of {} pixels for an image of {}",
             prediction.map.len(),
             target.map.len()
         )));

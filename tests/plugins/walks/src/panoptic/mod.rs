@@ -6,12 +6,12 @@
 //! | `segment_labels` | column | `[S]` i64: each segment's class |
 //! | `segment_scores` | column | `[S]` f32, of predictions only |
 //!
-//! `LabelSpec.extra` is `{"isthing": [bool; C]}`. Columns stay when a change of geometry takes a segment out of the picture: the
+//! `LabelSpec.extra` is `{"isthing": [bool; C]}`. Columns stay when a change of geometry takes a segment out of the image: the
 //! map alone says which segments there are. Whoever needs them one by one looks for those that the map still has.
 
 pub mod adapter;
 mod metric;
-mod pictures;
+mod images;
 pub mod task;
 
 use cvhost_plugin_api::data::LabelSpec;

@@ -1,12 +1,12 @@
 //! Task `walk-panoptic`: scenes of segments, panoptic quality, and the segments as PNG.
 
 use super::metric::{Counts, NUMBERS, Segments, compare};
-use super::pictures::{HEIGHT, NAMES, THINGS, WIDTH, scene};
+use super::images::{HEIGHT, NAMES, THINGS, WIDTH, scene};
 use super::{FORM, VOID, things};
 use crate::shared::tally::Tally;
 use crate::shared::{canvas, options, png};
 use cvhost_plugin_api::data::{
-    Array, Artifact, Field, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record,
+    Array, Artifact, Field, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record,
     RecordMeta, Report, Role, Table,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
@@ -46,7 +46,7 @@ impl Task for Panoptic {
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         Ok(Box::new(Scenes {
             split: args.split.clone(),
-            count: options::pictures(args),
+            count: options::images(args),
         }))
     }
 
@@ -98,13 +98,13 @@ impl Task for Panoptic {
         }])
     }
 
-    /// Each thing in a colour of its own over the picture, stuff in its class's, with dark edges. `max_boxes` and
+    /// Each thing in a colour of its own over the image, stuff in its class's, with dark edges. `max_boxes` and
     /// `confidence_threshold` leave out segments of low scores.
     fn draw(
         &self,
         prediction: &Fields,
         spec: &LabelSpec,
-        canvas: &mut Picture,
+        canvas: &mut Image,
         options: &Value,
     ) -> Result<()> {
         let (map, width, height) = map_of(prediction)?;
@@ -188,7 +188,7 @@ impl DataSet for Scenes {
         let map = Array::new(&[u64::from(HEIGHT), u64::from(WIDTH)], &scene.map)?;
         Ok(Record {
             name: format!("{}-{index}", self.split).into(),
-            pictures: vec![PictureSource::decoded(scene.picture)].into(),
+            images: vec![ImageSource::decoded(scene.image)].into(),
             fields: Fields::new()
                 .and(Field::new("segment_map", Role::LABEL_MAP, map).filled_with(f64::from(VOID)))
                 .with("segment_labels", Role::COLUMN, Array::vector(&scene.labels)),

@@ -1,6 +1,6 @@
-//! Drawing into pictures and into planes of their size. Coordinates are pixels; what lies outside is left out.
+//! Drawing into images and into planes of their size. Coordinates are pixels; what lies outside is left out.
 
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 
 /// Colours that are told apart easily.
 const COLOURS: [[u8; 3]; 8] = [
@@ -38,7 +38,7 @@ pub fn line(from: [f64; 2], to: [f64; 2], radius: f64) -> impl Iterator<Item = (
 }
 
 /// Gives pixels a colour.
-pub fn paint(canvas: &mut Picture, pixels: impl Iterator<Item = (i32, i32)>, rgb: [u8; 3]) {
+pub fn paint(canvas: &mut Image, pixels: impl Iterator<Item = (i32, i32)>, rgb: [u8; 3]) {
     for (x, y) in pixels {
         if let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) {
             canvas.set_pixel(x, y, rgb);
@@ -47,7 +47,7 @@ pub fn paint(canvas: &mut Picture, pixels: impl Iterator<Item = (i32, i32)>, rgb
 }
 
 /// Mixes a pixel half and half with a colour.
-pub fn tint(canvas: &mut Picture, x: u32, y: u32, rgb: [u8; 3]) {
+pub fn tint(canvas: &mut Image, x: u32, y: u32, rgb: [u8; 3]) {
     if let Some(old) = canvas.pixel(x, y) {
         let mixed = std::array::from_fn(|c| {
             let (a, b) = (old.get(c).copied().unwrap_or(0), rgb.get(c).copied().unwrap_or(0));
@@ -58,7 +58,7 @@ pub fn tint(canvas: &mut Picture, x: u32, y: u32, rgb: [u8; 3]) {
 }
 
 /// Draws the outline of a box xyxy, one pixel wide.
-pub fn outline(canvas: &mut Picture, [x1, y1, x2, y2]: [f64; 4], rgb: [u8; 3]) {
+pub fn outline(canvas: &mut Image, [x1, y1, x2, y2]: [f64; 4], rgb: [u8; 3]) {
     let (x1, y1) = (x1.round() as i32, y1.round() as i32);
     let (x2, y2) = (x2.round() as i32 - 1, y2.round() as i32 - 1);
     let across = (x1..=x2).flat_map(|x| [(x, y1), (x, y2)]);
@@ -66,9 +66,9 @@ pub fn outline(canvas: &mut Picture, [x1, y1, x2, y2]: [f64; 4], rgb: [u8; 3]) {
     paint(canvas, across.chain(down), rgb);
 }
 
-/// The picture `factor` times as large, so that lines have room.
-pub fn enlarge(canvas: &mut Picture, factor: u32) {
-    let mut large = Picture::filled(canvas.width * factor, canvas.height * factor, [0; 3]);
+/// The image `factor` times as large, so that lines have room.
+pub fn enlarge(canvas: &mut Image, factor: u32) {
+    let mut large = Image::filled(canvas.width * factor, canvas.height * factor, [0; 3]);
     for y in 0..large.height {
         for x in 0..large.width {
             large.set_pixel(x, y, canvas.pixel(x / factor, y / factor).unwrap_or_default());

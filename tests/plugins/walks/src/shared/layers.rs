@@ -1,6 +1,6 @@
-//! Layers of the walks' networks, and the way of a picture into them.
+//! Layers of the walks' networks, and the way of an image into them.
 
-use cvhost_plugin_api::data::{ArrayMut, Picture, Sample};
+use cvhost_plugin_api::data::{ArrayMut, Image, Sample};
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::torch::tch::Tensor;
 use cvhost_plugin_api::torch::{Init, Scope};
@@ -59,12 +59,12 @@ pub fn relu_stack(layers: &[Conv], x: &Tensor) -> Result<Tensor> {
     Ok(x)
 }
 
-/// The sample's picture.
-pub fn picture(sample: &Sample) -> Result<&Picture> {
+/// The sample's image.
+pub fn image(sample: &Sample) -> Result<&Image> {
     sample
-        .pictures
+        .images
         .first()
-        .ok_or_else(|| PluginError::data("a sample without a picture"))
+        .ok_or_else(|| PluginError::data("a sample without an image"))
 }
 
 /// Writes colours into a `[3, H, W]` slot of f32, 0..255 as -1..1; `colour` gives the one at column x and row y.
@@ -86,7 +86,7 @@ pub fn write_colours(out: &mut ArrayMut<'_>, colour: impl Fn(u32, u32) -> [f32; 
     Ok(())
 }
 
-/// Writes a picture pixel by pixel.
-pub fn write_picture(out: &mut ArrayMut<'_>, picture: &Picture) -> Result<()> {
-    write_colours(out, |x, y| picture.pixel(x, y).unwrap_or_default().map(f32::from))
+/// Writes an image pixel by pixel.
+pub fn write_image(out: &mut ArrayMut<'_>, image: &Image) -> Result<()> {
+    write_colours(out, |x, y| image.pixel(x, y).unwrap_or_default().map(f32::from))
 }

@@ -5,8 +5,8 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::serde_json::Value;
 use cvhost_plugin_api::torch::tch::Tensor;
 
-/// How many pictures a split has: `data.pictures` for training, a quarter of it for the others.
-pub fn pictures(args: &OpenArgs) -> usize {
+/// How many images a split has: `data.images` for training, a quarter of it for the others.
+pub fn images(args: &OpenArgs) -> usize {
     let count = args.config["data"]["pictures"].as_u64().unwrap_or(64) as usize;
     if args.split == "train" {
         count

@@ -3,12 +3,12 @@
 use cvhost_plugin_api::error::{PluginError, Result};
 use png::{BitDepth, ColorType, Encoder};
 
-/// An 8-bit RGB picture of `width` x `height` pixels, row-major.
+/// An 8-bit RGB image of `width` x `height` pixels, row-major.
 pub fn rgb(width: u32, height: u32, pixels: &[u8]) -> Result<Vec<u8>> {
     encode(width, height, ColorType::Rgb, BitDepth::Eight, pixels)
 }
 
-/// A 16-bit grayscale picture.
+/// A 16-bit grayscale image.
 pub fn gray16(width: u32, height: u32, values: &[u16]) -> Result<Vec<u8>> {
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_be_bytes()).collect();
     encode(width, height, ColorType::Grayscale, BitDepth::Sixteen, &bytes)

@@ -1,4 +1,4 @@
-//! Random numbers for made-up pictures: the same in every run.
+//! Random numbers for made-up images: the same in every run.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use std::ops::Range;
 pub struct Random(u64);
 
 impl Random {
-    /// The numbers of picture `index` of a split. Splits of different names have different pictures.
+    /// The numbers of image `index` of a split. Splits of different names have different images.
     pub fn new(split: &str, index: usize) -> Self {
         // FNV-1a over the name.
         let name = split.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
@@ -33,7 +33,7 @@ impl Random {
         self.uniform(f64::from(range.start)..f64::from(range.end)).floor() as i32
     }
 
-    pub fn chance(&mut self, chance: f64) -> bool {
+    pub fn probability(&mut self, chance: f64) -> bool {
         self.uniform(0.0..1.0) < chance
     }
 

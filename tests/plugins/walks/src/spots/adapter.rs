@@ -1,7 +1,7 @@
 //! Adapter `walk-spots`: which colours are a person's, pixel by pixel; connected ones are boxes.
 
 use crate::shared::components::{bounds, components};
-use crate::shared::layers::{Conv, picture, relu_stack, write_picture};
+use crate::shared::layers::{Conv, image, relu_stack, write_image};
 use crate::shared::options::{COLOUR_SCALE, output, refuse, threshold};
 use cvhost_plugin_api::data::{
     Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
@@ -25,7 +25,7 @@ impl Adapter for Colours {
         refuse(
             config,
             &["data.image_size"],
-            "this network takes every picture in its own size",
+            "this network takes every image in its own size",
         )?;
         refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
         Ok(Box::new(Pixels))
@@ -59,8 +59,8 @@ impl Input for Pixels {
     /// `inside` `[H, W]` f32: 1 in a box. Much in a box is background, but most background is in no box, so its colours come out
     /// below one half.
     fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
-        let picture = picture(sample)?;
-        write_picture(&mut out, picture)?;
+        let image = image(sample)?;
+        write_image(&mut out, image)?;
         let mut prepared = Prepared::default();
         if let Some(boxes) = sample.fields.get("boxes") {
             let boxes = boxes.to_rows::<4>()?;
@@ -70,16 +70,16 @@ impl Input for Pixels {
                     .iter()
                     .any(|[x1, y1, x2, y2]| (*x1..*x2).contains(&x) && (*y1..*y2).contains(&y))
             };
-            let rows = (0..picture.height).flat_map(|y| (0..picture.width).map(move |x| (x, y)));
+            let rows = (0..image.height).flat_map(|y| (0..image.width).map(move |x| (x, y)));
             let inside: Vec<f32> = rows.map(|(x, y)| f32::from(u8::from(within(x, y)))).collect();
-            let inside = Array::new(&[u64::from(picture.height), u64::from(picture.width)], &inside)?;
+            let inside = Array::new(&[u64::from(image.height), u64::from(image.width)], &inside)?;
             prepared.fields = Fields::new().with("inside", Role::DENSE_MAP, inside);
         }
         prepared.meta = Meta {
-            width: picture.width,
-            height: picture.height,
-            input_width: picture.width,
-            input_height: picture.height,
+            width: image.width,
+            height: image.height,
+            input_width: image.width,
+            input_height: image.height,
             ..Meta::default()
         };
         Ok(prepared)

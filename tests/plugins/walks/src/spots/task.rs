@@ -1,4 +1,4 @@
-//! Task `walk-spots`: where the persons of the keypoints' pictures are.
+//! Task `walk-spots`: where the persons of the keypoints' images are.
 
 use super::FORM;
 use crate::keypoints::people::{HEIGHT, WIDTH, people};
@@ -6,7 +6,7 @@ use crate::shared::geometry::iou;
 use crate::shared::tally::Tally;
 use crate::shared::{canvas, options};
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record, RecordMeta,
+    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordMeta,
     Report, Role,
 };
 use cvhost_plugin_api::error::Result;
@@ -32,9 +32,9 @@ impl Task for Spots {
     }
 
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
-        Ok(Box::new(Pictures {
+        Ok(Box::new(Images {
             split: args.split.clone(),
-            count: options::pictures(args),
+            count: options::images(args),
         }))
     }
 
@@ -52,7 +52,7 @@ impl Task for Spots {
         Ok(json!({"predictions": list.collect::<Vec<_>>()}))
     }
 
-    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Picture, options: &Value) -> Result<()> {
+    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
         const ZOOM: u32 = 4;
         let least = options["confidence_threshold"].as_f64().unwrap_or(0.0);
         let most = options["max_boxes"].as_u64().map_or(usize::MAX, |n| n as usize);
@@ -85,12 +85,12 @@ fn found(prediction: &Fields) -> Result<Vec<([f64; 4], f64)>> {
     Ok(found)
 }
 
-struct Pictures {
+struct Images {
     split: String,
     count: usize,
 }
 
-impl DataSet for Pictures {
+impl DataSet for Images {
     fn spec(&self) -> LabelSpec {
         LabelSpec {
             form: FORM.into(),
@@ -117,11 +117,11 @@ impl DataSet for Pictures {
     }
 
     fn record(&self, index: usize) -> Result<Record> {
-        let (picture, people) = people(&self.split, index);
+        let (image, people) = people(&self.split, index);
         let boxes: Vec<[f32; 4]> = people.iter().map(|p| p.bounds.map(|v| v as f32)).collect();
         Ok(Record {
             name: format!("{}-{index}", self.split).into(),
-            pictures: vec![PictureSource::decoded(picture)].into(),
+            images: vec![ImageSource::decoded(image)].into(),
             fields: Fields::new().with("boxes", Role::BOXES, Array::rows(&boxes)),
             ..Record::default()
         })

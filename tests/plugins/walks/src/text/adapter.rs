@@ -3,7 +3,7 @@
 
 use super::charset;
 use crate::shared::geometry::colour_at;
-use crate::shared::layers::{Conv, picture, relu_stack, write_colours};
+use crate::shared::layers::{Conv, image, relu_stack, write_colours};
 use crate::shared::options::{COLOUR_SCALE, output, refuse};
 use cvhost_plugin_api::data::{
     Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
@@ -15,7 +15,7 @@ use cvhost_plugin_api::serde_json::{Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
 
-/// The input's height in pixels; its width follows the picture's shape.
+/// The input's height in pixels; its width follows the image's shape.
 const HEIGHT: u64 = 16;
 /// The least width, so that there is a place at all.
 const LEAST_WIDTH: u64 = 8;
@@ -85,14 +85,14 @@ impl Input for Line {
 
     /// `token_ids` `[L]` i64: each character's place in the charset, from 1.
     fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
-        let picture = picture(sample)?;
+        let image = image(sample)?;
         let width = out.dims().last().copied().unwrap_or(0);
         let (scale_x, scale_y) = (
-            f64::from(picture.width) / width as f64,
-            f64::from(picture.height) / HEIGHT as f64,
+            f64::from(image.width) / width as f64,
+            f64::from(image.height) / HEIGHT as f64,
         );
         let place = |x: u32, y: u32| [(f64::from(x) + 0.5) * scale_x, (f64::from(y) + 0.5) * scale_y];
-        write_colours(&mut out, |x, y| colour_at(picture, place(x, y)))?;
+        write_colours(&mut out, |x, y| colour_at(image, place(x, y)))?;
         let mut prepared = Prepared::default();
         if let Some(text) = sample.fields.get("text") {
             let text = text.as_text()?;
@@ -110,8 +110,8 @@ impl Input for Line {
             prepared.fields = Fields::new().with("token_ids", Role::OPAQUE, Array::vector(&tokens));
         }
         prepared.meta = Meta {
-            width: picture.width,
-            height: picture.height,
+            width: image.width,
+            height: image.height,
             input_width: width as u32,
             input_height: HEIGHT as u32,
             ..Meta::default()
@@ -140,7 +140,7 @@ struct Network {
     charset: Vec<char>,
 }
 
-/// How many places of the network's output are on the picture, not on padding.
+/// How many places of the network's output are on the image, not on padding.
 fn places(meta: &Meta) -> i64 {
     u64::from(meta.input_width).div_ceil(STEP) as i64
 }

@@ -1,7 +1,7 @@
 //! A font of a few characters, 5 pixels wide and 7 high.
 
 use crate::shared::canvas::paint;
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 
 /// The characters that the font has.
 pub const CHARSET: &str = "ACEFHLNPTU1247";
@@ -31,7 +31,7 @@ fn rows(character: char) -> [u8; 7] {
 }
 
 /// Draws a character, each of its pixels `scale` wide and high, with the top left corner at (`left`, `top`).
-pub fn draw(canvas: &mut Picture, character: char, [left, top]: [i32; 2], scale: i32, rgb: [u8; 3]) {
+pub fn draw(canvas: &mut Image, character: char, [left, top]: [i32; 2], scale: i32, rgb: [u8; 3]) {
     for (y, bits) in (0..).zip(rows(character)) {
         for x in (0..GLYPH_WIDTH).filter(|x| bits >> (GLYPH_WIDTH - 1 - x) & 1 == 1) {
             let dots = (0..scale)

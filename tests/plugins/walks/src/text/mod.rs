@@ -1,4 +1,4 @@
-//! Text recognition: one line of text a picture. Form `walk-text/1`:
+//! Text recognition: one line of text an image. Form `walk-text/1`:
 //!
 //! | field | role | content |
 //! |---|---|---|
@@ -11,7 +11,7 @@
 pub mod adapter;
 mod font;
 mod metric;
-mod pictures;
+mod images;
 pub mod task;
 
 use cvhost_plugin_api::data::LabelSpec;

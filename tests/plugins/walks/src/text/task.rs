@@ -1,13 +1,13 @@
-//! Task `walk-text`: made-up lines, the character error rate, and what was read below the picture.
+//! Task `walk-text`: made-up lines, the character error rate, and what was read below the image.
 
 use super::FORM;
 use super::font::{CHARSET, GLYPH_HEIGHT, GLYPH_WIDTH, draw};
 use super::metric::edit_distance;
-use super::pictures::{HEIGHT, line};
+use super::images::{HEIGHT, line};
 use crate::shared::tally::Tally;
 use crate::shared::{canvas as drawing, options};
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Picture, PictureSource, Problem, Record, RecordMeta,
+    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordMeta,
     Report, Role,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
@@ -35,7 +35,7 @@ impl Task for Text {
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         Ok(Box::new(Lines {
             split: args.split.clone(),
-            count: options::pictures(args),
+            count: options::images(args),
         }))
     }
 
@@ -53,13 +53,13 @@ impl Task for Text {
         Ok(json!({"predictions": list}))
     }
 
-    /// What was read, on a strip below the picture.
-    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Picture, options: &Value) -> Result<()> {
+    /// What was read, on a strip below the image.
+    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
         let (text, score) = read(prediction)?;
         let advance = (GLYPH_WIDTH + 1) * 2;
         let needed = 4 + text.chars().count() as i32 * advance;
         let strip = GLYPH_HEIGHT * 2 + 6;
-        let mut both = Picture::filled(
+        let mut both = Image::filled(
             canvas.width.max(needed as u32),
             canvas.height + strip as u32,
             [255; 3],
@@ -111,19 +111,19 @@ impl DataSet for Lines {
     }
 
     fn meta(&self, index: usize) -> Result<RecordMeta> {
-        let (picture, _) = line(&self.split, index);
+        let (image, _) = line(&self.split, index);
         Ok(RecordMeta {
-            width: picture.width,
+            width: image.width,
             height: HEIGHT,
             ..RecordMeta::default()
         })
     }
 
     fn record(&self, index: usize) -> Result<Record> {
-        let (picture, text) = line(&self.split, index);
+        let (image, text) = line(&self.split, index);
         Ok(Record {
             name: format!("{}-{index}", self.split).into(),
-            pictures: vec![PictureSource::decoded(picture)].into(),
+            images: vec![ImageSource::decoded(image)].into(),
             fields: Fields::new().with("text", Role::TEXT, Array::text(&text)),
             ..Record::default()
         })

@@ -1,22 +1,22 @@
-//! Pictures that occur more than once, by the hash of their content.
+//! Images that occur more than once, by the hash of their content.
 
 use super::report::{Finding, Kind};
 use cvhost::cli::Split;
-use cvhost_report::survey::picture::Hash;
+use cvhost_report::survey::image_file::Hash;
 
-/// Where a picture occurs.
+/// Where an image occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Index of the split in the check's order.
     pub split: usize,
     pub record: u32,
-    /// Which of the record's pictures.
-    pub picture: u16,
-    /// Whether the record is about the whole picture. Several records about parts of one are no duplicates.
+    /// Which of the record's images.
+    pub image: u16,
+    /// Whether the record is about the whole image. Several records about parts of one are no duplicates.
     pub whole: bool,
 }
 
-/// Hashes of pictures: about 48 bytes each.
+/// Hashes of images: about 48 bytes each.
 #[derive(Debug, Default)]
 pub struct Seen(Vec<(Hash, Place)>);
 
@@ -28,7 +28,7 @@ impl Seen {
         self.0.push((hash, place));
     }
 
-    /// A finding for each picture that is in several splits, and for each that is several times in one. `splits` are the
+    /// A finding for each image that is in several splits, and for each that is several times in one. `splits` are the
     /// splits in the check's order.
     pub fn findings(mut self, splits: &[Split], name_of: &NameOf<'_>) -> Vec<Finding> {
         self.0.sort_unstable();
@@ -68,7 +68,7 @@ impl Seen {
     }
 }
 
-/// The message about a split's equal pictures, if they are duplicates.
+/// The message about a split's equal images, if they are duplicates.
 fn in_one_split(part: &[(Hash, Place)], name_of: &NameOf<'_>) -> Option<(Place, String, String)> {
     let &(_, first) = part.first()?;
     if part.len() < 2 {
@@ -78,7 +78,7 @@ fn in_one_split(part: &[(Hash, Place)], name_of: &NameOf<'_>) -> Option<(Place, 
     let names: Vec<String> = part
         .iter()
         .map(|(_, place)| (*place, name_of(*place)))
-        // Of records about parts of a picture, one is enough for each file.
+        // Of records about parts of an image, one is enough for each file.
         .filter(|(place, (_, own))| *place == first || place.whole || *own != file)
         .map(|(_, (name, _))| name)
         .collect();
@@ -95,7 +95,7 @@ mod tests {
         Place {
             split,
             record,
-            picture: 0,
+            image: 0,
             whole,
         }
     }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_pictures_are_told_once_a_split_and_once_across() {
+    fn equal_images_are_told_once_a_split_and_once_across() {
         let all = found(&[
             (7, place(1, 3, true)),
             (7, place(0, 1, true)),

@@ -3,8 +3,8 @@
 mod classes;
 mod duplicates;
 mod fix;
+mod images;
 mod open;
-mod pictures;
 mod report;
 
 use super::Bench;
@@ -14,8 +14,8 @@ use cvhost::error::{Error, Result};
 use cvhost::output;
 use cvhost_plugin_api::abi::{DataSetBox, InputBox};
 use cvhost_plugin_api::data::LabelSpec;
+use images::{Input, Tally};
 use open::Opened;
-use pictures::{Input, Tally};
 use report::{Finding, Kind, Report, Severity};
 use serde_json::json;
 
@@ -82,7 +82,7 @@ fn check_records(bench: &Bench, opened: &[Opened], report: &mut Report) -> Resul
             tallies.push(None);
             continue;
         };
-        let how = pictures::How {
+        let how = images::How {
             input: input.as_ref().ok(),
             threads: bench.session.threads(),
             broken: match bench.session.loaded.config.data.broken_files {
@@ -91,12 +91,12 @@ fn check_records(bench: &Bench, opened: &[Opened], report: &mut Report) -> Resul
             },
         };
         let place = (split.split, number);
-        tallies.push(Some(pictures::check(place, set, &how, &mut seen, report)?));
+        tallies.push(Some(images::check(place, set, &how, &mut seen, report)?));
         number += 1;
     }
     let splits: Vec<Split> = sets.iter().map(|(split, _)| *split).collect();
     let name_of = |place: duplicates::Place| match sets.get(place.split) {
-        Some((_, set)) => pictures::names(set, place.record, usize::from(place.picture)),
+        Some((_, set)) => images::names(set, place.record, usize::from(place.image)),
         None => Default::default(),
     };
     seen.findings(&splits, &name_of)
@@ -133,9 +133,9 @@ fn headline(opened: &Opened, tally: Option<&Tally>) -> String {
         return format!("{split}: could not be opened");
     };
     let repaired = if opened.refused { ", as repaired" } else { "" };
-    let records = match tally.records == tally.pictures {
-        true => format!("{} pictures", tally.pictures),
-        false => format!("{} records of {} pictures", tally.records, tally.pictures),
+    let records = match tally.records == tally.images {
+        true => format!("{} images", tally.images),
+        false => format!("{} records of {} images", tally.records, tally.images),
     };
     format!(
         "{split}: {records}, {} labels of {}{repaired}",
@@ -158,7 +158,7 @@ fn summary(
             "opened": tally.is_some(),
             "refused": split.refused,
             "records": tally.as_ref().map(|t| t.records),
-            "pictures": tally.as_ref().map(|t| t.pictures),
+            "pictures": tally.as_ref().map(|t| t.images),
             "boxes": tally.as_ref().map(|t| t.boxes),
         })
     });

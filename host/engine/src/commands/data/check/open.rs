@@ -28,10 +28,10 @@ pub struct Opened {
 /// what comes after the annotations is checked all the same. Fails where the plugin itself does.
 pub fn open(session: &Session, split: Split, classes: &[String], report: &mut Report) -> Result<Opened> {
     let args = session.open_args(split, classes);
-    if args.pictures.is_empty() {
-        let message = format!("`data.{split}_data_path` is missing: where are the {split} pictures?");
+    if args.images.is_empty() {
+        let message = format!("`data.{split}_data_path` is missing: where are the {split} images?");
         return Err(session.loaded.error_at("data", message).with_help(format!(
-            "set data.{split}_data_path; pictures that data.{split}_ratio sets aside are checked with those of train"
+            "set data.{split}_data_path; images that data.{split}_ratio sets aside are checked with those of train"
         )));
     }
     let mut opened = Opened {
@@ -62,7 +62,7 @@ pub fn open(session: &Session, split: Split, classes: &[String], report: &mut Re
             });
         }
         if data_set.len() == 0 {
-            let message = format!("there are no pictures in {}", opened.args.pictures);
+            let message = format!("there are no images in {}", opened.args.images);
             report.add(Finding::error(Kind::Annotations, split, message));
         }
     }

@@ -45,8 +45,8 @@ impl Severity {
 pub enum Kind {
     Annotations,
     Records,
-    UnreadablePictures,
-    PictureSizes,
+    UnreadableImages,
+    ImageSizes,
     Targets,
     ClassesDiffer,
     Leakage,
@@ -67,8 +67,8 @@ impl Kind {
         match self {
             Kind::Annotations => "annotations",
             Kind::Records => "records",
-            Kind::UnreadablePictures => "unreadable_pictures",
-            Kind::PictureSizes => "picture_sizes",
+            Kind::UnreadableImages => "unreadable_pictures",
+            Kind::ImageSizes => "picture_sizes",
             Kind::Targets => "targets",
             Kind::ClassesDiffer => "classes_differ",
             Kind::Leakage => "leakage",
@@ -88,18 +88,18 @@ impl Kind {
         match self {
             Kind::Annotations => "annotations",
             Kind::Records => "records that can't be used",
-            Kind::UnreadablePictures => "pictures that can't be read",
-            Kind::PictureSizes => "pictures of another size than annotated",
-            Kind::Targets => "targets that don't fit their picture",
+            Kind::UnreadableImages => "images that can't be read",
+            Kind::ImageSizes => "images of another size than annotated",
+            Kind::Targets => "targets that don't fit their image",
             Kind::ClassesDiffer => "splits with different classes",
-            Kind::Leakage => "the same picture in two splits",
-            Kind::Duplicates => "the same picture twice in a split",
+            Kind::Leakage => "the same image in two splits",
+            Kind::Duplicates => "the same image twice in a split",
             Kind::SmallBoxes => "boxes that are small for the model",
             Kind::Imbalance => "class imbalance",
             Kind::MissingClasses => "classes without an example",
             Kind::RareClasses => "classes with few examples",
             Kind::FileNames => "file names that say another format",
-            Kind::NoObjects => "pictures without objects",
+            Kind::NoObjects => "images without objects",
             Kind::Repair => "repair",
             Kind::NotChecked => "not checked",
         }
@@ -115,7 +115,7 @@ pub struct Finding {
     pub split: Option<Split>,
     /// How messages call the record; empty where it is about none.
     pub record: String,
-    /// The picture's file, or empty.
+    /// The image's file, or empty.
     pub file: String,
     pub message: String,
     /// What to do, or empty.

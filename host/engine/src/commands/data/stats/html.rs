@@ -9,11 +9,11 @@ use cvhost_report::sketch;
 use cvhost_report::survey::histogram::Histogram;
 use std::fmt::Write;
 
-/// Pictures of a split that the page shows, and the room that each has, in pixels.
-const PICTURES: usize = 12;
+/// Images of a split that the page shows, and the room that each has, in pixels.
+const IMAGES: usize = 12;
 const SIDE: u32 = 320;
 
-/// The page. `config` names the configuration, `seed` drew the pictures.
+/// The page. `config` names the configuration, `seed` drew the images.
 pub fn page(config: &str, seed: u64, splits: &[Measured]) -> Result<String> {
     let mut body = format!(
         "<h1>Data of {}</h1>\n<p class=\"dim\">cvhost {}, pictures drawn with seed {seed}</p>\n",
@@ -25,16 +25,16 @@ pub fn page(config: &str, seed: u64, splits: &[Measured]) -> Result<String> {
         body += "<div class=\"cards\">\n";
         let _ = writeln!(body, "<div class=\"card\">{}</div>", page::facts(&facts(stats)));
         for (title, histogram) in [
-            ("Width : height of the pictures", &stats.aspect_ratio),
+            ("Width : height of the images", &stats.aspect_ratio),
             ("Objects of a record", &stats.objects),
             ("Area of the boxes, in pixels", &stats.box_area),
-            ("Side of the boxes, by the picture's", &stats.box_size),
+            ("Side of the boxes, by the image's", &stats.box_size),
         ] {
             body += &chart(title, histogram);
         }
         body += "</div>\n";
         body += &classes(stats);
-        body += &pictures(stats, data.source.as_ref())?;
+        body += &images(stats, data.source.as_ref())?;
     }
     Ok(page::page(&format!("Data of {config}"), &body))
 }
@@ -48,7 +48,7 @@ fn facts(stats: &Stats) -> Vec<(&'static str, String)> {
         ("records", stats.records.to_string()),
         (
             "pictures",
-            format!("{} ({})", stats.pictures, formats.collect::<Vec<_>>().join(", ")),
+            format!("{} ({})", stats.images, formats.collect::<Vec<_>>().join(", ")),
         ),
     ];
     for (name, count) in [
@@ -73,10 +73,7 @@ fn facts(stats: &Stats) -> Vec<(&'static str, String)> {
         let three = |v: [f64; 3]| v.map(|v| format!("{v:.3}")).join(", ");
         rows.push(("pixel mean", three(mean)));
         rows.push(("pixel deviation", three(std)));
-        rows.push((
-            "",
-            format!("red, green, blue of {} pictures", stats.pixels.pictures),
-        ));
+        rows.push(("", format!("red, green, blue of {} images", stats.pixels.images)));
     }
     rows
 }
@@ -114,20 +111,20 @@ fn classes(stats: &Stats) -> String {
     )
 }
 
-/// The first pictures of the sample that can be read, with their targets.
-fn pictures(stats: &Stats, source: &dyn Source) -> Result<String> {
+/// The first images of the sample that can be read, with their targets.
+fn images(stats: &Stats, source: &dyn Source) -> Result<String> {
     let mut figures = String::new();
-    let mut left = PICTURES;
+    let mut left = IMAGES;
     for &index in &stats.sample {
         if left == 0 {
             break;
         }
         let record = source.record(index)?;
-        let Some(picture) = record.pictures.first().and_then(|source| decode(source).ok()) else {
+        let Some(image) = record.images.first().and_then(|source| decode(source).ok()) else {
             continue;
         };
         left -= 1;
-        let (mut small, scale) = sketch::fitted(&picture, SIDE, SIDE)?;
+        let (mut small, scale) = sketch::fitted(&image, SIDE, SIDE)?;
         sketch::draw(
             &mut small,
             scale,

@@ -7,11 +7,11 @@ use cvhost::cli::Split;
 use cvhost::error::Result;
 use cvhost::progress::Pass;
 use cvhost_data::{Measured, Random, Source, decode};
-use cvhost_plugin_api::data::{LabelSpec, Picture, PictureSource};
+use cvhost_plugin_api::data::{Image, ImageSource, LabelSpec};
 use cvhost_report::survey::counts::Counts;
 use cvhost_report::survey::histogram::Histogram;
+use cvhost_report::survey::image_file::{Files, named_format};
 use cvhost_report::survey::ordered;
-use cvhost_report::survey::picture::{Files, named_format};
 use cvhost_report::survey::targets::{self, Objects};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -21,18 +21,18 @@ pub struct Stats {
     pub split: Split,
     pub spec: LabelSpec,
     pub records: usize,
-    /// Files, and pictures that no file holds: several records may be about one.
-    pub pictures: u64,
+    /// Files, and images that no file holds: several records may be about one.
+    pub images: u64,
     files: Files,
-    /// Pictures whose header can't be read.
+    /// Images whose header can't be read.
     pub unreadable: u64,
-    /// Pictures by the format of their content.
+    /// Images by the format of their content.
     pub formats: BTreeMap<&'static str, u64>,
-    /// Pictures whose name says another format.
+    /// Images whose name says another format.
     pub misnamed: u64,
-    /// Pictures that their EXIF data turn.
+    /// Images that their EXIF data turn.
     pub turned: u64,
-    /// Width and height of each picture, in pixels, upright.
+    /// Width and height of each image, in pixels, upright.
     pub sizes: Vec<(u32, u32)>,
     pub aspect_ratio: Histogram,
     /// Objects a record; empty where the targets are no list of objects.
@@ -47,10 +47,10 @@ pub struct Stats {
     pub sample: Vec<usize>,
 }
 
-/// Sums over all pixels of the sampled pictures.
+/// Sums over all pixels of the sampled images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pixels {
-    pub pictures: u64,
+    pub images: u64,
     count: u64,
     /// Of red, green and blue, from 0 to 255.
     sum: [u64; 3],
@@ -58,12 +58,12 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    pub fn of(picture: &Picture) -> Self {
+    pub fn of(image: &Image) -> Self {
         let mut pixels = Pixels {
-            pictures: 1,
+            images: 1,
             ..Pixels::default()
         };
-        for pixel in picture.pixels.chunks_exact(3) {
+        for pixel in image.pixels.chunks_exact(3) {
             pixels.count += 1;
             for ((sum, squares), value) in pixels.sum.iter_mut().zip(&mut pixels.squares).zip(pixel) {
                 *sum += u64::from(*value);
@@ -74,7 +74,7 @@ impl Pixels {
     }
 
     fn add(&mut self, more: &Pixels) {
-        self.pictures += more.pictures;
+        self.images += more.images;
         self.count += more.count;
         for channel in 0..3 {
             if let (Some(sum), Some(more)) = (self.sum.get_mut(channel), more.sum.get(channel)) {
@@ -86,7 +86,7 @@ impl Pixels {
         }
     }
 
-    /// Mean and standard deviation of red, green and blue, for pixels from 0 to 1, over all pixels of all pictures.
+    /// Mean and standard deviation of red, green and blue, for pixels from 0 to 1, over all pixels of all images.
     pub fn mean_and_std(&self) -> Option<([f64; 3], [f64; 3])> {
         if self.count == 0 {
             return None;
@@ -105,15 +105,15 @@ impl Pixels {
 
 /// What one thread saw of one record.
 struct Looked {
-    /// Each picture's file, its header, and whether its name says another format.
-    pictures: Vec<(String, Option<(Measured, bool)>)>,
+    /// Each image's file, its header, and whether its name says another format.
+    images: Vec<(String, Option<(Measured, bool)>)>,
     objects: Objects,
     boxes: Vec<[f64; 4]>,
     classes: Vec<i64>,
     pixels: Pixels,
 }
 
-/// Measures every record of a split, and decodes `sampled` pictures of it, drawn by `training.seed`. A picture that can't be
+/// Measures every record of a split, and decodes `sampled` images of it, drawn by `training.seed`. An image that can't be
 /// read is counted; a record that can't is an error.
 pub fn measure(session: &Session, split: Split, data: &SplitData, sampled: usize) -> Result<Stats> {
     let source = data.source.as_ref();
@@ -129,7 +129,7 @@ pub fn measure(session: &Session, split: Split, data: &SplitData, sampled: usize
         counts: Counts::new(&spec),
         spec,
         records: count,
-        pictures: 0,
+        images: 0,
         files: Files::default(),
         unreadable: 0,
         formats: BTreeMap::new(),
@@ -159,19 +159,19 @@ fn look(source: &dyn Source, index: usize, decoded: bool) -> Result<Looked> {
     let within = |e: cvhost::error::Error| e.within(format!("record {index}"));
     let meta = source.meta(index).map_err(within)?;
     let record = source.record(index).map_err(within)?;
-    let measured = |source: &PictureSource| {
+    let measured = |source: &ImageSource| {
         let path = source.path.as_str();
         let named = named_format(path);
         let header = cvhost_data::measure(source).ok();
         let told = header.map(|header| (header, named.is_some_and(|named| named != header.format)));
         (path.to_owned(), told)
     };
-    let first = record.pictures.first().filter(|_| decoded);
+    let first = record.images.first().filter(|_| decoded);
     let pixels = first
         .and_then(|source| decode(source).ok())
         .map(|p| Pixels::of(&p));
     Ok(Looked {
-        pictures: record.pictures.iter().map(measured).collect(),
+        images: record.images.iter().map(measured).collect(),
         objects: targets::objects(&record.fields),
         boxes: targets::boxes(&record.fields),
         classes: meta.classes.to_vec(),
@@ -181,13 +181,13 @@ fn look(source: &dyn Source, index: usize, decoded: bool) -> Result<Looked> {
 
 impl Stats {
     fn take(&mut self, looked: Looked) {
-        let first = looked.pictures.first().and_then(|(_, picture)| *picture);
-        for (file, picture) in looked.pictures {
+        let first = looked.images.first().and_then(|(_, image)| *image);
+        for (file, image) in looked.images {
             if !self.files.is_new(&file) {
                 continue;
             }
-            self.pictures += 1;
-            let Some((measured, misnamed)) = picture else {
+            self.images += 1;
+            let Some((measured, misnamed)) = image else {
                 self.unreadable += 1;
                 continue;
             };
@@ -246,7 +246,7 @@ impl Stats {
         let pixels = self
             .pixels
             .mean_and_std()
-            .map(|(mean, std)| json!({"pictures": self.pixels.pictures, "mean": mean, "std": std}));
+            .map(|(mean, std)| json!({"pictures": self.pixels.images, "mean": mean, "std": std}));
         let boxes = (self.boxes > 0).then(|| {
             json!({
                 "count": self.boxes, "area": self.box_area.to_json(), "relative_size": self.box_size.to_json(),
@@ -255,7 +255,7 @@ impl Stats {
         json!({
             "split": self.split.name(),
             "records": self.records,
-            "pictures": self.pictures,
+            "pictures": self.images,
             "unreadable": self.unreadable,
             "formats": self.formats,
             "misnamed": self.misnamed,
@@ -280,11 +280,11 @@ mod tests {
     fn mean_and_deviation_are_those_of_all_pixels_together() {
         let mut all = Pixels::default();
         assert_eq!(all.mean_and_std(), None);
-        // One black pixel and three white ones, in two pictures.
-        all.add(&Pixels::of(&Picture::filled(1, 1, [0, 0, 255])));
-        all.add(&Pixels::of(&Picture::filled(3, 1, [255, 0, 255])));
+        // One black pixel and three white ones, in two images.
+        all.add(&Pixels::of(&Image::filled(1, 1, [0, 0, 255])));
+        all.add(&Pixels::of(&Image::filled(3, 1, [255, 0, 255])));
         let (mean, std) = all.mean_and_std().unwrap();
-        assert_eq!(all.pictures, 2);
+        assert_eq!(all.images, 2);
         assert_eq!(mean, [0.75, 0.0, 1.0]);
         assert!(
             (std[0] - 0.1875f64.sqrt()).abs() < 1e-12 && std[1] == 0.0 && std[2] == 0.0,

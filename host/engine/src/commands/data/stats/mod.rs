@@ -1,4 +1,4 @@
-//! `cvhost data stats`: how many pictures, objects and classes there are, and how large.
+//! `cvhost data stats`: how many images, objects and classes there are, and how large.
 
 mod html;
 mod measure;
@@ -27,7 +27,7 @@ pub fn stats(args: &DataStatsArgs, global: &Global) -> Result<()> {
                     .trim_start_matches("; "),
             )
         })?;
-        let stats = measure::measure(&bench.session, split, &data, args.pictures)?;
+        let stats = measure::measure(&bench.session, split, &data, args.images)?;
         if global.json {
             output::event("data_stats", stats.to_json());
         } else {
@@ -85,7 +85,7 @@ fn percent(part: u64, whole: u64) -> f64 {
     (1000.0 * part as f64 / whole as f64).round() / 10.0
 }
 
-/// The stats of a split, beside its records for their pictures.
+/// The stats of a split, beside its records for their images.
 type Measured = (Stats, SplitData);
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub fn text(stats: &Stats) -> String {
     line("records", stats.records.to_string());
     line(
         "pictures",
-        format!("{} ({})", stats.pictures, formats.collect::<Vec<_>>().join(", ")),
+        format!("{} ({})", stats.images, formats.collect::<Vec<_>>().join(", ")),
     );
     for (count, what) in [
         (stats.unreadable, "can't be read; `cvhost data check` says which"),
@@ -43,7 +43,7 @@ pub fn text(stats: &Stats) -> String {
         let three = |v: [f64; 3]| v.map(|v| format!("{v:.3}")).join(", ");
         line(
             "pixel mean",
-            format!("[{}]  of {} pictures", three(mean), stats.pixels.pictures),
+            format!("[{}]  of {} images", three(mean), stats.pixels.images),
         );
         line("pixel std", format!("[{}]", three(std)));
     }
@@ -57,7 +57,7 @@ pub fn text(stats: &Stats) -> String {
     }
     if stats.boxes > 0 {
         bars(&mut text, "area of boxes, in pixels", &stats.box_area);
-        bars(&mut text, "side of boxes, by the picture's", &stats.box_size);
+        bars(&mut text, "side of boxes, by the image's", &stats.box_size);
     }
     classes(&mut text, stats);
     text

@@ -67,7 +67,7 @@ fn every_wrong_shape_is_told_apart() {
 }
 
 #[test]
-fn what_only_the_picture_tells_is_found_in_what_was_kept() {
+fn what_only_the_image_tells_is_found_in_what_was_kept() {
     let nan = Segmentation::Polygons(vec![vec![0.0, f64::NAN, 1.0, 1.0, 2.0, 2.0]]);
     assert_eq!(nan.fault((0, 0)), Some(ShapeFault::NotFinite));
     let rle = Segmentation::Rle(Rle {

@@ -119,7 +119,7 @@ impl ResNetConfig {
         })
     }
 
-    /// Pixels of the picture for one of the feature map that is read: the stem's 4, and 2 for each stage that halves.
+    /// Pixels of the image for one of the feature map that is read: the stem's 4, and 2 for each stage that halves.
     pub fn stride(&self) -> i64 {
         let mut reached = 4i64;
         for stage in 0..=self.output_stage {

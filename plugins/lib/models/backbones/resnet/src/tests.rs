@@ -31,7 +31,7 @@ fn tensors(parameters: &ParameterSet) -> BTreeMap<String, Tensor> {
         .collect()
 }
 
-fn pictures(count: i64, side: i64) -> Tensor {
+fn images(count: i64, side: i64) -> Tensor {
     (Tensor::arange(count * 3 * side * side, (Kind::Float, Device::Cpu)) * 0.7)
         .sin()
         .reshape([count, 3, side, side])
@@ -39,7 +39,7 @@ fn pictures(count: i64, side: i64) -> Tensor {
 
 const NORM: &str = "embedder.embedder.normalization";
 
-/// The statistics after a training step on the same pictures.
+/// The statistics after a training step on the same images.
 fn statistics(parameters: &ParameterSet) -> (Tensor, i64) {
     let all = tensors(parameters);
     (
@@ -51,7 +51,7 @@ fn statistics(parameters: &ParameterSet) -> (Tensor, i64) {
 #[test]
 fn training_keeps_statistics_and_counts_batches_and_evaluation_uses_them() {
     let (parameters, net) = network(NormKind::Trained);
-    let x = pictures(2, 32);
+    let x = images(2, 32);
     let fresh = net.forward(&x, false);
     let _ = net.forward(&x, true);
     let (mean, batches) = statistics(&parameters);
@@ -70,7 +70,7 @@ fn a_norm_whose_weight_is_frozen_keeps_its_statistics() {
             let _ = tensor.set_requires_grad(false);
         }
     }
-    let x = pictures(2, 32);
+    let x = images(2, 32);
     let evaluated = net.forward(&x, false);
     let trained = net.forward(&x, true);
     let (mean, batches) = statistics(&parameters);
@@ -79,10 +79,10 @@ fn a_norm_whose_weight_is_frozen_keeps_its_statistics() {
 }
 
 #[test]
-fn a_single_picture_of_a_single_feature_leaves_no_nan_behind() {
+fn a_single_image_of_a_single_feature_leaves_no_nan_behind() {
     let (parameters, net) = network(NormKind::Trained);
     // 8 pixels become 1×1 in the last stage.
-    let y = net.forward(&pictures(1, 8), true);
+    let y = net.forward(&images(1, 8), true);
     assert_eq!(y.size(), [1, 16, 1, 1]);
     y.sum(Kind::Float).backward();
     for (name, tensor) in tensors(&parameters) {
@@ -103,7 +103,7 @@ fn frozen_norms_train_nothing_and_give_the_same_in_training() {
         assert_eq!(parameter.tags.has(Tags::BUFFER), norm, "{}", parameter.name);
         assert!(!parameter.name.ends_with("num_batches_tracked"));
     }
-    let x = pictures(2, 32);
+    let x = images(2, 32);
     let off = no_grad(|| (net.forward(&x, false) - net.forward(&x, true)).abs().max());
     assert!(off.double_value(&[]) < 1e-5);
 }
@@ -122,7 +122,7 @@ fn every_stage_but_the_first_halves_whatever_the_first_does() {
             NormKind::Trained,
             &mut Aliases::new(),
         );
-        net.forward(&pictures(1, 128), false).size()[3]
+        net.forward(&images(1, 128), false).size()[3]
     };
     assert_eq!((side(false), side(true)), (4, 2));
 }
@@ -155,7 +155,7 @@ fn the_stride_is_that_of_the_feature_map_also_with_dilation() {
             NormKind::Trained,
             &mut Aliases::new(),
         );
-        let map = net.forward(&pictures(1, 128), false).size();
+        let map = net.forward(&images(1, 128), false).size();
         assert_eq!((config.stride(), map[3]), (stride, 128 / stride), "{config:?}");
     }
 }
@@ -170,7 +170,7 @@ fn a_stem_with_many_channels_computes_what_float64_does() {
         let values = weights[name].detach().to_kind(Kind::Double);
         no_grad(|| weight.shallow_clone().set_data(&values));
     }
-    let x = pictures(2, 37);
+    let x = images(2, 37);
     let (found, expected) = (
         net.forward(&x, true),
         exact.forward(&x.to_kind(Kind::Double), true),

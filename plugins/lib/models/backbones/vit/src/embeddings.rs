@@ -1,4 +1,4 @@
-//! From a picture to tokens, and where each one is.
+//! From an image to tokens, and where each one is.
 
 use crate::config::VitConfig;
 use cvhost_plugin_api::torch::{Init, Scope};
@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 /// Rows and columns of patches.
 pub type Grid = (i64, i64);
 
-/// Cuts pictures into patches and projects each to a token: a convolution whose stride is its size.
+/// Cuts images into patches and projects each to a token: a convolution whose stride is its size.
 pub struct PatchEmbeddings {
     weight: Tensor,
     bias: Tensor,
@@ -37,7 +37,7 @@ impl PatchEmbeddings {
     }
 }
 
-/// Position embeddings `[K, before + rows · columns + after, d]` that are stored for the grid `stored`, as a picture of the
+/// Position embeddings `[K, before + rows · columns + after, d]` that are stored for the grid `stored`, as an image of the
 /// grid `wanted` needs them: those of the patches are interpolated (bicubic, corners not aligned), those of the `before`
 /// tokens in front of them and of the ones behind them stay. Interpolated in float32.
 pub fn interpolate(positions: &Tensor, before: i64, stored: Grid, wanted: Grid) -> Tensor {

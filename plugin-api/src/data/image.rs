@@ -1,23 +1,23 @@
-//! Pictures, decoded and not yet decoded.
+//! Images, decoded and not yet decoded.
 
 use abi_stable::StableAbi;
 use abi_stable::std_types::{RString, RVec};
 
-/// A decoded picture: 8-bit RGB, `[height, width, 3]`, row-major.
+/// A decoded image: 8-bit RGB, `[height, width, 3]`, row-major.
 #[repr(C)]
 #[derive(StableAbi, Clone, Default, PartialEq)]
-pub struct Picture {
+pub struct Image {
     pub width: u32,
     pub height: u32,
     /// `height * width * 3` bytes.
     pub pixels: RVec<u8>,
 }
 
-impl Picture {
-    /// A picture of one colour.
+impl Image {
+    /// An image of one colour.
     pub fn filled(width: u32, height: u32, rgb: [u8; 3]) -> Self {
         let count = width as usize * height as usize;
-        Picture {
+        Image {
             width,
             height,
             pixels: rgb.repeat(count).into(),
@@ -45,42 +45,42 @@ impl Picture {
     }
 }
 
-impl std::fmt::Debug for Picture {
+impl std::fmt::Debug for Image {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Picture {}x{}", self.width, self.height)
+        write!(f, "Image {}x{}", self.width, self.height)
     }
 }
 
-/// Where a picture comes from. The host opens and decodes it.
+/// Where an image comes from. The host opens and decodes it.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, Default, PartialEq)]
-pub struct PictureSource {
+pub struct ImageSource {
     /// A file, or empty.
     pub path: RString,
-    /// The bytes of an encoded picture, or empty.
+    /// The bytes of an encoded image, or empty.
     pub bytes: RVec<u8>,
-    /// A picture that is decoded already (a synthetic data set makes such), or one of width 0.
-    pub decoded: Picture,
+    /// An image that is decoded already (a synthetic data set makes such), or one of width 0.
+    pub decoded: Image,
 }
 
-impl PictureSource {
+impl ImageSource {
     pub fn file(path: impl Into<String>) -> Self {
-        PictureSource {
+        ImageSource {
             path: path.into().into(),
             ..Default::default()
         }
     }
 
     pub fn encoded(bytes: Vec<u8>) -> Self {
-        PictureSource {
+        ImageSource {
             bytes: bytes.into(),
             ..Default::default()
         }
     }
 
-    pub fn decoded(picture: Picture) -> Self {
-        PictureSource {
-            decoded: picture,
+    pub fn decoded(image: Image) -> Self {
+        ImageSource {
+            decoded: image,
             ..Default::default()
         }
     }

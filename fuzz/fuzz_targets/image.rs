@@ -1,4 +1,4 @@
-//! The picture opener: whatever the bytes are, it neither panics nor takes more memory than it says, and its promises hold.
+//! The image opener: whatever the bytes are, it neither panics nor takes more memory than it says, and its promises hold.
 
 #![no_main]
 

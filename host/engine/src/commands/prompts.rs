@@ -1,15 +1,15 @@
-//! What is known of pictures before they are predicted: `cvhost predict --side`.
+//! What is known of images before they are predicted: `cvhost predict --side`.
 
 use cvhost::error::{Error, Kind, Result};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// What goes with each picture: lines that `cvhost predict --json` printed, by their `image`.
+/// What goes with each image: lines that `cvhost predict --json` printed, by their `image`.
 #[derive(Default)]
-pub struct Sides(HashMap<PathBuf, Value>);
+pub struct Prompts(HashMap<PathBuf, Value>);
 
-impl Sides {
+impl Prompts {
     /// Reads a file and says which of `images` it has nothing about, and how many of its lines are about none of them.
     pub fn read(file: &Path, images: &[PathBuf]) -> Result<Self> {
         let text = std::fs::read_to_string(file).map_err(|e| Error::io(Kind::Input, "read", file, &e))?;
@@ -22,12 +22,12 @@ impl Sides {
         {
             let wrong = |what: String| {
                 Error::input(format!("{}:{}: {what}", file.display(), number + 1)).with_expected(
-                    r#"a JSON object a line with the picture's path, as `cvhost predict --json` prints it: {"image": "a.jpg", …}"#,
+                    r#"a JSON object a line with the image's path, as `cvhost predict --json` prints it: {"image": "a.jpg", …}"#,
                 )
             };
             let value: Value =
                 serde_json::from_str(line).map_err(|e| wrong(format!("the line is not valid JSON: {e}")))?;
-            // A line without an event is somebody's own; pictures that failed and the error at the end say nothing.
+            // A line without an event is somebody's own; images that failed and the error at the end say nothing.
             if value["event"].as_str().is_some_and(|event| event != "prediction") {
                 skipped += 1;
                 continue;
@@ -41,7 +41,7 @@ impl Sides {
                 )));
             }
         }
-        let sides = Sides(sides);
+        let sides = Prompts(sides);
         let known = images
             .iter()
             .filter(|image| sides.0.contains_key(&same_path(image)));
@@ -50,8 +50,8 @@ impl Sides {
         let foreign = sides.0.len() - known;
         for (count, what) in [
             (skipped, "lines are no predictions and are passed over"),
-            (foreign, "lines are about none of the pictures"),
-            (without, "pictures have no line in it"),
+            (foreign, "lines are about none of the images"),
+            (without, "images have no line in it"),
         ] {
             if count > 0 {
                 tracing::warn!("--side {}: {count} {what}", file.display());
@@ -60,7 +60,7 @@ impl Sides {
         Ok(sides)
     }
 
-    /// What goes with a picture; null where the file says nothing of it.
+    /// What goes with an image; null where the file says nothing of it.
     pub fn of(&self, image: &Path) -> Value {
         self.0.get(&same_path(image)).cloned().unwrap_or_default()
     }

@@ -1,13 +1,13 @@
-//! The pictures that annotations name.
+//! The images that annotations name.
 
 use cvhost_annotations::{BoxSet, Naming};
-use cvhost_datasets::{Faults, PictureFolder, Trouble};
+use cvhost_datasets::{Faults, ImageFolder, Trouble};
 use cvhost_plugin_api::Result;
 use std::path::Path;
 
 /// Adds a fault for every image whose file is missing or lies outside `root`. `split` names the configuration key.
 pub fn check(root: &Path, split: &str, set: &BoxSet, faults: &mut Faults) -> Result<()> {
-    let mut folder = PictureFolder::open(root, split)?;
+    let mut folder = ImageFolder::open(root, split)?;
     let has_ids = matches!(set.naming, Naming::Annotations | Naming::Segments);
     for (id, name) in set.images.ids().iter().zip(set.images.names()) {
         if let Err(trouble) = folder.check(name) {

@@ -7,15 +7,15 @@ use cvhost_plugin_api::data::{Record, RecordMeta};
 use std::sync::Arc;
 
 /// Some of another source's records.
-pub struct Part {
+pub struct Subset {
     whole: Arc<dyn Source>,
     /// Their indices in the whole, sorted.
     indices: Vec<usize>,
 }
 
-impl Part {
+impl Subset {
     pub fn new(whole: Arc<dyn Source>, indices: Vec<usize>) -> Self {
-        Part { whole, indices }
+        Subset { whole, indices }
     }
 
     /// The index in the whole of this part's record `index`; past the end its length, which no record has.
@@ -24,7 +24,7 @@ impl Part {
     }
 }
 
-impl Source for Part {
+impl Source for Subset {
     fn len(&self) -> usize {
         self.indices.len()
     }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_part_gives_the_wholes_records() {
-        let part = Part::new(Arc::new(Classes(10)), vec![3, 8]);
+        let part = Subset::new(Arc::new(Classes(10)), vec![3, 8]);
         assert_eq!(part.len(), 2);
         assert_eq!(part.record(1).unwrap().name, "8");
         assert_eq!(part.meta(1).unwrap().classes[0], 1);

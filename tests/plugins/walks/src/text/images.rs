@@ -2,14 +2,14 @@
 
 use super::font::{CHARSET, GLYPH_HEIGHT, GLYPH_WIDTH, draw};
 use crate::shared::random::Random;
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 
 /// Width and height of a glyph's pixels.
 const SCALE: i32 = 2;
 pub const HEIGHT: u32 = 20;
 
 /// A line with what it says.
-pub fn line(split: &str, index: usize) -> (Picture, String) {
+pub fn line(split: &str, index: usize) -> (Image, String) {
     let mut random = Random::new(split, index);
     let characters: Vec<char> = CHARSET.chars().collect();
     let mut text = String::new();
@@ -17,7 +17,7 @@ pub fn line(split: &str, index: usize) -> (Picture, String) {
         text.extend(characters.get(random.whole(0..characters.len() as i32) as usize));
     }
     let (mut ink, mut paper) = ([40, 40, 60], [225, 220, 205]);
-    if random.chance(0.3) {
+    if random.probability(0.3) {
         std::mem::swap(&mut ink, &mut paper);
     }
     let mut left = random.whole(2..6);
@@ -28,14 +28,14 @@ pub fn line(split: &str, index: usize) -> (Picture, String) {
         left += GLYPH_WIDTH * SCALE + random.whole(2..6);
     }
     let width = (left + random.whole(0..4)) as u32;
-    let mut picture = Picture::filled(width, HEIGHT, [0; 3]);
+    let mut image = Image::filled(width, HEIGHT, [0; 3]);
     for y in 0..HEIGHT {
         for x in 0..width {
-            picture.set_pixel(x, y, random.near(paper, 12));
+            image.set_pixel(x, y, random.near(paper, 12));
         }
     }
     for (character, place) in text.chars().zip(places) {
-        draw(&mut picture, character, place, SCALE, random.near(ink, 12));
+        draw(&mut image, character, place, SCALE, random.near(ink, 12));
     }
-    (picture, text)
+    (image, text)
 }

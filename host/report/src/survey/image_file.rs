@@ -1,8 +1,8 @@
-//! One picture as a file: whether it can be read, its size, its format and its content's hash.
+//! One image as a file: whether it can be read, its size, its format and its content's hash.
 
 use cvhost::error::{Error, Kind, Result};
 use cvhost_data::{Measured, decode, measure, recycle};
-use cvhost_plugin_api::data::PictureSource;
+use cvhost_plugin_api::data::ImageSource;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::path::Path;
 /// SHA-256 of the encoded bytes, or of size and pixels where nothing is encoded.
 pub type Hash = [u8; 32];
 
-/// What is known of a picture that could be read.
+/// What is known of an image that could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     /// Format by content, and the size that it says: in pixels, upright.
@@ -21,20 +21,20 @@ pub struct Seen {
     pub hash: Hash,
 }
 
-/// Decodes a picture, all of it, and hashes its bytes. Errors name the file.
-pub fn look(source: &PictureSource) -> Result<Seen> {
-    let picture = decode(source)?;
+/// Decodes an image, all of it, and hashes its bytes. Errors name the file.
+pub fn look(source: &ImageSource) -> Result<Seen> {
+    let image = decode(source)?;
     let measured = Measured {
-        width: picture.width,
-        height: picture.height,
+        width: image.width,
+        height: image.height,
         ..measure(source)?
     };
-    recycle(picture);
+    recycle(image);
     let hash = hash(source)?;
     Ok(Seen { measured, hash })
 }
 
-fn hash(source: &PictureSource) -> Result<Hash> {
+fn hash(source: &ImageSource) -> Result<Hash> {
     let mut hasher = Sha256::new();
     if source.decoded.width > 0 {
         hasher.update(source.decoded.width.to_le_bytes());
@@ -43,7 +43,7 @@ fn hash(source: &PictureSource) -> Result<Hash> {
         hasher.update(&source.bytes);
     } else {
         let path = Path::new(source.path.as_str());
-        let io = |e: std::io::Error| Error::io(Kind::Input, "read the picture", path, &e);
+        let io = |e: std::io::Error| Error::io(Kind::Input, "read the image", path, &e);
         let mut file = File::open(path).map_err(io)?;
         let mut buffer = vec![0u8; 64 << 10];
         loop {
@@ -56,12 +56,12 @@ fn hash(source: &PictureSource) -> Result<Hash> {
     Ok(hasher.finalize().into())
 }
 
-/// Which files have been seen, by 8 bytes each: several records may be about one picture.
+/// Which files have been seen, by 8 bytes each: several records may be about one image.
 #[derive(Debug, Default)]
 pub struct Files(HashSet<u64>);
 
 impl Files {
-    /// Whether a picture is seen for the first time. One that no file holds always is.
+    /// Whether an image is seen for the first time. One that no file holds always is.
     pub fn is_new(&mut self, path: &str) -> bool {
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
@@ -86,7 +86,7 @@ pub fn named_format(path: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cvhost_plugin_api::data::Picture;
+    use cvhost_plugin_api::data::Image;
 
     #[test]
     fn a_file_is_new_once() {
@@ -107,8 +107,8 @@ mod tests {
         let png = png.into_inner();
         let file = folder.path().join("wrong-name.jpg");
         std::fs::write(&file, &png).unwrap();
-        let on_disk = look(&PictureSource::file(file.to_str().unwrap())).unwrap();
-        let in_memory = look(&PictureSource::encoded(png)).unwrap();
+        let on_disk = look(&ImageSource::file(file.to_str().unwrap())).unwrap();
+        let in_memory = look(&ImageSource::encoded(png)).unwrap();
         assert_eq!(on_disk, in_memory);
         assert_eq!(
             (
@@ -120,7 +120,7 @@ mod tests {
         );
         assert_eq!(named_format(file.to_str().unwrap()), Some("JPEG"));
         let pixels = |rgb| {
-            look(&PictureSource::decoded(Picture::filled(2, 2, rgb)))
+            look(&ImageSource::decoded(Image::filled(2, 2, rgb)))
                 .unwrap()
                 .hash
         };

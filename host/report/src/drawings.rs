@@ -1,16 +1,16 @@
-//! Drawn predictions: a task's picture of its results, written as JPEG.
+//! Drawn predictions: a task's image of its results, written as JPEG.
 
 use cvhost::error::{Error, Kind, Result};
 use cvhost::plugin_error::checked;
 use cvhost_data::decode;
 use cvhost_plugin_api::abi::TaskBox;
 use cvhost_plugin_api::abi_stable::std_types::RStr;
-use cvhost_plugin_api::data::{Fields, LabelSpec, Picture, PictureSource};
+use cvhost_plugin_api::data::{Fields, Image, ImageSource, LabelSpec};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// File names for drawn pictures: `name.jpg`, or `name-2.jpg` when another folder's picture has that name.
+/// File names for drawn images: `name.jpg`, or `name-2.jpg` when another folder's image has that name.
 #[derive(Default)]
 pub struct FileNames(HashSet<String>);
 
@@ -29,16 +29,16 @@ impl FileNames {
     }
 }
 
-/// JPEG quality of drawn pictures.
+/// JPEG quality of drawn images.
 const QUALITY: u8 = 92;
 
-/// Draws predictions onto a picture and writes it to `path`, and beside it the predictions that the task gives as files. Returns
+/// Draws predictions onto an image and writes it to `path`, and beside it the predictions that the task gives as files. Returns
 /// their paths.
 pub fn draw(
     task: &TaskBox,
     prediction: &Fields,
     spec: &LabelSpec,
-    source: &PictureSource,
+    source: &ImageSource,
     options: &Value,
     path: &Path,
 ) -> Result<Vec<PathBuf>> {
@@ -53,7 +53,7 @@ pub fn draw(
     write_files(task, prediction, spec, path)
 }
 
-/// Writes a task's files beside a drawn picture, under its name.
+/// Writes a task's files beside a drawn image, under its name.
 fn write_files(task: &TaskBox, prediction: &Fields, spec: &LabelSpec, drawn: &Path) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for file in checked(task.files(prediction, spec))? {
@@ -75,11 +75,11 @@ fn write_files(task: &TaskBox, prediction: &Fields, spec: &LabelSpec, drawn: &Pa
     Ok(written)
 }
 
-fn write(picture: Picture, path: &Path) -> Result<()> {
-    let (width, height) = (picture.width, picture.height);
-    let buffer = image::RgbImage::from_raw(width, height, picture.pixels.into_vec()).ok_or_else(|| {
+fn write(image: Image, path: &Path) -> Result<()> {
+    let (width, height) = (image.width, image.height);
+    let buffer = image::RgbImage::from_raw(width, height, image.pixels.into_vec()).ok_or_else(|| {
         Error::failed(format!(
-            "a drawn picture of {width}x{height} has the wrong number of bytes"
+            "a drawn image of {width}x{height} has the wrong number of bytes"
         ))
         .with_help("this is a fault of the task plugin; tell its authors")
     })?;

@@ -1,4 +1,4 @@
-//! Every record of a split with its pictures and targets.
+//! Every record of a split with its images and targets.
 
 use super::duplicates::{Place, Seen};
 use super::report::{Finding, Kind, Report, Severity};
@@ -9,10 +9,10 @@ use cvhost::progress::Pass;
 use cvhost_data::{Measured, Source};
 use cvhost_plugin_api::abi::{DataSetBox, InputBox};
 use cvhost_plugin_api::abi_stable::std_types::ROption;
-use cvhost_plugin_api::data::{PictureSource, Record, RecordMeta};
+use cvhost_plugin_api::data::{ImageSource, Record, RecordMeta};
 use cvhost_report::survey::counts::Counts;
+use cvhost_report::survey::image_file::{self, Files, Hash, named_format};
 use cvhost_report::survey::ordered;
-use cvhost_report::survey::picture::{self, Files, Hash, named_format};
 use cvhost_report::survey::targets::{self, Misfit, Objects};
 
 /// The model's side of a check.
@@ -27,7 +27,7 @@ pub struct How<'a> {
     /// The model's side, if the model is on this machine.
     pub input: Option<&'a Input<'a>>,
     pub threads: usize,
-    /// How bad a picture is that can't be read: `data.broken_files: skip` trains without it.
+    /// How bad an image is that can't be read: `data.broken_files: skip` trains without it.
     pub broken: Severity,
 }
 
@@ -35,8 +35,8 @@ pub struct How<'a> {
 #[derive(Debug, Default)]
 pub struct Tally {
     pub records: usize,
-    /// Files, and pictures that no file holds.
-    pub pictures: usize,
+    /// Files, and images that no file holds.
+    pub images: usize,
     pub boxes: u64,
     pub counts: Counts,
     /// Boxes below the model's stride, and the records that have them with their number.
@@ -51,7 +51,7 @@ pub struct Tally {
 struct Looked {
     findings: Vec<Finding>,
     hashes: Vec<(u16, Hash)>,
-    /// Whether the record is about a part of its picture.
+    /// Whether the record is about a part of its image.
     part: bool,
     /// Their files; empty names for those that are none.
     files: Vec<String>,
@@ -61,7 +61,7 @@ struct Looked {
     classes: Vec<i64>,
 }
 
-/// Reads every picture of a split and compares it with what the annotations say. `number` is the split's place in `seen`.
+/// Reads every image of a split and compares it with what the annotations say. `number` is the split's place in `seen`.
 pub fn check(
     (split, number): (Split, usize),
     data_set: &DataSetBox,
@@ -80,16 +80,16 @@ pub fn check(
     let take = |index: usize, looked: Looked| {
         pass.step(String::new);
         let record = index as u32;
-        for (picture, hash) in looked.hashes {
+        for (image, hash) in looked.hashes {
             let place = Place {
                 split: number,
                 record,
-                picture,
+                image,
                 whole: !looked.part,
             };
             seen.add(hash, place);
         }
-        tally.pictures += looked.files.iter().filter(|file| files.is_new(file)).count();
+        tally.images += looked.files.iter().filter(|file| files.is_new(file)).count();
         tally.boxes += looked.boxes;
         tally.counts.add(&looked.classes);
         if looked.small > 0 {
@@ -120,18 +120,18 @@ pub fn name_of(record: &Record, index: usize) -> String {
     }
 }
 
-/// As [`name_of`], for a record that is asked for again; and the file of one of its pictures.
-pub fn names(data_set: &DataSetBox, index: u32, picture: usize) -> (String, String) {
+/// As [`name_of`], for a record that is asked for again; and the file of one of its images.
+pub fn names(data_set: &DataSetBox, index: u32, image: usize) -> (String, String) {
     let record = Source::record(data_set, index as usize).unwrap_or_default();
     let file = record
-        .pictures
-        .get(picture)
+        .images
+        .get(image)
         .map_or_else(String::new, |p| p.path.to_string());
     (name_of(&record, index as usize), file)
 }
 
 impl Looked {
-    /// Looks at one record: its annotations, each of its pictures, and how they go together.
+    /// Looks at one record: its annotations, each of its images, and how they go together.
     fn at(index: usize, split: Split, data_set: &DataSetBox, how: &How<'_>) -> Self {
         let mut looked = Looked::default();
         let refused = |e: Error| told(Finding::error(Kind::Records, split, ""), e);
@@ -154,14 +154,14 @@ impl Looked {
         let boxes = targets::boxes(&record.fields);
         looked.boxes = boxes.len() as u64;
         let measured: Vec<Option<Measured>> = (0..)
-            .zip(&record.pictures)
-            .map(|(number, source)| looked.picture(split, how, &name, number, source))
+            .zip(&record.images)
+            .map(|(number, source)| looked.image(split, how, &name, number, source))
             .collect();
-        looked.files = record.pictures.iter().map(|p| p.path.to_string()).collect();
+        looked.files = record.images.iter().map(|p| p.path.to_string()).collect();
         let Some(measured) = measured.first().copied().flatten() else {
             return looked;
         };
-        let file = record.pictures.first().map_or("", |p| p.path.as_str());
+        let file = record.images.first().map_or("", |p| p.path.as_str());
         looked.fit(split, &meta, &measured, &record, (&name, file));
         if let Some(input) = how.input {
             match small_boxes(&record, (measured.width, measured.height), &boxes, input) {
@@ -172,20 +172,20 @@ impl Looked {
         looked
     }
 
-    /// Reads one picture of a record.
-    fn picture(
+    /// Reads one image of a record.
+    fn image(
         &mut self,
         split: Split,
         how: &How<'_>,
         name: &str,
         number: u16,
-        source: &PictureSource,
+        source: &ImageSource,
     ) -> Option<Measured> {
         let file = source.path.as_str();
-        let seen = match picture::look(source) {
+        let seen = match image_file::look(source) {
             Ok(seen) => seen,
             Err(e) => {
-                let finding = Finding::new(how.broken, Kind::UnreadablePictures, split, "");
+                let finding = Finding::new(how.broken, Kind::UnreadableImages, split, "");
                 self.findings.push(told(finding, e).of(name, file));
                 return None;
             }
@@ -200,7 +200,7 @@ impl Looked {
         Some(seen.measured)
     }
 
-    /// Compares a record with its picture: the size that the annotations say, and the targets.
+    /// Compares a record with its image: the size that the annotations say, and the targets.
     fn fit(
         &mut self,
         split: Split,
@@ -210,8 +210,8 @@ impl Looked {
         (name, file): (&str, &str),
     ) {
         if let Some(message) = other_size(meta, measured) {
-            let finding = Finding::error(Kind::PictureSizes, split, message).with_help(
-                "the targets are then in the wrong places: use the pictures that were annotated, or annotate these, upright",
+            let finding = Finding::error(Kind::ImageSizes, split, message).with_help(
+                "the targets are then in the wrong places: use the images that were annotated, or annotate these, upright",
             );
             self.findings.push(finding.of(name, file));
         }
@@ -234,7 +234,7 @@ fn told(mut finding: Finding, error: Error) -> Finding {
     finding.with_help(error.help.unwrap_or_default())
 }
 
-/// What is wrong with a picture's size, if the annotations say one.
+/// What is wrong with an image's size, if the annotations say one.
 fn other_size(meta: &RecordMeta, measured: &Measured) -> Option<String> {
     let (said, found) = ((meta.width, meta.height), (measured.width, measured.height));
     if meta.width == 0 || meta.height == 0 || said == found {
@@ -249,19 +249,19 @@ fn other_size(meta: &RecordMeta, measured: &Measured) -> Option<String> {
         ""
     };
     Some(format!(
-        "the annotations say {}x{}, the picture has {}x{}{why}",
+        "the annotations say {}x{}, the image has {}x{}{why}",
         said.0, said.1, found.0, found.1
     ))
 }
 
 /// How many boxes are below the stride on both sides, in the model's input.
-fn small_boxes(record: &Record, picture: (u32, u32), boxes: &[[f64; 4]], input: &Input<'_>) -> Result<u32> {
+fn small_boxes(record: &Record, image: (u32, u32), boxes: &[[f64; 4]], input: &Input<'_>) -> Result<u32> {
     if boxes.is_empty() || input.stride == 0 {
         return Ok(0);
     }
     let (width, height) = match record.region {
         ROption::RSome(region) => (region.width.round() as u32, region.height.round() as u32),
-        ROption::RNone => picture,
+        ROption::RNone => image,
     };
     let shape = checked(input.input.shape(width.max(1), height.max(1), false))?;
     let side = |back: usize| shape.dims.iter().rev().nth(back).map_or(0.0, |d| *d as f64);
@@ -287,7 +287,7 @@ impl Tally {
             let named = |(record, count): &(u32, u32)| format!("{}: {count}", names(data_set, *record, 0).0);
             let finding = Finding::warning(Kind::SmallBoxes, split, message)
                 .with_details(self.with_small.iter().map(named).collect())
-                .with_help("a larger data.image_size, or pictures cut into tiles, make them larger");
+                .with_help("a larger data.image_size, or images cut into tiles, make them larger");
             all.push(finding);
         }
         if !self.empty.is_empty() {
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(say(40, 30, true), "");
         assert_eq!(
             say(80, 60, true),
-            "the annotations say 40x30, the picture has 80x60"
+            "the annotations say 40x30, the image has 80x60"
         );
         assert!(say(30, 40, true).contains("EXIF"));
         assert!(say(30, 40, false).contains("swapped"));

@@ -1,5 +1,5 @@
-//! Checks the pictures that annotations name, by listing each folder once: they must be there, and no name may lead out of
-//! the pictures' folder.
+//! Checks the images that annotations name, by listing each folder once: they must be there, and no name may lead out of
+//! the images' folder.
 
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::HashMap;
@@ -9,20 +9,20 @@ use std::fs::FileType;
 use std::path::{Component, Path, PathBuf};
 
 /// Kinds of faults, as [`crate::Faults`] counts them.
-pub const MISSING: &str = "pictures that are missing";
+pub const MISSING: &str = "images that are missing";
 pub const LEAVING: &str = "file names that leave the folder";
 
 /// What a folder holds; `None` for one that can't be listed, `Err` for one outside the root.
 type Listing = Result<Option<HashMap<OsString, FileType>>, ()>;
 
 /// The folder that a split's file names start from.
-pub struct PictureFolder {
+pub struct ImageFolder {
     /// Without links.
     root: PathBuf,
     folders: HashMap<PathBuf, Listing>,
 }
 
-/// Why a picture can't be used.
+/// Why an image can't be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     Missing,
@@ -50,13 +50,13 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl PictureFolder {
+impl ImageFolder {
     /// `split` names the configuration's key in errors.
     pub fn open(root: &Path, split: &str) -> Result<Self> {
         let key = format!("data.{split}_data_path");
         let real_root = root.canonicalize().map_err(|e| {
             let message = format!(
-                "cannot open the folder of the {split} pictures, {}: {e}",
+                "cannot open the folder of the {split} images, {}: {e}",
                 root.display()
             );
             PluginError::config(&key, message).with_help(format!(
@@ -64,10 +64,10 @@ impl PictureFolder {
             ))
         })?;
         if !real_root.is_dir() {
-            let message = format!("the {split} pictures' path {} is not a folder", root.display());
+            let message = format!("the {split} images' path {} is not a folder", root.display());
             return Err(PluginError::config(&key, message));
         }
-        Ok(PictureFolder {
+        Ok(ImageFolder {
             root: real_root,
             folders: HashMap::new(),
         })
@@ -158,9 +158,9 @@ mod tests {
         symlink("sub/a.png", root.join("in.png")).unwrap();
         symlink("../outside.png", root.join("out.png")).unwrap();
         symlink("..", root.join("up")).unwrap();
-        let mut pictures = PictureFolder::open(&root, "val").unwrap();
+        let mut images = ImageFolder::open(&root, "val").unwrap();
         for good in ["sub/a.png", "./sub/a.png", "in.png"] {
-            assert_eq!(pictures.check(good), Ok(()), "{good}");
+            assert_eq!(images.check(good), Ok(()), "{good}");
         }
         for (bad, why) in [
             ("gone.png", "does not exist"),
@@ -176,7 +176,7 @@ mod tests {
             (".", "is no file name; refused"),
             ("a\0b", "has a NUL byte in it; refused"),
         ] {
-            assert_eq!(pictures.check(bad).unwrap_err().to_string(), why, "{bad}");
+            assert_eq!(images.check(bad).unwrap_err().to_string(), why, "{bad}");
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         for path in [file, folder.path().join("gone")] {
             assert_eq!(
-                PictureFolder::open(&path, "test").err().unwrap().key,
+                ImageFolder::open(&path, "test").err().unwrap().key,
                 "data.test_data_path"
             );
         }

@@ -2,7 +2,7 @@
 //! can go by.
 
 use crate::shared::random::Random;
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 
 pub const WIDTH: u32 = 64;
 pub const HEIGHT: u32 = 48;
@@ -12,13 +12,13 @@ const FARTHEST: f64 = 20.0;
 const FOG: f64 = 8.0;
 
 /// A view, and its depths in metres, row-major; 0 where the sensor measured nothing.
-pub fn view(split: &str, index: usize) -> (Picture, Vec<f32>) {
+pub fn view(split: &str, index: usize) -> (Image, Vec<f32>) {
     let mut random = Random::new(split, index);
     let horizon = random.uniform(14.0..22.0);
     let height = random.uniform(0.7..1.3);
     let mut posts: Vec<(f64, f64, f64, [u8; 3])> = Vec::new();
     for _ in 0..random.whole(2..6) {
-        let colour = if random.chance(0.5) {
+        let colour = if random.probability(0.5) {
             [150, 60, 50]
         } else {
             [50, 70, 150]
@@ -32,7 +32,7 @@ pub fn view(split: &str, index: usize) -> (Picture, Vec<f32>) {
     }
     // The nearest is drawn over the others.
     posts.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut picture = Picture::filled(WIDTH, HEIGHT, [0; 3]);
+    let mut image = Image::filled(WIDTH, HEIGHT, [0; 3]);
     let mut depths = Vec::new();
     for y in 0..HEIGHT {
         for x in 0..WIDTH {
@@ -61,7 +61,7 @@ pub fn view(split: &str, index: usize) -> (Picture, Vec<f32>) {
             let faded = seen
                 .1
                 .map(|c| (f64::from(c) * clear + 235.0 * (1.0 - clear)) as u8);
-            picture.set_pixel(x, y, random.near(faded, 3));
+            image.set_pixel(x, y, random.near(faded, 3));
             depths.push(seen.0 as f32);
         }
     }
@@ -75,5 +75,5 @@ pub fn view(split: &str, index: usize) -> (Picture, Vec<f32>) {
             }
         }
     }
-    (picture, depths)
+    (image, depths)
 }

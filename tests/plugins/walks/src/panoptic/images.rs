@@ -3,7 +3,7 @@
 use super::VOID;
 use crate::shared::canvas::{disc, paint};
 use crate::shared::random::Random;
-use cvhost_plugin_api::data::Picture;
+use cvhost_plugin_api::data::Image;
 
 pub const WIDTH: u32 = 64;
 pub const HEIGHT: u32 = 48;
@@ -13,7 +13,7 @@ pub const THINGS: [bool; 4] = [false, false, true, true];
 
 /// A scene with its segments.
 pub struct Scene {
-    pub picture: Picture,
+    pub image: Image,
     /// `[HEIGHT, WIDTH]`, row-major: a segment's number, or void.
     pub map: Vec<i32>,
     /// The class of each segment.
@@ -23,7 +23,7 @@ pub struct Scene {
 pub fn scene(split: &str, index: usize) -> Scene {
     let mut random = Random::new(split, index);
     let mut scene = Scene {
-        picture: Picture::filled(WIDTH, HEIGHT, [0; 3]),
+        image: Image::filled(WIDTH, HEIGHT, [0; 3]),
         map: Vec::new(),
         labels: vec![0, 1],
     };
@@ -35,7 +35,7 @@ pub fn scene(split: &str, index: usize) -> Scene {
             } else {
                 (1, [70, 140, 60])
             };
-            scene.picture.set_pixel(x, y, random.near(colour, 12));
+            scene.image.set_pixel(x, y, random.near(colour, 12));
             scene.map.push(label);
         }
     }
@@ -46,10 +46,10 @@ pub fn scene(split: &str, index: usize) -> Scene {
             random.uniform(8.0..40.0),
         ];
         let size = random.uniform(4.0..7.5);
-        if random.chance(0.25) {
+        if random.probability(0.25) {
             continue;
         }
-        let (label, colour, pixels): (i64, _, Vec<_>) = if random.chance(0.5) {
+        let (label, colour, pixels): (i64, _, Vec<_>) = if random.probability(0.5) {
             (2, [220, 70, 60], disc(centre, size).collect())
         } else {
             let [left, top] = centre.map(|c| (c - size) as i32);
@@ -61,7 +61,7 @@ pub fn scene(split: &str, index: usize) -> Scene {
         scene.labels.push(label);
         scene.put(&pixels, number, random.near(colour, 20));
     }
-    if random.chance(0.3) {
+    if random.probability(0.3) {
         let smudge: Vec<_> = disc([random.uniform(8.0..56.0), random.uniform(8.0..40.0)], 3.0).collect();
         scene.put(&smudge, VOID, [128, 128, 128]);
     }
@@ -71,7 +71,7 @@ pub fn scene(split: &str, index: usize) -> Scene {
 
 impl Scene {
     fn put(&mut self, pixels: &[(i32, i32)], number: i32, colour: [u8; 3]) {
-        paint(&mut self.picture, pixels.iter().copied(), colour);
+        paint(&mut self.image, pixels.iter().copied(), colour);
         for &(x, y) in pixels {
             let inside = (0..WIDTH as i32).contains(&x) && (0..HEIGHT as i32).contains(&y);
             if let Some(value) = self
