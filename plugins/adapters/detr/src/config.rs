@@ -1,15 +1,14 @@
-//! `config.json` of a DETR checkpoint, in the layouts that transformers has written over the years.
+//! `config.json` of a DETR checkpoint, in all layouts that transformers has written.
 
 use cvhost_layers::Activation;
 use cvhost_layers::config_json::{
-    dropout_override, invalid, probability, read, require_three_channels, saved, size, whole,
+    dropout_override, invalid, probability, read, require_three_channels, size, whole,
 };
-use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_resnet::{Naming, ResNetConfig};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// Where errors say that a backbone's key is.
+/// Prefix of the backbone's keys in error messages.
 const BACKBONE: &str = "backbone_config.";
 
 #[derive(Debug, Clone, PartialEq)]
@@ -24,12 +23,12 @@ pub struct DetrConfig {
     pub activation_dropout: f64,
     pub activation: Activation,
     pub init_std: f64,
-    /// With `auxiliary_loss`, transformers' decoder hands each layer's normed output to the next layer, and norms the last
-    /// one twice. Such a checkpoint was trained that way, so its outputs depend on it, in prediction too.
+    /// With `auxiliary_loss`, transformers' decoder passes each layer's normed output to the next layer
+    /// and norms the last one twice. A checkpoint trained that way needs it in prediction too.
     pub norm_between_layers: bool,
 }
 
-/// Encoder or decoder.
+/// The encoder or the decoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StackConfig {
     pub layers: i64,
@@ -38,8 +37,11 @@ pub struct StackConfig {
 }
 
 impl DetrConfig {
-    /// `json` is `config.json`; `config` is the whole resolved configuration, of which `model.dropout` is honoured. Fails
-    /// where a value has the wrong type or can't be built, naming its key.
+    /// `json` is `config.json`; `config` is the whole resolved configuration, whose `model.dropout`
+    /// overrides the checkpoint's.
+    ///
+    /// # Errors
+    /// A value of the wrong type or out of range; the error names its key.
     pub fn new(json: &Value, config: &Value) -> Result<Self> {
         let stack = |name: &str| -> Result<StackConfig> {
             Ok(StackConfig {
@@ -75,7 +77,7 @@ impl DetrConfig {
         if this.decoder.layers == 0 {
             return Err(invalid("decoder_layers", "at least 1".into()));
         }
-        // A sine and a cosine for each of the two directions.
+        // A sine and a cosine for each of the two axes.
         if this.d_model % 4 != 0 {
             return Err(invalid(
                 "d_model",
@@ -85,26 +87,24 @@ impl DetrConfig {
         let positions: String = read(json, "position_embedding_type", "sine".into())?;
         if positions != "sine" {
             return Err(PluginError::unsupported(format!(
-                "config.json: position_embedding_type \"{positions}\": this adapter has \"sine\" only"
+                "config.json: position_embedding_type \"{positions}\": only \"sine\" is supported"
             )));
         }
         Ok(this)
     }
 
-    /// `config.json` to save: the original one with the classes of `spec` and the values that were overridden.
-    pub fn to_json(&self, original: &Value, spec: &LabelSpec) -> Value {
-        let mut json = saved(original, "detr", "DetrForObjectDetection", spec);
+    /// Writes the values that the configuration overrode into the `config.json` to save.
+    pub fn write(&self, json: &mut Map<String, Value>) {
         json.insert("dropout".into(), json!(self.dropout));
-        // `dilation: true` beside a timm backbone_config: only the latter's stride says so to transformers.
+        // `dilation: true` next to a timm backbone_config: transformers reads only the latter's stride.
         let backbone = json.get_mut("backbone_config").and_then(Value::as_object_mut);
         if let Some(backbone) = backbone.filter(|_| self.backbone.output_stride < 32) {
             backbone.insert("output_stride".into(), json!(self.backbone.output_stride));
         }
-        Value::Object(json)
     }
 }
 
-/// The backbone, in each of the places where files have described it.
+/// The backbone, from any of the places that describe it in the various layouts.
 pub fn backbone(json: &Value) -> Result<ResNetConfig> {
     require_three_channels(json)?;
     let dilation: bool = read(json, "dilation", false)?;
@@ -117,17 +117,18 @@ pub fn backbone(json: &Value) -> Result<ResNetConfig> {
                 BACKBONE,
             ),
             "resnet" if dilation => Err(PluginError::unsupported(
-                "config.json: `dilation` with a backbone_config of model_type \"resnet\"",
+                "config.json: `dilation` isn't supported with a backbone_config of model_type \"resnet\"",
             )
             .with_help(
-                "only timm-named backbones dilate: set backbone_config.model_type to \"timm_backbone\"",
+                "only timm backbones can be dilated: set backbone_config.model_type to \"timm_backbone\"",
             )),
             "resnet" => ResNetConfig::hugging_face(own, BACKBONE),
             other => Err(PluginError::unsupported(format!(
-                "config.json: backbone_config.model_type \"{other}\": expected \"resnet\" or \"timm_backbone\""
+                "config.json: backbone_config.model_type \"{other}\": expected \"resnet\" or \
+                 \"timm_backbone\""
             ))),
         },
-        // Before transformers 4.3x there was only the backbone's name.
+        // Before transformers 4.3x, only the backbone's name was saved.
         None => {
             let arguments = json.get("backbone_kwargs").cloned().unwrap_or(Value::Null);
             let name: String = read(json, "backbone", String::new())?;

@@ -1,31 +1,41 @@
-//! Adapter for DETR (Carion et al. 2020, "End-to-End Object Detection with Transformers"): a ResNet, a transformer that turns
-//! object queries into boxes, and a loss over the best one-to-one matching of queries and targets.
+//! Adapter for DETR (Carion et al. 2020, "End-to-End Object Detection with Transformers"): a ResNet,
+//! and a transformer that decodes object queries into boxes, trained with bipartite matching.
 //!
-//! Read in the paper's order: `cvhost_resnet`, `position`, `transformer`, then `model`, which puts them together.
+//! In the paper's order: `cvhost_resnet`, `position`, `transformer`, then `network`, which combines
+//! them. Everything that detectors share is in `cvhost_detection`.
 
 mod config;
-mod input;
-mod model;
+mod network;
 mod position;
 #[cfg(test)]
 mod tests;
 mod transformer;
 
-use cvhost_plugin_api::data::LabelSpec;
+use config::DetrConfig;
+use cvhost_detection::{DetectorAdapter, Family, Padding};
+use cvhost_image_processor::Defaults;
 use cvhost_plugin_api::error::Result;
 use cvhost_plugin_api::export_plugin;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::torch::Scope;
+use network::DetrNetwork;
 use serde_json::Value;
 
-struct DetrAdapter;
+struct Detr;
 
-impl Adapter for DetrAdapter {
-    fn input(&self, checkpoint: &Checkpoint, config: &Value, _spec: &LabelSpec) -> Result<Box<dyn Input>> {
-        Ok(Box::new(input::DetrInput::new(checkpoint, config)?))
+impl Family for Detr {
+    type Network = DetrNetwork;
+
+    const MODEL_TYPE: &'static str = "detr";
+    const ARCHITECTURE: &'static str = "DetrForObjectDetection";
+    const PROCESSOR: Defaults = Defaults::shortest_edge("DetrImageProcessor");
+    const PADDING: Padding = Padding::Masked;
+
+    fn stride(json: &Value) -> Result<i64> {
+        Ok(config::backbone(json)?.stride())
     }
 
-    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
-        Ok(Box::new(model::Detr::new(checkpoint, config, spec)?))
+    fn network(root: &Scope, json: &Value, config: &Value, classes: i64) -> Result<DetrNetwork> {
+        Ok(DetrNetwork::new(root, DetrConfig::new(json, config)?, classes))
     }
 }
 
@@ -33,6 +43,6 @@ export_plugin! {
     torch: true,
     schema: "../config.schema.json",
     tasks: {},
-    adapters: { "detr" => DetrAdapter, serves [("detection/1", "detr")] },
+    adapters: { "detr" => DetectorAdapter::<Detr>::new(), serves [("detection/1", "detr")] },
     loggers: {},
 }

@@ -1,4 +1,5 @@
-//! Where a feature is in its image: sine embeddings (Vaswani et al. 2017), a half of the channels for each direction.
+//! Positions of features in their image as sine embeddings (Vaswani et al. 2017), half of the channels
+//! for each axis.
 
 use std::f64::consts::TAU;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -6,8 +7,8 @@ use tch::{Device, Kind, Tensor, no_grad};
 const TEMPERATURE: f64 = 10_000.0;
 const EPSILON: f64 = 1e-6;
 
-/// `mask` `[N, H, W]` bool, true on the image, to embeddings `[N, H · W, channels]` f32. A position counts the features
-/// up to it, relative to the image's extent at that place, so an image's positions are the same however it is padded.
+/// `mask` `[N, H, W]` bool, true on the image, to embeddings `[N, H · W, channels]` f32. Positions are
+/// relative to the image's own extent, so they don't depend on padding.
 pub fn sine_embedding(mask: &Tensor, channels: i64) -> Tensor {
     no_grad(|| {
         let present = mask.to_kind(Kind::Float);
@@ -30,7 +31,7 @@ pub fn sine_embedding_unpadded(height: i64, width: i64, channels: i64, device: D
     sine_embedding(&Tensor::ones([1, height, width], (Kind::Bool, device)), channels)
 }
 
-/// `[channels / 2]`: a wavelength for each pair of sine and cosine.
+/// `[channels / 2]`: the wavelength of each sine and cosine pair.
 fn wavelengths(channels: i64, device: Device) -> Tensor {
     let exponents = Tensor::arange_start_step(0, channels, 2, (Kind::Float, device)) / channels as f64;
     (exponents * TEMPERATURE.ln()).exp()

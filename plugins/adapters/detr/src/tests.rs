@@ -1,21 +1,25 @@
-//! What holds for a DETR of any weights. Agreement with the reference implementation is tested through the built plugin, in
-//! the workspace's `tests`.
+//! Properties of DETR with arbitrary weights. Agreement with the reference implementation is tested
+//! through the built plugin, in the workspace's `tests`.
 
+use crate::Detr;
 use crate::config::DetrConfig;
-use crate::input::{DetrInput, PIXEL_MASK};
-use crate::model::Detr;
-use cvhost_image_processor::PIXEL_VALUES;
-use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, Output, StepContext, Tags};
+use cvhost_detection::forms::{BOXES, PIXEL_MASK, PIXEL_VALUES};
+use cvhost_detection::testing::{self, checkpoint, context, difference, initialise, output, spec};
+use cvhost_detection::{Detector, DetectorInput};
+use cvhost_plugin_api::data::{Batch, LabelSpec, Mode, Tags};
 use cvhost_plugin_api::error::ErrorKind;
-use cvhost_plugin_api::sdk::{Checkpoint, Input, Model};
-use cvhost_plugin_api::torch::batch_item;
+use cvhost_plugin_api::sdk::{Input, Model};
+use cvhost_plugin_api::testing::schema_is_current;
 use cvhost_resnet::{Naming, NormKind, ResNet};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor, no_grad};
 
-/// Widths and heights of images in the input: whole features, so that the mask's nearest pixel is never in doubt.
+type DetrDetector = Detector<crate::network::DetrNetwork>;
+
+/// Widths and heights of input images: multiples of the stride, so that sampling the mask is unambiguous.
 const SIZES: [(i64, i64); 2] = [(128, 96), (64, 128)];
 
 fn tiny() -> Value {
@@ -30,7 +34,7 @@ fn tiny() -> Value {
     })
 }
 
-/// A ResNet-18 in the naming that `backbone` says, and a small transformer.
+/// [`tiny`] with this `backbone_config`.
 fn resnet18(backbone: Value) -> Value {
     let mut json = tiny();
     json["backbone_config"] = backbone;
@@ -41,126 +45,46 @@ fn timm18() -> Value {
     resnet18(json!({"model_type": "timm_backbone", "backbone": "resnet18", "out_indices": [1, 2, 3, 4]}))
 }
 
-fn spec(classes: usize) -> LabelSpec {
-    let names = (0..classes).map(|c| format!("class {c}").into()).collect();
-    LabelSpec {
-        form: "detection/1".into(),
-        names,
-        ids: (0..classes as i64).collect(),
-        ..Default::default()
-    }
+fn build(json: &Value, config: &Value, spec: &LabelSpec) -> DetrDetector {
+    testing::detector::<Detr>(json, config, spec)
 }
 
-fn build(json: &Value, config: &Value, spec: &LabelSpec) -> Detr {
-    let checkpoint = Checkpoint {
-        config: json.clone(),
-        preprocessor: Value::Null,
-    };
-    Detr::new(&checkpoint, config, spec).unwrap()
-}
-
-/// Held from seeding to the last draw: all tests share libtorch's one generator.
+/// Held from seeding to the last draw: all tests share libtorch's default generator.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 fn generator() -> MutexGuard<'static, ()> {
     GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// With weights from its own rules, which are the same each time.
-fn initialised(json: &Value, config: &Value) -> Detr {
+/// With the same random weights each time.
+fn initialised(json: &Value, config: &Value) -> DetrDetector {
     let mut model = build(json, config, &spec(3));
     let _held = generator();
     tch::manual_seed(5);
-    let names: Vec<String> = model
-        .parameters()
-        .unwrap()
-        .iter()
-        .map(|p| p.name.to_string())
-        .collect();
-    model
-        .initialise(&names.iter().map(String::as_str).collect::<Vec<_>>())
-        .unwrap();
+    initialise(&mut model);
     model
 }
 
-/// Images of noise, at the top left of a batch that is as large as the largest, and `boxes` of each.
+/// Images of noise, padded to one batch, with the `boxes` of each.
 fn batch(sizes: &[(i64, i64)], boxes: &[&[[f32; 4]]]) -> Batch {
-    let width = sizes.iter().map(|s| s.0).max().unwrap();
-    let height = sizes.iter().map(|s| s.1).max().unwrap();
-    let pixels = Tensor::zeros([sizes.len() as i64, 3, height, width], (Kind::Float, Device::Cpu));
-    let mask = Tensor::zeros([sizes.len() as i64, height, width], (Kind::Int64, Device::Cpu));
-    let mut metas = Vec::new();
-    for (index, &(w, h)) in sizes.iter().enumerate() {
-        // The same noise for a size wherever it stands.
+    let noise = |&(w, h): &(i64, i64)| {
+        // The noise depends on the size alone.
         let _held = generator();
         tch::manual_seed(w * 1000 + h);
-        let noise = Tensor::randn([3, h, w], (Kind::Float, Device::Cpu));
-        pixels
-            .get(index as i64)
-            .narrow(1, 0, h)
-            .narrow(2, 0, w)
-            .copy_(&noise);
-        let _ = mask.get(index as i64).narrow(0, 0, h).narrow(1, 0, w).fill_(1);
-        metas.push(Meta {
-            width: 2 * w as u32,
-            height: 2 * h as u32,
-            input_width: w as u32,
-            input_height: h as u32,
-            ..Default::default()
-        });
-    }
-    let flat: Vec<f32> = boxes.iter().flat_map(|b| b.iter().flatten().copied()).collect();
-    let count = flat.len() as i64 / 4;
-    let mut offsets = vec![0u64];
-    offsets.extend(boxes.iter().scan(0, |end, b| {
-        *end += b.len() as u64;
-        Some(*end)
-    }));
-    let labels: Vec<i64> = (0..count).map(|k| k % 3).collect();
-    Batch {
-        items: vec![
-            batch_item(PIXEL_VALUES, pixels, vec![]),
-            batch_item(PIXEL_MASK, mask, vec![]),
-            batch_item(
-                "boxes",
-                Tensor::from_slice(&flat).reshape([count, 4]),
-                offsets.clone(),
-            ),
-            batch_item("class_labels", Tensor::from_slice(&labels), offsets),
-        ]
-        .into(),
-        metas: metas.into(),
-    }
-}
-
-fn context(mode: Mode) -> StepContext {
-    StepContext {
-        mode,
-        step: 0,
-        epoch: 0,
-        normalisers: vec![],
-    }
-}
-
-fn output(output: &Output, name: &str) -> Tensor {
-    output
-        .outputs
-        .iter()
-        .find(|o| o.name == name)
-        .unwrap()
-        .tensor
-        .tensor()
-}
-
-fn difference(a: &Tensor, b: &Tensor) -> f64 {
-    (a - b).abs().max().double_value(&[])
+        Tensor::randn([3, h, w], (Kind::Float, Device::Cpu))
+    };
+    let images: Vec<Tensor> = sizes.iter().map(noise).collect();
+    let mut labels = (0..3).cycle();
+    let mut labelled = |boxes: &&[[f32; 4]]| boxes.iter().copied().zip(&mut labels).collect();
+    let targets: Vec<_> = boxes.iter().map(&mut labelled).collect();
+    testing::batch(&images, &targets)
 }
 
 const ONE: &[[f32; 4]] = &[[0.5, 0.5, 0.3, 0.4]];
 const TWO: &[[f32; 4]] = &[[0.3, 0.6, 0.2, 0.2], [0.7, 0.2, 0.1, 0.3]];
 
 #[test]
-fn a_image_gives_the_same_boxes_alone_and_padded_in_a_batch() {
+fn an_image_gives_the_same_boxes_alone_and_padded_in_a_batch() {
     let mut model = initialised(&tiny(), &Value::Null);
     let mut boxes = |batch: &Batch| {
         let out = model.forward(batch, &context(Mode::PREDICT)).unwrap();
@@ -171,28 +95,28 @@ fn a_image_gives_the_same_boxes_alone_and_padded_in_a_batch() {
     for (index, size) in SIZES.iter().enumerate() {
         let alone = boxes(&batch(&[*size], &[ONE]));
         let alone = alone[0]
-            .require("boxes")
+            .require(BOXES)
             .unwrap()
             .values::<f32>()
             .unwrap()
             .to_vec();
-        let padded = together[index].require("boxes").unwrap().values::<f32>().unwrap();
+        let padded = together[index].require(BOXES).unwrap().values::<f32>().unwrap();
         let worst = alone
             .iter()
             .zip(padded)
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f32::max);
         assert!(worst < 1.0, "image {index}: {worst} px");
-        assert_ne!(alone[..4], alone[4..8], "queries see nothing of the image");
+        assert_ne!(alone[..4], alone[4..8], "all queries predict the same box");
     }
 }
 
 #[test]
-fn the_mask_keeps_what_lies_in_the_padding_out() {
+fn the_mask_hides_the_padding() {
     let mut model = initialised(&tiny(), &Value::Null);
     let clean = batch(&SIZES, &[ONE, TWO]);
     let dirty = batch(&SIZES, &[ONE, TWO]);
-    // Far enough from the image for no feature on it to see it.
+    // Far enough from the image to be outside its features' receptive field.
     let _ = dirty
         .tensor(PIXEL_MASK)
         .unwrap()
@@ -244,7 +168,7 @@ fn images_without_objects_give_a_finite_loss_and_gradients() {
 }
 
 #[test]
-fn both_namings_of_a_backbone_are_one_network() {
+fn both_backbone_namings_are_the_same_network() {
     let hugging_face = json!({
         "model_type": "resnet", "embedding_size": 64, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2],
         "layer_type": "basic", "out_features": ["stage4"],
@@ -252,7 +176,7 @@ fn both_namings_of_a_backbone_are_one_network() {
     let mut timm = initialised(&timm18(), &Value::Null);
     let mut other = build(&resnet18(hugging_face), &Value::Null, &spec(3));
 
-    // As the host loads a file: by name, then by alias.
+    // Like the host's loader: by name, then by alias.
     let file: BTreeMap<String, Tensor> = timm
         .parameters()
         .unwrap()
@@ -273,7 +197,7 @@ fn both_namings_of_a_backbone_are_one_network() {
     let b = other.forward(&batch, &context(Mode::PREDICT)).unwrap();
     assert!(difference(&output(&a, "logits"), &output(&b, "logits")) == 0.0);
 
-    let names = |model: &Detr| {
+    let names = |model: &DetrDetector| {
         model
             .parameters()
             .unwrap()
@@ -327,7 +251,7 @@ fn dilation_doubles_the_last_feature_map_with_the_same_weights() {
 }
 
 #[test]
-fn buffers_are_those_of_the_frozen_norms_and_tags_say_what_a_parameter_is() {
+fn parameters_are_tagged_and_the_frozen_norms_are_buffers() {
     let model = build(&tiny(), &Value::Null, &spec(3));
     for parameter in model.parameters().unwrap() {
         let name = parameter.name.as_str();
@@ -352,13 +276,13 @@ fn buffers_are_those_of_the_frozen_norms_and_tags_say_what_a_parameter_is() {
 }
 
 #[test]
-fn dropout_is_the_configurations_and_acts_in_training_only() {
+fn dropout_acts_in_training_only_and_the_configuration_overrides_it() {
     let mut json = tiny();
     json["dropout"] = json!(0.3);
     let mut model = initialised(&json, &json!({"model": {"dropout": 0.0}}));
-    // Of one size: evaluation runs others apart, without the padding.
+    // Images of equal size, so that evaluation removes no padding.
     let batch = batch(&SIZES[..1], &[ONE]);
-    let logits = |model: &mut Detr, mode| output(&model.forward(&batch, &context(mode)).unwrap(), "logits");
+    let logits = |model: &mut DetrDetector, mode| output(&model.forward(&batch, &context(mode)).unwrap(), "logits");
     let (train, eval) = (logits(&mut model, Mode::TRAIN), logits(&mut model, Mode::EVAL));
     assert!(difference(&train, &eval) < 1e-6);
     assert_eq!(model.config_json().unwrap()["dropout"], json!(0.0));
@@ -369,7 +293,7 @@ fn dropout_is_the_configurations_and_acts_in_training_only() {
 }
 
 #[test]
-fn auxiliary_losses_add_the_earlier_layers_with_their_factor() {
+fn auxiliary_losses_add_the_earlier_layers_with_their_weight() {
     let parts = |json: &Value, config: Value| {
         let mut model = initialised(json, &config);
         let out = model
@@ -394,7 +318,7 @@ fn auxiliary_losses_add_the_earlier_layers_with_their_factor() {
     let (loss, on) = parts(&tiny(), json!({"model": {"aux_loss_weight": 0.5}}));
     assert!((loss - layer(&on, "") - 0.5 * layer(&on, "_0")).abs() < 1e-4);
     assert!(on.contains_key("cardinality_error_0"));
-    // The factor changes training, not what the network computes.
+    // The weight doesn't change the network's outputs.
     assert!((layer(&off, "") - layer(&on, "")).abs() < 1e-5);
     let (loss, own) = parts(&trained_with, Value::Null);
     assert!((loss - layer(&own, "") - layer(&own, "_0")).abs() < 1e-4);
@@ -403,7 +327,7 @@ fn auxiliary_losses_add_the_earlier_layers_with_their_factor() {
 }
 
 #[test]
-fn the_saved_config_has_the_data_sets_classes_and_keeps_the_rest() {
+fn the_saved_config_has_the_data_sets_classes_and_keeps_other_keys() {
     let mut json = tiny();
     json["id2label"] = json!({"0": "old"});
     json["something_new"] = json!({"a": 1});
@@ -420,18 +344,14 @@ fn the_saved_config_has_the_data_sets_classes_and_keeps_the_rest() {
 }
 
 #[test]
-fn what_can_not_be_built_is_an_error_that_names_the_key() {
+fn errors_name_the_key() {
     let broken = |key: &str, value: Value| {
         let mut json = tiny();
         *json.pointer_mut(key).unwrap_or(&mut Value::Null) = value.clone();
         if json.pointer(key).is_none() {
             json[&key[1..]] = value;
         }
-        let checkpoint = Checkpoint {
-            config: json,
-            preprocessor: Value::Null,
-        };
-        Detr::new(&checkpoint, &Value::Null, &spec(2))
+        Detector::new::<Detr>(&checkpoint(&json), &Value::Null, &spec(2))
             .err()
             .unwrap()
             .to_string()
@@ -462,11 +382,8 @@ fn what_can_not_be_built_is_an_error_that_names_the_key() {
         let message = broken(key, value);
         assert!(message.contains(&name), "{key}: {message}");
     }
-    let checkpoint = Checkpoint {
-        config: tiny(),
-        preprocessor: Value::Null,
-    };
-    let error = Detr::new(&checkpoint, &json!({"model": {"dropout": 2}}), &spec(2))
+    let config = json!({"model": {"dropout": 2}});
+    let error = Detector::new::<Detr>(&checkpoint(&tiny()), &config, &spec(2))
         .err()
         .unwrap();
     assert_eq!(
@@ -476,7 +393,7 @@ fn what_can_not_be_built_is_an_error_that_names_the_key() {
 }
 
 #[test]
-fn a_config_of_nothing_but_its_type_is_detr_resnet_50_with_530_tensors() {
+fn an_otherwise_empty_config_is_detr_resnet_50_with_530_tensors() {
     let model = build(&json!({"model_type": "detr"}), &Value::Null, &spec(91));
     let parameters = model.parameters().unwrap();
     assert_eq!(parameters.len(), 530);
@@ -501,17 +418,22 @@ fn a_config_of_nothing_but_its_type_is_detr_resnet_50_with_530_tensors() {
 }
 
 #[test]
-fn the_input_side_says_the_backbones_stride() {
+fn the_input_reports_the_backbones_stride() {
     for (config, stride) in [
         (json!({"model_type": "detr"}), 32),
         (json!({"model_type": "detr", "dilation": true}), 16),
         (json!({"model_type": "detr", "backbone": "not there"}), 0),
     ] {
-        let checkpoint = Checkpoint {
-            config: config.clone(),
-            preprocessor: Value::Null,
-        };
-        let input = DetrInput::new(&checkpoint, &json!({})).unwrap();
+        let input = DetectorInput::new::<Detr>(&checkpoint(&config), &json!({})).unwrap();
         assert_eq!(input.stride(), stride, "{config}");
+        assert_eq!(input.collate()[0].mask, PIXEL_MASK);
     }
+}
+
+#[test]
+fn the_schema_file_is_the_detectors_schema() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.schema.json");
+    let dropout = "Dropout after attention and feed-forward blocks in training. By default the \
+                   checkpoint's `dropout`.";
+    schema_is_current(&file, &cvhost_detection::schema(dropout));
 }

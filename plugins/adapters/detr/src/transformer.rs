@@ -1,5 +1,5 @@
-//! Encoder and decoder (sections 3.2 and A.3 of the paper): post-norm layers, spatial positions added to queries and keys at
-//! every attention, object queries decoded in parallel.
+//! Encoder and decoder (sections 3.2 and A.3 of the paper): post-norm layers, positional encodings
+//! added to queries and keys of every attention, object queries decoded in parallel.
 
 use crate::config::DetrConfig;
 use cvhost_layers::{Activation, LayerNorm, Linear};
@@ -8,11 +8,11 @@ use tch::Tensor;
 
 const NORM_EPSILON: f64 = 1e-5;
 
-/// What all layers of a step have in common.
+/// The inputs that all layers share.
 pub struct Memory<'a> {
     /// `[N or 1, H · W, d]`.
     pub positions: &'a Tensor,
-    /// `[N, 1, 1, H · W]` bool, true on the image; none where nothing is padded.
+    /// `[N, 1, 1, H · W]` bool, true on the image; `None` if no image is padded.
     pub mask: Option<&'a Tensor>,
     pub train: bool,
 }
@@ -32,7 +32,7 @@ impl Encoder {
         }
     }
 
-    /// Features `[N, H · W, d]` to features that have seen each other.
+    /// Features `[N, H · W, d]` to encoded features of the same shape.
     pub fn forward(&self, features: &Tensor, memory: &Memory<'_>) -> Tensor {
         let mut x = features.dropout(self.dropout, memory.train);
         for layer in &self.layers {
@@ -98,8 +98,9 @@ impl Decoder {
         }
     }
 
-    /// Object queries `[1, Q, d]` and the encoder's features `[N, H · W, d]` to what each layer decoded, normed, the last
-    /// layer last: `[N, Q, d]` each. Layers before the last one are left out unless `every_layer`.
+    /// Object queries `[1, Q, d]` and the encoder's features `[N, H · W, d]` to each layer's normed
+    /// states `[N, Q, d]`, the last layer last. Layers before the last one are omitted unless
+    /// `every_layer`.
     pub fn forward(
         &self,
         queries: &Tensor,
@@ -109,7 +110,7 @@ impl Decoder {
     ) -> Vec<Tensor> {
         let images = features.size().first().copied().unwrap_or(1);
         let queries = queries.expand([images, -1, -1], false);
-        // Keys are the same for all layers but for their projections.
+        // All layers share the keys; only the projections differ.
         let keys = features + memory.positions;
         let mut x = queries.zeros_like();
         let mut decoded = Vec::new();
@@ -205,7 +206,7 @@ impl Attention {
         }
     }
 
-    /// `queries` `[N, Q, d]`, `keys` and `values` `[N, K, d]`, `mask` true where a key may be looked at.
+    /// `queries` `[N, Q, d]`, `keys` and `values` `[N, K, d]`, `mask` true where a key may be attended to.
     fn forward(
         &self,
         queries: &Tensor,
@@ -238,7 +239,7 @@ impl Attention {
     }
 }
 
-/// Two layers with an activation between them.
+/// Two linear layers with an activation between them.
 struct FeedForward {
     fc1: Linear,
     fc2: Linear,

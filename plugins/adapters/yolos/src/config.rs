@@ -1,22 +1,24 @@
 //! `config.json` of a YOLOS checkpoint.
 
-use cvhost_layers::config_json::{read, saved, size};
-use cvhost_plugin_api::data::LabelSpec;
+use cvhost_layers::config_json::{read, size};
 use cvhost_plugin_api::error::Result;
 use cvhost_vit::{Defaults, VitConfig};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct YolosConfig {
     pub vit: VitConfig,
     pub detection_tokens: i64,
-    /// Whether every layer but the last is followed by position embeddings of its own.
+    /// Whether position embeddings are added after every layer except the last.
     pub mid_position_embeddings: bool,
 }
 
 impl YolosConfig {
-    /// `json` is `config.json`; `config` is the whole resolved configuration, of which `model.dropout` is honoured. Fails
-    /// where a value has the wrong type or can't be built, naming its key.
+    /// `json` is `config.json`; `config` is the whole resolved configuration, whose `model.dropout`
+    /// overrides the checkpoint's.
+    ///
+    /// # Errors
+    /// A value of the wrong type or out of range; the error names its key.
     pub fn new(json: &Value, config: &Value) -> Result<Self> {
         let defaults = Defaults {
             image_size: [512, 864],
@@ -28,15 +30,13 @@ impl YolosConfig {
         })
     }
 
-    /// The length of the stored position embeddings: the class token, a patch each, a detection token each.
+    /// The number of stored position embeddings: class token, patches, detection tokens.
     pub fn positions(&self) -> i64 {
         1 + self.vit.patches() + self.detection_tokens
     }
 
-    /// `config.json` to save: the original one with the classes of `spec` and the values that were overridden.
-    pub fn to_json(&self, original: &Value, spec: &LabelSpec) -> Value {
-        let mut json = saved(original, "yolos", "YolosForObjectDetection", spec);
+    /// Writes the values that the configuration overrode into the `config.json` to save.
+    pub fn write(&self, json: &mut Map<String, Value>) {
         json.insert("hidden_dropout_prob".into(), json!(self.vit.hidden_dropout));
-        Value::Object(json)
     }
 }

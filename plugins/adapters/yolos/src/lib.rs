@@ -1,31 +1,45 @@
-//! Adapter for YOLOS (Fang et al. 2021, "You Only Look at One Sequence"): a plain vision transformer that gets detection
-//! tokens along with the image's patches, and a loss over the best one-to-one matching of tokens and targets.
+//! Adapter for YOLOS (Fang et al. 2021, "You Only Look at One Sequence"): a plain vision transformer
+//! that processes detection tokens along with the image's patches, trained with bipartite matching.
 //!
-//! Read `vit` first, then `model`, which puts heads and loss on it. `cvhost_set_prediction::same_size` says how images of
-//! different sizes share a batch.
+//! `vit` is the transformer, `network` adds the heads. Everything that detectors share is in
+//! `cvhost_detection`.
 
 mod config;
-mod input;
-mod model;
+mod network;
 #[cfg(test)]
 mod tests;
 mod vit;
 
-use cvhost_plugin_api::data::LabelSpec;
+use config::YolosConfig;
+use cvhost_detection::{DetectorAdapter, Family, Padding};
+use cvhost_image_processor::Defaults;
 use cvhost_plugin_api::error::Result;
 use cvhost_plugin_api::export_plugin;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::torch::Scope;
+use network::YolosNetwork;
 use serde_json::Value;
 
-struct YolosAdapter;
+struct Yolos;
 
-impl Adapter for YolosAdapter {
-    fn input(&self, checkpoint: &Checkpoint, config: &Value, _spec: &LabelSpec) -> Result<Box<dyn Input>> {
-        Ok(Box::new(input::YolosInput::new(checkpoint, config)?))
+impl Family for Yolos {
+    type Network = YolosNetwork;
+
+    const MODEL_TYPE: &'static str = "yolos";
+    const ARCHITECTURE: &'static str = "YolosForObjectDetection";
+    /// Input sides are whole numbers of patches.
+    const PROCESSOR: Defaults = Defaults {
+        multiple: 16,
+        ..Defaults::shortest_edge("YolosImageProcessor")
+    };
+    /// The transformer has no attention mask.
+    const PADDING: Padding = Padding::Removed;
+
+    fn stride(json: &Value) -> Result<i64> {
+        cvhost_vit::patch_size(json)
     }
 
-    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
-        Ok(Box::new(model::Yolos::new(checkpoint, config, spec)?))
+    fn network(root: &Scope, json: &Value, config: &Value, classes: i64) -> Result<YolosNetwork> {
+        Ok(YolosNetwork::new(root, YolosConfig::new(json, config)?, classes))
     }
 }
 
@@ -33,6 +47,6 @@ export_plugin! {
     torch: true,
     schema: "../config.schema.json",
     tasks: {},
-    adapters: { "yolos" => YolosAdapter, serves [("detection/1", "yolos")] },
+    adapters: { "yolos" => DetectorAdapter::<Yolos>::new(), serves [("detection/1", "yolos")] },
     loggers: {},
 }

@@ -1,11 +1,16 @@
+use crate::Yolos;
 use crate::config::YolosConfig;
-use crate::input::YolosInput;
-use crate::model::Yolos;
+use crate::network::YolosNetwork;
+use cvhost_detection::forms::{BOXES, CLASS_LABELS, PIXEL_VALUES};
+use cvhost_detection::testing::{self, context, difference, initialise, output};
+use cvhost_detection::{Detector, DetectorInput};
 use cvhost_layers::Activation;
-use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, NamedTensor, Output, StepContext, Tags};
+use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, NamedTensor, Tags};
 use cvhost_plugin_api::sdk::{Checkpoint, Input, Model};
+use cvhost_plugin_api::testing::schema_is_current;
 use cvhost_plugin_api::torch::batch_item;
 use serde_json::{Value, json};
+use std::path::Path;
 use tch::{Device, Kind, Tensor, no_grad};
 
 fn tiny() -> Value {
@@ -15,22 +20,16 @@ fn tiny() -> Value {
 }
 
 fn spec() -> LabelSpec {
-    let names = vec!["disc".into(), "ring".into()];
     LabelSpec {
-        form: "detection/1".into(),
-        names: names.into(),
+        names: vec!["disc".into(), "ring".into()].into(),
         ids: vec![1, 2].into(),
-        ..Default::default()
+        ..testing::spec(2)
     }
 }
 
-/// A model whose parameters are waves: the same each time, whatever other tests do to torch's generator.
-fn model(json: &Value, config: &Value) -> Yolos {
-    let checkpoint = Checkpoint {
-        config: json.clone(),
-        preprocessor: Value::Null,
-    };
-    let model = Yolos::new(&checkpoint, config, &spec()).unwrap();
+/// A model whose parameters are waves, so that they don't depend on torch's generator.
+fn model(json: &Value, config: &Value) -> Detector<YolosNetwork> {
+    let model = testing::detector::<Yolos>(json, config, &spec());
     for (i, p) in model.parameters().unwrap().iter().enumerate() {
         let mut tensor = p.tensor.tensor();
         let wave = waves(&tensor.size(), 0.37 + 0.01 * i as f64) * 0.5;
@@ -46,77 +45,23 @@ fn waves(shape: &[i64], frequency: f64) -> Tensor {
         .reshape(shape)
 }
 
-fn context(mode: Mode) -> StepContext {
-    StepContext {
-        mode,
-        step: 0,
-        epoch: 0,
-        normalisers: Vec::new(),
-    }
-}
-
-/// A batch padded to the largest of `sizes` (height, width), waves in the images and zeros beside them; a box an image.
+/// Images of waves of these `sizes` (height, width), padded to one batch, with one box each.
 fn batch(sizes: &[(i64, i64)]) -> Batch {
-    let (height, width) = (
-        sizes.iter().map(|s| s.0).max().unwrap(),
-        sizes.iter().map(|s| s.1).max().unwrap(),
-    );
-    let pixel_values = Tensor::zeros([sizes.len() as i64, 3, height, width], (Kind::Float, Device::Cpu));
-    let mut metas = Vec::new();
-    for (i, &(h, w)) in sizes.iter().enumerate() {
-        let wave = waves(&[3, h, w], 0.8 + 0.1 * i as f64) * 4.0;
-        pixel_values
-            .get(i as i64)
-            .narrow(1, 0, h)
-            .narrow(2, 0, w)
-            .copy_(&wave);
-        metas.push(Meta {
-            width: 100,
-            height: 100,
-            input_width: w as u32,
-            input_height: h as u32,
-            ..Default::default()
-        });
-    }
-    let count = sizes.len() as i64;
-    let boxes = Tensor::from_slice(&[0.5f32, 0.4, 0.3, 0.2]).repeat([count, 1]);
-    let labels = Tensor::ones([count], (Kind::Int64, Device::Cpu));
-    let offsets: Vec<u64> = (0..=sizes.len() as u64).collect();
-    let items = vec![
-        batch_item("pixel_values", pixel_values, Vec::new()),
-        batch_item("boxes", boxes, offsets.clone()),
-        batch_item("class_labels", labels, offsets),
-    ];
-    Batch {
-        items: items.into(),
-        metas: metas.into(),
-    }
-}
-
-fn output(output: &Output, name: &str) -> Tensor {
-    output
-        .outputs
-        .iter()
-        .find(|o| o.name == name)
-        .unwrap()
-        .tensor
-        .tensor()
-}
-
-fn difference(a: &Tensor, b: &Tensor) -> f64 {
-    (a - b).abs().max().double_value(&[])
+    let image = |(i, &(h, w)): (usize, &(i64, i64))| waves(&[3, h, w], 0.8 + 0.1 * i as f64) * 4.0;
+    let images: Vec<Tensor> = sizes.iter().enumerate().map(image).collect();
+    testing::batch(&images, &vec![vec![([0.5, 0.4, 0.3, 0.2], 1)]; sizes.len()])
 }
 
 #[test]
-fn a_padded_batch_of_mixed_sizes_gives_what_each_image_gives_alone() {
+fn an_image_gives_the_same_outputs_alone_and_padded_in_a_batch() {
     let mut model = model(&tiny(), &json!({}));
     let sizes = [(48, 64), (64, 32), (48, 64), (80, 96)];
     let together = model.forward(&batch(&sizes), &context(Mode::EVAL)).unwrap();
-    let all = batch(&sizes).tensor("pixel_values").unwrap();
+    let all = batch(&sizes).tensor(PIXEL_VALUES).unwrap();
     for (i, &(h, w)) in sizes.iter().enumerate() {
         let mut alone = batch(&[(h, w)]);
         let image = all.get(i as i64).narrow(1, 0, h).narrow(2, 0, w).unsqueeze(0);
-        alone.items[0] = batch_item("pixel_values", image, Vec::new());
+        alone.items[0] = batch_item(PIXEL_VALUES, image, Vec::new());
         let alone = model.forward(&alone, &context(Mode::EVAL)).unwrap();
         for name in ["logits", "pred_boxes"] {
             let d = difference(
@@ -126,7 +71,7 @@ fn a_padded_batch_of_mixed_sizes_gives_what_each_image_gives_alone() {
             assert!(d < 1e-5, "{name} of image {i} differs by {d}");
         }
     }
-    // The images do differ, so an order that is mixed up would have shown.
+    // The images differ, so a wrong order would be detected.
     assert!(
         difference(
             &output(&together, "logits").get(0),
@@ -136,16 +81,16 @@ fn a_padded_batch_of_mixed_sizes_gives_what_each_image_gives_alone() {
 }
 
 #[test]
-fn a_meta_as_large_as_the_batch_keeps_the_padding() {
+fn padding_is_kept_if_the_meta_includes_it() {
     let mut model = model(&tiny(), &json!({}));
-    let cut = batch(&[(48, 64), (64, 48)]);
+    let removed = batch(&[(48, 64), (64, 48)]);
     let mut kept = batch(&[(48, 64), (64, 48)]);
     for meta in kept.metas.iter_mut() {
         (meta.input_width, meta.input_height) = (64, 64);
     }
-    let cut = model.forward(&cut, &context(Mode::EVAL)).unwrap();
+    let removed = model.forward(&removed, &context(Mode::EVAL)).unwrap();
     let kept = model.forward(&kept, &context(Mode::EVAL)).unwrap();
-    let moved = difference(&output(&cut, "logits"), &output(&kept, "logits"));
+    let moved = difference(&output(&removed, "logits"), &output(&kept, "logits"));
     assert!(moved > 1e-4, "padding changed nothing: {moved}");
 }
 
@@ -165,7 +110,7 @@ fn any_input_size_from_one_patch_works() {
     assert!(
         error
             .message
-            .contains("40x15 pixels is less than the 16x16 that the model needs"),
+            .contains("40x15 pixels is too small: the model needs at least 16x16"),
         "{error}"
     );
 }
@@ -211,7 +156,7 @@ fn dropout_acts_in_training_only_and_the_configuration_overrides_it() {
 }
 
 #[test]
-fn auxiliary_losses_count_every_layer() {
+fn auxiliary_losses_include_every_layer() {
     let parts = |config: &Value| {
         let out = model(&tiny(), config)
             .forward(&batch(&[(48, 64)]), &context(Mode::EVAL))
@@ -263,7 +208,7 @@ fn parameters_have_the_names_and_tags_of_a_checkpoint() {
         (vec![3, 16], Tags::CLASS_HEAD)
     );
     assert_eq!(find("class_labels_classifier.layers.1.weight").tags, Tags::NONE);
-    // Embeddings 5, a layer 16, the norm 2, two heads of 6, and the positions between layers.
+    // Embeddings 5, 16 per layer, final norm 2, two heads of 6, and the mid-layer positions.
     assert_eq!(parameters.len(), 5 + 3 * 16 + 2 + 12 + 1);
 
     let mut plain = tiny();
@@ -276,11 +221,10 @@ fn parameters_have_the_names_and_tags_of_a_checkpoint() {
 }
 
 #[test]
-fn parameters_are_drawn_as_configured() {
+fn parameters_are_initialised_as_configured() {
     let mut model = model(&tiny(), &json!({}));
+    initialise(&mut model);
     let parameters = model.parameters().unwrap();
-    let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
-    model.initialise(&names).unwrap();
     let find = |name: &str| {
         parameters
             .iter()
@@ -311,7 +255,7 @@ fn parameters_are_drawn_as_configured() {
 }
 
 #[test]
-fn finish_gives_original_pixels() {
+fn finish_returns_original_pixels() {
     let mut model = model(&tiny(), &json!({}));
     let metas = [Meta {
         width: 200,
@@ -334,18 +278,18 @@ fn finish_gives_original_pixels() {
         .finish(&outputs, &metas, &json!({"threshold": 0.5}))
         .unwrap();
     assert_eq!(
-        found[0].require("class_labels").unwrap().values::<i64>().unwrap(),
+        found[0].require(CLASS_LABELS).unwrap().values::<i64>().unwrap(),
         [1]
     );
     assert_eq!(
-        found[0].require("boxes").unwrap().to_rows::<4>().unwrap(),
+        found[0].require(BOXES).unwrap().to_rows::<4>().unwrap(),
         [[50.0, 25.0, 150.0, 75.0]]
     );
     assert!(model.finish(&outputs[..1], &metas, &json!({})).is_err());
 }
 
 #[test]
-fn the_saved_configuration_has_the_data_sets_classes_and_keeps_the_rest() {
+fn the_saved_config_has_the_data_sets_classes_and_keeps_other_keys() {
     let mut json = tiny();
     json["num_labels"] = json!(91);
     json["id2label"] = json!({"0": "person"});
@@ -359,7 +303,7 @@ fn the_saved_configuration_has_the_data_sets_classes_and_keeps_the_rest() {
 }
 
 #[test]
-fn missing_keys_mean_the_base_model_and_wrong_ones_are_named() {
+fn missing_keys_mean_the_base_model_and_errors_name_the_key() {
     let base = YolosConfig::new(&json!({}), &json!({})).unwrap();
     assert_eq!(
         (
@@ -412,11 +356,19 @@ fn missing_keys_mean_the_base_model_and_wrong_ones_are_named() {
 
 #[test]
 fn input_sides_are_floored_to_whole_patches() {
-    let input = YolosInput::new(&Checkpoint::default(), &json!({})).unwrap();
+    let input = DetectorInput::new::<Yolos>(&Checkpoint::default(), &json!({})).unwrap();
     assert_eq!(
         input.shape(640, 480, false).unwrap().dims.as_slice(),
         [3, 800, 1056]
     );
     assert!(input.collate()[0].mask.is_empty());
     assert_eq!(input.stride(), 16);
+}
+
+#[test]
+fn the_schema_file_is_the_detectors_schema() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.schema.json");
+    let dropout = "Dropout after the embeddings and after attention and feed-forward blocks in \
+                   training. By default the checkpoint's `hidden_dropout_prob`.";
+    schema_is_current(&file, &cvhost_detection::schema(dropout));
 }

@@ -1,4 +1,5 @@
-//! The vision transformer (Dosovitskiy et al. 2021) with detection tokens instead of a class token's readout.
+//! The vision transformer (Dosovitskiy et al. 2021), read out at detection tokens instead of the class
+//! token.
 
 use crate::config::YolosConfig;
 use cvhost_layers::LayerNorm;
@@ -6,11 +7,11 @@ use cvhost_plugin_api::torch::Scope;
 use cvhost_vit::{EncoderLayer, Grid, PatchEmbeddings, interpolate};
 use tch::Tensor;
 
-/// Patches, class token and detection tokens through the encoder.
+/// The encoder over class token, patches and detection tokens.
 pub struct VisionTransformer {
     embeddings: Embeddings,
     layers: Vec<EncoderLayer>,
-    /// `[L - 1, 1, positions, d]`: added after each layer but the last.
+    /// `[L - 1, 1, positions, d]`: added after each layer except the last.
     mid_position_embeddings: Option<Tensor>,
     layernorm: LayerNorm,
     config: YolosConfig,
@@ -31,8 +32,8 @@ impl VisionTransformer {
         }
     }
 
-    /// `pixel_values` `[N, 3, H, W]` to the detection tokens' states after the last layer, `[N, Q, d]`; with `every_layer`
-    /// after each one.
+    /// `pixel_values` `[N, 3, H, W]` to the detection tokens' states `[N, Q, d]` after the last layer,
+    /// or after each layer if `every_layer`.
     pub fn forward(&self, pixel_values: &Tensor, train: bool, every_layer: bool) -> Vec<Tensor> {
         let mut states = Vec::new();
         let (mut x, grid) = self.embeddings.forward(pixel_values, train);
@@ -62,7 +63,7 @@ impl VisionTransformer {
     }
 }
 
-/// `[CLS] patches… [DET]…`, with positions.
+/// The tokens `[CLS] patches… [DET]…` with position embeddings.
 struct Embeddings {
     cls_token: Tensor,
     detection_tokens: Tensor,
@@ -74,7 +75,7 @@ struct Embeddings {
 impl Embeddings {
     fn new(scope: &Scope, config: &YolosConfig) -> Self {
         let d = config.vit.hidden_size;
-        // The paper draws tokens and positions at random; equal detection tokens would all learn the same.
+        // Random as in the paper: equal detection tokens would all learn the same.
         let random = |name, count| scope.parameter(name, &[1, count, d], config.vit.init());
         Embeddings {
             cls_token: random("cls_token", 1),
@@ -85,7 +86,7 @@ impl Embeddings {
         }
     }
 
-    /// `[N, 3, H, W]` to `[N, 1 + patches + Q, d]`, and the patches' grid.
+    /// Images `[N, 3, H, W]` to tokens `[N, 1 + patches + Q, d]`, and the patches' grid.
     fn forward(&self, pixel_values: &Tensor, train: bool) -> (Tensor, Grid) {
         let (patches, grid) = self.patches.forward(pixel_values);
         let images = patches.size()[0];

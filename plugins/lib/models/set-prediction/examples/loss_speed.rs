@@ -1,12 +1,13 @@
-//! How long matching and loss take, forward and backward, on outputs that `benches/peers/hf_loss.py make` has saved:
+//! Times matching and loss, forward and backward, on outputs saved by `benches/peers/hf_loss.py make`:
 //!
 //! ```text
 //! loss_speed FOLDER REPETITIONS THREADS
 //! ```
 //!
-//! Prints a line of JSON a file: `case`, the median `ms`, and how far loss and gradients are from the saved ones.
+//! Prints one line of JSON per file: `case`, the median `ms`, and the differences of loss and gradients
+//! to the saved ones.
 
-use cvhost_set_prediction::{AuxiliaryLoss, MatchCosts, Predictions, SetCriterion, Targets};
+use cvhost_set_prediction::{AuxiliaryLoss, LossSettings, Predictions, SetCriterion, Targets};
 use serde_json::json;
 use std::collections::HashMap;
 use std::error::Error;
@@ -28,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in files {
         let case = Case::open(&file)?;
         let off = case.differences()?;
-        // A fifth more to warm up.
+        // Warm-up: a fifth of the repetitions.
         for _ in 0..repetitions / 5 {
             case.seconds()?;
         }
@@ -52,7 +53,7 @@ struct Case {
     tensors: HashMap<String, Tensor>,
 }
 
-/// The largest ones: of the loss for each unit of it, of gradients as they are.
+/// The relative difference of the loss, and the largest absolute difference of the gradients.
 struct Differences {
     loss: f64,
     gradient: f64,
@@ -68,17 +69,9 @@ impl Case {
             Some(1) => AuxiliaryLoss::Off,
             _ => AuxiliaryLoss::Weighted(1.0),
         };
-        // The values that transformers' DetrConfig has where a file says nothing.
         let criterion = SetCriterion {
-            costs: MatchCosts {
-                class: 1.0,
-                bbox: 5.0,
-                giou: 2.0,
-            },
+            settings: LossSettings::DETR,
             class_weights: None,
-            eos_coefficient: 0.1,
-            bbox_loss_coefficient: 5.0,
-            giou_loss_coefficient: 2.0,
             auxiliary,
         };
         Ok(Case {
@@ -88,7 +81,7 @@ impl Case {
         })
     }
 
-    /// Each layer's outputs, as the heads would give them.
+    /// Each layer's outputs as leaf tensors, as the heads would return them.
     fn leaves(&self) -> Result<Vec<Predictions>, Box<dyn Error>> {
         let layers = |name| Ok::<_, Box<dyn Error>>(named(&self.tensors, name)?.unbind(0));
         let leaf = |x: Tensor| x.copy().set_requires_grad(true);

@@ -1,8 +1,9 @@
-//! Boxes: as tensors, and one pair at a time as numbers.
+//! Box arithmetic: on tensors, and on single pairs of boxes.
 
 use tch::Tensor;
 
-/// Below this an area counts as nothing; a pixel of a 10000×10000 image has 1e-8. It keeps 0 / 0 out of values and gradients.
+/// Lower bound of areas used as denominators, so that values and gradients never contain 0 / 0. One
+/// pixel of a 10000×10000 image has an area of 1e-8.
 const SMALLEST_AREA: f32 = 1e-12;
 
 /// `[…, 4]` cxcywh to `[…, 4]` xyxy, in the same units.
@@ -12,7 +13,7 @@ pub fn cxcywh_to_xyxy(boxes: &Tensor) -> Tensor {
     Tensor::cat(&[&center - &half, center + half], -1)
 }
 
-/// Corners of a box, and its area.
+/// The corners and the area of a box.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Corners {
     pub x: [f32; 2],
@@ -32,7 +33,8 @@ impl Corners {
 }
 
 /// Generalised intersection over union (Rezatofighi et al. 2019), in −1..1:
-/// GIoU = I / U − (H − U) / H, with the areas I of the intersection, U of the union, and H of the smallest box around both.
+/// GIoU = I / U − (H − U) / H, with the areas I of the intersection, U of the union, and H of the
+/// smallest enclosing box.
 pub(crate) fn generalized_iou(a: &Corners, b: &Corners) -> f32 {
     let overlap = |a: [f32; 2], b: [f32; 2]| (a[1].min(b[1]) - a[0].max(b[0])).max(0.0);
     let extent = |a: [f32; 2], b: [f32; 2]| a[1].max(b[1]) - a[0].min(b[0]);
@@ -42,10 +44,11 @@ pub(crate) fn generalized_iou(a: &Corners, b: &Corners) -> f32 {
     intersection / union.max(SMALLEST_AREA) - (hull - union) / hull.max(SMALLEST_AREA)
 }
 
-/// The generalised intersection over union of two cxcywh boxes, and its gradient with respect to `a`.
+/// The generalised intersection over union of two cxcywh boxes, and its gradient with respect to `a`:
+/// dGIoU = dI / U − I / U² · dU + dU / H − U / H² · dH, with dU = dA − dI.
 ///
-/// dGIoU = dI / U − I / U² · dU + dU / H − U / H² · dH, with dU = dA − dI. Where two edges lie on each other each takes half of
-/// the gradient, and a denominator that is held at the smallest area has none, as torch has it.
+/// As in torch, coincident edges get half of the gradient each, and a denominator clamped to the
+/// smallest area has no gradient.
 pub(crate) fn generalized_iou_gradient(a: [f32; 4], b: [f32; 4]) -> (f32, [f32; 4]) {
     let (x, y) = (Axis::of(a[0], a[2], b[0], b[2]), Axis::of(a[1], a[3], b[1], b[3]));
     let intersection = x.overlap * y.overlap;
@@ -68,7 +71,7 @@ pub(crate) fn generalized_iou_gradient(a: [f32; 4], b: [f32; 4]) -> (f32, [f32; 
     let by_hull = by_hull_floor - 1.0 / floored_hull;
     let by_intersection = 1.0 / floored_union - by_union;
 
-    // An area is the product of its sides, so the derivative by an edge has the other axis's side as a factor.
+    // The derivative of an area by an edge is the length along the other axis.
     let edge = |along: &Axis, across: &Axis, side: usize| {
         by_intersection * along.d_overlap[side] * across.overlap
             + by_union * along.d_length[side] * across.length
@@ -80,14 +83,14 @@ pub(crate) fn generalized_iou_gradient(a: [f32; 4], b: [f32; 4]) -> (f32, [f32; 
     (value, [x0 + x1, y0 + y1, (x1 - x0) * 0.5, (y1 - y0) * 0.5])
 }
 
-/// Two intervals on one axis, and derivatives by the lower and the upper edge of the first one.
+/// Two intervals on one axis, with derivatives by the lower and the upper edge of the first.
 struct Axis {
     length: f32,
     d_length: [f32; 2],
     other_length: f32,
     overlap: f32,
     d_overlap: [f32; 2],
-    /// Of the smallest interval around both.
+    /// The length of the smallest interval that contains both.
     extent: f32,
     d_extent: [f32; 2],
 }
@@ -113,7 +116,7 @@ impl Axis {
     }
 }
 
-/// The derivative of max(a, b) by a.
+/// The derivative of max(a, b) with respect to a.
 fn is_greater(a: f32, b: f32) -> f32 {
     if a > b {
         1.0

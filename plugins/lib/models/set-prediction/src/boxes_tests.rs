@@ -4,7 +4,7 @@ use crate::tests::numbers;
 use tch::Tensor;
 
 #[test]
-fn corners_as_tensors() {
+fn tensors_convert_to_corners() {
     let xyxy: Vec<f32> = numbers(&cxcywh_to_xyxy(&Tensor::from_slice(&[0.5f32, 0.5, 0.2, 0.4])));
     assert!(
         xyxy.iter()
@@ -13,10 +13,10 @@ fn corners_as_tensors() {
     );
 }
 
-/// Values and gradients of transformers' `generalized_box_iou`: boxes that overlap, lie apart, in each other and on each
-/// other, and that touch.
+/// Recorded from transformers' `generalized_box_iou`: overlapping, disjoint, nested, identical and
+/// touching boxes.
 #[test]
-fn generalized_iou_and_its_gradient_are_the_references() {
+fn generalized_iou_and_its_gradient_match_the_reference() {
     type Case = ([f32; 4], [f32; 4], f32, [f32; 4]);
     let recorded: [Case; 6] = [
         (

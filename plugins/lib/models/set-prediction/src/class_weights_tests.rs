@@ -1,12 +1,12 @@
 use crate::tests::{boxes, criterion, numbers, slice_all, spec};
-use crate::{AuxiliaryLoss, Predictions, SetCriterion, Targets};
+use crate::{AuxiliaryLoss, LossSettings, Predictions, SetCriterion, Targets};
 use serde_json::{Value, json};
 use tch::Tensor;
 
-/// transformers' `ImageLoss` on the same numbers, its `empty_weight` set to 0.5, 1, 4 and 0.1: torch's `cross_entropy` with
-/// `weight`, divided by the sum of the weights.
+/// Recorded from transformers' `ImageLoss` on the same numbers with `empty_weight` 0.5, 1, 4 and 0.1:
+/// torch's `cross_entropy` with `weight`, divided by the sum of the weights.
 #[test]
-fn class_weights_are_torchs() {
+fn class_weights_act_as_in_torch() {
     const LOSS: f64 = 0.69766765832901;
     const GRADIENT: [f32; 24] = [
         -0.02525474,
@@ -42,10 +42,10 @@ fn class_weights_are_torchs() {
         0.2, 0.2, 0.2, 0.2, 0.7, 0.7, 0.2, 0.3, 0.5, 0.5, 0.9, 0.9, 0.3, 0.6, 0.2, 0.2, 0.8, 0.3, 0.3, 0.2,
         0.5, 0.5, 0.1, 0.1,
     ];
-    let wanted: [f32; 12] = [0.21, 0.2, 0.2, 0.25, 0.7, 0.68, 0.2, 0.3, 0.8, 0.32, 0.3, 0.25];
+    let target_boxes: [f32; 12] = [0.21, 0.2, 0.2, 0.25, 0.7, 0.68, 0.2, 0.3, 0.8, 0.32, 0.3, 0.25];
     let targets = Targets::new(
         Tensor::from_slice(&[0i64, 1, 2]),
-        Tensor::from_slice(&wanted).reshape([3, 4]),
+        Tensor::from_slice(&target_boxes).reshape([3, 4]),
         vec![2, 1],
     )
     .unwrap();
@@ -57,8 +57,11 @@ fn class_weights_are_torchs() {
     };
     let criterion = SetCriterion {
         class_weights: Some(vec![0.5, 1.0, 4.0]),
-        bbox_loss_coefficient: 0.0,
-        giou_loss_coefficient: 0.0,
+        settings: LossSettings {
+            bbox_loss_coefficient: 0.0,
+            giou_loss_coefficient: 0.0,
+            ..LossSettings::DETR
+        },
         ..criterion(AuxiliaryLoss::Off)
     };
     let loss = criterion.loss(&[slice_all(&layer)], &targets, &[]).unwrap();
@@ -73,10 +76,10 @@ fn class_weights_are_torchs() {
 }
 
 #[test]
-fn class_weights_are_numbers_above_0_for_known_classes() {
+fn class_weights_must_be_positive_and_for_known_classes() {
     let read = |weights: Value| {
         let config = json!({"model": {"class_weights": weights}});
-        SetCriterion::from_config(&json!({}), &config, &spec())
+        SetCriterion::from_config(&json!({}), &config, &spec(), &LossSettings::DETR)
     };
     assert_eq!(
         read(json!({"class 1": 3})).unwrap().class_weights,
@@ -92,7 +95,7 @@ fn class_weights_are_numbers_above_0_for_known_classes() {
         let error = read(wrong.clone()).unwrap_err();
         assert_eq!(error.key.as_str(), "model.class_weights", "{wrong}");
     }
-    // Labels that aren't classes are the loss's to refuse.
+    // Labels that aren't classes are rejected by the loss, not here.
     let targets = Targets::new(Tensor::from_slice(&[9i64]), boxes(&[1, 4]), vec![1]).unwrap();
     let normalisers = read(json!([2, 2, 2])).unwrap().normalisers(&targets, 4).unwrap();
     assert!((normalisers[1] - 1.3).abs() < 1e-9);

@@ -4,8 +4,9 @@ use crate::boxes::{Corners, generalized_iou};
 use crate::on_host::{Block, OnHost};
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// Weights of the parts of the matching cost
-/// `class · (−p̂(label)) + bbox · ‖b̂ − b‖₁ + giou · (−GIoU(b̂, b))`, with p̂ the softmax over all classes.
+/// Coefficients of the matching cost
+/// `class · (−p̂(label)) + bbox · ‖b̂ − b‖₁ + giou · (−GIoU(b̂, b))`, where p̂ is the softmax over all
+/// classes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MatchCosts {
     pub class: f64,
@@ -13,14 +14,14 @@ pub struct MatchCosts {
     pub giou: f64,
 }
 
-/// The pairs of what one layer predicts for one image: of its targets and queries as many as there are of the fewer.
+/// The matched pairs of one layer and image: min(queries, targets) of them.
 pub(crate) struct Pairs {
     pub pairs: Vec<Pair>,
-    /// The model's outputs are no numbers, so that the pairs are arbitrary.
+    /// The model's outputs are not finite, so the pairs are arbitrary.
     pub unusable: bool,
 }
 
-/// Places in the image: of its queries and of its targets.
+/// Indices into one image's queries and targets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Pair {
     pub query: usize,
@@ -28,11 +29,11 @@ pub(crate) struct Pair {
 }
 
 impl MatchCosts {
-    /// Matches every layer's predictions to the targets with the least total cost, each image by itself, in the order of
-    /// [`OnHost::blocks`].
+    /// Matches each layer's predictions to the targets at minimum total cost, separately for each
+    /// image, in the order of [`OnHost::blocks`].
     ///
     /// # Errors
-    /// Where costs of finite predictions and targets aren't finite.
+    /// Non-finite costs of finite predictions and targets.
     pub(crate) fn assign(&self, step: &OnHost) -> Result<Vec<Pairs>> {
         let blocks = step.blocks().enumerate();
         blocks
@@ -47,7 +48,7 @@ impl MatchCosts {
             .collect()
     }
 
-    /// None where costs of finite predictions aren't finite.
+    /// `None` if finite predictions have non-finite costs.
     fn pairs(&self, step: &OnHost, block: Block<'_>) -> Option<Pairs> {
         let (targets, queries) = (block.targets.len(), step.queries);
         let costs = self.costs(block, step.classes);
@@ -60,7 +61,7 @@ impl MatchCosts {
         }
         let finite =
             block.boxes.iter().all(|b| b.is_finite()) && !block.log_probabilities.iter().any(|p| p.is_nan());
-        // Any pairs give a loss that is no number, and the host's policy decides what becomes of the step.
+        // Any pairs lead to a non-finite loss; the host's policy then decides about the step.
         let any = (0..targets.min(queries)).map(|place| Pair {
             query: place,
             target: place,
@@ -78,17 +79,17 @@ impl MatchCosts {
         let corners: Vec<Corners> = boxes.iter().map(|b| Corners::of(*b)).collect();
         let mut costs = Vec::with_capacity(block.targets.len() * boxes.len());
         for target in block.targets {
-            let wanted = Corners::of(target.cxcywh);
-            let of_label = block
+            let target_corners = Corners::of(target.cxcywh);
+            let label_probabilities = block
                 .log_probabilities
                 .iter()
                 .skip(target.label)
                 .step_by(classes.max(1));
-            let queries = boxes.iter().zip(&corners).zip(of_label);
+            let queries = boxes.iter().zip(&corners).zip(label_probabilities);
             costs.extend(queries.map(|((cxcywh, corners), log_probability)| {
                 let l1 = l1_distance(*cxcywh, target.cxcywh);
                 let cost =
-                    bbox * l1 - class * log_probability.exp() - giou * generalized_iou(corners, &wanted);
+                    bbox * l1 - class * log_probability.exp() - giou * generalized_iou(corners, &target_corners);
                 f64::from(cost)
             }));
         }

@@ -5,7 +5,7 @@ use crate::tests::{COSTS, numbers, predictions, targets};
 use crate::{Predictions, Targets};
 use tch::{Kind, Tensor};
 
-/// The least cost of giving each target a query of its own, by trying all ways.
+/// The minimum cost of assigning each target a query of its own, by exhaustive search.
 fn cheapest(cost: &[Vec<f64>], target: usize, used: &mut Vec<bool>) -> f64 {
     if target == cost[0].len() {
         return 0.0;
@@ -21,7 +21,7 @@ fn cheapest(cost: &[Vec<f64>], target: usize, used: &mut Vec<bool>) -> f64 {
     best
 }
 
-/// `layers` and `targets` as numbers, and the pairs of each layer's images.
+/// `layers` and `targets` on the CPU, and the pairs of each block.
 pub(crate) fn matched(layers: &[Predictions], targets: &Targets) -> (OnHost, Vec<Pairs>) {
     let stack =
         |of: fn(&Predictions) -> &Tensor| Tensor::stack(&layers.iter().map(of).collect::<Vec<_>>(), 0);
@@ -32,7 +32,7 @@ pub(crate) fn matched(layers: &[Predictions], targets: &Targets) -> (OnHost, Vec
 }
 
 #[test]
-fn matching_is_as_cheap_as_any_and_stays_within_each_image() {
+fn matching_is_optimal_and_stays_within_each_image() {
     let (queries, counts) = (6, [3usize, 0, 4]);
     let layers = [predictions(1, 3, queries), predictions(2, 3, queries)];
     let targets = targets(3, &counts.map(|n| n as i64));
@@ -40,13 +40,13 @@ fn matching_is_as_cheap_as_any_and_stays_within_each_image() {
     assert_eq!(matching.len(), 6);
 
     let labels: Vec<i64> = numbers(&targets.class_labels);
-    let wanted: Vec<f32> = numbers(&targets.boxes);
-    let wanted: Vec<[f32; 4]> = wanted.as_chunks().0.to_vec();
+    let target_boxes: Vec<f32> = numbers(&targets.boxes);
+    let target_boxes: Vec<[f32; 4]> = target_boxes.as_chunks().0.to_vec();
     let mut matching = matching.iter();
     for (l, layer) in layers.iter().enumerate() {
         let mut first = 0;
         for (image, &count) in counts.iter().enumerate() {
-            // The cost as the paper writes it, one pair at a time.
+            // The cost as in the paper, one pair at a time.
             let cost: Vec<Vec<f64>> = (0..queries)
                 .map(|q| {
                     let p = layer.logits.get(image as i64).get(q).softmax(-1, Kind::Float);
@@ -54,8 +54,8 @@ fn matching_is_as_cheap_as_any_and_stays_within_each_image() {
                     let b = [b[0], b[1], b[2], b[3]];
                     (first..first + count)
                         .map(|t| {
-                            let l1: f32 = b.iter().zip(wanted[t]).map(|(b, w)| (b - w).abs()).sum();
-                            let (giou, _) = generalized_iou_gradient(b, wanted[t]);
+                            let l1: f32 = b.iter().zip(target_boxes[t]).map(|(b, w)| (b - w).abs()).sum();
+                            let (giou, _) = generalized_iou_gradient(b, target_boxes[t]);
                             f64::from(5.0 * l1 - 2.0 * giou) - p.double_value(&[labels[t]])
                         })
                         .collect()

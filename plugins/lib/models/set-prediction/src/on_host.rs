@@ -1,35 +1,35 @@
-//! Predictions and targets of a step as plain numbers. Matching and the gradients of boxes are short loops over few numbers:
-//! as tensor operations they would be a hundred small ones, and on a GPU as many launches.
+//! A step's predictions and targets as arrays on the CPU. Matching and box gradients are short loops
+//! over few numbers; as tensor operations they would take about a hundred kernel launches on a GPU.
 
 use crate::targets::Targets;
 use cvhost_plugin_api::error::{PluginError, Result};
 use tch::{Device, Kind, Tensor};
 
-/// `L` layers' predictions for `N` images, and the images' targets, the rows of each image behind those of the one before.
+/// The predictions of `L` layers for `N` images, and the images' targets, concatenated.
 pub(crate) struct OnHost {
     pub layers: usize,
     pub images: usize,
-    /// Queries an image.
+    /// Queries per image.
     pub queries: usize,
-    /// `C + 1`: with "no object", which is the last.
+    /// `C + 1`: the classes, then "no object".
     pub classes: usize,
-    /// `[L, N, Q, C + 1]`: log softmax of the logits.
+    /// `[L, N, Q, C + 1]`: the log softmax of the logits.
     pub log_probabilities: Vec<f32>,
     /// `[L, N, Q, 4]` cxcywh.
     pub boxes: Vec<f32>,
     pub targets: Vec<Target>,
-    /// How many targets each image has.
+    /// The number of targets per image.
     pub counts: Vec<usize>,
 }
 
 pub(crate) struct Target {
-    /// From 0, less than `C`.
+    /// In 0..C.
     pub label: usize,
     /// cxcywh, finite.
     pub cxcywh: [f32; 4],
 }
 
-/// What one layer predicts for one image.
+/// One layer's predictions for one image, with the image's targets.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a> {
     /// `[Q, C + 1]`.
@@ -40,15 +40,17 @@ pub(crate) struct Block<'a> {
 }
 
 impl OnHost {
-    /// Of `log_probabilities` `[L, N, Q, C + 1]` and `boxes` `[L, N, Q, 4]`, f32, in one copy from their device.
+    /// Copies `log_probabilities` `[L, N, Q, C + 1]` f32, `boxes` `[L, N, Q, 4]` f32 and `targets` from
+    /// their device in one transfer.
     ///
     /// # Errors
-    /// Shapes that disagree; a target whose label isn't a class, or whose box isn't finite, with its image's place in the batch.
+    /// Inconsistent shapes; a target whose label isn't a class or whose box isn't finite. The error
+    /// gives the image's index in the batch.
     pub fn copy(log_probabilities: &Tensor, boxes: &Tensor, targets: &Targets) -> Result<Self> {
         let (layers, images, queries, classes) = log_probabilities.size4()?;
         if boxes.size() != [layers, images, queries, 4] {
             return Err(PluginError::failed(format!(
-                "matching: logits {:?} and boxes {:?} of {layers} layers; expected [N, Q, C + 1] and [N, Q, 4] each",
+                "matching: got logits {:?} and boxes {:?}; expected [L, N, Q, C + 1] and [L, N, Q, 4]",
                 log_probabilities.size(),
                 boxes.size()
             )));
@@ -59,7 +61,7 @@ impl OnHost {
                 targets.counts.len()
             )));
         }
-        // f32 holds every label that there can be.
+        // f32 represents every class index exactly.
         let labels = targets.class_labels.to_kind(Kind::Float);
         let [log_probabilities, boxes, target_boxes, labels] =
             to_host([log_probabilities, boxes, &targets.boxes, &labels])?;
@@ -76,7 +78,7 @@ impl OnHost {
         })
     }
 
-    /// The blocks of all layers, a layer's images one after the other.
+    /// The blocks of all layers, layer by layer, each with its images in batch order.
     pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
         let mut rest = self.targets.as_slice();
         let images = self.counts.iter().map(|&count| {
@@ -100,7 +102,7 @@ impl OnHost {
     }
 }
 
-/// The tensors' values, f32. What is on another device comes in one copy.
+/// The tensors' values, f32, in one transfer if they are on another device.
 fn to_host<const K: usize>(tensors: [&Tensor; K]) -> Result<[Vec<f32>; K]> {
     let flat = tensors.map(|t| t.detach().reshape([-1]));
     if flat.iter().all(|t| t.device() == Device::Cpu) {
@@ -114,7 +116,7 @@ fn to_host<const K: usize>(tensors: [&Tensor; K]) -> Result<[Vec<f32>; K]> {
     Ok(unpacked(&packed, flat.map(|t| t.numel())))
 }
 
-/// The parts of these lengths that lie one after the other in `packed`.
+/// Splits `packed` into consecutive parts of these lengths.
 fn unpacked<const K: usize>(packed: &[f32], lengths: [usize; K]) -> [Vec<f32>; K] {
     let mut rest = packed;
     lengths.map(|length| {
@@ -127,7 +129,7 @@ fn unpacked<const K: usize>(packed: &[f32], lengths: [usize; K]) -> [Vec<f32>; K
 fn checked(labels: &[f32], boxes: &[f32], counts: &[usize], classes: i64) -> Result<Vec<Target>> {
     let mut first = 0;
     for (image, &count) in counts.iter().enumerate() {
-        let at = format!("image {image} of the batch");
+        let place = format!("image {image} of the batch");
         let labels = labels.get(first..first + count).unwrap_or_default();
         if labels
             .iter()
@@ -135,16 +137,16 @@ fn checked(labels: &[f32], boxes: &[f32], counts: &[usize], classes: i64) -> Res
         {
             let labels: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
             return Err(PluginError::data(format!(
-                "{at} has class labels {labels:?}, but the model has {classes} classes"
+                "{place} has class labels {labels:?}, but the model has {classes} classes"
             ))
             .with_help(
-                "labels count from 0; check the class count of the checkpoint against the annotations",
+                "labels start at 0; compare the checkpoint's number of classes with the annotations",
             ));
         }
         let boxes = boxes.get(first * 4..(first + count) * 4).unwrap_or_default();
         if !boxes.iter().all(|side| side.is_finite()) {
             return Err(PluginError::data(format!(
-                "{at} has a target box with NaN or infinity"
+                "{place} has a target box with NaN or infinity"
             )));
         }
         first += count;
@@ -165,7 +167,7 @@ mod tests {
     use super::unpacked;
 
     #[test]
-    fn what_was_packed_for_the_copy_comes_apart_again() {
+    fn unpacking_inverts_packing() {
         let [a, b, c] = unpacked(&[1.0, 2.0, 3.0], [2, 0, 1]);
         assert_eq!((a, b, c), (vec![1.0, 2.0], vec![], vec![3.0]));
     }

@@ -1,16 +1,16 @@
-//! What the loss is made of, as numbers: each layer's parts, and the loss's gradients with respect to boxes and likelihoods.
+//! The loss's parts per layer, and its gradients with respect to boxes and log likelihoods.
 
 use crate::boxes::generalized_iou_gradient;
 use crate::matcher::Pairs;
 use crate::on_host::{Block, OnHost};
 
-/// What parts are divided by and how much they count.
+/// Coefficients and normalisers of the loss's parts.
 pub(crate) struct Weights<'a> {
-    /// `[C + 1]`, in the cross entropy.
+    /// `[C + 1]`: class weights of the cross entropy.
     pub classes: &'a [f32],
     pub bbox: f64,
     pub giou: f64,
-    /// Of each layer, in the sum over the layers.
+    /// `[L]`: weight of each layer in the total.
     pub layers: &'a [f64],
     pub num_boxes: f64,
     pub class_weights: f64,
@@ -18,18 +18,18 @@ pub(crate) struct Weights<'a> {
 }
 
 pub(crate) struct Terms {
-    /// `[L · N · Q]`: the class that each query shall say.
+    /// `[L · N · Q]`: the target class of each query.
     pub labels: Vec<i64>,
-    /// `[L · N · Q]`: how much the negative log likelihood of that class counts in the loss.
+    /// `[L · N · Q]`: the weight of that class's negative log likelihood in the loss.
     pub label_weights: Vec<f32>,
-    /// `[L · N · Q · 4]`: the loss's derivatives by the predicted boxes.
+    /// `[L · N · Q · 4]`: the loss's gradient with respect to the predicted boxes.
     pub box_gradient: Vec<f32>,
-    /// The boxes' part of the loss, all layers together.
+    /// The box losses, weighted and summed over all layers.
     pub box_loss: f64,
     pub layers: Vec<LayerParts>,
 }
 
-/// A layer's parts, unweighted.
+/// The unweighted parts of one layer's loss.
 #[derive(Default, Clone)]
 pub(crate) struct LayerParts {
     pub cross_entropy: f64,
@@ -39,7 +39,7 @@ pub(crate) struct LayerParts {
 }
 
 impl Terms {
-    /// `matching` has the pairs of each of `step`'s blocks.
+    /// `matching` holds the pairs of each block of `step`.
     pub fn new(step: &OnHost, matching: &[Pairs], weights: &Weights<'_>) -> Self {
         let rows = step.layers * step.images * step.queries;
         let mut terms = Terms {
@@ -69,15 +69,16 @@ impl Terms {
             parts.l1 += l1;
             parts.giou += giou;
         }
-        let of_layer = |(parts, factor): (&LayerParts, &f64)| {
+        let weighted = |(parts, factor): (&LayerParts, &f64)| {
             factor * (weights.bbox * parts.l1 + weights.giou * parts.giou)
         };
-        terms.box_loss = terms.layers.iter().zip(weights.layers).map(of_layer).sum();
+        terms.box_loss = terms.layers.iter().zip(weights.layers).map(weighted).sum();
         terms
     }
 }
 
-/// A block's weighted negative log likelihood; unmatched queries shall say "no object", which `labels` `[Q]` hold before.
+/// A block's weighted negative log likelihood. Writes matched targets' classes into `labels` `[Q]`,
+/// which start as "no object".
 fn cross_entropy(
     block: Block<'_>,
     pairs: &Pairs,
@@ -104,8 +105,8 @@ fn cross_entropy(
     sum
 }
 
-/// A block's L1 distance and 1 − GIoU over its pairs. `gradient` `[Q, 4]` gets the loss's derivatives; NaN everywhere where
-/// the predictions are no numbers.
+/// A block's sums of L1 distance and 1 − GIoU over its pairs, normalised. Writes the loss's gradient
+/// into `gradient` `[Q, 4]`; NaN everywhere if the predictions are not finite.
 fn box_losses(
     block: Block<'_>,
     pairs: &Pairs,
@@ -132,17 +133,22 @@ fn box_losses(
         let (giou, d_giou) = generalized_iou_gradient(*predicted, target.cxcywh);
         loss_giou += 1.0 - f64::from(giou);
         let sides = predicted.iter().zip(target.cxcywh).zip(d_giou).zip(gradient);
-        for (((side, wanted), d_giou), gradient) in sides {
-            let off = side - wanted;
-            l1 += f64::from(off.abs());
-            let sign = if off == 0.0 { 0.0 } else { off.signum() };
+        for (((side, target), d_giou), gradient) in sides {
+            let difference = side - target;
+            l1 += f64::from(difference.abs());
+            let sign = if difference == 0.0 {
+                0.0
+            } else {
+                difference.signum()
+            };
             *gradient = by_l1 * sign - by_giou * d_giou;
         }
     }
     (l1 / weights.num_boxes, loss_giou / weights.num_boxes)
 }
 
-/// By how many objects the number of queries whose best class isn't "no object" is off. Only for the log.
+/// The absolute difference between the number of queries whose best class isn't "no object" and the
+/// number of targets. For logging only.
 fn cardinality_error(block: Block<'_>, classes: usize) -> f64 {
     let objects = block
         .log_probabilities

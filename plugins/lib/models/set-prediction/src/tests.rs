@@ -1,5 +1,5 @@
 use crate::matcher_tests::matched;
-use crate::{AuxiliaryLoss, MatchCosts, Predictions, SetCriterion, SetLoss, Targets};
+use crate::{AuxiliaryLoss, LossSettings, MatchCosts, Predictions, SetCriterion, SetLoss, Targets};
 use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::ErrorKind;
 use serde_json::{Value, json};
@@ -8,22 +8,15 @@ use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 3;
-pub(crate) const COSTS: MatchCosts = MatchCosts {
-    class: 1.0,
-    bbox: 5.0,
-    giou: 2.0,
-};
+pub(crate) const COSTS: MatchCosts = LossSettings::DETR.costs;
 
-/// Held from seeding to the last draw: all tests share libtorch's one generator.
+/// Held from seeding to the last draw: all tests share libtorch's default generator.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 pub(crate) fn criterion(auxiliary: AuxiliaryLoss) -> SetCriterion {
     SetCriterion {
-        costs: COSTS,
+        settings: LossSettings::DETR,
         class_weights: None,
-        eos_coefficient: 0.1,
-        bbox_loss_coefficient: 5.0,
-        giou_loss_coefficient: 2.0,
         auxiliary,
     }
 }
@@ -35,7 +28,7 @@ pub(crate) fn spec() -> LabelSpec {
     }
 }
 
-/// Random boxes that lie inside the image.
+/// Random boxes inside the image.
 pub(crate) fn boxes(shape: &[i64]) -> Tensor {
     let size = Tensor::rand(shape, (Kind::Float, Device::Cpu)).narrow(-1, 0, 2) * 0.4 + 0.05;
     let center = Tensor::rand(shape, (Kind::Float, Device::Cpu)).narrow(-1, 0, 2) * 0.5 + 0.25;
@@ -117,7 +110,7 @@ fn loss_is_the_sum_of_its_weighted_parts_in_closed_form() {
 }
 
 #[test]
-fn a_loss_scale_multiplies_every_gradient_and_half_precision_gets_its_own_kind() {
+fn a_loss_scale_multiplies_every_gradient_and_gradients_keep_the_precision() {
     let (layer, targets) = (predictions(4, 2, 5), targets(5, &[1, 3]));
     let gradients = |scale: f64, kind: Kind| {
         let leaf = |x: &Tensor| x.detach().to_kind(kind).set_requires_grad(true);
@@ -201,7 +194,7 @@ fn one(targets: &Targets, image: usize) -> Targets {
 }
 
 #[test]
-fn auxiliary_layers_count_with_their_factor() {
+fn auxiliary_layers_count_with_their_weight() {
     let layers = [predictions(8, 2, 5), predictions(9, 2, 5), predictions(10, 2, 5)];
     let targets = targets(11, &[2, 1]);
     let alone = |i: usize| {
@@ -229,7 +222,7 @@ fn auxiliary_layers_count_with_their_factor() {
 }
 
 #[test]
-fn nothing_to_find_and_more_than_queries_can_hold() {
+fn images_without_targets_or_with_more_targets_than_queries_have_a_finite_loss() {
     for counts in [vec![0, 0], vec![0, 2], vec![7, 1]] {
         let (layer, targets) = (predictions(12, 2, 4), targets(13, &counts));
         let loss = criterion(AuxiliaryLoss::Off)
@@ -245,10 +238,8 @@ fn nothing_to_find_and_more_than_queries_can_hold() {
             );
         }
     }
-    let none = SetCriterion {
-        eos_coefficient: 0.0,
-        ..criterion(AuxiliaryLoss::Off)
-    };
+    let mut none = criterion(AuxiliaryLoss::Off);
+    none.settings.eos_coefficient = 0.0;
     let loss = none
         .loss(&[predictions(1, 1, 4)], &targets(1, &[0]), &[])
         .unwrap();
@@ -256,7 +247,7 @@ fn nothing_to_find_and_more_than_queries_can_hold() {
 }
 
 #[test]
-fn unusable_targets_are_errors_that_name_them_and_unusable_predictions_a_loss_that_is_no_number() {
+fn invalid_targets_are_errors_and_non_finite_predictions_give_a_non_finite_loss() {
     let fails = |layer: Predictions, targets: &Targets| {
         criterion(AuxiliaryLoss::Off)
             .loss(&[layer], targets, &[])
@@ -327,8 +318,10 @@ fn unusable_targets_are_errors_that_name_them_and_unusable_predictions_a_loss_th
 }
 
 #[test]
-fn configuration_says_costs_weights_and_auxiliary_losses() {
-    let read = |checkpoint: Value, config: Value| SetCriterion::from_config(&checkpoint, &config, &spec());
+fn configuration_sets_costs_weights_and_auxiliary_losses() {
+    let read = |checkpoint: Value, config: Value| {
+        SetCriterion::from_config(&checkpoint, &config, &spec(), &LossSettings::DETR)
+    };
     assert_eq!(
         read(json!({}), Value::Null).unwrap(),
         criterion(AuxiliaryLoss::Off)
@@ -338,7 +331,7 @@ fn configuration_says_costs_weights_and_auxiliary_losses() {
         json!({}),
     )
     .unwrap();
-    assert_eq!((own.costs.class, own.eos_coefficient), (2.0, 0.3));
+    assert_eq!((own.settings.costs.class, own.settings.eos_coefficient), (2.0, 0.3));
     assert_eq!(own.auxiliary, AuxiliaryLoss::Weighted(1.0));
     let off = read(
         json!({"auxiliary_loss": true}),

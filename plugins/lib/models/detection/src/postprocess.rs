@@ -1,22 +1,27 @@
-//! From raw outputs to predictions in original pixels.
+//! Raw outputs to predictions in original pixels.
 
-use crate::boxes::cxcywh_to_xyxy;
+use crate::forms::{BOXES, CLASS_LABELS, SCORES};
 use cvhost_plugin_api::data::{Array, Fields, Meta, Role};
 use cvhost_plugin_api::error::{PluginError, Result};
+use cvhost_set_prediction::cxcywh_to_xyxy;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-/// Which detections are kept.
+/// Which detections are returned.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct DetectionOptions {
-    /// Scores must be above it.
+    /// Only scores above this.
     pub threshold: f64,
-    /// At most so many an image, those with the best scores.
+    /// Maximum number of detections per image; those with the best scores are returned.
     pub max_detections: Option<usize>,
 }
 
 impl DetectionOptions {
-    /// From the `options` of `Model::finish`: `threshold` (0.0) and `max_detections` (all).
+    /// From the `options` of `Model::finish`: `threshold` (default 0) and `max_detections` (default:
+    /// unlimited).
+    ///
+    /// # Errors
+    /// A value of the wrong type.
     pub fn from_json(options: &Value) -> Result<Self> {
         let given = |key: &str| options.get(key).filter(|v| !v.is_null());
         let wrong = |key: &str, expected: &str, value: &Value| {
@@ -33,7 +38,7 @@ impl DetectionOptions {
             Some(v) => {
                 let count = v
                     .as_u64()
-                    .ok_or_else(|| wrong("max_detections", "a whole number", v))?;
+                    .ok_or_else(|| wrong("max_detections", "a non-negative integer", v))?;
                 Some(usize::try_from(count).unwrap_or(usize::MAX))
             }
         };
@@ -44,10 +49,15 @@ impl DetectionOptions {
     }
 }
 
-/// Each query's best class (never "no object") with its softmax probability, and its box in pixels of the original image.
+/// Each query's best class other than "no object", its softmax probability, and the query's box in
+/// pixels of the original image.
 ///
-/// `logits` `[N, Q, C + 1]`, `pred_boxes` `[N, Q, 4]` cxcywh relative to the image. Gives per image, in query order,
-/// the form `detection/1`: `boxes` `[K, 4]` f32 xyxy, `class_labels` `[K]` i64, `scores` `[K]` f32.
+/// `logits` `[N, Q, C + 1]`, `pred_boxes` `[N, Q, 4]` cxcywh relative to the image. Returns the
+/// predictions of the form `detection/1` per image, in query order: `boxes` `[K, 4]` f32 xyxy,
+/// `class_labels` `[K]` i64, `scores` `[K]` f32.
+///
+/// # Errors
+/// Inconsistent shapes.
 pub fn detections(
     logits: &Tensor,
     pred_boxes: &Tensor,
@@ -58,7 +68,7 @@ pub fn detections(
     if images != metas.len() as i64 || pred_boxes.size() != [images, queries, 4] || queries < 1 || classes < 2
     {
         return Err(PluginError::failed(format!(
-            "finish: logits {:?} and boxes {:?} for {} images",
+            "finish: got logits {:?} and boxes {:?} for {} images; expected [N, Q, C + 1] and [N, Q, 4]",
             logits.size(),
             pred_boxes.size(),
             metas.len()
@@ -78,11 +88,12 @@ pub fn detections(
         .zip(boxes.chunks(queries * 4));
     Ok(images
         .zip(metas)
-        .map(|(((scores, labels), boxes), meta)| keep(scores, labels, boxes, meta, options))
+        .map(|(((scores, labels), boxes), meta)| filter(scores, labels, boxes, meta, options))
         .collect())
 }
 
-fn keep(scores: &[f32], labels: &[i64], boxes: &[f32], meta: &Meta, options: &DetectionOptions) -> Fields {
+/// One image's detections; `boxes` are xyxy relative to the image.
+fn filter(scores: &[f32], labels: &[i64], boxes: &[f32], meta: &Meta, options: &DetectionOptions) -> Fields {
     let scale = [
         meta.width as f32,
         meta.height as f32,
@@ -112,9 +123,9 @@ fn keep(scores: &[f32], labels: &[i64], boxes: &[f32], meta: &Meta, options: &De
     let labels: Vec<i64> = kept.iter().map(|k| k.2).collect();
     let scores: Vec<f32> = kept.iter().map(|k| k.1).collect();
     Fields::new()
-        .with("boxes", Role::BOXES, Array::rows(&boxes))
-        .with("class_labels", Role::COLUMN, Array::vector(&labels))
-        .with("scores", Role::COLUMN, Array::vector(&scores))
+        .with(BOXES, Role::BOXES, Array::rows(&boxes))
+        .with(CLASS_LABELS, Role::COLUMN, Array::vector(&labels))
+        .with(SCORES, Role::COLUMN, Array::vector(&scores))
 }
 
 fn to_vec<T: tch::kind::Element + Copy>(tensor: &Tensor) -> Result<Vec<T>>

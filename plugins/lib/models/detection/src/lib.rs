@@ -1,0 +1,41 @@
+//! The model kit of object detectors that predict a set of boxes (Carion et al. 2020, "End-to-End
+//! Object Detection with Transformers"). It implements the plugin interface on top of a family's
+//! network: input, forward pass, loss, predictions, saved configuration and configuration schema.
+//!
+//! # The form `detection/1`
+//! Targets in a batch: ragged `boxes` (f32 `[K, 4]`, cxcywh relative to the image) and
+//! `class_labels` (i64 `[K]`). Predictions per image: `boxes` (f32 `[K, 4]`, xyxy in original
+//! pixels), `class_labels` (i64 `[K]`) and `scores` (f32 `[K]`). The names are in [`forms`].
+//!
+//! # A new family
+//! It implements [`Network`] (the computation, the checkpoint's further parameter names) and
+//! [`Family`] (defaults, loss settings, the network's constructor), exports a
+//! [`DetectorAdapter`], and keeps a schema file equal to [`schema`]. `tests/toy_family` is a
+//! complete example.
+
+mod adapter;
+mod detector;
+mod family;
+pub mod forms;
+mod heads;
+mod input;
+mod network;
+mod postprocess;
+#[cfg(test)]
+mod postprocess_tests;
+mod same_size;
+#[cfg(test)]
+mod same_size_tests;
+mod schema;
+mod targets;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use adapter::DetectorAdapter;
+pub use cvhost_set_prediction::{LossSettings, Predictions};
+pub use detector::Detector;
+pub use family::Family;
+pub use heads::Heads;
+pub use input::DetectorInput;
+pub use network::{Images, Network, Padding};
+pub use schema::schema;
