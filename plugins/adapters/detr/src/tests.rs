@@ -4,7 +4,7 @@
 use crate::Detr;
 use crate::config::DetrConfig;
 use cvhost_detection::forms::{BOXES, PIXEL_MASK, PIXEL_VALUES};
-use cvhost_detection::testing::{self, checkpoint, context, difference, initialise, output, spec};
+use cvhost_detection::testing::{self, checkpoint, context, difference, initialise, output, seeded, spec};
 use cvhost_detection::{Detector, DetectorInput};
 use cvhost_plugin_api::data::{Batch, LabelSpec, Mode, Tags};
 use cvhost_plugin_api::error::ErrorKind;
@@ -14,7 +14,6 @@ use cvhost_resnet::{Naming, NormKind, ResNet};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor, no_grad};
 
 type DetrDetector = Detector<crate::network::DetrNetwork>;
@@ -49,18 +48,9 @@ fn build(json: &Value, config: &Value, spec: &LabelSpec) -> DetrDetector {
     testing::detector::<Detr>(json, config, spec)
 }
 
-/// Held from seeding to the last draw: all tests share libtorch's default generator.
-static GENERATOR: Mutex<()> = Mutex::new(());
-
-fn generator() -> MutexGuard<'static, ()> {
-    GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// With the same random weights each time.
 fn initialised(json: &Value, config: &Value) -> DetrDetector {
     let mut model = build(json, config, &spec(3));
-    let _held = generator();
-    tch::manual_seed(5);
     initialise(&mut model);
     model
 }
@@ -69,8 +59,7 @@ fn initialised(json: &Value, config: &Value) -> DetrDetector {
 fn batch(sizes: &[(i64, i64)], boxes: &[&[[f32; 4]]]) -> Batch {
     let noise = |&(w, h): &(i64, i64)| {
         // The noise depends on the size alone.
-        let _held = generator();
-        tch::manual_seed(w * 1000 + h);
+        let _guard = seeded(w * 1000 + h);
         Tensor::randn([3, h, w], (Kind::Float, Device::Cpu))
     };
     let images: Vec<Tensor> = sizes.iter().map(noise).collect();
@@ -94,12 +83,7 @@ fn an_image_gives_the_same_boxes_alone_and_padded_in_a_batch() {
     let together = boxes(&batch(&SIZES, &[ONE, TWO]));
     for (index, size) in SIZES.iter().enumerate() {
         let alone = boxes(&batch(&[*size], &[ONE]));
-        let alone = alone[0]
-            .require(BOXES)
-            .unwrap()
-            .values::<f32>()
-            .unwrap()
-            .to_vec();
+        let alone = alone[0].require(BOXES).unwrap().values::<f32>().unwrap().to_vec();
         let padded = together[index].require(BOXES).unwrap().values::<f32>().unwrap();
         let worst = alone
             .iter()
@@ -282,7 +266,8 @@ fn dropout_acts_in_training_only_and_the_configuration_overrides_it() {
     let mut model = initialised(&json, &json!({"model": {"dropout": 0.0}}));
     // Images of equal size, so that evaluation removes no padding.
     let batch = batch(&SIZES[..1], &[ONE]);
-    let logits = |model: &mut DetrDetector, mode| output(&model.forward(&batch, &context(mode)).unwrap(), "logits");
+    let logits =
+        |model: &mut DetrDetector, mode| output(&model.forward(&batch, &context(mode)).unwrap(), "logits");
     let (train, eval) = (logits(&mut model, Mode::TRAIN), logits(&mut model, Mode::EVAL));
     assert!(difference(&train, &eval) < 1e-6);
     assert_eq!(model.config_json().unwrap()["dropout"], json!(0.0));

@@ -118,9 +118,7 @@ impl<N: Network> Model for Detector<N> {
         }
         if let (Some(last), Some(state)) = (predictions.last(), states.last()) {
             output.outputs.push(named(LOGITS, last.logits.detach()));
-            output
-                .outputs
-                .push(named(PRED_BOXES, last.pred_boxes.detach()));
+            output.outputs.push(named(PRED_BOXES, last.pred_boxes.detach()));
             output.outputs.push(named(LAST_HIDDEN_STATE, state.detach()));
         }
         Ok(output)

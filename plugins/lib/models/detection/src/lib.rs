@@ -3,15 +3,16 @@
 //! network: input, forward pass, loss, predictions, saved configuration and configuration schema.
 //!
 //! # The form `detection/1`
-//! Targets in a batch: ragged `boxes` (f32 `[K, 4]`, cxcywh relative to the image) and
-//! `class_labels` (i64 `[K]`). Predictions per image: `boxes` (f32 `[K, 4]`, xyxy in original
-//! pixels), `class_labels` (i64 `[K]`) and `scores` (f32 `[K]`). The names are in [`forms`].
+//! Targets of a sample: `boxes` (`[K, 4]` f64, xyxy in pixels of the image), `class_labels` (`[K]`
+//! i64) and `iscrowd` (`[K]` u8); crowds are ignored. In a batch, `boxes` are f32 cxcywh relative to
+//! the image, and ragged like `class_labels`. Predictions of an image: `boxes` (`[K, 4]` f32, xyxy in
+//! original pixels), `class_labels` (`[K]` i64) and `scores` (`[K]` f32). [`forms`] has the names.
 //!
 //! # A new family
-//! It implements [`Network`] (the computation, the checkpoint's further parameter names) and
-//! [`Family`] (defaults, loss settings, the network's constructor), exports a
-//! [`DetectorAdapter`], and keeps a schema file equal to [`schema`]. `tests/toy_family` is a
-//! complete example.
+//! It implements [`Network`] (the computation and alternative parameter names in checkpoints) and
+//! [`Family`] (defaults, loss settings and the network's constructor), exports a
+//! [`DetectorAdapter`], and keeps a schema file equal to [`schema`]. `tests/toy_family` is a complete
+//! example.
 
 mod adapter;
 mod detector;

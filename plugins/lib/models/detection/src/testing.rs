@@ -7,6 +7,7 @@ use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, Output, StepContext}
 use cvhost_plugin_api::sdk::{Checkpoint, Model};
 use cvhost_plugin_api::torch::batch_item;
 use serde_json::Value;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor};
 
 /// The classes `class 0`, `class 1`, …
@@ -35,11 +36,21 @@ pub fn detector<F: Family>(json: &Value, config: &Value, spec: &LabelSpec) -> De
     Detector::new::<F>(&checkpoint(json), config, spec).unwrap()
 }
 
-/// Initialises every parameter by its own rule.
+/// Seeds torch's default generator. All tests of a process share it, so the guard must be held until
+/// the last random number is drawn.
+pub fn seeded(seed: i64) -> MutexGuard<'static, ()> {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    let guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed);
+    guard
+}
+
+/// Initialises every parameter by its own rule, with the same values each time.
 ///
 /// # Panics
 /// If that fails.
 pub fn initialise(model: &mut dyn Model) {
+    let _guard = seeded(5);
     let parameters = model.parameters().unwrap();
     let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
     model.initialise(&names).unwrap();

@@ -88,8 +88,9 @@ impl MatchCosts {
             let queries = boxes.iter().zip(&corners).zip(label_probabilities);
             costs.extend(queries.map(|((cxcywh, corners), log_probability)| {
                 let l1 = l1_distance(*cxcywh, target.cxcywh);
-                let cost =
-                    bbox * l1 - class * log_probability.exp() - giou * generalized_iou(corners, &target_corners);
+                let cost = bbox * l1
+                    - class * log_probability.exp()
+                    - giou * generalized_iou(corners, &target_corners);
                 f64::from(cost)
             }));
         }

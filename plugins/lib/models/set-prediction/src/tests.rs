@@ -331,7 +331,10 @@ fn configuration_sets_costs_weights_and_auxiliary_losses() {
         json!({}),
     )
     .unwrap();
-    assert_eq!((own.settings.costs.class, own.settings.eos_coefficient), (2.0, 0.3));
+    assert_eq!(
+        (own.settings.costs.class, own.settings.eos_coefficient),
+        (2.0, 0.3)
+    );
     assert_eq!(own.auxiliary, AuxiliaryLoss::Weighted(1.0));
     let off = read(
         json!({"auxiliary_loss": true}),
