@@ -12,10 +12,9 @@ mod tests;
 mod transformer;
 
 use config::DetrConfig;
-use cvhost_detection::{DetectorAdapter, Family, Padding};
+use cvhost_detection::{Family, Padding, export_detector};
 use cvhost_image_processor::Defaults;
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::export_plugin;
 use cvhost_plugin_api::torch::Scope;
 use network::DetrNetwork;
 use serde_json::Value;
@@ -39,10 +38,4 @@ impl Family for Detr {
     }
 }
 
-export_plugin! {
-    torch: true,
-    schema: "../config.schema.json",
-    tasks: {},
-    adapters: { "detr" => DetectorAdapter::<Detr>::new(), serves [("detection/1", "detr")] },
-    loggers: {},
-}
+export_detector!("detr" => Detr);

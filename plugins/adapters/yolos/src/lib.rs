@@ -11,10 +11,9 @@ mod tests;
 mod vit;
 
 use config::YolosConfig;
-use cvhost_detection::{DetectorAdapter, Family, Padding};
+use cvhost_detection::{Family, Padding, export_detector};
 use cvhost_image_processor::Defaults;
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::export_plugin;
 use cvhost_plugin_api::torch::Scope;
 use network::YolosNetwork;
 use serde_json::Value;
@@ -43,10 +42,4 @@ impl Family for Yolos {
     }
 }
 
-export_plugin! {
-    torch: true,
-    schema: "../config.schema.json",
-    tasks: {},
-    adapters: { "yolos" => DetectorAdapter::<Yolos>::new(), serves [("detection/1", "yolos")] },
-    loggers: {},
-}
+export_detector!("yolos" => Yolos);

@@ -10,9 +10,8 @@
 //!
 //! # A new family
 //! It implements [`Network`] (the computation and alternative parameter names in checkpoints) and
-//! [`Family`] (defaults, loss settings and the network's constructor), exports a
-//! [`DetectorAdapter`], and keeps a schema file equal to [`schema`]. `tests/toy_family` is a complete
-//! example.
+//! [`Family`] (defaults, loss settings and the network's constructor), calls [`export_detector!`], and
+//! keeps a schema file equal to [`schema`]. `tests/toy_family` is a complete example.
 
 mod adapter;
 mod detector;

@@ -1,5 +1,6 @@
 //! A complete detection family on the kit: it has only a network (`network.rs`), loss settings and the
 //! checkpoint's parameter names.
+#![allow(clippy::unwrap_used)] // in a test, a panic is a failure
 
 mod network;
 
@@ -64,7 +65,7 @@ fn squares() -> Batch {
 /// One step of gradient descent; returns the loss before it.
 fn step(model: &mut Detector<ToyNetwork>, batch: &Batch, rate: f64) -> f64 {
     let mut context = context(Mode::TRAIN);
-    context.normalisers = model.normalisers(batch).unwrap().into();
+    context.normalisers = model.normalisers(batch).unwrap();
     let loss = model.forward(batch, &context).unwrap().loss;
     let loss = loss.into_option().unwrap().tensor();
     loss.backward();
