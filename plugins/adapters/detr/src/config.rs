@@ -23,8 +23,9 @@ pub struct DetrConfig {
     pub activation_dropout: f64,
     pub activation: Activation,
     pub init_std: f64,
-    /// With `auxiliary_loss`, transformers' decoder passes each layer's normed output to the next layer
-    /// and norms the last one twice. A checkpoint trained that way needs it in prediction too.
+    /// With `auxiliary_loss`, transformers' decoder passes each layer's normed output to the next
+    /// layer and norms the last one twice. A checkpoint trained that way needs it in prediction
+    /// too.
     pub norm_between_layers: bool,
 }
 
@@ -96,7 +97,8 @@ impl DetrConfig {
     /// Writes the values that the configuration overrode into the `config.json` to save.
     pub fn write(&self, json: &mut Map<String, Value>) {
         json.insert("dropout".into(), json!(self.dropout));
-        // `dilation: true` next to a timm backbone_config: transformers reads only the latter's stride.
+        // `dilation: true` next to a timm backbone_config: transformers reads only the latter's
+        // stride.
         let backbone = json.get_mut("backbone_config").and_then(Value::as_object_mut);
         if let Some(backbone) = backbone.filter(|_| self.backbone.output_stride < 32) {
             backbone.insert("output_stride".into(), json!(self.backbone.output_stride));

@@ -1,5 +1,6 @@
-//! Adapter for DETR (Carion et al. 2020, "End-to-End Object Detection with Transformers"): a ResNet,
-//! and a transformer that decodes object queries into boxes, trained with bipartite matching.
+//! Adapter for DETR (Carion et al. 2020, "End-to-End Object Detection with Transformers"): a
+//! ResNet, and a transformer that decodes object queries into boxes, trained with bipartite
+//! matching.
 //!
 //! In the paper's order: `cvhost_resnet`, `position`, `transformer`, then `network`, which combines
 //! them. Everything that detectors share is in `cvhost_detection`.

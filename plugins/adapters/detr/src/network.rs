@@ -112,7 +112,8 @@ impl Network for DetrNetwork {
     }
 }
 
-/// `pixel_mask` `[N, H, W]` to a bool mask of the feature map's size, by nearest-neighbour sampling.
+/// `pixel_mask` `[N, H, W]` to a bool mask of the feature map's size, by nearest-neighbour
+/// sampling.
 fn downsample(pixel_mask: &Tensor, rows: i64, columns: i64) -> Result<Tensor> {
     let mask = pixel_mask.to_kind(Kind::Float).unsqueeze(0);
     Ok(mask

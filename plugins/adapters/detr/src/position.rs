@@ -1,5 +1,5 @@
-//! Positions of features in their image as sine embeddings (Vaswani et al. 2017), half of the channels
-//! for each axis.
+//! Positions of features in their image as sine embeddings (Vaswani et al. 2017), half of the
+//! channels for each axis.
 
 use std::f64::consts::TAU;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -7,8 +7,8 @@ use tch::{Device, Kind, Tensor, no_grad};
 const TEMPERATURE: f64 = 10_000.0;
 const EPSILON: f64 = 1e-6;
 
-/// `mask` `[N, H, W]` bool, true on the image, to embeddings `[N, H · W, channels]` f32. Positions are
-/// relative to the image's own extent, so they don't depend on padding.
+/// `mask` `[N, H, W]` bool, true on the image, to embeddings `[N, H · W, channels]` f32. Positions
+/// are relative to the image's own extent, so they don't depend on padding.
 pub fn sine_embedding(mask: &Tensor, channels: i64) -> Tensor {
     no_grad(|| {
         let present = mask.to_kind(Kind::Float);

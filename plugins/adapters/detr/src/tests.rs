@@ -18,7 +18,8 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 type DetrDetector = Detector<crate::network::DetrNetwork>;
 
-/// Widths and heights of input images: multiples of the stride, so that sampling the mask is unambiguous.
+/// Widths and heights of input images: multiples of the stride, so that sampling the mask is
+/// unambiguous.
 const SIZES: [(i64, i64); 2] = [(128, 96), (64, 128)];
 
 fn tiny() -> Value {

@@ -206,7 +206,8 @@ impl Attention {
         }
     }
 
-    /// `queries` `[N, Q, d]`, `keys` and `values` `[N, K, d]`, `mask` true where a key may be attended to.
+    /// `queries` `[N, Q, d]`, `keys` and `values` `[N, K, d]`, `mask` true where a key may be
+    /// attended to.
     fn forward(
         &self,
         queries: &Tensor,

@@ -1,5 +1,6 @@
-//! Adapter for YOLOS (Fang et al. 2021, "You Only Look at One Sequence"): a plain vision transformer
-//! that processes detection tokens along with the image's patches, trained with bipartite matching.
+//! Adapter for YOLOS (Fang et al. 2021, "You Only Look at One Sequence"): a plain vision
+//! transformer that processes detection tokens along with the image's patches, trained with
+//! bipartite matching.
 //!
 //! `vit` is the transformer, `network` adds the heads. Everything that detectors share is in
 //! `cvhost_detection`.

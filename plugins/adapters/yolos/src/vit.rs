@@ -1,5 +1,5 @@
-//! The vision transformer (Dosovitskiy et al. 2021), read out at detection tokens instead of the class
-//! token.
+//! The vision transformer (Dosovitskiy et al. 2021), read out at detection tokens instead of the
+//! class token.
 
 use crate::config::YolosConfig;
 use cvhost_layers::LayerNorm;
@@ -32,8 +32,8 @@ impl VisionTransformer {
         }
     }
 
-    /// `pixel_values` `[N, 3, H, W]` to the detection tokens' states `[N, Q, d]` after the last layer,
-    /// or after each layer if `every_layer`.
+    /// `pixel_values` `[N, 3, H, W]` to the detection tokens' states `[N, Q, d]` after the last
+    /// layer, or after each layer if `every_layer`.
     pub fn forward(&self, pixel_values: &Tensor, train: bool, every_layer: bool) -> Vec<Tensor> {
         let mut states = Vec::new();
         let (mut x, grid) = self.embeddings.forward(pixel_values, train);

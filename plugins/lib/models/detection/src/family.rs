@@ -25,7 +25,8 @@ pub trait Family: 'static {
     /// The stride of the coarsest feature map in pixels, from `config.json`.
     ///
     /// # Errors
-    /// An unusable `config.json`. The stride is then unknown; [`Family::network`] reports the error.
+    /// An unusable `config.json`. The stride is then unknown; [`Family::network`] reports the
+    /// error.
     fn stride(json: &Value) -> Result<i64>;
 
     /// Builds the network under `root`. `json` is `config.json`, `config` the whole resolved

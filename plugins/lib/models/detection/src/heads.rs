@@ -18,9 +18,9 @@ enum ClassHead {
 }
 
 impl Heads {
-    /// A linear class head (DETR) and an MLP box head in `scope`, for states of width `d`. Weights are
-    /// drawn from a normal distribution with standard deviation `std`. `classes` excludes "no object",
-    /// which becomes the last class.
+    /// A linear class head (DETR) and an MLP box head in `scope`, for states of width `d`. Weights
+    /// are drawn from a normal distribution with standard deviation `std`. `classes` excludes "no
+    /// object", which becomes the last class.
     pub fn linear(scope: &Scope, d: i64, classes: i64, std: f64) -> Self {
         let class_scope = scope.sub("class_labels_classifier").tagged(Tags::CLASS_HEAD);
         Heads {

@@ -4,14 +4,15 @@
 //!
 //! # The form `detection/1`
 //! Targets of a sample: `boxes` (`[K, 4]` f64, xyxy in pixels of the image), `class_labels` (`[K]`
-//! i64) and `iscrowd` (`[K]` u8); crowds are ignored. In a batch, `boxes` are f32 cxcywh relative to
-//! the image, and ragged like `class_labels`. Predictions of an image: `boxes` (`[K, 4]` f32, xyxy in
-//! original pixels), `class_labels` (`[K]` i64) and `scores` (`[K]` f32). [`forms`] has the names.
+//! i64) and `iscrowd` (`[K]` u8); crowds are ignored. In a batch, `boxes` are f32 cxcywh relative
+//! to the image, and ragged like `class_labels`. Predictions of an image: `boxes` (`[K, 4]` f32,
+//! xyxy in original pixels), `class_labels` (`[K]` i64) and `scores` (`[K]` f32). [`forms`] has the
+//! names.
 //!
 //! # A new family
 //! It implements [`Network`] (the computation and alternative parameter names in checkpoints) and
-//! [`Family`] (defaults, loss settings and the network's constructor), calls [`export_detector!`], and
-//! keeps a schema file equal to [`schema`]. `tests/toy_family` is a complete example.
+//! [`Family`] (defaults, loss settings and the network's constructor), calls [`export_detector!`],
+//! and keeps a schema file equal to [`schema`]. `tests/toy_family` is a complete example.
 
 mod adapter;
 mod detector;

@@ -17,10 +17,10 @@ pub struct Images<'a> {
 
 /// What happens to padding when images of different sizes share a batch.
 ///
-/// A padded image yields other boxes than it does alone, by several pixels: through attention if the
-/// network has no mask, and through the backbone's border and the mask's resolution if it has one.
-/// In evaluation and prediction padding is therefore always removed, and images of equal size run
-/// together.
+/// A padded image yields other boxes than it does alone, by several pixels: through attention if
+/// the network has no mask, and through the backbone's border and the mask's resolution if it has
+/// one. In evaluation and prediction padding is therefore always removed, and images of equal size
+/// run together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
     /// Training keeps padding and passes [`Images::pixel_mask`], as the reference implementation of
@@ -40,8 +40,8 @@ pub trait Network: Send {
         1
     }
 
-    /// The decoder's states `[N, Q, d]` after each layer, the last layer last. Layers before the last
-    /// one may be omitted unless `every_layer`.
+    /// The decoder's states `[N, Q, d]` after each layer, the last layer last. Layers before the
+    /// last one may be omitted unless `every_layer`.
     fn layers(&self, images: &Images<'_>, every_layer: bool) -> Result<Vec<Tensor>>;
 
     /// The predictions from one layer's states `[N, Q, d]`; see [`Heads`](crate::Heads).
@@ -53,7 +53,7 @@ pub trait Network: Send {
         Vec::new()
     }
 
-    /// Writes the values that the configuration overrode into the `config.json` to save. `json` holds
-    /// the original file with the data set's classes.
+    /// Writes the values that the configuration overrode into the `config.json` to save. `json`
+    /// holds the original file with the data set's classes.
     fn write_config(&self, json: &mut Map<String, Value>);
 }

@@ -17,8 +17,8 @@ pub struct DetectionOptions {
 }
 
 impl DetectionOptions {
-    /// From the `options` of `Model::finish`: `threshold` (default 0) and `max_detections` (default:
-    /// unlimited).
+    /// From the `options` of `Model::finish`: `threshold` (default 0) and `max_detections`
+    /// (default: unlimited).
     ///
     /// # Errors
     /// A value of the wrong type.

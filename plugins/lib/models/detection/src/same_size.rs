@@ -26,8 +26,8 @@ pub fn is_padded(pixel_values: &Tensor, metas: &[Meta]) -> Result<bool> {
 /// Splits `pixel_values` `[N, 3, H, W]` by the images' input sizes, in order of first appearance.
 ///
 /// # Errors
-/// `pixel_values` of another shape; an image that is larger than the batch, or that has a side of less
-/// than `smallest` pixels.
+/// `pixel_values` of another shape; an image that is larger than the batch, or that has a side of
+/// less than `smallest` pixels.
 pub fn groups(pixel_values: &Tensor, metas: &[Meta], smallest: i64) -> Result<Vec<Group>> {
     let (height, width) = batch_size(pixel_values, metas)?;
     let mut sizes: Vec<((i64, i64), Vec<i64>)> = Vec::new();
@@ -67,7 +67,8 @@ pub fn groups(pixel_values: &Tensor, metas: &[Meta], smallest: i64) -> Result<Ve
         .collect())
 }
 
-/// Each group's tensors per layer, `[samples, …]`, to one tensor per layer, `[N, …]`, in batch order.
+/// Each group's tensors per layer, `[samples, …]`, to one tensor per layer, `[N, …]`, in batch
+/// order.
 pub fn by_layer(groups: &[Group], states: Vec<Vec<Tensor>>) -> Vec<Tensor> {
     let layers = states.first().map_or(0, Vec::len);
     let mut states: Vec<_> = states.into_iter().map(Vec::into_iter).collect();

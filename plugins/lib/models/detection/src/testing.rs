@@ -36,8 +36,8 @@ pub fn detector<F: Family>(json: &Value, config: &Value, spec: &LabelSpec) -> De
     Detector::new::<F>(&checkpoint(json), config, spec).unwrap()
 }
 
-/// Seeds torch's default generator. All tests of a process share it, so the guard must be held until
-/// the last random number is drawn.
+/// Seeds torch's default generator. All tests of a process share it, so the guard must be held
+/// until the last random number is drawn.
 pub fn seeded(seed: i64) -> MutexGuard<'static, ()> {
     static GENERATOR: Mutex<()> = Mutex::new(());
     let guard = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);

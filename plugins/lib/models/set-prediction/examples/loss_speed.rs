@@ -1,11 +1,12 @@
-//! Times matching and loss, forward and backward, on outputs saved by `benches/peers/hf_loss.py make`:
+//! Times matching and loss, forward and backward, on outputs saved by
+//! `benches/peers/hf_loss.py make`:
 //!
 //! ```text
 //! loss_speed FOLDER REPETITIONS THREADS
 //! ```
 //!
-//! Prints one line of JSON per file: `case`, the median `ms`, and the differences of loss and gradients
-//! to the saved ones.
+//! Prints one line of JSON per file: `case`, the median `ms`, and the differences of loss and
+//! gradients to the saved ones.
 
 use cvhost_set_prediction::{AuxiliaryLoss, LossSettings, Predictions, SetCriterion, Targets};
 use serde_json::json;

@@ -44,8 +44,8 @@ pub(crate) fn generalized_iou(a: &Corners, b: &Corners) -> f32 {
     intersection / union.max(SMALLEST_AREA) - (hull - union) / hull.max(SMALLEST_AREA)
 }
 
-/// The generalised intersection over union of two cxcywh boxes, and its gradient with respect to `a`:
-/// dGIoU = dI / U − I / U² · dU + dU / H − U / H² · dH, with dU = dA − dI.
+/// The generalised intersection over union of two cxcywh boxes, and its gradient with respect to
+/// `a`: dGIoU = dI / U − I / U² · dU + dU / H − U / H² · dH, with dU = dA − dI.
 ///
 /// As in torch, coincident edges get half of the gradient each, and a denominator clamped to the
 /// smallest area has no gradient.

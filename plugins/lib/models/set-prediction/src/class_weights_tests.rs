@@ -3,8 +3,8 @@ use crate::{AuxiliaryLoss, LossSettings, Predictions, SetCriterion, Targets};
 use serde_json::{Value, json};
 use tch::Tensor;
 
-/// Recorded from transformers' `ImageLoss` on the same numbers with `empty_weight` 0.5, 1, 4 and 0.1:
-/// torch's `cross_entropy` with `weight`, divided by the sum of the weights.
+/// Recorded from transformers' `ImageLoss` on the same numbers with `empty_weight` 0.5, 1, 4 and
+/// 0.1: torch's `cross_entropy` with `weight`, divided by the sum of the weights.
 #[test]
 fn class_weights_act_as_in_torch() {
     const LOSS: f64 = 0.69766765832901;

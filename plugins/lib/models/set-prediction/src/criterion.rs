@@ -71,8 +71,8 @@ impl LossSettings {
     }
 }
 
-/// The loss of DETR: `CE + bbox · L1 + giou · (1 − GIoU)` per layer; total = last layer + weight · Σ
-/// others.
+/// The loss of DETR: `CE + bbox · L1 + giou · (1 − GIoU)` per layer; total = last layer + weight ·
+/// Σ others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetCriterion {
     pub settings: LossSettings,
@@ -92,13 +92,13 @@ impl SetCriterion {
     /// From a checkpoint's `config.json` and the whole resolved configuration.
     ///
     /// `config.json` gives the [`LossSettings`], with `defaults` for missing keys, and
-    /// `auxiliary_loss`. The configuration's `model.aux_loss_weight` enables auxiliary losses (> 0, the
-    /// weight) or disables them (0); its `model.class_weights` is a list, or a map from the class names
-    /// in `spec`.
+    /// `auxiliary_loss`. The configuration's `model.aux_loss_weight` enables auxiliary losses (> 0,
+    /// the weight) or disables them (0); its `model.class_weights` is a list, or a map from the
+    /// class names in `spec`.
     ///
     /// # Errors
-    /// A value that isn't a number ≥ 0; matching costs that are all 0; class weights that don't match
-    /// the classes.
+    /// A value that isn't a number ≥ 0; matching costs that are all 0; class weights that don't
+    /// match the classes.
     pub fn from_config(
         checkpoint: &Value,
         config: &Value,
@@ -131,13 +131,13 @@ impl SetCriterion {
     }
 
     /// The loss's normalisers, for `Model::normalisers`: the number of boxes, the sum of the cross
-    /// entropy's class weights, and the number of images. They depend on the targets alone, so the host
-    /// can sum them over micro-batches before the first forward pass; losses and parts of the
+    /// entropy's class weights, and the number of images. They depend on the targets alone, so the
+    /// host can sum them over micro-batches before the first forward pass; losses and parts of the
     /// micro-batches then add up to those of one large batch.
     ///
     /// With class weights, the labels are copied from their device. An image with more targets than
-    /// queries contributes the mean weight of its targets, since it isn't known yet which ones will be
-    /// matched.
+    /// queries contributes the mean weight of its targets, since it isn't known yet which ones will
+    /// be matched.
     ///
     /// # Errors
     /// Labels that can't be read.
@@ -157,8 +157,8 @@ impl SetCriterion {
 
     /// The loss of `layers`, in the decoder's order; the last one is the model's output, and those
     /// before it count only if auxiliary losses are enabled. `normalisers` are the sums of
-    /// [`SetCriterion::normalisers`] over the accumulation window; if empty, this batch's own are used.
-    /// Computed in f32. Non-finite predictions give a non-finite loss.
+    /// [`SetCriterion::normalisers`] over the accumulation window; if empty, this batch's own are
+    /// used. Computed in f32. Non-finite predictions give a non-finite loss.
     ///
     /// # Errors
     /// Inconsistent shapes; labels that aren't classes; non-finite target boxes.
@@ -188,7 +188,8 @@ impl SetCriterion {
             giou: self.settings.giou_loss_coefficient,
             layers: &self.layer_weights(step.layers),
             num_boxes: num_boxes.max(1.0),
-            // The sum is 0 only if eos_coefficient is 0 and there are no boxes; then the loss is 0 too.
+            // The sum is 0 only if eos_coefficient is 0 and there are no boxes; then the loss is 0
+            // too.
             class_weights: if class_weights > 0.0 { class_weights } else { 1.0 },
             images: images.max(1.0),
         };

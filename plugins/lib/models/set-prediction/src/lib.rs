@@ -1,6 +1,6 @@
 //! Object detection as direct set prediction (Carion et al. 2020, "End-to-End Object Detection with
-//! Transformers"): bipartite matching assigns each target box to one query at minimum total cost, and
-//! the loss is computed over the matched pairs.
+//! Transformers"): bipartite matching assigns each target box to one query at minimum total cost,
+//! and the loss is computed over the matched pairs.
 //!
 //! This crate knows tensors only. `cvhost_detection` builds a detector's plugin interface on it:
 //!

@@ -1,5 +1,6 @@
-//! A step's predictions and targets as arrays on the CPU. Matching and box gradients are short loops
-//! over few numbers; as tensor operations they would take about a hundred kernel launches on a GPU.
+//! A step's predictions and targets as arrays on the CPU. Matching and box gradients are short
+//! loops over few numbers; as tensor operations they would take about a hundred kernel launches on
+//! a GPU.
 
 use crate::targets::Targets;
 use cvhost_plugin_api::error::{PluginError, Result};
@@ -40,8 +41,8 @@ pub(crate) struct Block<'a> {
 }
 
 impl OnHost {
-    /// Copies `log_probabilities` `[L, N, Q, C + 1]` f32, `boxes` `[L, N, Q, 4]` f32 and `targets` from
-    /// their device in one transfer.
+    /// Copies `log_probabilities` `[L, N, Q, C + 1]` f32, `boxes` `[L, N, Q, 4]` f32 and `targets`
+    /// from their device in one transfer.
     ///
     /// # Errors
     /// Inconsistent shapes; a target whose label isn't a class or whose box isn't finite. The error

@@ -105,8 +105,8 @@ fn cross_entropy(
     sum
 }
 
-/// A block's sums of L1 distance and 1 − GIoU over its pairs, normalised. Writes the loss's gradient
-/// into `gradient` `[Q, 4]`; NaN everywhere if the predictions are not finite.
+/// A block's sums of L1 distance and 1 − GIoU over its pairs, normalised. Writes the loss's
+/// gradient into `gradient` `[Q, 4]`; NaN everywhere if the predictions are not finite.
 fn box_losses(
     block: Block<'_>,
     pairs: &Pairs,

@@ -1,5 +1,5 @@
-//! A complete detection family on the kit: it has only a network (`network.rs`), loss settings and the
-//! checkpoint's parameter names.
+//! A complete detection family on the kit: it has only a network (`network.rs`), loss settings and
+//! the checkpoint's parameter names.
 #![allow(clippy::unwrap_used)] // in a test, a panic is a failure
 
 mod network;
