@@ -1,7 +1,8 @@
-//! Folders and files that appear whole or not at all: temporary name, fsync, rename, fsync of the parent.
+//! Atomic creation of folders and files: temporary name, fsync, rename, fsync of the parent.
 //!
-//! Temporary names begin with a dot and say what they are, so that whatever a killed process left is recognised:
-//! `.NAME.tmp-PID-N` is being written or deleted, `.NAME.old-PID-N` was moved aside for its successor.
+//! Temporary names begin with a dot and encode their purpose, so that the leftovers of a killed
+//! process can be recognised: `.NAME.tmp-PID-N` is being written or deleted, `.NAME.old-PID-N` was
+//! moved aside for its replacement.
 
 use crate::error::{Error, Kind, Result};
 use std::fs::{self, File};
@@ -13,8 +14,9 @@ use std::time::Duration;
 const TEMPORARY: &str = ".tmp-";
 const ASIDE: &str = ".old-";
 
-/// Makes the folder `dir` with what `fill` writes into a temporary folder beside it, or leaves everything as it was.
-/// An older folder at `dir` is replaced if it is empty or has one of the files `marks`; any other is refused.
+/// Creates the folder `dir` with the contents that `fill` writes into a temporary folder next to
+/// it, or leaves everything unchanged. An existing folder at `dir` is replaced if it is empty or
+/// contains one of the files `marks`; any other is refused.
 pub fn replace_folder(dir: &Path, marks: &[&str], fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let parent = parent_of(dir)?;
     fs::create_dir_all(&parent).map_err(|e| cannot_save("create the folder", &parent, &e))?;
@@ -27,7 +29,7 @@ pub fn replace_folder(dir: &Path, marks: &[&str], fill: impl FnOnce(&Path) -> Re
     let aside = move_to(dir, ASIDE)?;
     if let Err(error) = fs::rename(&temporary.0, dir) {
         if let Some(aside) = &aside {
-            // Put back what was there. If that fails too, `recover` does it on the next use of the folder.
+            // Restore the previous folder. If that fails too, `recover` does it on the next use.
             let _ = fs::rename(aside, dir);
         }
         return Err(cannot_save("move the finished checkpoint to", dir, &error));
@@ -39,7 +41,8 @@ pub fn replace_folder(dir: &Path, marks: &[&str], fill: impl FnOnce(&Path) -> Re
     Ok(())
 }
 
-/// Deletes a folder. It vanishes at once: what a kill leaves has the name of something half-written, which nothing brings back.
+/// Deletes a folder. It is renamed to a temporary name first, so that leftovers of a killed process
+/// count as half-written and are never restored.
 pub fn remove_folder(dir: &Path) -> Result<()> {
     match move_to(dir, TEMPORARY)? {
         Some(doomed) => remove_tree(&doomed),
@@ -47,7 +50,7 @@ pub fn remove_folder(dir: &Path) -> Result<()> {
     }
 }
 
-/// Writes a file through a temporary one.
+/// Writes a file via a temporary one.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let parent = parent_of(path)?;
     fs::create_dir_all(&parent).map_err(|e| cannot_save("create the folder", &parent, &e))?;
@@ -58,15 +61,16 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_folder(&parent)
 }
 
-/// Points the relative link `link` at `target`, in one step.
+/// Atomically points the relative symbolic link `link` at `target`.
 pub fn replace_link(link: &Path, target: &Path) -> Result<()> {
     let temporary = Temporary(sibling(link, TEMPORARY)?);
     std::os::unix::fs::symlink(target, &temporary.0).map_err(|e| cannot_save("create the link", link, &e))?;
     fs::rename(&temporary.0, link).map_err(|e| cannot_save("create the link", link, &e))
 }
 
-/// Removes what a killed process left in `parent`. A folder that was moved aside and has no successor comes back.
-/// Returns a line for each thing done. Call it only where no other process is saving.
+/// Cleans up what a killed process left in `parent`. A folder that was moved aside and has no
+/// replacement is restored. Returns one line per action taken. Call it only where no other process
+/// is saving.
 pub fn clean(parent: &Path, mark: &str) -> Result<Vec<String>> {
     let mut told = Vec::new();
     for (path, name, temporary) in leftovers(parent)? {
@@ -85,7 +89,8 @@ pub fn clean(parent: &Path, mark: &str) -> Result<Vec<String>> {
     Ok(told)
 }
 
-/// Deletes what other processes left half-written in `parent` longer than `age` ago; what can't be deleted stays.
+/// Deletes half-written leftovers of other processes in `parent` that are older than `age`;
+/// anything that can't be deleted stays.
 pub fn sweep(parent: &Path, age: Duration) {
     for (path, _, _) in leftovers(parent).unwrap_or_default() {
         let modified = fs::symlink_metadata(&path).and_then(|m| m.modified());
@@ -95,7 +100,8 @@ pub fn sweep(parent: &Path, age: Duration) {
     }
 }
 
-/// Brings back `dir` if a save was killed between moving it aside and putting its successor there.
+/// Restores `dir` if a save was killed after moving it aside and before putting its replacement
+/// there.
 fn recover(dir: &Path) -> Result<()> {
     if fs::symlink_metadata(dir).is_ok() {
         return Ok(());
@@ -109,7 +115,8 @@ fn recover(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Leftovers in `parent`: path, the name it was meant for, and whether it is a temporary (else moved aside).
+/// Leftovers in `parent`: path, intended name, and whether it is a temporary (otherwise it was
+/// moved aside).
 fn leftovers(parent: &Path) -> Result<Vec<(PathBuf, String, bool)>> {
     let entries = match fs::read_dir(parent) {
         Ok(entries) => entries,
@@ -134,7 +141,8 @@ fn leftovers(parent: &Path) -> Result<Vec<(PathBuf, String, bool)>> {
     Ok(found)
 }
 
-/// Deletes what has this temporary name when it goes out of scope; after a rename there is nothing left to delete.
+/// Deletes the file or folder with this temporary name on drop; after a rename there is nothing to
+/// delete.
 pub struct Temporary(pub PathBuf);
 
 impl Drop for Temporary {
@@ -150,7 +158,7 @@ impl Drop for Temporary {
     }
 }
 
-/// A temporary name beside `path`, unique in this machine's processes.
+/// A temporary name next to `path`, unique among the processes of this machine.
 pub fn temporary_beside(path: &Path) -> Result<Temporary> {
     sibling(path, TEMPORARY).map(Temporary)
 }
@@ -168,7 +176,7 @@ fn sibling(path: &Path, marker: &str) -> Result<PathBuf> {
 fn parent_of(path: &Path) -> Result<PathBuf> {
     if path.file_name().is_none() {
         return Err(
-            Error::usage(format!("`{}` cannot be a checkpoint's folder", path.display()))
+            Error::usage(format!("`{}` cannot be a checkpoint folder", path.display()))
                 .with_expected("a path that ends in a folder name"),
         );
     }
@@ -178,7 +186,7 @@ fn parent_of(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Only checkpoints are replaced: a mistyped path must not cost a user a folder of something else.
+/// Only checkpoints are replaced, so that a mistyped path never deletes an unrelated folder.
 fn refuse_foreign_folder(dir: &Path, marks: &[&str]) -> Result<()> {
     let Ok(about) = fs::symlink_metadata(dir) else {
         return Ok(());
@@ -190,13 +198,13 @@ fn refuse_foreign_folder(dir: &Path, marks: &[&str]) -> Result<()> {
         return Ok(());
     }
     Err(Error::failed(format!(
-        "{} exists and is not a checkpoint folder; it is left as it is",
+        "{} exists and is not a checkpoint folder; it was left unchanged",
         dir.display()
     ))
     .with_help("choose another folder, or move this one away"))
 }
 
-/// Renames `dir` to a temporary name of this kind, if it is there.
+/// Renames `dir` to a temporary name of this kind, if it exists.
 fn move_to(dir: &Path, marker: &str) -> Result<Option<PathBuf>> {
     if fs::symlink_metadata(dir).is_err() {
         return Ok(None);
@@ -216,7 +224,7 @@ fn remove_tree(path: &Path) -> Result<()> {
     removed.map_err(|e| cannot_save("remove", path, &e))
 }
 
-/// fsync of every file and folder below `dir`, and of `dir`.
+/// Calls fsync on `dir` and on every file and folder below it.
 fn sync_tree(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir).map_err(|e| cannot_save("list", dir, &e))? {
         let entry = entry.map_err(|e| cannot_save("list", dir, &e))?;
@@ -236,7 +244,7 @@ fn sync_file(path: &Path) -> Result<()> {
         .map_err(|e| cannot_save("write", path, &e))
 }
 
-/// fsync of a folder. Some network file systems cannot do that, and say so: then there is no more to be had.
+/// Calls fsync on a folder. Network file systems that report it as unsupported are tolerated.
 fn sync_folder(dir: &Path) -> Result<()> {
     match File::open(dir).and_then(|f| f.sync_all()) {
         Ok(()) => Ok(()),
@@ -245,14 +253,14 @@ fn sync_folder(dir: &Path) -> Result<()> {
     }
 }
 
-/// An I/O error while saving: says that the older checkpoint is still there, and what to do.
+/// An I/O error while saving, with the note that earlier checkpoints are intact and what to do.
 pub fn cannot_save(doing: &str, path: &Path, error: &io::Error) -> Error {
     let help = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free space on that disk, or choose another folder; checkpoints saved before are untouched"
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            "choose a folder that you may write to; checkpoints saved before are untouched"
+            "choose a writable folder; checkpoints saved before are untouched"
         }
         _ => "checkpoints saved before are untouched",
     };
@@ -305,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_something_else_is_never_replaced() {
+    fn an_unrelated_folder_is_never_replaced() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("holiday");
         fs::create_dir(&dir).unwrap();
@@ -334,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_folder_does_not_come_back() {
+    fn a_removed_folder_is_not_restored() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("model");
         write_checkpoint(&dir, "1").unwrap();
@@ -342,7 +350,7 @@ mod tests {
         assert!(names(root.path()).is_empty());
         remove_folder(&dir).unwrap();
 
-        // Nor does it after a kill in the midst.
+        // Nor after a kill in the middle of the removal.
         write_checkpoint(&dir, "1").unwrap();
         move_to(&dir, TEMPORARY).unwrap().unwrap();
         assert_eq!(clean(root.path(), "config.json").unwrap().len(), 1);

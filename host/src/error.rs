@@ -1,25 +1,26 @@
-//! The one error type of the host: what is wrong, where, what was expected, and what to do.
+//! The host's error type: what is wrong, where, what was expected, and what to do.
 
 use std::fmt;
 use std::path::Path;
 
-/// What an error is about. It decides the exit code, nothing else.
+/// Category of an error; determines the exit code only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A wrong command line or configuration.
+    /// An invalid command line or configuration.
     Usage,
-    /// Images, annotations or a checkpoint that can't be used.
+    /// Unusable images, annotations or checkpoint.
     Input,
-    /// libtorch, a plugin or the machine.
+    /// A problem with libtorch, a plugin or the machine.
     Environment,
-    /// Something that failed while running.
+    /// A failure at run time.
     Failed,
     /// Ctrl-C or SIGTERM.
     Interrupted,
 }
 
 impl Kind {
-    /// The exit code of the program: 0 is success, 1 a failed run, 2 usage, 3 input, 4 environment, 130 interrupted.
+    /// The exit code of the program: 0 success, 1 failed run, 2 usage, 3 input, 4 environment, 130
+    /// interrupted.
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Failed => 1,
@@ -31,7 +32,7 @@ impl Kind {
     }
 }
 
-/// A place in a text file that an error points at.
+/// The location in a text file that an error points at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub file: String,
@@ -39,17 +40,17 @@ pub struct Place {
     pub line: usize,
     /// 1-based, in characters.
     pub column: usize,
-    /// How many characters the caret underlines; at least 1.
+    /// Number of characters that the caret underlines; at least 1.
     pub width: usize,
-    /// The line itself, without its end.
+    /// The text of the line, without the newline.
     pub text: String,
 }
 
-/// The longest part of a line that is shown, in characters.
+/// Maximum number of characters of a line that are shown.
 const LINE_SHOWN: usize = 160;
 
 impl Place {
-    /// The part of the line around the column that is fit to print, and the column in it.
+    /// The printable excerpt of the line around the column, and the column within it.
     fn window(&self) -> (String, usize) {
         let start = if self.column > LINE_SHOWN * 3 / 4 {
             self.column - LINE_SHOWN / 2
@@ -73,15 +74,15 @@ impl Place {
 #[derive(Debug, Clone)]
 pub struct Error {
     pub kind: Kind,
-    /// What is wrong, in one sentence with the offending value.
+    /// What is wrong, in one sentence including the offending value.
     pub what: String,
-    /// Where, as context that was added on the way up, outermost first.
+    /// Where it happened: context added while the error propagated, outermost first.
     pub context: Vec<String>,
     pub place: Option<Box<Place>>,
     pub expected: Option<String>,
     /// What to do.
     pub help: Option<String>,
-    /// Several problems of one kind come in one report: one line each.
+    /// Several problems of the same kind, one line each.
     pub details: Vec<String>,
 }
 
@@ -116,7 +117,7 @@ impl Error {
         Self::new(Kind::Failed, what)
     }
 
-    /// An I/O error on a file, told with the path.
+    /// An I/O error with the path of the file.
     pub fn io(kind: Kind, doing: &str, path: &Path, error: &std::io::Error) -> Self {
         Self::new(kind, format!("cannot {doing} {}: {error}", path.display()))
     }
@@ -145,7 +146,7 @@ impl Error {
         self
     }
 
-    /// Adds where it happened, as the error rises: `in <context>: …`.
+    /// Adds context while the error propagates: `in <context>: …`.
     #[must_use]
     pub fn within(mut self, context: impl Into<String>) -> Self {
         self.context.insert(0, context.into());
@@ -153,7 +154,7 @@ impl Error {
     }
 }
 
-/// How many details are printed before the rest is only counted.
+/// Maximum number of details printed; the rest is only counted.
 const DETAILS_SHOWN: usize = 20;
 
 impl fmt::Display for Error {
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caret_stands_below_its_column() {
+    fn the_caret_is_below_its_column() {
         assert_eq!(
             shown("\tabc: 1", 2),
             ["wrong", "  --> f:12:2", "   |", "12 |  abc: 1", "   |  ^^^"]
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_line_only_the_part_around_the_column_is_shown() {
+    fn long_lines_are_shown_around_the_column_only() {
         let text = format!("{}XYZ{}", "-".repeat(5000), "-".repeat(5000));
         let lines = shown(&text, 5001);
         let at = lines[4].chars().position(|c| c == '^').unwrap();

@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: once to stop in order, twice to stop at once. SIGTERM has a deadline, since who sends it (a cluster, a
-//! container's host) kills soon after.
+//! Ctrl-C and SIGTERM: the first stops gracefully, the second immediately. SIGTERM has a deadline,
+//! since its sender (a cluster or container runtime) usually kills the process soon after.
 
 use crate::error::{Error, Kind};
 use crate::machine::exit_now;
@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 static REQUESTS: AtomicU32 = AtomicU32::new(0);
-/// Seconds from SIGTERM to the end.
+/// Seconds from SIGTERM to a forced exit.
 static STOP_WITHIN: AtomicU64 = AtomicU64::new(25);
 
-/// From here on the first signal only sets the flag that [`requested`] reads; the second ends the process.
+/// Installs the handlers: the first signal only sets the flag read by [`requested`], the second
+/// ends the process.
 pub fn install() {
     let started = Signals::new([SIGINT, SIGTERM]).and_then(|mut signals| {
         std::thread::Builder::new()
@@ -20,21 +21,21 @@ pub fn install() {
             .spawn(move || signals.forever().for_each(receive))
     });
     if let Err(e) = started {
-        tracing::warn!("Ctrl-C can't be caught: {e}");
+        tracing::warn!("cannot install signal handlers for Ctrl-C: {e}");
     }
 }
 
-/// `training.stop_within`.
+/// Sets the deadline, `training.stop_within`.
 pub fn set_deadline(seconds: u64) {
     STOP_WITHIN.store(seconds, Ordering::SeqCst);
 }
 
-/// Whether the user has asked to stop.
+/// Whether a stop was requested.
 pub fn requested() -> bool {
     REQUESTS.load(Ordering::SeqCst) > 0
 }
 
-/// The error of work that was interrupted.
+/// The error for interrupted work.
 pub fn error() -> Error {
     Error::new(Kind::Interrupted, "interrupted")
 }
@@ -43,14 +44,14 @@ fn receive(signal: i32) {
     if REQUESTS.fetch_add(1, Ordering::SeqCst) > 0 {
         exit_now(Kind::Interrupted.exit_code());
     }
-    crate::progress::note("stopping after this step; once more to stop at once");
+    crate::progress::note("stopping after this step; interrupt again to stop immediately");
     if signal == SIGTERM {
         let seconds = STOP_WITHIN.load(Ordering::SeqCst);
         let watched = std::thread::Builder::new()
             .name("deadline".to_owned())
             .spawn(move || end_after(seconds));
         if let Err(e) = watched {
-            tracing::warn!("no deadline is kept: {e}");
+            tracing::warn!("cannot start the deadline timer: {e}");
         }
     }
 }
@@ -58,8 +59,8 @@ fn receive(signal: i32) {
 fn end_after(seconds: u64) {
     std::thread::sleep(Duration::from_secs(seconds));
     tracing::warn!(
-        "SIGTERM was {seconds} seconds ago (training.stop_within) and the run has not ended; it ends now, and the last \
-         complete checkpoint stays"
+        "SIGTERM was received {seconds} seconds ago (training.stop_within) and the run has not \
+         ended; exiting now, the last complete checkpoint is kept"
     );
     exit_now(Kind::Interrupted.exit_code());
 }

@@ -1,5 +1,5 @@
-//! Everything of the host that needs no libtorch: the command line, the configuration, what plugin files say of themselves,
-//! and where libtorch is.
+//! The parts of the host that don't need libtorch: the command line, the configuration, plugin
+//! discovery from file contents, and locating libtorch.
 
 pub mod atomic;
 pub mod cli;

@@ -1,4 +1,5 @@
-//! Finds the folder of libtorch's libraries: `LIBTORCH`; beside the program; a checkout's `.libtorch`; an installed Python torch.
+//! Locates the libtorch libraries: `LIBTORCH`, next to the program, `.libtorch` of a checkout, an
+//! installed Python torch.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// The library that the engine and the plugins link.
 const LIBRARY: &str = "libtorch_cpu.so";
-/// What only a libtorch for GPUs has.
+/// Present only in CUDA builds of libtorch.
 const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 
 /// A libtorch of the right version.
@@ -22,7 +23,7 @@ pub struct Libtorch {
     pub lib: PathBuf,
     /// Such as `2.11.0` or `2.11.0+cu130`.
     pub version: String,
-    /// Where it was found, in words.
+    /// Where it was found, for messages.
     pub found_by: String,
     /// Whether it can use a GPU.
     pub cuda: bool,
@@ -41,11 +42,11 @@ impl Libtorch {
     }
 }
 
-/// Looks in every place, first hit first.
+/// Searches all locations in order and returns the first match.
 ///
 /// # Errors
-/// None is there: all places that were tried, and what was wrong with each. `LIBTORCH` is set to something that can't be used:
-/// the user's wish is not passed over.
+/// If none is found, with all locations tried and the problem of each. If `LIBTORCH` is set but
+/// unusable: an explicit choice is never skipped.
 pub fn find() -> Result<Libtorch> {
     let program = env::current_exe().ok().and_then(|exe| exe.canonicalize().ok());
     let chosen = env::var_os("LIBTORCH")
@@ -58,14 +59,15 @@ pub fn find() -> Result<Libtorch> {
     )
 }
 
-/// `chosen` is `LIBTORCH`, `program` the folder of the program, `python` says where Python's torch is.
+/// `chosen` is `LIBTORCH`, `program` the folder of the program, `python` returns the location of
+/// Python's torch.
 fn find_in(
     chosen: Option<&Path>,
     program: Option<&Path>,
     python: &dyn Fn() -> Result<PathBuf, String>,
 ) -> Result<Libtorch> {
     if let Some(root) = chosen {
-        return look(root, "LIBTORCH").map_err(|why| {
+        return inspect(root, "LIBTORCH").map_err(|why| {
             Error::environment(format!("LIBTORCH={} can't be used: {why}", root.display()))
                 .with_expected(format!(
                     "a folder of libtorch {LIBTORCH_VERSION} with lib/{LIBRARY}"
@@ -75,13 +77,13 @@ fn find_in(
     }
     let mut tried = Vec::new();
     for (root, found_by) in beside(program) {
-        match look(&root, found_by) {
+        match inspect(&root, found_by) {
             Ok(found) => return Ok(found),
             Err(why) => tried.push(format!("{found_by}, {}: {why}", root.display())),
         }
     }
     match python()
-        .and_then(|root| look(&root, "Python's torch").map_err(|why| format!("{}: {why}", root.display())))
+        .and_then(|root| inspect(&root, "Python's torch").map_err(|why| format!("{}: {why}", root.display())))
     {
         Ok(found) => return Ok(found),
         Err(why) => tried.push(format!("Python's torch: {why}")),
@@ -91,11 +93,12 @@ fn find_in(
         .with_details(tried)
         .with_expected(format!("libtorch {LIBTORCH_VERSION}"))
         .with_help(format!(
-            "set LIBTORCH to its folder, or `python3 -m pip install torch=={LIBTORCH_VERSION}`, or in a checkout `cargo xtask setup`"
+            "set LIBTORCH to its folder, or `python3 -m pip install torch=={LIBTORCH_VERSION}`, or \
+             in a checkout `cargo xtask setup`"
         )))
 }
 
-/// The places that depend on where the program lies.
+/// Candidate locations relative to the program.
 fn beside(program: Option<&Path>) -> Vec<(PathBuf, &'static str)> {
     let Some(program) = program else { return Vec::new() };
     let mut places = vec![(program.join("libtorch"), "beside the program")];
@@ -110,12 +113,13 @@ fn beside(program: Option<&Path>) -> Vec<(PathBuf, &'static str)> {
     places
 }
 
-/// The libtorch with this root folder, or what is wrong with it.
-fn look(root: &Path, found_by: &str) -> Result<Libtorch, String> {
+/// Checks `root` and returns the libtorch in it, or what is wrong with it.
+fn inspect(root: &Path, found_by: &str) -> Result<Libtorch, String> {
     if !root.is_dir() {
-        return Err("there is no such folder".to_owned());
+        return Err("the folder does not exist".to_owned());
     }
-    // A folder of links for the linker says where the real one is, with the libraries that only a GPU needs.
+    // A folder of links made for the linker records the real location, which also has the GPU
+    // libraries.
     let origin = fs::read_to_string(root.join("origin"))
         .ok()
         .map(|text| PathBuf::from(text.trim_end()));
@@ -125,10 +129,10 @@ fn look(root: &Path, found_by: &str) -> Result<Libtorch, String> {
     let lib = lib.canonicalize().map_err(|e| e.to_string())?;
     let version = lib.parent().and_then(version).or_else(|| self::version(root));
     let version =
-        version.ok_or("it has neither `build-version` nor `version.py`, so its version can't be told")?;
+        version.ok_or("it has neither `build-version` nor `version.py`, so its version is unknown")?;
     if version.split('+').next() != Some(LIBTORCH_VERSION) {
         return Err(format!(
-            "it is version {version}, and {LIBTORCH_VERSION} is needed"
+            "it is version {version}, but {LIBTORCH_VERSION} is required"
         ));
     }
     let cuda = lib.join(CUDA_LIBRARY).exists();
@@ -140,7 +144,7 @@ fn look(root: &Path, found_by: &str) -> Result<Libtorch, String> {
     })
 }
 
-/// The version that stands in a libtorch's or in a Python torch's folder.
+/// The version recorded in a libtorch or Python torch folder.
 fn version(folder: &Path) -> Option<String> {
     if let Ok(text) = fs::read_to_string(folder.join("build-version")) {
         return Some(text.trim().to_owned());
@@ -150,9 +154,10 @@ fn version(folder: &Path) -> Option<String> {
     line.split(['\'', '"']).nth(1).map(str::to_owned)
 }
 
-/// The folder of the torch that Python would import. Nothing of it is run.
+/// The folder of the torch that Python would import. torch itself is not imported.
 fn python_torch() -> Result<PathBuf, String> {
-    const SCRIPT: &str = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+    const SCRIPT: &str = "import importlib.util as u; s = u.find_spec('torch'); \
+                          print(s.submodule_search_locations[0] if s else '')";
     let venv = env::var_os("VIRTUAL_ENV").map(|venv| Path::new(&venv).join("bin/python3"));
     let python = venv
         .filter(|python| python.exists())
@@ -185,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_choice_wins_and_is_never_passed_over() {
+    fn an_explicit_choice_wins_and_is_never_skipped() {
         let folder = TempDir::new().unwrap();
         let (chosen, program) = (folder.path().join("chosen"), folder.path().join("bin"));
         torch(&program.join("libtorch"), "build-version", "2.11.0\n");
@@ -202,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_tried_in_order_and_all_are_told() {
+    fn locations_are_tried_in_order_and_all_are_listed() {
         let folder = TempDir::new().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let program = root.join("target/debug");
@@ -242,7 +247,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            look(&root.join(".libtorch"), "x").unwrap().lib,
+            inspect(&root.join(".libtorch"), "x").unwrap().lib,
             root.join("torch/lib")
         );
     }

@@ -5,8 +5,9 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Starts logging to `writer`, which ends at stderr. `verbose` counts `-v`; the environment variable `CVHOST_LOG` (such as
-/// `debug` or `cvhost_engine=trace`) wins over both. A second call changes nothing.
+/// Starts logging to `writer`, which writes to stderr. `verbose` is the number of `-v` flags; the
+/// environment variable `CVHOST_LOG` (such as `debug` or `cvhost_engine=trace`) overrides the
+/// flags. A second call has no effect.
 pub fn init<W>(verbose: u8, quiet: bool, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,

@@ -1,4 +1,5 @@
-//! The launcher: answers what needs no libtorch itself, in milliseconds, and becomes the engine for the rest.
+//! The launcher: handles commands that don't need libtorch itself, in milliseconds, and executes
+//! the engine for all others.
 
 mod commands;
 

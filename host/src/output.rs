@@ -1,5 +1,6 @@
-//! What goes to stdout: text for people, or with `--json` one JSON object a line. A reader that goes away (`| head`) is no error;
-//! output that is lost otherwise, on a full disk, is one in the end.
+//! Output on stdout: plain text, or one JSON object per line with `--json`. A closed pipe
+//! (`| head`) is not an error; output lost for any other reason, such as a full disk, makes the
+//! program fail at its end.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Kind};
 
-/// The version of the JSON lines' layout.
+/// Version of the JSON lines schema.
 pub const SCHEMA: u32 = 1;
 
 /// Prints one event: `{"schema":1,"event":name,…fields}`. `fields` is a JSON object.
@@ -16,7 +17,7 @@ pub fn event(name: &str, fields: Value) {
     line(&event_text(name, fields));
 }
 
-/// The event's line without its end.
+/// The line of an event, without the newline.
 pub fn event_text(name: &str, fields: Value) -> String {
     let mut all = Map::new();
     all.insert("schema".to_owned(), json!(SCHEMA));
@@ -27,10 +28,10 @@ pub fn event_text(name: &str, fields: Value) -> String {
     Value::Object(all).to_string()
 }
 
-/// Whether output was lost that somebody may have wanted.
+/// Whether output was lost other than through a closed pipe.
 static LOST: AtomicBool = AtomicBool::new(false);
 
-/// Prints one line and hands it on at once. What nobody reads any more is dropped.
+/// Prints one line and flushes stdout. Output to a closed pipe is dropped.
 pub fn line(text: &str) {
     let mut out = io::stdout().lock();
     let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) else {
@@ -41,7 +42,7 @@ pub fn line(text: &str) {
     }
 }
 
-/// The exit code of a program that would end with `code`: 1 instead of 0 where output was lost.
+/// The exit code for a program that would end with `code`: 1 instead of 0 if output was lost.
 pub fn exit_code(code: u8) -> u8 {
     match code {
         0 if LOST.load(Ordering::Relaxed) => Kind::Failed.exit_code(),
@@ -49,7 +50,7 @@ pub fn exit_code(code: u8) -> u8 {
     }
 }
 
-/// Prints one line on stderr; a closed stderr is no error.
+/// Prints one line on stderr; a closed stderr is ignored.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

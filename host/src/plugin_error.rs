@@ -1,10 +1,10 @@
-//! From a plugin's errors to the host's.
+//! Converts plugin errors to host errors.
 
 use crate::config::Loaded;
 use crate::error::{Error, Kind, Result};
 use cvhost_plugin_api::error::{AbiResult, ErrorKind, PluginError};
 
-/// A plugin's error as the user sees it.
+/// Converts a plugin's error to the host's.
 pub fn from_plugin(error: PluginError) -> Error {
     let kind = match error.kind {
         ErrorKind::CONFIG | ErrorKind::UNSUPPORTED => Kind::Usage,
@@ -26,12 +26,12 @@ pub fn from_plugin(error: PluginError) -> Error {
     }
 }
 
-/// A call's result with the host's error.
+/// The result of a plugin call with its error converted by [`from_plugin`].
 pub fn checked<T>(result: AbiResult<T>) -> Result<T> {
     result.into_result().map_err(from_plugin)
 }
 
-/// As [`checked`], but an error about a configuration key points at its line.
+/// Like [`checked`], but an error about a configuration key points at its line.
 pub fn checked_with<T>(config: &Loaded, result: AbiResult<T>) -> Result<T> {
     result.into_result().map_err(|error| {
         if error.key.is_empty() {

@@ -1,6 +1,7 @@
-//! What a person watches: bars on a terminal, plain lines elsewhere; all on stderr.
+//! Progress output on stderr: bars on a terminal, plain lines elsewhere.
 
 use indicatif::{HumanBytes, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// No progress from here on; warnings and errors remain.
+/// Turns progress output off; warnings and errors are still printed.
 pub fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
@@ -28,19 +29,19 @@ fn bars() -> &'static MultiProgress {
 /// Writes bytes to stderr, above the bars.
 pub fn raw(bytes: &[u8]) {
     bars().suspend(|| {
-        // A closed stderr is no reason to stop.
+        // Errors on a closed stderr are ignored.
         let _ = stderr().write_all(bytes);
     });
 }
 
-/// A line for the person who watches; nothing when quiet.
+/// Prints a line for the user; nothing when quiet.
 pub fn note(line: &str) {
     if !QUIET.load(Ordering::Relaxed) {
         raw(format!("{line}\n").as_bytes());
     }
 }
 
-/// Bytes as people read them.
+/// A number of bytes in human-readable form.
 pub fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
@@ -49,7 +50,7 @@ pub fn gigabytes(bytes: u64) -> String {
 pub struct Pass {
     bar: ProgressBar,
     label: String,
-    /// Off a terminal a line is printed every so many steps; 0 for never.
+    /// Interval in steps between lines when stderr is not a terminal; 0 for never.
     every: u64,
     plain: bool,
     started: Instant,
@@ -76,8 +77,8 @@ impl Pass {
         }
     }
 
-    /// One step of so many images further: their number a second goes before `message`, and off a terminal the time that is
-    /// left goes behind it.
+    /// Advances by one step of `images` images. `message` is prefixed with the throughput in
+    /// images/s and, when stderr is not a terminal, followed by the remaining time.
     pub fn step_of(&self, images: usize, message: impl FnOnce() -> String) {
         let done = images + self.images.fetch_add(images, Ordering::Relaxed);
         let seconds = self.started.elapsed().as_secs_f64();
@@ -98,7 +99,7 @@ impl Pass {
         });
     }
 
-    /// One step further; `message` stands behind the bar.
+    /// Advances by one step; `message` is shown after the bar.
     pub fn step(&self, message: impl FnOnce() -> String) {
         self.bar.inc(1);
         let at = self.bar.position();
@@ -121,12 +122,40 @@ impl Drop for Pass {
     }
 }
 
-/// The progress of downloads, a file after the other: a bar in bytes on a terminal, a line per file elsewhere.
+/// Shows progress reported by a plugin: a bar on a terminal and nothing elsewhere, since such work
+/// is short compared with what follows. `total` is 0 if unknown.
+pub fn of_plugin(label: &str, done: u64, total: u64) {
+    static BARS: Mutex<BTreeMap<String, ProgressBar>> = Mutex::new(BTreeMap::new());
+    let mut shown = BARS.lock().unwrap_or_else(PoisonError::into_inner);
+    if total > 0 && done >= total {
+        if let Some(bar) = shown.remove(label) {
+            bar.finish_and_clear();
+        }
+        return;
+    }
+    let bar = shown.entry(label.to_owned()).or_insert_with(|| {
+        let bar = bars().add(ProgressBar::new(total));
+        bar.set_prefix(label.to_owned());
+        if let Ok(style) = ProgressStyle::with_template(
+            "{prefix:>10} {bar:28.cyan/dim} \
+                                                         {pos}/{len} {eta:>4}",
+        ) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        bar
+    });
+    bar.set_length(total);
+    bar.set_position(done);
+}
+
+/// Progress of downloads, one file at a time: a bar in bytes on a terminal, one line per file
+/// elsewhere.
 #[derive(Default)]
 pub struct Downloads(Mutex<Option<(String, ProgressBar)>>);
 
 impl Downloads {
-    /// `done` of `total` bytes of `file` have arrived; `total` is `None` where the server doesn't say.
+    /// `done` of `total` bytes of `file` have been received; `total` is `None` if the server
+    /// doesn't report it.
     pub fn report(&self, file: &str, done: u64, total: Option<u64>) {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_none_or(|(name, _)| name != file) {

@@ -1,10 +1,12 @@
 //! The error that crosses between host and plugin.
 
+use crate::data::{List, Text};
 use abi_stable::StableAbi;
-use abi_stable::std_types::{RResult, RString};
+use abi_stable::std_types::RResult;
 use std::fmt;
+use std::path::Path;
 
-/// What an error is about; the host turns it into an exit code and into advice.
+/// The subject of an error; the host derives the exit code and advice from it.
 #[repr(transparent)]
 #[derive(StableAbi, Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorKind(pub u32);
@@ -16,32 +18,35 @@ impl ErrorKind {
     pub const DATA: Self = Self(2);
     /// A checkpoint's configuration or weights.
     pub const CHECKPOINT: Self = Self(3);
-    /// Something that the component doesn't do.
+    /// Something that the component doesn't support.
     pub const UNSUPPORTED: Self = Self(4);
     /// Anything else.
     pub const FAILED: Self = Self(5);
     /// A panic that was caught in the plugin; the instance is not called again.
     pub const PANIC: Self = Self(6);
-    /// Something that this installation lacks, such as another plugin.
+    /// Something missing from this installation, such as another plugin.
     pub const ENVIRONMENT: Self = Self(7);
 }
 
-/// What is wrong, where, and what to do. Plugin and method are added by the SDK where a panic was caught; the host adds
-/// which component it called.
+/// What is wrong, where, and what to do. The SDK adds plugin and method where it caught a panic; the
+/// host adds which component it called.
 #[repr(C)]
 #[derive(StableAbi, Debug, Clone, PartialEq)]
 pub struct PluginError {
     pub kind: ErrorKind,
-    pub message: RString,
+    pub message: Text,
     /// What to do about it; may be empty.
-    pub help: RString,
-    /// Of a configuration error: the path of the key, such as `model.dropout`; may be empty.
-    pub key: RString,
-    /// Several problems of one kind come in one error, a line each.
-    pub details: abi_stable::std_types::RVec<RString>,
+    pub help: Text,
+    /// For a configuration error: the path of the key, such as `model.dropout`; may be empty.
+    pub key: Text,
+    /// Several problems of one kind, one line each.
+    pub details: List<Text>,
+    /// More about the error, as JSON text; empty for none.
+    pub extra: Text,
 }
 
 /// What every call across the interface returns.
+#[doc(hidden)]
 pub type AbiResult<T> = RResult<T, PluginError>;
 /// What an author's method returns.
 pub type Result<T, E = PluginError> = std::result::Result<T, E>;
@@ -51,9 +56,10 @@ impl PluginError {
         PluginError {
             kind,
             message: message.into().into(),
-            help: RString::new(),
-            key: RString::new(),
-            details: Default::default(),
+            help: Text::new(),
+            key: Text::new(),
+            details: List::new(),
+            extra: Text::new(),
         }
     }
 
@@ -92,7 +98,7 @@ impl PluginError {
 
     #[must_use]
     pub fn with_details<S: Into<String>>(mut self, details: impl IntoIterator<Item = S>) -> Self {
-        self.details = details.into_iter().map(|d| RString::from(d.into())).collect();
+        self.details = details.into_iter().map(|d| Text::from(d.into())).collect();
         self
     }
 }
@@ -111,6 +117,21 @@ impl fmt::Display for PluginError {
 }
 
 impl std::error::Error for PluginError {}
+
+impl PluginError {
+    /// An error of input or output at `path`, such as `cannot read labels.csv: not found`. `doing` is
+    /// a verb: `read`, `write`, `list`.
+    pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+        Self::failed(format!("cannot {doing} {}: {error}", path.display()))
+    }
+}
+
+impl From<std::io::Error> for PluginError {
+    /// Without the file's name, which [`PluginError::io`] adds.
+    fn from(error: std::io::Error) -> Self {
+        PluginError::failed(error.to_string())
+    }
+}
 
 impl From<serde_json::Error> for PluginError {
     fn from(error: serde_json::Error) -> Self {

@@ -7,10 +7,15 @@
 //! Invariants: this crate never depends on the host; torch is needed only with the feature `tch`, which changes no type that
 //! crosses; every call into a plugin is guarded against panics.
 
+#[doc(hidden)]
 pub mod abi;
 pub mod data;
 pub mod error;
+pub mod forms;
+#[doc(hidden)]
+pub mod json_check;
 mod lend;
+#[doc(hidden)]
 pub mod load;
 pub mod note;
 #[doc(hidden)]

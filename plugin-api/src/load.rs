@@ -44,7 +44,7 @@ pub fn load(file: &Path) -> Result<PluginRef, LoadError> {
         .layout()
         .ok_or_else(|| LoadError::Header("the layout is missing".into()))?;
     check_layout_compatibility(layout, <PluginRef as StableAbi>::LAYOUT)
-        .map_err(|e| LoadError::Layout(first_differences(&e.to_string())))?;
+        .map_err(|e| LoadError::Layout(differing_types(&e.to_string())))?;
     // SAFETY: the layouts have just been compared, with the plugin's as the interface and the host's as the implementation.
     unsafe { header.unchecked_layout::<PluginRef>() }.map_err(|e| LoadError::Header(e.to_string()))
 }
@@ -59,13 +59,18 @@ fn open_for_good(file: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// abi_stable reports every path to a difference; the first says enough for a message.
-fn first_differences(report: &str) -> String {
-    report
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .take(12)
-        .collect::<Vec<_>>()
-        .join("\n  ")
+/// The types that differ, out of abi_stable's report, which lists for each difference the path of
+/// types that leads to it, and the two layouts in full.
+fn differing_types(report: &str) -> String {
+    let mut types: Vec<&str> = Vec::new();
+    for line in report.lines() {
+        let Some((_, name)) = line.split_once("<this:") else {
+            continue;
+        };
+        let name = name.trim_end_matches('>').trim();
+        if !name.is_empty() && !types.contains(&name) {
+            types.push(name);
+        }
+    }
+    types.join(", ")
 }

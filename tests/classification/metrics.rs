@@ -3,6 +3,7 @@
 use crate::bench::{Bench, path_in};
 use cvhost_plugin_api::abi_stable::std_types::RSlice;
 use cvhost_plugin_api::data::{Array, Fields, LabelSpec, Role};
+use cvhost_plugin_api::sdk::EvaluatorArgs;
 use cvhost_tests::{golden::registry, python, root, skip};
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ fn fresh_cases_give_the_same_numbers_in_scikit_learn() {
         Ok(python) => python,
         Err(reason) => return skip("fresh_cases_give_the_same_numbers_in_scikit_learn", &reason),
     };
-    let (task, _) = registry().task("classification").unwrap();
+    let (task, _) = registry().task("classification", &json!({})).unwrap();
     let script = std::fs::read_to_string(root().join(MAKER)).unwrap();
     for seed in ["1", "2", "3"] {
         let cases: Value = serde_json::from_str(&python::run(&python, &script, &[seed])).unwrap();
@@ -26,7 +27,8 @@ fn fresh_cases_give_the_same_numbers_in_scikit_learn() {
                 extra: json!({"multi_label": case["multi_label"]}).to_string().into(),
                 ..LabelSpec::default()
             };
-            let mut evaluator = task.evaluator(&spec, "{}".into()).into_result().unwrap();
+            let args = EvaluatorArgs::new(&spec, json!({}));
+            let mut evaluator = args.lend(|args| task.evaluator(args)).into_result().unwrap();
             let (predictions, targets) = fields(case, classes);
             let ids: Vec<u64> = (0..targets.len() as u64).collect();
             let (ids, predictions, targets) = (

@@ -43,22 +43,23 @@ fn what_goes_with_a_image_is_refused_by_a_task_that_makes_nothing_of_it() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
     let image = &CellSet::images(&bench.set.val)[0];
-    let side = bench.path("side.jsonl");
+    let prompt = bench.path("prompt.jsonl");
     let line = serde_json::json!({"image": image, "predictions": []});
-    std::fs::write(&side, format!("{line}\n")).unwrap();
-    let refused = bench.predict(&model, "0", &[Path::new("--side"), &side, image]);
+    std::fs::write(&prompt, format!("{line}\n")).unwrap();
+    let refused = bench.predict(&model, "0", &[Path::new("--prompt"), &prompt, image]);
     assert_ne!(refused.code, 0);
     assert!(
-        refused.stderr.contains("leave out --side and --stage"),
+        refused.stderr.contains("leave out --prompt and --stage"),
         "{}",
         refused.stderr
     );
 
-    // Lines about other images, and those that are no predictions, are counted.
+    // Lines about other images, and those that aren't predictions, are counted. `--side` is the former
+    // name of `--prompt`.
     let lines = "{\"image\": \"elsewhere.png\"}\n{\"event\": \"picture_failed\", \"image\": \"b.png\"}\n";
-    std::fs::write(&side, lines).unwrap();
+    std::fs::write(&prompt, lines).unwrap();
     let predicted = bench
-        .predict(&model, "0", &[Path::new("--side"), &side, image])
+        .predict(&model, "0", &[Path::new("--side"), &prompt, image])
         .success();
     for part in [
         "1 lines are no predictions",

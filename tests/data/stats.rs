@@ -45,7 +45,7 @@ fn the_numbers_are_those_of_the_data_set() {
 fn the_sample_for_pixels_is_as_large_as_asked_and_the_same_each_time() {
     let bench = Bench::new();
     let pixels = |arguments: &[&str]| {
-        let all = [&["--json", "--split", "train", "--pictures", "3"], arguments].concat();
+        let all = [&["--json", "--split", "train", "--images", "3"], arguments].concat();
         bench.data("stats", &all).success().last_event()["pixels"].clone()
     };
     let first = pixels(&[]);

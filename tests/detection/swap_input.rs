@@ -6,8 +6,8 @@ use cvhost_data::{Loader, LoaderOptions, OrderOptions, Source};
 use cvhost_engine::registry::Registry;
 use cvhost_engine::session::checkpoint_spec;
 use cvhost_plugin_api::abi::InputBox;
-use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{Array, Fields, Image, ImageSource, Record, Role};
+use cvhost_plugin_api::sdk::{AdapterArgs, Checkpoint, ShapeArgs};
 use cvhost_tests::{fixture, programs, variant};
 use cvhost_torch::batch::to_batch;
 use serde_json::json;
@@ -26,19 +26,29 @@ fn input(name: &str) -> InputBox {
         folders: vec![folder],
     };
     let registry = Registry::shared(Catalogue::discover(&search, Host::this()).unwrap());
-    let (adapter, _) = registry.adapter("detection/1", "detr", Some(name)).unwrap();
+    let (adapter, _) = registry
+        .adapter("detection/1", "detr", Some(name), &json!({}))
+        .unwrap();
     let model = ModelFolder::open(&fixture("golden/detr")).unwrap();
     let spec = checkpoint_spec("detection/1", &model).unwrap();
-    let files = json!({"config": model.config, "preprocessor": model.preprocessor}).to_string();
-    let input = adapter.input(RStr::from_str(&files), RStr::from_str("{}"), &spec);
-    input.into_result().unwrap()
+    let checkpoint = Checkpoint {
+        config: model.config.clone(),
+        preprocessor: model.preprocessor.clone(),
+        ..Checkpoint::default()
+    };
+    let settings = json!({});
+    let args = AdapterArgs::new(&checkpoint, &settings, &spec);
+    args.lend(|args| adapter.input(args)).into_result().unwrap()
 }
 
 #[test]
 fn both_sides_of_the_input_are_the_nearest_multiples_of_32() {
     let (plain, ours) = (input("detr"), input("detr-variant"));
     let size = |input: &InputBox, width: u32, height: u32| {
-        let shape = input.shape(width, height, false).into_result().unwrap();
+        let shape = ShapeArgs::new(width, height, false)
+            .lend(|args| input.shape(args))
+            .into_result()
+            .unwrap();
         assert_eq!((shape.name.as_str(), shape.dims[0]), ("pixel_values", 3));
         [shape.dims[1], shape.dims[2]]
     };
@@ -61,11 +71,7 @@ fn both_sides_of_the_input_are_the_nearest_multiples_of_32() {
 fn a_batch_has_images_of_that_size_and_boxes_where_they_were() {
     let record = || {
         let pixels: Vec<u8> = (0..96 * 64 * 3).map(|i| (i % 251) as u8).collect();
-        let image = Image {
-            width: 96,
-            height: 64,
-            pixels: pixels.into(),
-        };
+        let image = Image::rgb8(96, 64, pixels);
         Record {
             images: vec![ImageSource::decoded(image)].into(),
             fields: Fields::new()

@@ -110,6 +110,7 @@ fn untagged(parameter: &Parameter) -> Parameter {
         tensor: TensorHandle::new(parameter.tensor.tensor()),
         tags,
         depth: parameter.depth,
+        extra: Default::default(),
     }
 }
 

@@ -10,8 +10,8 @@ use cvhost_data::{HostBatch, Loader, LoaderOptions, OrderOptions, Source};
 use cvhost_engine::registry::Registry;
 use cvhost_engine::session::checkpoint_spec;
 use cvhost_plugin_api::abi::{AdapterBox, InputBox};
-use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{Batch, Image, ImageSource, LabelSpec, Mode, Record, StepContext};
+use cvhost_plugin_api::sdk::{AdapterArgs, Checkpoint};
 use cvhost_torch::network::{Forward, Network};
 use cvhost_torch::shim;
 use serde_json::{Value, json};
@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
-pub const DETECTION: &str = "detection/1";
-pub const CLASSIFICATION: &str = "classification/1";
+pub use cvhost_plugin_api::forms::classification::FORM as CLASSIFICATION;
+pub use cvhost_plugin_api::forms::detection::FORM as DETECTION;
 
 /// The plugins of the build, through the host's discovery and loader.
 pub fn registry() -> Registry {
@@ -39,13 +39,18 @@ pub fn registry() -> Registry {
 /// The adapter of a form for a checkpoint's configuration.
 pub fn adapter(form: &str, config: &Value) -> AdapterBox {
     let model_type = config["model_type"].as_str().unwrap();
-    registry().adapter(form, model_type, None).unwrap().0
+    registry().adapter(form, model_type, None, &json!({})).unwrap().0
 }
 
 /// A network that is built but not filled.
 pub fn network(config: &Value, spec: &LabelSpec) -> Network {
-    let files = json!({"config": config, "preprocessor": null}).to_string();
-    let model = adapter(&spec.form, config).model(RStr::from_str(&files), RStr::from_str("{}"), spec);
+    let checkpoint = Checkpoint {
+        config: config.clone(),
+        ..Checkpoint::default()
+    };
+    let settings = json!({});
+    let args = AdapterArgs::new(&checkpoint, &settings, spec);
+    let model = args.lend(|args| adapter(&spec.form, config).model(args));
     Network::new(model.into_result().unwrap()).unwrap()
 }
 
@@ -85,11 +90,16 @@ impl Case {
         };
         let folder = ModelFolder::open(&path).unwrap();
         let spec = checkpoint_spec(form, &folder).unwrap();
-        let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
-        let (files, config) = (RStr::from_str(&files), RStr::from_str("{}"));
+        let checkpoint = Checkpoint {
+            config: folder.config.clone(),
+            preprocessor: folder.preprocessor.clone(),
+            ..Checkpoint::default()
+        };
+        let settings = json!({});
+        let args = AdapterArgs::new(&checkpoint, &settings, &spec);
         let adapter = adapter(form, &folder.config);
-        let input = adapter.input(files, config, &spec).into_result().unwrap();
-        let model = adapter.model(files, config, &spec).into_result().unwrap();
+        let input = args.lend(|args| adapter.input(args)).into_result().unwrap();
+        let model = args.lend(|args| adapter.model(args)).into_result().unwrap();
         let mut network = Network::new(model).unwrap();
         let report = load_into(
             network.parameters(),
@@ -178,6 +188,7 @@ impl Case {
                     step: 0,
                     epoch: 0,
                     normalisers,
+                    ..StepContext::new(mode)
                 },
             )
             .unwrap()
@@ -187,11 +198,7 @@ impl Case {
 fn image(tensor: &Tensor) -> Image {
     let size = tensor.size();
     let pixels: Vec<u8> = Vec::try_from(tensor.flatten(0, -1)).unwrap();
-    Image {
-        width: size[1] as u32,
-        height: size[0] as u32,
-        pixels: pixels.into(),
-    }
+    Image::rgb8(size[1] as u32, size[0] as u32, pixels)
 }
 
 /// The largest |a − b| over 1 + the largest |b|: what the tolerance for outputs is about.

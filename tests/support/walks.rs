@@ -6,8 +6,9 @@ use crate::third_party::{Setup, built};
 use cvhost::plugins::{Catalogue, Host, Search};
 use cvhost_engine::registry::Registry;
 use cvhost_plugin_api::abi::{DataSetBox, EvaluatorBox, TaskBox};
-use cvhost_plugin_api::abi_stable::std_types::{RSlice, RStr};
-use cvhost_plugin_api::data::{Fields, Image, OpenArgs, Record, Report};
+use cvhost_plugin_api::abi_stable::std_types::RSlice;
+use cvhost_plugin_api::data::{Fields, Image, OpenArgs, Record, RecordArgs, Report};
+use cvhost_plugin_api::sdk::EvaluatorArgs;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -157,7 +158,7 @@ impl Task {
             folders: Vec::new(),
         };
         let registry = Registry::new(Catalogue::discover(&search, Host::this()).unwrap());
-        let (task, _) = registry.task(name).unwrap();
+        let (task, _) = registry.task(name, &json!({})).unwrap();
         Task {
             task,
             _registry: registry,
@@ -175,23 +176,27 @@ impl Task {
     }
 
     pub fn evaluator(&self, data: &DataSetBox) -> EvaluatorBox {
-        self.task
-            .evaluator(&data.spec(), RStr::from_str("{}"))
-            .into_result()
-            .unwrap()
+        let spec = data.spec().into_result().unwrap();
+        let args = EvaluatorArgs::new(&spec, json!({}));
+        args.lend(|args| self.task.evaluator(args)).into_result().unwrap()
     }
 
     /// The report of predictions that `predict` makes from each record.
     pub fn report(&self, data: &DataSetBox, predict: impl Fn(&Record) -> Fields) -> Report {
         let mut evaluator = self.evaluator(data);
-        update(&mut evaluator, data, 0..data.len(), &predict);
+        update(
+            &mut evaluator,
+            data,
+            0..data.len().into_result().unwrap(),
+            &predict,
+        );
         evaluator.compute().into_result().unwrap()
     }
 
     /// Evaluators that saw parts of the records, put together in another order, report what one reports that saw all of them, bit
     /// by bit.
     pub fn check_merging(&self, data: &DataSetBox, predict: impl Fn(&Record) -> Fields) {
-        let count = data.len();
+        let count = data.len().into_result().unwrap();
         assert!(count >= 6, "{count} records are too few to part them");
         let mut merged = self.evaluator(data);
         update(&mut merged, data, count / 2..count - 1, &predict);
@@ -224,7 +229,10 @@ fn merged_with_nonsense(mut evaluator: EvaluatorBox) -> String {
 }
 
 pub fn record(data: &DataSetBox, index: u64) -> Record {
-    data.record(index).into_result().unwrap()
+    RecordArgs::at(index)
+        .lend(|args| data.record(args))
+        .into_result()
+        .unwrap()
 }
 
 /// The image of a record that was made up.

@@ -30,7 +30,7 @@ fn depth_trains_with_changes_of_geometry_and_beats_a_constant() {
     let trained = walk.train(6, 0.5);
     // The best constant by far is the median of what there is.
     let data = walk.task.open(96);
-    let mut all: Vec<f32> = (0..data.len())
+    let mut all: Vec<f32> = (0..data.len().into_result().unwrap())
         .flat_map(|i| depths(&record(&data, i)))
         .filter(|d| *d > 0.0)
         .collect();
@@ -102,7 +102,7 @@ fn errors_of_depth_count_measured_pixels_only() {
     assert!((report.get("abs_rel").unwrap() - 1.0).abs() < 1e-6, "{report:?}");
     assert_eq!(report.get("delta1"), Some(0.0));
     // Root of the mean square an image, then the mean over the images.
-    let roots: Vec<f64> = (0..data.len())
+    let roots: Vec<f64> = (0..data.len().into_result().unwrap())
         .map(|i| {
             let measured: Vec<f64> = depths(&record(&data, i))
                 .iter()
@@ -123,7 +123,7 @@ fn errors_of_depth_count_measured_pixels_only() {
 fn evaluators_of_depth_merge_to_the_bit() {
     let task = Task::load("walk-depth");
     let data = task.open(40);
-    assert!(data.spec().names.is_empty());
+    assert!(data.spec().into_result().unwrap().names.is_empty());
     let record = record(&data, 0);
     assert_eq!(record.fields.require("depth").unwrap().dtype(), DType::F32);
     task.check_merging(&data, |record| {

@@ -30,7 +30,9 @@ fn person(points: &[f32]) -> Fields {
 /// The records of the image that record `index` is about.
 fn people(task: &Task, images: usize, least: usize) -> Vec<Record> {
     let data = task.open(images);
-    let all: Vec<Record> = (0..data.len()).map(|i| record(&data, i)).collect();
+    let all: Vec<Record> = (0..data.len().into_result().unwrap())
+        .map(|i| record(&data, i))
+        .collect();
     let mut groups = all.chunk_by(|a, b| image(a) == image(b));
     groups.find(|g| g.len() >= least).unwrap().to_vec()
 }
@@ -87,12 +89,12 @@ fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
         .collect();
     let mut boxes = boxes;
     boxes.push(json!({"label": "dog", "score": 0.9, "box_xyxy": [1, 1, 20, 20]}));
-    let side = walk.setup.folder.path().join("boxes.jsonl");
+    let prompt = walk.setup.folder.path().join("boxes.jsonl");
     let write = |boxes: &Value| {
-        std::fs::write(&side, json!({"image": file, "predictions": boxes}).to_string()).unwrap()
+        std::fs::write(&prompt, json!({"image": file, "predictions": boxes}).to_string()).unwrap()
     };
     write(&json!(boxes));
-    let given = ["--side", side.to_str().unwrap(), "--threshold", "0.1"];
+    let given = ["--prompt", prompt.to_str().unwrap(), "--threshold", "0.1"];
     let prediction = walk.predict_file(&trained, &file, &given).success().last_event();
     let printed = prediction["predictions"].as_array().unwrap();
     assert_eq!(printed.len(), people.len(), "a dog is no person: {prediction}");
@@ -178,7 +180,7 @@ fn near_keypoints_are_counted_as_the_papers_say() {
             person(&points)
         });
         assert_eq!(report.get("pck"), Some(right), "{part}");
-        let similarities: Vec<f64> = (0..data.len())
+        let similarities: Vec<f64> = (0..data.len().into_result().unwrap())
             .map(|i| {
                 let [x1, y1, x2, y2] = bounds(&record(&data, i));
                 let off = part * (x2 - x1).max(y2 - y1);

@@ -84,10 +84,10 @@ fn the_character_error_rate_counts_edits_over_all_characters() {
         (Some(1.0), Some(0.0))
     );
     // One character more in each text, one less, one changed: an edit each.
-    let characters: usize = (0..data.len())
+    let characters: usize = (0..data.len().into_result().unwrap())
         .map(|i| text(&record(&data, i)).chars().count())
         .sum();
-    let expected = data.len() as f64 / characters as f64;
+    let expected = data.len().into_result().unwrap() as f64 / characters as f64;
     let edits: [fn(&str) -> String; 3] = [
         |t| format!("{t}?"),
         |t| t.chars().skip(1).collect(),

@@ -14,7 +14,7 @@ pub fn run() -> Result<()> {
 
     println!("libtorch {}", libtorch::VERSION);
     match &plan {
-        Ok(Plan::RetentionPolicy) => print_kept(&folder)?,
+        Ok(Plan::Keep) => print_kept(&folder)?,
         Ok(Plan::Link { root, why }) => {
             println!("  `cargo xtask setup` will link to {} ({why})", root.display())
         }

@@ -16,7 +16,7 @@ const HEADER: &str = "torch/csrc/api/include/torch/torch.h";
 #[derive(Debug)]
 pub enum Plan {
     /// The folder is there and valid.
-    RetentionPolicy,
+    Keep,
     /// Lay out links to the `lib/` and `include/` of `root`.
     Link {
         root: PathBuf,
@@ -35,7 +35,7 @@ pub fn plan(into: &Path, download: bool) -> Result<Plan> {
     if download {
         let kept = valid(into).is_ok() && !is_linked(into);
         return Ok(if kept {
-            Plan::RetentionPolicy
+            Plan::Keep
         } else {
             Plan::Download {
                 why: "as asked for".to_owned(),
@@ -50,7 +50,7 @@ pub fn plan(into: &Path, download: bool) -> Result<Plan> {
                 &root.join("lib/libtorch_cpu.so"),
             );
         return Ok(if kept {
-            Plan::RetentionPolicy
+            Plan::Keep
         } else {
             Plan::Link {
                 root,
@@ -59,7 +59,7 @@ pub fn plan(into: &Path, download: bool) -> Result<Plan> {
         });
     }
     let why = match valid(into) {
-        Ok(()) => return Ok(Plan::RetentionPolicy),
+        Ok(()) => return Ok(Plan::Keep),
         Err(_) if into.symlink_metadata().is_err() => format!("{} does not exist yet", into.display()),
         Err(error) => format!("{} is not valid: {error:#}", into.display()),
     };

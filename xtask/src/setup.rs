@@ -56,7 +56,7 @@ pub fn run(options: &Options) -> Result<()> {
         }
     };
     match plan {
-        Plan::RetentionPolicy => Ok(()),
+        Plan::Keep => Ok(()),
         Plan::Link { root, why } => {
             eprintln!(
                 "libtorch {}: linking to {} ({why})",

@@ -92,6 +92,7 @@ mod tests {
             tensor: TensorHandle::new(tensor),
             tags: Tags::NONE,
             depth: 0,
+            extra: Default::default(),
         }
     }
 

@@ -8,8 +8,8 @@ use arrays::{batch_count, combine, common_dims, mask_of, types_differ, with_coun
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::from_plugin;
 use cvhost_plugin_api::abi::InputBox;
-use cvhost_plugin_api::abi_stable::std_types::ROption;
 use cvhost_plugin_api::data::{Array, CollateRule, DType, Fields, Meta, Prepared, Role, Sample, Shape};
+use cvhost_plugin_api::sdk::{PrepareArgs, ShapeArgs};
 use std::sync::Arc;
 
 /// One named array of a batch, in the host's memory.
@@ -72,9 +72,9 @@ pub fn collate(
             return Err(Error::input("the record has no image").within(sample.name.as_str()));
         };
         // A region is what the adapter cuts out, so its size is the one that counts.
-        let (width, height) = match &sample.region {
-            ROption::RSome(region) => (whole_pixels(region.width), whole_pixels(region.height)),
-            ROption::RNone => (image.width, image.height),
+        let (width, height) = match sample.region.as_ref() {
+            Some(region) => (whole_pixels(region.width), whole_pixels(region.height)),
+            None => (image.width, image.height),
         };
         shape_of(input, (width, height), sample.train).map_err(|e| e.within(sample.name.as_str()))
     };
@@ -89,8 +89,8 @@ pub fn collate(
 
 /// The shape of the main input for an image, or a region, of this width and height in pixels.
 pub fn shape_of(input: &InputBox, (width, height): (u32, u32), train: bool) -> Result<Shape> {
-    input
-        .shape(width, height, train)
+    ShapeArgs::new(width, height, train)
+        .lend(|args| input.shape(args))
         .into_result()
         .map_err(from_plugin)
 }
@@ -117,7 +117,7 @@ impl<'a> Assembly<'a> {
         names: Vec<String>,
         pool: &'a Arc<Pool>,
     ) -> Result<Self> {
-        let mut further = input.collate().into_vec();
+        let mut further = input.collate().into_result().map_err(from_plugin)?.into_vec();
         if further.is_empty() {
             return Err(Error::failed(
                 "the adapter's input has no collate rule for its main input",
@@ -149,9 +149,8 @@ impl<'a> Assembly<'a> {
             return Err(Error::failed(format!("a batch of {number} got one sample more")));
         };
         let slot = self.data.slot(number as u64, &self.block, &shape.dims)?;
-        let mut one = self
-            .input
-            .prepare(sample, slot)
+        let mut one = PrepareArgs::new(sample)
+            .lend(|args| self.input.prepare(args, slot))
             .into_result()
             .map_err(|e| from_plugin(e).within(sample.name.as_str()))?;
         self.data

@@ -11,6 +11,7 @@ mod bmp;
 mod buffers;
 mod colour;
 mod exif;
+mod field;
 mod format;
 mod gif;
 mod head;
@@ -25,7 +26,8 @@ mod webp;
 
 use crate::orientation;
 use cvhost::error::{Error, Kind, Result};
-use cvhost_plugin_api::data::{Image, ImageSource};
+use cvhost_plugin_api::data::{ColourSpace, Image, ImageSource};
+pub use field::{dense_masks, load_fields};
 use format::Format;
 use head::FileHead;
 use header::Header;
@@ -124,6 +126,13 @@ enum Place<'a> {
 
 impl<'a> Place<'a> {
     fn of(source: &'a ImageSource) -> Result<Place<'a>> {
+        if source.colour_space != ColourSpace::RGB || source.bits != 8 {
+            return Err(Error::usage(format!(
+                "the task plugin asks for a {:?} image of {} bits",
+                source.colour_space, source.bits
+            ))
+            .with_expected("RGB images of 8 bits, which is all that this version decodes to"));
+        }
         if source.decoded.width > 0 {
             check(&source.decoded)?;
             Ok(Place::Decoded(&source.decoded))
@@ -168,6 +177,12 @@ fn reading(path: &Path, error: &std::io::Error) -> Error {
 }
 
 fn check(image: &Image) -> Result<()> {
+    if !image.is_rgb8() {
+        return Err(
+            Error::usage(format!("the task plugin gave the decoded {image:?}"))
+                .with_expected("RGB images of 8 bits, which is all that this version takes"),
+        );
+    }
     let expected = u64::from(image.width) * u64::from(image.height) * 3;
     if image.pixels.len() as u64 != expected || image.height == 0 {
         return Err(Error::input(format!(
@@ -225,11 +240,7 @@ fn decode_bytes(bytes: &[u8], at_least: Option<(u32, u32)>) -> Result<Scaled> {
             (pixels, header.width, header.height)
         }
     };
-    let stored = Image {
-        width,
-        height,
-        pixels: pixels.into(),
-    };
+    let stored = Image::rgb8(width, height, pixels);
     let image = orientation::upright(stored, header.orientation, buffers::take, buffers::keep);
     Ok(Scaled {
         image,

@@ -32,6 +32,6 @@ pub use loader::{Batches, Loader, LoaderOptions};
 pub use mix::Mixing;
 pub use order::OrderOptions;
 pub use random::Random;
-pub use source::Source;
+pub use source::{DataSetSource, Source};
 pub use subset::{Subset, divide};
 pub use timings::{Stage, Timings};

@@ -39,6 +39,8 @@ pub struct LoaderOptions {
     pub train: bool,
     /// Whether the records are to be predicted and have no targets: what an adapter didn't prepare is then left out.
     pub predict: bool,
+    /// Whether a batch keeps its records' own targets, which only an evaluator reads.
+    pub keep_targets: bool,
     pub broken_files: BrokenFiles,
     /// Bytes of decoded images that are kept for the next epochs.
     pub cache: usize,
@@ -59,6 +61,7 @@ impl Default for LoaderOptions {
             mixing: None,
             train: false,
             predict: false,
+            keep_targets: true,
             broken_files: BrokenFiles::Error,
             cache: 0,
             scaled_decode: false,
@@ -337,5 +340,7 @@ impl Drop for Batches {
     }
 }
 
+#[cfg(test)]
+mod contract_tests;
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,7 @@ impl Default for OrderOptions {
             sampling: Sampling::Natural,
             repeat_threshold: 0.001,
             group_by_aspect_ratio: false,
-            last_batch: LastBatch::RetentionPolicy,
+            last_batch: LastBatch::Keep,
         }
     }
 }
@@ -90,7 +90,7 @@ impl Order {
         let size = self.options.batch_size;
         match self.options.last_batch {
             LastBatch::Drop => self.records() / size,
-            LastBatch::RetentionPolicy | LastBatch::Pad => self.records().div_ceil(size),
+            LastBatch::Keep | LastBatch::Pad => self.records().div_ceil(size),
         }
     }
 
@@ -113,7 +113,7 @@ impl Order {
         }
         let whole = self.batches() * self.options.batch_size;
         match self.options.last_batch {
-            LastBatch::RetentionPolicy => {}
+            LastBatch::Keep => {}
             LastBatch::Drop => order.truncate(whole),
             LastBatch::Pad => {
                 let missing = whole.saturating_sub(order.len());

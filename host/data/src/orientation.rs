@@ -31,19 +31,11 @@ pub fn upright(
                 orientation,
             );
             keep(pixels);
-            return Image {
-                width: image.height,
-                height: image.width,
-                pixels: turned.into(),
-            };
+            return Image::rgb8(image.height, image.width, turned);
         }
         _ => {}
     }
-    Image {
-        width: image.width,
-        height: image.height,
-        pixels: pixels.into(),
-    }
+    Image::rgb8(image.width, image.height, pixels)
 }
 
 fn flip_rows(points: &mut [[u8; 3]], width: usize) {
@@ -110,11 +102,7 @@ mod tests {
     #[test]
     fn each_orientation_is_undone() {
         let values: Vec<u8> = [1, 2, 3, 4, 5, 6].iter().flat_map(|&v| [v, 0, 0]).collect();
-        let stored = Image {
-            width: 3,
-            height: 2,
-            pixels: values.into(),
-        };
+        let stored = Image::rgb8(3, 2, values);
         let expected: [(u8, &[&[u8]]); 8] = [
             (1, &[&[1, 2, 3], &[4, 5, 6]]),
             (2, &[&[3, 2, 1], &[6, 5, 4]]),

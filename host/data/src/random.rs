@@ -7,6 +7,16 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 /// draw the same from a later version, too.
 pub struct Random(ChaCha8Rng);
 
+/// Who draws from a record's seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Use {
+    /// The task, while it reads the record.
+    Task = 1,
+    /// The adapter, while it prepares the sample.
+    Adapter = 2,
+}
+
 impl Random {
     /// The stream of a record in an epoch; [`Random::ORDER`] is the one that shuffles the epoch.
     pub fn new(seed: u64, epoch: u64, stream: u64) -> Self {
@@ -26,6 +36,16 @@ impl Random {
     /// The stream of a batch in an epoch; records have the lower half of the numbers.
     pub fn of_batch(seed: u64, epoch: u64, number: usize) -> Self {
         Random::new(seed, epoch, (1 << 63) | number as u64)
+    }
+
+    /// A number for random choices outside of this crate: it depends on seed, epoch and record alone,
+    /// and differs for each [`Use`].
+    pub fn seed_of_record(seed: u64, epoch: u64, record: u64, of: Use) -> u64 {
+        let mut key = [0u8; 32];
+        for (part, value) in key.chunks_exact_mut(8).zip([seed, epoch, record, of as u64]) {
+            part.copy_from_slice(&value.to_le_bytes());
+        }
+        ChaCha8Rng::from_seed(key).next_u64()
     }
 
     /// From 0 up to, not including, `count`; 0 where `count` is 0. The bias is below 2^-32 for counts below 2^32.

@@ -3,7 +3,7 @@
 use crate::Source;
 use crate::random::Random;
 use cvhost::error::Result;
-use cvhost_plugin_api::data::{Record, RecordMeta};
+use cvhost_plugin_api::data::{Record, RecordArgs, RecordMeta};
 use std::sync::Arc;
 
 /// Some of another source's records.
@@ -31,6 +31,23 @@ impl Source for Subset {
 
     fn record(&self, index: usize) -> Result<Record> {
         self.whole.record(self.at(index))
+    }
+
+    fn record_in(&self, args: &RecordArgs) -> Result<Record> {
+        let index = self.at(args.index as usize) as u64;
+        self.whole.record_in(&RecordArgs { index, ..*args })
+    }
+
+    fn id(&self, index: usize) -> u64 {
+        self.whole.id(self.at(index))
+    }
+
+    fn record_of(&self, id: u64) -> Result<Record> {
+        self.whole.record_of(id)
+    }
+
+    fn name(&self, index: usize) -> Result<String> {
+        self.whole.name(self.at(index))
     }
 
     fn meta(&self, index: usize) -> Result<RecordMeta> {
@@ -157,5 +174,10 @@ mod tests {
         assert_eq!(part.len(), 2);
         assert_eq!(part.record(1).unwrap().name, "8");
         assert_eq!(part.meta(1).unwrap().classes[0], 1);
+        // Its ids are those of the whole, so two subsets never have one in common.
+        assert_eq!((part.id(0), part.id(1)), (3, 8));
+        assert_eq!(part.record_of(8).unwrap().name, "8");
+        let again = Subset::new(Arc::new(part), vec![1]);
+        assert_eq!(again.id(0), 8);
     }
 }

@@ -1,10 +1,11 @@
 //! A made-up input side and images for the tests of this folder.
 
 use cvhost_plugin_api::abi::{Input, Input_TO, InputBox};
+use cvhost_plugin_api::abi::{PrepareArgsRef, ShapeArgsRef};
 use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
-use cvhost_plugin_api::abi_stable::std_types::{RResult, RString, RVec};
+use cvhost_plugin_api::abi_stable::std_types::RResult;
 use cvhost_plugin_api::data::{
-    ArrayMut, CollateRule, DType, Fields, Image, Meta, Prepared, Role, Sample, Shape,
+    ArrayMut, CollateRule, DType, Fields, Image, List, Meta, Prepared, Role, Shape, Text,
 };
 use cvhost_plugin_api::error::{AbiResult, PluginError};
 
@@ -30,19 +31,17 @@ impl Plain {
 }
 
 impl Input for Plain {
-    fn shape(&self, width: u32, height: u32, _train: bool) -> AbiResult<Shape> {
+    fn shape(&self, args: ShapeArgsRef) -> AbiResult<Shape> {
+        let (width, height) = (args.width(), args.height());
         if width == 13 {
             return RResult::RErr(PluginError::data("thirteen wide"));
         }
-        let dims = vec![3, u64::from(height), u64::from(width)];
-        RResult::ROk(Shape {
-            name: "pixel_values".into(),
-            dtype: DType::F32,
-            dims: dims.into(),
-        })
+        let dims = [3, u64::from(height), u64::from(width)];
+        RResult::ROk(Shape::new("pixel_values", DType::F32, &dims))
     }
 
-    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> AbiResult<Prepared> {
+    fn prepare(&self, args: PrepareArgsRef<'_>, mut out: ArrayMut<'_>) -> AbiResult<Prepared> {
+        let sample = args.sample();
         let image = &sample.images[0];
         for channel in 0..3 {
             for y in 0..image.height {
@@ -62,15 +61,20 @@ impl Input for Plain {
                 input_height: height,
                 ..Default::default()
             },
+            extra: Text::new(),
         })
     }
 
-    fn collate(&self) -> RVec<CollateRule> {
-        self.rules.clone().into()
+    fn collate(&self) -> AbiResult<List<CollateRule>> {
+        RResult::ROk(self.rules.clone().into())
     }
 
-    fn config_json(&self) -> AbiResult<RString> {
+    fn config_json(&self) -> AbiResult<Text> {
         RResult::ROk("{}".into())
+    }
+
+    fn stride(&self) -> AbiResult<u64> {
+        RResult::ROk(0)
     }
 }
 

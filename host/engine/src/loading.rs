@@ -31,6 +31,7 @@ impl Session {
                 Arc::clone(input),
                 LoaderOptions {
                     train: true,
+                    keep_targets: false,
                     ..common
                 },
             );
@@ -47,6 +48,7 @@ impl Session {
             augment: data.augment.then_some(data.augmentations),
             mixing: self.mixing(source.as_ref()),
             train: true,
+            keep_targets: false,
             cache: usize::try_from(data.cache_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX),
             scaled_decode: data.scaled_decode,
             ..common
@@ -75,6 +77,7 @@ impl Session {
                 ..common.order
             },
             train: true,
+            keep_targets: false,
             threads: 0,
             ..common
         };

@@ -6,11 +6,13 @@ use cvhost::interrupt;
 use cvhost::plugin_error::{checked, from_plugin};
 use cvhost::plugins::{Catalogue, Found};
 use cvhost_plugin_api::PluginError;
-use cvhost_plugin_api::abi::{AdapterBox, Host, HostRef, LoggerBox, PluginRef, TaskBox};
+use cvhost_plugin_api::abi::{AdapterBox, Host, HostRef, LoggerBox, NewArgsRef, PluginRef, TaskBox};
 use cvhost_plugin_api::abi_stable::prefix_type::PrefixTypeTrait;
-use cvhost_plugin_api::abi_stable::std_types::{RErr, ROk, RStr};
+use cvhost_plugin_api::abi_stable::std_types::{RErr, ROk};
 use cvhost_plugin_api::error::AbiResult;
 use cvhost_plugin_api::load::load;
+use cvhost_plugin_api::sdk::NewArgs;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -54,11 +56,12 @@ impl Registry {
     }
 
     /// The task of that name.
-    pub fn task(&self, name: &str) -> Result<(TaskBox, Provided)> {
+    pub fn task(&self, name: &str, config: &Value) -> Result<(TaskBox, Provided)> {
         let (found, _) = self.catalogue.require("task", name)?;
         let provided = provided(found, name);
         let plugin = self.load(&provided.file)?;
-        Ok((checked(plugin.task()(RStr::from_str(name)))?, provided))
+        let args = NewArgs::new(name, config.clone());
+        Ok((args.lend(|args| checked(plugin.task()(args)))?, provided))
     }
 
     /// The adapter for a form and a checkpoint's `model_type`; `choice` is `model.adapter`.
@@ -67,22 +70,22 @@ impl Registry {
         form: &str,
         model_type: &str,
         choice: Option<&str>,
+        config: &Value,
     ) -> Result<(AdapterBox, Provided)> {
         let (found, component) = self.catalogue.adapter(form, model_type, choice)?;
         let provided = provided(found, &component.name);
         let plugin = self.load(&provided.file)?;
-        Ok((
-            checked(plugin.adapter()(RStr::from_str(&provided.name)))?,
-            provided,
-        ))
+        let args = NewArgs::new(&provided.name, config.clone());
+        Ok((args.lend(|args| checked(plugin.adapter()(args)))?, provided))
     }
 
     /// The logger of that name.
-    pub fn logger(&self, name: &str) -> Result<(LoggerBox, Provided)> {
+    pub fn logger(&self, name: &str, config: &Value) -> Result<(LoggerBox, Provided)> {
         let (found, _) = self.catalogue.require("logger", name)?;
         let provided = provided(found, name);
         let plugin = self.load(&provided.file)?;
-        Ok((checked(plugin.logger()(RStr::from_str(name)))?, provided))
+        let args = NewArgs::new(name, config.clone());
+        Ok((args.lend(|args| checked(plugin.logger()(args)))?, provided))
     }
 
     /// Loads one plugin file whose note has passed.
@@ -113,6 +116,7 @@ fn host_functions() -> HostRef {
             max_level: telemetry::max_level,
             cancelled,
             adapter: adapter_for_plugins,
+            progress: telemetry::progress,
         }
         .leak_into_prefix()
     })
@@ -123,12 +127,14 @@ extern "C" fn cancelled() -> bool {
 }
 
 /// What a plugin gets that asks the host for an adapter by name.
-extern "C" fn adapter_for_plugins(name: RStr<'_>) -> AbiResult<AdapterBox> {
+extern "C" fn adapter_for_plugins(args: NewArgsRef<'_>) -> AbiResult<AdapterBox> {
+    let name = args.name();
+    let config = serde_json::from_str(&args.config()).unwrap_or_default();
     let registry = SHARED.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let found = registry
         .ok_or_else(|| Error::failed("the host has no plugins to ask"))
         // The form and the family don't matter where the adapter is named.
-        .and_then(|registry| registry.adapter("", "", Some(name.as_str())));
+        .and_then(|registry| registry.adapter("", "", Some(name.as_str()), &config));
     match found {
         Ok((adapter, _)) => ROk(adapter),
         // Not the error's own advice: the user hasn't asked for this name.

@@ -9,11 +9,12 @@ use cvhost::plugins::{Catalogue, Host, Search, relevant};
 use cvhost::progress::Downloads;
 use cvhost_checkpoint::load::LoadOutcome;
 use cvhost_checkpoint::{LoadPolicy, LoadReport, ModelFolder, labels, load_into};
+use cvhost_data::{DataSetSource, Source};
 use cvhost_hub::HubOptions;
 use cvhost_hub::layout::CONFIG;
-use cvhost_plugin_api::abi::{AdapterBox, DataSetBox, InputBox, TaskBox};
-use cvhost_plugin_api::abi_stable::std_types::RStr;
+use cvhost_plugin_api::abi::{AdapterBox, EvaluatorBox, InputBox, TaskBox};
 use cvhost_plugin_api::data::{LabelSpec, MetricInfo, OpenArgs, Severity};
+use cvhost_plugin_api::sdk::{AdapterArgs, Checkpoint, EvaluatorArgs};
 use cvhost_torch::network::{Network, device_name};
 use cvhost_torch::precision::Format;
 use cvhost_torch::shim;
@@ -31,6 +32,8 @@ pub struct Session {
     pub device: Device,
     /// What `run` tries out, if it does.
     pub trial: Trial,
+    /// The keys of `model` that the task or an adapter declares.
+    model_keys: Vec<String>,
 }
 
 impl Session {
@@ -61,6 +64,7 @@ impl Session {
         plugin: Option<&str>,
     ) -> Result<Self> {
         let about = relevant(registry.catalogue(), &draft, plugin)?;
+        let model_keys = about.model_keys();
         let mut loaded = draft.finish(&about.schemas)?;
         for warning in about.warnings.iter().chain(&loaded.warnings) {
             tracing::warn!("{warning}");
@@ -78,7 +82,7 @@ impl Session {
             // From the command line; a run that is resumed with its own configuration has no other place to know it from.
             loaded.decide("model.task_type", &json!(task_name))?;
         }
-        let (task, provided) = registry.task(&task_name)?;
+        let (task, provided) = registry.task(&task_name, &loaded.document)?;
         tracing::debug!("task `{task_name}` from {}", provided.file.display());
         let device = choose_device(global.device, &loaded)?;
         if let Some(threads) = loaded.config.training.resources_per_worker.cpu {
@@ -98,6 +102,7 @@ impl Session {
             task_name,
             device,
             trial: Trial::default(),
+            model_keys,
         })
     }
 
@@ -118,11 +123,12 @@ impl Session {
             annotations: annotations.unwrap_or_default().to_owned(),
             config: self.loaded.document.clone(),
             checkpoint_classes: checkpoint_classes.to_vec(),
+            ..OpenArgs::default()
         }
     }
 
     /// Opens a split's data set; all problems of its annotations are told, and errors among them end here.
-    pub fn data_set(&self, split: Split, checkpoint_classes: &[String]) -> Result<DataSetBox> {
+    pub fn data_set(&self, split: Split, checkpoint_classes: &[String]) -> Result<DataSetSource> {
         let name = split.name();
         let args = self.open_args(split, checkpoint_classes);
         if args.images.is_empty() {
@@ -141,9 +147,11 @@ impl Session {
                 }));
         }
         let opened = args.lend(|args| checked_with(&self.loaded, self.task.open(args)));
-        let data_set = opened.map_err(|e| e.within(format!("{name} data")))?;
+        let within = |e: Error| e.within(format!("{name} data"));
+        let data_set = DataSetSource::new(opened.map_err(within)?).map_err(within)?;
+        self.check_form(data_set.spec()).map_err(within)?;
         let mut errors = Vec::new();
-        for problem in data_set.problems() {
+        for problem in checked(data_set.data_set().problems())? {
             if problem.severity == Severity::ERROR {
                 errors.push(problem.message.into_string());
             } else {
@@ -153,7 +161,7 @@ impl Session {
         if !errors.is_empty() {
             return Err(Error::input(format!("the {name} data can't be used")).with_details(errors));
         }
-        if data_set.len() == 0 {
+        if data_set.is_empty() {
             return Err(Error::input(format!("the {name} data has no images"))
                 .with_expected(format!("at least one in {}", args.images))
                 .with_help(format!(
@@ -223,11 +231,11 @@ impl Session {
                 ))
                 .with_expected("the config.json of a Hugging Face checkpoint, which names its model family")
             })?;
-        let form = self.task.form().into_string();
+        let form = checked(self.task.form())?;
         let choice = self.loaded.config.model.adapter.clone();
         let (adapter, provided) = self
             .registry
-            .adapter(&form, model_type, choice.as_deref())
+            .adapter(&form, model_type, choice.as_deref(), &self.loaded.document)
             .map_err(|e| e.within(folder.path.display().to_string()))?;
         tracing::info!(
             "adapter `{}` of {} {}",
@@ -251,10 +259,9 @@ impl Session {
         config: &Value,
         spec: &LabelSpec,
     ) -> Result<InputBox> {
-        let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
-        let config = config.to_string();
-        let (files, config) = (RStr::from_str(&files), RStr::from_str(&config));
-        checked_with(&self.loaded, adapter.input(files, config, spec))
+        let checkpoint = checkpoint_of(folder);
+        let args = AdapterArgs::new(&checkpoint, config, spec);
+        args.lend(|args| checked_with(&self.loaded, adapter.input(args)))
     }
 
     /// The adapter's input side and network for these labels, with the folder's weights; it computes in the configured precision.
@@ -263,11 +270,10 @@ impl Session {
         let format = Format::choose(&self.loaded, self.device)?;
         shim::fuse_attention(self.loaded.config.training.attention == Attention::Auto)?;
         let adapter = self.adapter(folder)?;
-        let files = json!({"config": folder.config, "preprocessor": folder.preprocessor}).to_string();
-        let config = self.loaded.document.to_string();
-        let (files, config) = (RStr::from_str(&files), RStr::from_str(&config));
-        let input = checked_with(&self.loaded, adapter.input(files, config, spec))?;
-        let model = checked_with(&self.loaded, adapter.model(files, config, spec))?;
+        let checkpoint = checkpoint_of(folder);
+        let args = AdapterArgs::new(&checkpoint, &self.loaded.document, spec);
+        let input = args.lend(|args| checked_with(&self.loaded, adapter.input(args)))?;
+        let model = args.lend(|args| checked_with(&self.loaded, adapter.model(args)))?;
         let mut network = Network::new(model)?;
         let report = fill(&mut network, folder, from_scratch)?;
         network.to_device(self.device)?;
@@ -296,32 +302,58 @@ impl Session {
         .with_help("train it first with `cvhost run`, which gives it a new head"))
     }
 
-    /// What `finish` is asked for in an evaluation: everything, up to the configured number.
+    /// Options of post-processing: the least score, and the keys of `model` that a plugin in use
+    /// declares.
     pub fn finish_options(&self, threshold: f64) -> Value {
-        let mut options = json!({"threshold": threshold});
-        for key in ["max_detections", "iou_threshold", "mask_threshold"] {
-            if let Some(value) = self
-                .loaded
-                .document
-                .pointer(&format!("/model/{key}"))
-                .filter(|v| !v.is_null())
-            {
-                options[key] = value.clone();
-            }
-        }
+        let mut options = self.declared_options();
+        options["threshold"] = json!(threshold);
         options
     }
 
-    /// The task's metrics.
-    pub fn metrics(&self) -> Vec<MetricInfo> {
-        self.task.metrics().into_vec()
+    /// The keys of `model` that the task or an adapter declares in its schema, with their values.
+    pub fn declared_options(&self) -> Value {
+        let value = |key: &String| {
+            let value = self.loaded.document.pointer("/model")?.get(key)?;
+            (!value.is_null()).then(|| (key.clone(), value.clone()))
+        };
+        Value::Object(self.model_keys.iter().filter_map(value).collect())
     }
 
-    /// The configuration as an evaluator gets it.
-    pub fn evaluator_config(&self, save_predictions: bool) -> String {
+    /// Refuses a data set whose labels are of another form than its task's.
+    pub fn check_form(&self, spec: &LabelSpec) -> Result<()> {
+        let form = checked(self.task.form())?;
+        if spec.form == form.as_str() {
+            return Ok(());
+        }
+        Err(Error::failed(format!(
+            "the task `{}` has the form `{form}`, and its data set has labels of the form `{}`",
+            self.task_name, spec.form
+        ))
+        .with_help("this is a bug in the task plugin; report it to its authors"))
+    }
+
+    /// The task's metrics.
+    pub fn metrics(&self) -> Result<Vec<MetricInfo>> {
+        Ok(checked(self.task.metrics())?.into_vec())
+    }
+
+    /// A new evaluator. `save_predictions` asks for an artifact with all predictions.
+    pub fn evaluator(&self, spec: &LabelSpec, save_predictions: bool) -> Result<EvaluatorBox> {
         let mut config = self.loaded.document.clone();
         config["evaluation"] = json!({"save_predictions": save_predictions});
-        config.to_string()
+        let args = EvaluatorArgs::new(spec, config);
+        args.lend(|args| checked(self.task.evaluator(args)))
+    }
+}
+
+/// A model folder as adapters get it.
+fn checkpoint_of(folder: &ModelFolder) -> Checkpoint {
+    Checkpoint {
+        folder: std::path::absolute(&folder.path).unwrap_or_else(|_| folder.path.clone()),
+        config: folder.config.clone(),
+        preprocessor: folder.preprocessor.clone(),
+        extra: Value::Null,
+        ..Checkpoint::default()
     }
 }
 

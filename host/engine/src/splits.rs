@@ -3,8 +3,7 @@
 use crate::session::{Session, same_classes};
 use cvhost::cli::Split;
 use cvhost::error::{Error, Result};
-use cvhost_data::{Source, Subset, divide};
-use cvhost_plugin_api::abi::DataSetBox;
+use cvhost_data::{DataSetSource, Source, Subset, divide};
 use cvhost_plugin_api::data::LabelSpec;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ pub struct SplitData {
 pub struct Splits<'a> {
     session: &'a Session,
     checkpoint_classes: &'a [String],
-    train: OnceCell<Arc<DataSetBox>>,
+    train: OnceCell<Arc<DataSetSource>>,
 }
 
 impl<'a> Splits<'a> {
@@ -43,12 +42,12 @@ impl<'a> Splits<'a> {
         if split != Split::Train && number == 0 {
             let data_set = Arc::new(self.session.data_set(split, self.checkpoint_classes)?);
             return Ok(SplitData {
-                spec: data_set.spec(),
+                spec: data_set.spec().clone(),
                 source: data_set,
             });
         }
         let train = self.train()?;
-        let spec = train.spec();
+        let spec = train.spec().clone();
         if ratios.is_empty() {
             return Ok(SplitData { spec, source: train });
         }
@@ -73,7 +72,7 @@ impl<'a> Splits<'a> {
         Ok(data)
     }
 
-    fn train(&self) -> Result<Arc<DataSetBox>> {
+    fn train(&self) -> Result<Arc<DataSetSource>> {
         if let Some(train) = self.train.get() {
             return Ok(Arc::clone(train));
         }

@@ -38,6 +38,11 @@ pub(crate) extern "C" fn max_level() -> u32 {
     MAX_LEVEL.load(Ordering::Relaxed)
 }
 
+/// Shows the progress of a plugin's long work.
+pub(crate) extern "C" fn progress(label: RStr<'_>, done: u64, total: u64) {
+    cvhost::progress::of_plugin(label.as_str(), done, total);
+}
+
 /// Writes whole messages to stderr, above progress bars.
 struct AboveTheBars;
 

@@ -6,6 +6,7 @@ use cvhost::error::Result;
 use cvhost::plugin_error::checked;
 use cvhost_data::Source;
 use cvhost_plugin_api::data::{Fields, ImageSource, LabelSpec};
+use cvhost_plugin_api::sdk::PredictionArgs;
 use cvhost_report::drawings;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ impl<'a> Gallery<'a> {
         if self.folder.is_none() || (self.left == 0 && self.open.is_none()) {
             return Ok(());
         }
-        let record = self.source.record(index as usize)?;
+        let record = self.source.record_of(index)?;
         let Some(source) = record.images.into_iter().next() else {
             return Ok(());
         };
@@ -141,13 +142,16 @@ fn draw_options(session: &Session) -> Value {
         (None | Some(Origin::Default), Some(own)) => own,
         _ => visual.confidence_threshold,
     };
-    json!({"confidence_threshold": threshold, "max_boxes": visual.max_boxes})
+    let mut options = session.declared_options();
+    options["confidence_threshold"] = json!(threshold);
+    options["max_boxes"] = json!(visual.max_boxes);
+    options
 }
 
 /// The task's JSON of one prediction, without what scores below `threshold`.
 pub fn to_json(session: &Session, prediction: &Fields, spec: &LabelSpec, threshold: f64) -> Result<Value> {
-    let options = json!({"threshold": threshold}).to_string();
-    let text = checked(session.task.to_json(prediction, spec, options.as_str().into()))?;
+    let args = PredictionArgs::new(prediction, spec, session.finish_options(threshold));
+    let text = args.lend(|args| checked(session.task.to_json(args)))?;
     serde_json::from_str(&text).map_err(|e| {
         cvhost::error::Error::failed(format!("the task's prediction is not valid JSON: {e}"))
             .with_help("this is a fault of the task plugin; tell its authors")

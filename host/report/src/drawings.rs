@@ -4,8 +4,8 @@ use cvhost::error::{Error, Kind, Result};
 use cvhost::plugin_error::checked;
 use cvhost_data::decode;
 use cvhost_plugin_api::abi::TaskBox;
-use cvhost_plugin_api::abi_stable::std_types::RStr;
 use cvhost_plugin_api::data::{Fields, Image, ImageSource, LabelSpec};
+use cvhost_plugin_api::sdk::PredictionArgs;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -43,20 +43,16 @@ pub fn draw(
     path: &Path,
 ) -> Result<Vec<PathBuf>> {
     let mut canvas = decode(source)?;
-    checked(task.draw(
-        prediction,
-        spec,
-        &mut canvas,
-        RStr::from_str(&options.to_string()),
-    ))?;
+    let args = PredictionArgs::new(prediction, spec, options.clone());
+    args.lend(|args| checked(task.draw(args, &mut canvas)))?;
     write(canvas, path)?;
-    write_files(task, prediction, spec, path)
+    write_files(task, &args, path)
 }
 
 /// Writes a task's files beside a drawn image, under its name.
-fn write_files(task: &TaskBox, prediction: &Fields, spec: &LabelSpec, drawn: &Path) -> Result<Vec<PathBuf>> {
+fn write_files(task: &TaskBox, args: &PredictionArgs<'_>, drawn: &Path) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
-    for file in checked(task.files(prediction, spec))? {
+    for file in args.lend(|args| checked(task.files(args)))? {
         let name = file.file_name.as_str();
         if !name.starts_with(['.', '-']) || name.contains(['/', '\\']) || name.contains("..") {
             return Err(

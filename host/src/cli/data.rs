@@ -8,13 +8,13 @@ use std::path::PathBuf;
 /// `cvhost data …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum DataCommand {
-    /// Report every problem of annotations and images; exit code 3 when there are errors
+    /// Report all problems with annotations and images; exits with code 3 if there are errors
     Check(DataCheckArgs),
-    /// Count and measure images, objects and classes
+    /// Compute statistics of images, objects and classes
     Stats(DataStatsArgs),
-    /// Draw augmented samples with their targets onto one sheet
+    /// Draw augmented samples with their targets into one image
     Preview(DataPreviewArgs),
-    /// Measure how fast images become batches, and where the time goes
+    /// Measure data loading throughput and where the time is spent
     Speed(DataSpeedArgs),
 }
 
@@ -24,19 +24,20 @@ pub struct DataCheckArgs {
     #[command(flatten)]
     pub configured: ConfiguredArgs,
 
-    /// Which images; by default every split that the configuration has; may be given several times
+    /// The split to use; all configured splits by default; can be repeated
     #[arg(long, value_enum)]
     pub split: Vec<Split>,
 
-    /// Write a repaired annotation file beside each one that is wrong; nothing that exists is overwritten
+    /// Write a repaired copy next to each faulty annotation file; existing files are never
+    /// overwritten
     #[arg(long)]
     pub fix: bool,
 
-    /// Tell every problem, not just the first ten of a kind
+    /// Report every problem instead of the first ten of each kind
     #[arg(long)]
     pub all: bool,
 
-    /// Exit with code 3 when there are warnings too
+    /// Also exit with code 3 if there are warnings
     #[arg(long)]
     pub strict: bool,
 }
@@ -47,15 +48,16 @@ pub struct DataStatsArgs {
     #[command(flatten)]
     pub configured: ConfiguredArgs,
 
-    /// Which images; by default every split that the configuration has; may be given several times
+    /// The split to use; all configured splits by default; can be repeated
     #[arg(long, value_enum)]
     pub split: Vec<Split>,
 
-    /// How many images of a split are decoded for the mean and deviation of their pixels, drawn by training.seed
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    /// Number of images per split decoded for the mean and standard deviation of their pixels,
+    /// sampled with training.seed
+    #[arg(long, alias = "pictures", value_name = "N", default_value_t = 1000)]
     pub images: usize,
 
-    /// Also write one HTML page with histograms and images, which needs no network
+    /// Also write a self-contained HTML page with histograms and images
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
 }
@@ -66,23 +68,23 @@ pub struct DataPreviewArgs {
     #[command(flatten)]
     pub configured: ConfiguredArgs,
 
-    /// Which images; only those of train are augmented and shuffled
+    /// The split to use; only train is augmented and shuffled
     #[arg(long, value_enum, default_value_t = Split::Train)]
     pub split: Split,
 
-    /// How many samples
+    /// Number of samples
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=400))]
     pub count: u32,
 
-    /// The file to write, .jpg or .png
+    /// Output file, .jpg or .png
     #[arg(long, value_name = "FILE", default_value = "preview.jpg", value_hint = ValueHint::FilePath)]
     pub out: PathBuf,
 
-    /// The samples of this epoch, from 0
+    /// Show the samples of this epoch, counted from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub epoch: u64,
 
-    /// Draw the same samples without changing them at random
+    /// Draw the same samples without augmentation
     #[arg(long)]
     pub no_augment: bool,
 }
@@ -93,11 +95,11 @@ pub struct DataSpeedArgs {
     #[command(flatten)]
     pub configured: ConfiguredArgs,
 
-    /// Which images; those of train are shuffled and augmented
+    /// The split to use; train is shuffled and augmented
     #[arg(long, value_enum, default_value_t = Split::Train)]
     pub split: Split,
 
-    /// How many times all images are read, beside a first time that is not counted
+    /// Number of passes over all images, after one uncounted warmup pass
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub passes: u64,
 }
@@ -109,7 +111,7 @@ mod tests {
     use crate::cli::tests::parse;
 
     #[test]
-    fn data_verbs_take_splits_and_overrides_in_any_order() {
+    fn data_commands_take_splits_and_overrides_in_any_order() {
         let line = "cvhost data check data.num_workers=2 --config c.yaml --split train --split val --fix";
         let Command::Data(DataCommand::Check(check)) = parse(line).unwrap().command else {
             panic!("not data check")
@@ -120,5 +122,11 @@ mod tests {
         assert!(parse("cvhost data check --config c.yaml --split nowhere").is_err());
         assert!(parse("cvhost data preview --config c.yaml --count 0").is_err());
         assert!(parse("cvhost data stats").is_err());
+        // The former name of `--images`.
+        let line = "cvhost data stats --config c.yaml --pictures 3";
+        let Command::Data(DataCommand::Stats(stats)) = parse(line).unwrap().command else {
+            panic!("not data stats")
+        };
+        assert_eq!(stats.images, 3);
     }
 }

@@ -11,11 +11,11 @@ pub struct EvalArgs {
     #[command(flatten)]
     pub configured: ConfiguredArgs,
 
-    /// The model to evaluate: a folder with config.json and model.safetensors
+    /// Model to evaluate: a folder with config.json and model.safetensors
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub checkpoint: PathBuf,
 
-    /// Which images
+    /// The split to evaluate
     #[arg(long, value_enum, default_value_t = Split::Val)]
     pub split: Split,
 }

@@ -1,5 +1,5 @@
-//! The command line, as one clap structure: the launcher answers some commands itself and hands the rest to the engine, which
-//! parses the same arguments with the same structure.
+//! The command line, as one clap structure. The launcher handles some commands itself and passes
+//! the others to the engine, which parses the same arguments with the same structure.
 
 mod data;
 mod eval;
@@ -20,7 +20,8 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Trains, evaluates and serves computer-vision models from a YAML file, with plugins.
+/// Trains, evaluates and runs computer-vision models, configured by a YAML file and extended by
+/// plugins.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "cvhost", version, propagate_version = true, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -40,8 +41,8 @@ Exit codes:
   130  interrupted";
 
 impl Cli {
-    /// The program's own arguments. A wrong command line prints what is wrong, with `--json` also as an event, and ends the
-    /// program with exit code 2; `--help` and `--version` end it with 0.
+    /// Parses the arguments of this process. An invalid command line prints the error, with
+    /// `--json` also as an event, and exits with code 2; `--help` and `--version` exit with 0.
     pub fn from_args() -> Self {
         let mut cli = Self::try_parse().unwrap_or_else(|error| {
             if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
@@ -60,7 +61,8 @@ impl Cli {
     }
 }
 
-/// clap's message without what follows it: its usage, its tips. A list of arguments takes several lines.
+/// clap's message without the usage and tips that follow it. A list of arguments takes several
+/// lines.
 fn first_paragraph(text: &str) -> String {
     let lines = text.trim_start_matches("error: ").lines().map(str::trim);
     lines
@@ -69,26 +71,27 @@ fn first_paragraph(text: &str) -> String {
         .join(" ")
 }
 
-/// Options that every command takes.
+/// Options common to all commands.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Print JSON lines on stdout, each with "schema" and "event"; logs and progress stay on stderr
+    /// Print JSON lines on stdout, each with "schema" and "event"; logs and progress still go to
+    /// stderr
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Look for plugins in this folder first; may be given several times
+    /// Search this folder for plugins first; can be repeated
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub plugins_dir: Vec<PathBuf>,
 
-    /// Where to compute: auto, cpu or cuda:N
+    /// Device to compute on: auto, cpu or cuda:N
     #[arg(long, global = true, default_value_t = Device::Auto, value_name = "DEVICE")]
     pub device: Device,
 
-    /// Say more on stderr; -vv for even more
+    /// Log more on stderr; -vv for even more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Say only warnings and errors on stderr, without progress
+    /// Print only warnings and errors on stderr, without progress
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -98,14 +101,14 @@ pub struct Global {
 pub enum Command {
     /// Train a model
     Run(RunArgs),
-    /// Compute the metrics of a checkpoint on one split
+    /// Compute the metrics of a checkpoint on a split
     Eval(EvalArgs),
     /// Predict on images
     Predict(PredictArgs),
     /// List or inspect plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Check, measure or look at the data of a configuration
+    /// Check, measure or preview the data of a configuration
     #[command(subcommand)]
     Data(DataCommand),
     /// Check or show a configuration
@@ -120,36 +123,36 @@ pub enum Command {
 /// `cvhost plugin …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum PluginCommand {
-    /// List every plugin file that is found, and why one is rejected
+    /// List all plugin files found, with the reason for each rejected one
     List {
-        /// Also load each plugin and say how long it took
+        /// Also load each plugin and print the load time
         #[arg(long)]
         load: bool,
     },
-    /// Show everything that a plugin file says of itself
+    /// Show all metadata of a plugin file
     Inspect {
-        /// A file, or the name of a plugin or of something it provides
+        /// A file, or the name of a plugin or of one of its components
         #[arg(value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
         plugin: String,
     },
 }
 
-/// The configuration that a command works by.
+/// The configuration of a command.
 #[derive(Debug, Clone, Args)]
 pub struct ConfiguredArgs {
-    /// The task, by name; by default `model.task_type` of the configuration
+    /// Name of the task; defaults to `model.task_type` of the configuration
     #[arg(long, value_name = "NAME")]
     pub plugin: Option<String>,
 
-    /// The configuration, a YAML file
+    /// Configuration file (YAML)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: PathBuf,
 
-    /// Use this plugin file before any that is found; may be given several times
+    /// Plugin file that takes precedence over discovered ones; can be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub plugin_file: Vec<PathBuf>,
 
-    /// Values that override the configuration, such as data.batch_size=8
+    /// Configuration overrides, such as data.batch_size=8
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }
@@ -157,24 +160,24 @@ pub struct ConfiguredArgs {
 /// `cvhost config …`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ConfigCommand {
-    /// Report every problem of a configuration
+    /// Report all problems of a configuration
     Check(ConfigArgs),
-    /// Print the resolved configuration, and where each value came from
+    /// Print the resolved configuration with the origin of each value
     Show(ConfigArgs),
 }
 
-/// What `config check` and `config show` take.
+/// Arguments of `config check` and `config show`.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// The configuration, a YAML file
+    /// Configuration file (YAML)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: PathBuf,
 
-    /// The task, by name; by default `model.task_type` of the configuration
+    /// Name of the task; defaults to `model.task_type` of the configuration
     #[arg(long, value_name = "NAME")]
     pub plugin: Option<String>,
 
-    /// Values that override the configuration, such as training.max_epochs=3
+    /// Configuration overrides, such as training.max_epochs=3
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_of_a_wrong_command_line_names_what_is_missing() {
+    fn the_usage_error_names_the_missing_arguments() {
         let text = parse("cvhost run").unwrap_err().render().to_string();
         assert_eq!(
             first_paragraph(&text),

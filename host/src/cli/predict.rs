@@ -7,44 +7,47 @@ use std::path::PathBuf;
 /// `cvhost predict`.
 #[derive(Debug, Clone, Args)]
 pub struct PredictArgs {
-    /// The task, by name; `cvhost plugin list` shows what there is
+    /// Name of the task; `cvhost plugin list` shows the available ones
     #[arg(long, value_name = "NAME")]
     pub plugin: String,
 
-    /// The model: a folder with config.json and model.safetensors, or a hub id
+    /// Model: a folder with config.json and model.safetensors, or a hub id
     #[arg(long, value_name = "DIR|ID")]
     pub model: String,
 
-    /// The adapter, by name; by default the one that serves the model's family. Earlier stages have their own
+    /// Name of the adapter; defaults to the one for the model's family. Earlier stages choose their
+    /// own
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
 
-    /// Use this plugin file before any that is found; may be given several times
+    /// Plugin file that takes precedence over discovered ones; can be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub plugin_file: Vec<PathBuf>,
 
-    /// What to compute in; auto takes what suits the device
+    /// Precision of the forward pass; auto chooses one suited to the device
     #[arg(long, value_enum, default_value_t = Precision::Fp32)]
     pub precision: Precision,
 
-    /// Leave out predictions with a lower score
+    /// Drop predictions with a lower score
     #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability)]
     pub threshold: f64,
 
-    /// Predict with another model first, and give its predictions to the next one with each image: boxes of persons for
-    /// their poses, for example; may be given several times, in order
+    /// Run another model first and pass its predictions to the next model with each image, for
+    /// example person boxes for pose estimation; can be repeated, in order
     #[arg(long, value_name = "TASK=DIR|ID", value_parser = stage)]
     pub stage: Vec<Stage>,
 
-    /// The threshold of those earlier models
+    /// Score threshold of the earlier stages
     #[arg(long, value_name = "0..1", default_value_t = 0.5, value_parser = probability, requires = "stage")]
     pub stage_threshold: f64,
 
-    /// What goes with each image to the (first) model: lines as `cvhost predict --json` prints them
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub side: Option<PathBuf>,
+    /// JSON lines about each image, as `cvhost predict --json` prints them, given to the (first)
+    /// model together with the image
+    #[arg(long, alias = "side", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub prompt: Option<PathBuf>,
 
-    /// Draw the predictions into images in this folder; predictions that are files, such as maps, go there too
+    /// Write images with the predictions drawn to this folder, and predictions that are files, such
+    /// as maps
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
 

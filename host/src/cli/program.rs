@@ -1,12 +1,12 @@
-//! Which program answers a command. Both programs match their enum exhaustively, so a command that is forgotten in one of them
-//! doesn't compile.
+//! Which program handles a command. Both programs match their enum exhaustively, so a command
+//! missing from one of them is a compile error.
 
 use super::{
     Command, CompletionsArgs, ConfigArgs, ConfigCommand, DataCommand, EvalArgs, PluginCommand, PredictArgs,
     RunArgs,
 };
 
-/// A command, by the program that answers it.
+/// A command, by the program that handles it.
 pub enum Program<'a> {
     /// `cvhost` itself, without libtorch.
     Launcher(LauncherCommand<'a>),
@@ -14,7 +14,7 @@ pub enum Program<'a> {
     Engine(EngineCommand<'a>),
 }
 
-/// What the launcher answers.
+/// Commands handled by the launcher.
 pub enum LauncherCommand<'a> {
     PluginList,
     /// The file or name to inspect.
@@ -25,7 +25,7 @@ pub enum LauncherCommand<'a> {
     Completions(&'a CompletionsArgs),
 }
 
-/// What the engine answers.
+/// Commands handled by the engine.
 pub enum EngineCommand<'a> {
     Run(&'a RunArgs),
     Eval(&'a EvalArgs),
@@ -36,7 +36,7 @@ pub enum EngineCommand<'a> {
 }
 
 impl Command {
-    /// The program that answers this command.
+    /// The program that handles this command.
     pub fn program(&self) -> Program<'_> {
         use Program::{Engine, Launcher};
         match self {

@@ -7,58 +7,59 @@ use std::str::FromStr;
 /// `cvhost run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// The task, by name; by default `model.task_type` of the configuration
+    /// Name of the task; defaults to `model.task_type` of the configuration
     #[arg(long, value_name = "NAME")]
     pub plugin: Option<String>,
 
-    /// The configuration, a YAML file; a resumed run's own when none is given
+    /// Configuration file (YAML); defaults to the resumed run's own
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "resume")]
     pub config: Option<PathBuf>,
 
-    /// Use this plugin file before any that is found; may be given several times
+    /// Plugin file that takes precedence over discovered ones; can be repeated
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub plugin_file: Vec<PathBuf>,
 
-    /// Go on with an interrupted run: its folder, or the newest one when none is given
+    /// Resume an interrupted run, given its folder; defaults to the newest run
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = NEWEST, value_hint = ValueHint::DirPath)]
     pub resume: Option<ResumeFrom>,
 
     #[command(flatten)]
     pub trial: Trial,
 
-    /// Values that override the configuration, such as training.max_epochs=3
+    /// Configuration overrides, such as training.max_epochs=3
     #[arg(value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
 }
 
-/// Runs that try something out.
+/// Trial runs.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Trial {
-    /// Train and validate on the first N batches alone, unchanged and in order: a sound model and sound labels can be learnt by
-    /// heart
+    /// Train and validate on the first N batches only, without augmentation or shuffling; a correct
+    /// model with correct labels overfits them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["resume", "fast_dev_run", "find_lr"])]
     pub overfit_batches: Option<u32>,
 
-    /// Go through everything once with N steps (1 by default) and N batches of validation: training, validation, a checkpoint,
-    /// loading it again; without loggers, and nothing is left behind
+    /// Run training, validation, saving and reloading a checkpoint once, with N steps (default 1)
+    /// and N validation batches; without loggers, leaving no files behind
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1",
           value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "resume")]
     pub fast_dev_run: Option<u32>,
 
-    /// Find a learning rate: train at rates that rise from 1e-7 to 1 in STEPS steps (100 by default), show the loss and suggest a
-    /// rate; without loggers, and nothing is left behind
+    /// Find a learning rate: train with rates rising from 1e-7 to 1 over STEPS steps (default 100),
+    /// show the loss and suggest a rate; without loggers, leaving no files behind
     #[arg(long, value_name = "STEPS", num_args = 0..=1, require_equals = true, default_missing_value = "100",
           value_parser = clap::value_parser!(u32).range(20..=100_000), conflicts_with_all = ["resume", "fast_dev_run", "profile"])]
     pub find_lr: Option<u32>,
 
-    /// Record the first N steps after one that warms up: where their time goes, as a table at the end and as trace.json in the run
-    /// folder, which chrome://tracing and ui.perfetto.dev show
+    /// Profile the first N steps after one warmup step: prints a table at the end and writes
+    /// trace.json to the run folder, for chrome://tracing or ui.perfetto.dev
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "fast_dev_run")]
     pub profile: Option<u32>,
 }
 
 impl RunArgs {
-    /// `--resume DIR` without the `=`: clap takes DIR for an override, but no override lacks an `=`.
+    /// Handles `--resume DIR` without the `=`: clap parses DIR as an override, but every override
+    /// contains an `=`.
     pub(super) fn take_resume_folder(&mut self) {
         if self.resume == Some(ResumeFrom::Newest)
             && let Some(index) = self.overrides.iter().position(|text| !text.contains('='))
@@ -68,7 +69,7 @@ impl RunArgs {
     }
 }
 
-/// Which run `--resume` continues.
+/// The run that `--resume` continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResumeFrom {
     /// The newest run in the results folder.
@@ -77,7 +78,8 @@ pub enum ResumeFrom {
     Folder(PathBuf),
 }
 
-/// Stands for no value at all. Nobody can type it, so a variable of a shell that happens to be empty is not taken for it.
+/// Represents `--resume` without a value. It can't be typed, so an empty shell variable is not
+/// mistaken for it.
 const NEWEST: &str = "\0";
 
 impl FromStr for ResumeFrom {
@@ -86,7 +88,7 @@ impl FromStr for ResumeFrom {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             NEWEST => Ok(ResumeFrom::Newest),
-            "" => Err("an empty name is no folder; --resume alone takes the newest run".to_owned()),
+            "" => Err("the folder name is empty; --resume without a value takes the newest run".to_owned()),
             folder => Ok(ResumeFrom::Folder(PathBuf::from(folder))),
         }
     }
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_for_a_learning_rate_stands_alone() {
+    fn find_lr_excludes_other_modes() {
         let steps = |line: &str| {
             let Command::Run(run) = parse(&format!("cvhost run --config c.yaml {line}"))?.command else {
                 panic!("not run")

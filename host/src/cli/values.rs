@@ -1,10 +1,10 @@
-//! Values that several commands take.
+//! Argument types shared by several commands.
 
 use clap::ValueEnum;
 use std::fmt;
 use std::str::FromStr;
 
-/// A part of the data set.
+/// A split of the data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Split {
     Train,
@@ -31,10 +31,10 @@ impl fmt::Display for Split {
     }
 }
 
-/// What `--device` asks for.
+/// Value of `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Device {
-    /// A GPU when there is one that libtorch can use, else the CPU.
+    /// A GPU if libtorch can use one, otherwise the CPU.
     Auto,
     Cpu,
     /// The GPU with this index.

@@ -7,7 +7,7 @@ use cvhost::output;
 use cvhost::plugins::{Catalogue, Host, Search, relevant};
 use serde_json::json;
 
-/// Reports every problem; without one says so.
+/// Reports all problems, or that there are none.
 pub fn check(args: &ConfigArgs, global: &Global) -> Result<()> {
     let loaded = load(args, global)?;
     if global.json {

@@ -1,4 +1,4 @@
-//! `cvhost doctor`: whether this machine has what cvhost needs, and what is missing.
+//! `cvhost doctor`: checks that this machine has what cvhost needs, and reports what is missing.
 
 use std::env;
 use std::fs;
@@ -14,15 +14,15 @@ use serde_json::json;
 
 use super::engine::ENGINE;
 
-/// Below this much free disk a training may fail while it saves.
+/// With less free disk space than this, saving a checkpoint may fail.
 const LITTLE_DISK: u64 = 2 << 30;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Status {
     Ok,
-    /// It works without, or not as well.
+    /// Works without it, or less well.
     Warning,
-    /// Nothing can be trained before this is put right.
+    /// Training is impossible until this is fixed.
     Missing,
 }
 
@@ -32,10 +32,10 @@ struct Check {
     text: String,
 }
 
-/// Prints one line a check.
+/// Prints one line per check.
 ///
 /// # Errors
-/// Something that is needed is missing.
+/// If something required is missing.
 pub fn run(global: &Global) -> Result<()> {
     let mut checks = vec![versions(), engine()];
     checks.extend(torch_and_gpu());
@@ -74,7 +74,7 @@ pub fn run(global: &Global) -> Result<()> {
         return Ok(());
     }
     Err(Error::environment(format!(
-        "this machine lacks what cvhost needs: {}",
+        "this machine is missing requirements of cvhost: {}",
         missing.join(", ")
     )))
 }
@@ -103,7 +103,7 @@ fn engine() -> Check {
         (
             Status::Missing,
             format!(
-                "there is no {}; in a checkout `cargo build --workspace` makes it",
+                "{} does not exist; in a checkout `cargo build --workspace` builds it",
                 file.display()
             ),
         )
@@ -150,8 +150,8 @@ fn torch_and_gpu() -> [Check; 2] {
             Status::Warning,
             format!("{gpus}, but this {usable} {LIBTORCH_VERSION} with CUDA"),
         ),
-        (None, true) => (Status::Ok, "none; trains on the CPU".to_owned()),
-        (None, false) => (Status::Ok, format!("none; trains on the CPU ({usable})")),
+        (None, true) => (Status::Ok, "none; training runs on the CPU".to_owned()),
+        (None, false) => (Status::Ok, format!("none; training runs on the CPU ({usable})")),
     };
     [
         torch,
@@ -163,7 +163,7 @@ fn torch_and_gpu() -> [Check; 2] {
     ]
 }
 
-/// The names of the GPUs that the driver shows.
+/// The names of the GPUs reported by the driver.
 fn gpus() -> Option<String> {
     if !Path::new("/dev/nvidia0").exists() {
         return None;
@@ -178,7 +178,7 @@ fn gpus() -> Option<String> {
     Some(
         names
             .filter(|n| !n.is_empty())
-            .unwrap_or_else(|| "a GPU of unknown kind".to_owned()),
+            .unwrap_or_else(|| "a GPU of an unknown model".to_owned()),
     )
 }
 
@@ -194,18 +194,18 @@ fn plugins(global: &Global) -> Vec<Check> {
             }];
         }
     };
-    let looked = catalogue.folders.iter().map(|folder| {
-        let state = if folder.exists { "" } else { ", not there" };
+    let searched = catalogue.folders.iter().map(|folder| {
+        let state = if folder.exists { "" } else { ", missing" };
         format!("  {} ({}{state})", folder.path.display(), folder.origin.name())
     });
-    let looked = looked.collect::<Vec<_>>().join("\n");
+    let searched = searched.collect::<Vec<_>>().join("\n");
     let usable: Vec<&str> = catalogue.usable().map(|(_, note)| note.name.as_str()).collect();
     let (status, text) = if catalogue.components("task").next().is_some() {
-        (Status::Ok, format!("{} from\n{looked}", usable.join(", ")))
+        (Status::Ok, format!("{} from\n{searched}", usable.join(", ")))
     } else {
         (
             Status::Missing,
-            format!("no plugin provides a task; looked in\n{looked}"),
+            format!("no plugin provides a task; searched\n{searched}"),
         )
     };
     let mut checks = vec![Check { name, status, text }];
@@ -244,7 +244,7 @@ fn disk() -> Check {
         }
         None => (
             Status::Warning,
-            format!("how much is free in {} can't be told", here.display()),
+            format!("the free space in {} is unknown", here.display()),
         ),
     };
     Check {
@@ -254,7 +254,7 @@ fn disk() -> Check {
     }
 }
 
-/// The folder that models from the hub are kept in.
+/// The folder where models from the hub are cached.
 fn cache() -> Check {
     let home = |variable: &str| env::var_os(variable).filter(|v| !v.is_empty()).map(PathBuf::from);
     let cache = home("HF_HUB_CACHE")
@@ -262,7 +262,7 @@ fn cache() -> Check {
         .or_else(|| home("XDG_CACHE_HOME").map(|p| p.join("huggingface/hub")))
         .or_else(|| home("HOME").map(|p| p.join(".cache/huggingface/hub")));
     let Some(cache) = cache else {
-        let text = "neither HF_HOME nor HOME is set: models can't be fetched from the hub".to_owned();
+        let text = "neither HF_HOME nor HOME is set: models can't be downloaded from the hub".to_owned();
         return Check {
             name: "hub cache",
             status: Status::Warning,
@@ -282,7 +282,7 @@ fn cache() -> Check {
         Err(_) => format!("{}, empty", cache.display()),
     };
     let text = if offline {
-        format!("{text}; HF_HUB_OFFLINE is set, so nothing is fetched")
+        format!("{text}; HF_HUB_OFFLINE is set, so nothing is downloaded")
     } else {
         text
     };

@@ -1,4 +1,4 @@
-//! Everything that needs libtorch: the launcher finds it and becomes the engine.
+//! Commands that need libtorch: the launcher locates it and executes the engine.
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -7,22 +7,23 @@ use std::process::Command;
 use cvhost::error::{Error, Result};
 use cvhost::libtorch;
 
-/// The engine's program, beside this one.
+/// File name of the engine, which is next to this program.
 pub const ENGINE: &str = "cvhost-engine";
 
-/// cuBLAS reads it when it starts; without it `training.deterministic` is refused on a GPU. A user's own value wins.
+/// cuBLAS reads it at start-up; without it `training.deterministic` is refused on a GPU. A value
+/// set by the user is kept.
 const CUBLAS_WORKSPACE: &str = "CUBLAS_WORKSPACE_CONFIG";
 
-/// Replaces this program by the engine with the same arguments. Comes back only with an error.
+/// Replaces this process with the engine, passing the same arguments. Returns only on error.
 pub fn exec() -> Result<()> {
     let engine = env::current_exe()
         .and_then(|exe| exe.canonicalize())
-        .map_err(|e| Error::environment(format!("cannot tell where this program is: {e}")))?
+        .map_err(|e| Error::environment(format!("cannot locate this program: {e}")))?
         .with_file_name(ENGINE);
     if !engine.is_file() {
-        return Err(Error::environment(format!("there is no {}", engine.display()))
-            .with_expected("the engine's program beside `cvhost`")
-            .with_help("copy both programs; in a checkout `cargo build --workspace` makes both"));
+        return Err(Error::environment(format!("{} does not exist", engine.display()))
+            .with_expected("the engine next to `cvhost`")
+            .with_help("copy both programs; in a checkout `cargo build --workspace` builds both"));
     }
     let libtorch = libtorch::find()?;
     let mut command = Command::new(&engine);

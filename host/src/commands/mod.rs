@@ -1,4 +1,4 @@
-//! What the launcher answers by itself, one command a file.
+//! The commands that the launcher handles itself, one per file.
 
 pub mod completions;
 pub mod config;

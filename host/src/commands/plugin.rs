@@ -1,4 +1,4 @@
-//! `cvhost plugin list` and `plugin inspect`: from the plugin files' bytes alone.
+//! `cvhost plugin list` and `plugin inspect`, based on the contents of the plugin files only.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use cvhost::output;
 use cvhost::plugins::{Catalogue, Found, Host, Origin, Search, digest};
 use serde_json::{Value, json};
 
-/// One line a file: its name, what it provides, or why it is rejected.
+/// Prints one line per file: its name, what it provides, or why it is rejected.
 pub fn list(global: &Global) -> Result<()> {
     let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, &[]), Host::this())?;
     for warning in &catalogue.warnings {
@@ -21,9 +21,9 @@ pub fn list(global: &Global) -> Result<()> {
         return Ok(());
     }
     if catalogue.found.is_empty() {
-        output::line("no plugin files were found; looked in:");
+        output::line("no plugin files were found; searched:");
         for folder in &catalogue.folders {
-            let state = if folder.exists { "" } else { ", not there" };
+            let state = if folder.exists { "" } else { ", missing" };
             output::line(&format!(
                 "  {} ({}{state})",
                 folder.path.display(),
@@ -36,7 +36,7 @@ pub fn list(global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// What scripts read of one file.
+/// The JSON fields of one file.
 fn fields(found: &Found) -> Value {
     let note = found.note.as_ref();
     let components: Vec<Value> = note
@@ -58,7 +58,7 @@ fn fields(found: &Found) -> Value {
     })
 }
 
-/// Aligned columns: status, plugin, version, what it provides, file.
+/// Aligned columns: status, plugin, version, provided components, file.
 fn table(found: &[Found]) -> Vec<String> {
     let rows: Vec<[String; 5]> = found.iter().map(row).collect();
     let titles = ["STATUS", "PLUGIN", "VERSION", "PROVIDES", "FILE"].map(str::to_owned);
@@ -84,7 +84,7 @@ fn table(found: &[Found]) -> Vec<String> {
             lines.push(format!("  {rejection}"));
         }
         if let Some(other) = &found.shadowed_by {
-            lines.push(format!("  not used; {} is", other.display()));
+            lines.push(format!("  not used; {} is used instead", other.display()));
         }
     }
     lines
@@ -110,7 +110,7 @@ fn row(found: &Found) -> [String; 5] {
     ]
 }
 
-/// Everything that a file, or the plugin of a name, says of itself.
+/// Prints all metadata of a plugin file, given by path or by name.
 pub fn inspect(what: &str, global: &Global) -> Result<()> {
     let found = look_up(what, global)?;
     if global.json {
@@ -143,18 +143,18 @@ pub fn inspect(what: &str, global: &Global) -> Result<()> {
 fn look_up(what: &str, global: &Global) -> Result<Found> {
     let path = Path::new(what);
     if path.is_dir() || (what.contains('/') && !path.exists()) {
-        return Err(Error::usage(format!("there is no plugin file {what}")));
+        return Err(Error::usage(format!("the plugin file {what} does not exist")));
     }
     if path.exists() {
         return Ok(Found::read(path, Origin::PluginFile, Host::this()));
     }
     let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, &[]), Host::this())?;
     let mut matches = catalogue.by_name(what);
-    // Of several the one that is used.
+    // Prefer the one that is used.
     matches.sort_by_key(|f| f.usable().is_none());
     matches.first().map(|f| (*f).clone()).ok_or_else(|| {
-        Error::usage(format!("no plugin file, plugin or component is called `{what}`"))
-            .with_help("`cvhost plugin list` shows what there is")
+        Error::usage(format!("no plugin file, plugin or component is named `{what}`"))
+            .with_help("`cvhost plugin list` shows the available ones")
     })
 }
 
@@ -227,7 +227,7 @@ fn describe(found: &Found) -> Vec<String> {
     lines
 }
 
-/// The keys of a schema with their descriptions, one a line.
+/// Lists the keys of a schema with their descriptions, one per line.
 fn keys(path: &str, schema: &Value, lines: &mut Vec<String>) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return;

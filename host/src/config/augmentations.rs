@@ -1,9 +1,9 @@
-//! The section `data.augmentations`: random changes of training images.
+//! The section `data.augmentations`: random augmentation of training images.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A chance from 0 to 1; `true` is 0.5 and `false` is 0.
+/// A probability from 0 to 1; `true` is 0.5 and `false` is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Probability {
@@ -33,17 +33,17 @@ impl Default for Probability {
     }
 }
 
-/// How images are resized at random, from a pair `[low, high]`.
+/// Random resizing of images, given as a pair `[low, high]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RandomResize {
-    /// A factor on the size that the model's input has.
+    /// A factor on the model's input size.
     Factor(f64, f64),
-    /// The length of the shortest edge, in pixels.
+    /// Length of the shortest edge, in pixels.
     ShortestEdge(f64, f64),
 }
 
 impl RandomResize {
-    /// Pairs up to 10 are factors, larger ones are pixels.
+    /// Pairs up to 10 are factors, larger ones pixels.
     pub fn from_pair([low, high]: [f64; 2]) -> Self {
         if high <= 10.0 {
             RandomResize::Factor(low, high)
@@ -53,8 +53,8 @@ impl RandomResize {
     }
 }
 
-/// Strengths of a colour jitter, with torchvision's meaning: a factor is drawn from `1 - x` to `1 + x`; hue is turned by up to
-/// `x` of the whole circle.
+/// Strengths of the colour jitter, defined as in torchvision: a factor is drawn from `1 - x` to
+/// `1 + x`; hue is shifted by up to `x` of the full circle.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ColorJitter {
@@ -68,23 +68,25 @@ pub struct ColorJitter {
     pub hue: f64,
 }
 
-/// Random changes of training images. What isn't given is off.
+/// Random augmentation of training images. Keys that aren't given are off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Augmentations {
-    /// The chance of a left-right mirror image.
+    /// Probability of a horizontal flip.
     pub horizontal_flip: Probability,
-    /// The chance of an upside-down mirror image.
+    /// Probability of a vertical flip.
     pub vertical_flip: Probability,
-    /// Turned by up to so many degrees either way.
+    /// Maximum rotation in degrees, in either direction.
     #[schemars(range(min = 0.0, max = 180.0))]
     pub rotation: f64,
-    /// The chance that the image is seen from another side: each corner of what is shown moves inwards by up to 10 % of width
-    /// and height.
+    /// Probability of a perspective transform: each corner of the visible area moves inwards by up
+    /// to 10 % of width and height.
     pub perspective: Probability,
-    /// The chance that a random part is cut out, of at least half of each side; where there are objects, at least one stays.
+    /// Probability of a random crop of at least half of each side; if there are objects, at least
+    /// one is kept.
     pub random_crop: Probability,
-    /// `[low, high]`: a random factor on the size (pairs up to 10), or a random length of the shortest edge in pixels.
+    /// `[low, high]`: a random factor on the size (pairs up to 10), or a random length of the
+    /// shortest edge in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(inner(range(min = 0.01)))]
     pub random_resize: Option<[f64; 2]>,
@@ -92,27 +94,31 @@ pub struct Augmentations {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(inner(range(min = 0.1, max = 10.0)))]
     pub multi_scale: Option<[f64; 2]>,
-    /// The chance that brightness and contrast change, each by up to 20 %.
+    /// Probability of a change of brightness and contrast, each by up to 20 %.
     pub brightness_contrast: Probability,
-    /// The chance that hue (by up to 20 of 360 degrees), saturation (30 of 255) and value (20 of 255) change.
+    /// Probability of a change of hue (by up to 20 of 360 degrees), saturation (30 of 255) and
+    /// value (20 of 255).
     pub hue_saturation: Probability,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color_jitter: Option<ColorJitter>,
-    /// The chance of a Gaussian blur, with a sigma from 0.1 to 2 pixels.
+    /// Probability of a Gaussian blur with a sigma from 0.1 to 2 pixels.
     pub blur: Probability,
-    /// The chance that three more images fill the other quarters around a random point.
+    /// Probability of mosaic: three more images fill the other quarters around a random point.
     pub mosaic: Probability,
-    /// The chance that another image is blended in, with its objects. For objects; for classes of whole images there is
-    /// `model.mixup_alpha`.
+    /// Probability of mixup: another image is blended in, with its objects. For tasks with objects;
+    /// for image classification use `model.mixup_alpha`.
     pub mixup: Probability,
-    /// The chance that objects of another image are pasted in. They need masks or polygons.
+    /// Probability of copy-paste: objects of another image are pasted in. They need masks or
+    /// polygons.
     pub copy_paste: Probability,
-    /// No random changes in this many epochs at the end of the training.
+    /// Number of epochs without augmentation at the end of training.
     pub off_last_epochs: u32,
-    /// An object that a change of geometry made smaller than this leaves, in square pixels of the image.
+    /// Objects that a geometric transform makes smaller than this area are removed, in square
+    /// pixels of the image.
     #[schemars(range(min = 0.0))]
     pub min_area: f64,
-    /// An object of which a change of geometry leaves less than this part in the image leaves, from 0 to 1.
+    /// Objects of which a geometric transform leaves less than this fraction in the image are
+    /// removed, from 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub min_visibility: f64,
 }
@@ -142,7 +148,7 @@ impl Default for Augmentations {
 }
 
 impl Augmentations {
-    /// What is done when a configuration says nothing: a left-right mirror image of every other image.
+    /// The default augmentation: a horizontal flip with probability 0.5.
     pub fn usual() -> Self {
         Augmentations {
             horizontal_flip: Probability::Chance(0.5),

@@ -1,4 +1,4 @@
-//! Values of section `data` about which images come, and what shares a batch.
+//! Values of section `data` for sampling and batching.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ pub enum BatchSize {
     Found(Found),
 }
 
-/// What stands for a value that the run finds by itself.
+/// The word for a value that the run determines by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Found {
@@ -19,10 +19,10 @@ pub enum Found {
 }
 
 impl BatchSize {
-    /// Where nobody says a number, and nobody looks for one.
+    /// The batch size if none is given and none is searched for.
     pub const USUAL: u32 = 4;
 
-    /// The number; none for `auto`.
+    /// The number; `None` for `auto`.
     pub fn number(self) -> Option<u32> {
         match self {
             BatchSize::Number(number) => Some(number),
@@ -31,28 +31,29 @@ impl BatchSize {
     }
 }
 
-/// Which training images come more often than others.
+/// How training images are sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampling {
-    /// Each once an epoch.
+    /// Each image once per epoch.
     #[default]
     Natural,
-    /// Drawn by chance, so that each class is seen about equally often: the weight of an image is one over the number of
-    /// images with its rarest class.
+    /// Sampled at random so that each class is seen about equally often: the weight of an image is
+    /// one over the number of images with its rarest class.
     ClassBalanced,
-    /// Images with a class that fewer than `repeat_threshold` of the images have come more than once an epoch, as in LVIS.
+    /// Images with a class that occurs in less than a fraction `repeat_threshold` of the images are
+    /// repeated within an epoch, as in LVIS.
     RepeatFactor,
 }
 
-/// What becomes of a last batch that has fewer training images than the others.
+/// How a last batch with fewer training images than the others is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LastBatch {
     #[default]
-    RetentionPolicy,
+    Keep,
     Drop,
-    /// Filled up with the epoch's first images.
+    /// Filled with the epoch's first images.
     Pad,
 }
 
@@ -60,9 +61,10 @@ pub enum LastBatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BrokenFiles {
-    /// The run ends, and the message names it.
+    /// The run ends with an error naming the image.
     #[default]
     Error,
-    /// Each is told once. In training another image takes its place; an evaluation leaves it out.
+    /// Each is reported once. In training another image takes its place; in evaluation it is left
+    /// out.
     Skip,
 }

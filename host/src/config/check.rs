@@ -1,11 +1,11 @@
-//! Checks a configuration against the merged schema and reports every problem with its place.
+//! Checks a configuration against the merged schema and reports every problem with its location.
 
 use serde_json::{Map, Value};
 
 use super::node::{Content, Entry, Mark, Node};
 use super::words::{describe, got, hint};
 
-/// One thing that is wrong.
+/// One problem in a configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     /// Key path, such as `training.learning_rate`; empty for the whole document.
@@ -40,7 +40,7 @@ impl Problem {
     }
 }
 
-/// Every problem of `document` under `schema`, which holds no references.
+/// All problems of `document` with respect to `schema`, which must not contain references.
 pub fn check(document: &Node, schema: &Value) -> Vec<Problem> {
     let mut checker = Checker {
         document,
@@ -95,8 +95,9 @@ impl Checker<'_> {
         }
     }
 
-    /// A value that must fit one of several schemas: the problems are those of the one that its kind fits, if there is just one.
-    /// Where that one takes only certain words, a value of another kind may be meant as well, and all of them are told.
+    /// Checks a value that must match one of several schemas. If its type fits exactly one of them,
+    /// the problems of that one are reported. If that one is an enum, a value of another type may
+    /// have been meant, so all alternatives are listed.
     fn one_of(&mut self, path: &str, node: &Node, schema: &Map<String, Value>, options: &[Value]) {
         let mut tried = Vec::new();
         for option in options {
@@ -111,7 +112,7 @@ impl Checker<'_> {
             }
             tried.push((option, attempt.problems));
         }
-        tried.retain(|(option, _)| kind_fits(node, option));
+        tried.retain(|(option, _)| schema_type_fits(node, option));
         match (tried.pop(), tried.is_empty()) {
             (Some((option, problems)), true) if option.get("enum").is_none() => {
                 self.problems.extend(problems);
@@ -154,24 +155,20 @@ impl Checker<'_> {
             .flat_map(|p| p.keys())
             .map(String::as_str)
             .collect();
-        let place = if path.is_empty() {
-            "no section".to_owned()
+        let message = if path.is_empty() {
+            format!("unknown section `{}`", entry.key)
         } else {
-            format!("no key of `{path}`")
+            format!("unknown key `{}` in `{path}`", entry.key)
         };
-        let mut problem = Problem::new(
-            join(path, &entry.key),
-            entry.key_mark,
-            format!("`{}` is {place}", entry.key),
-        );
+        let mut problem = Problem::new(join(path, &entry.key), entry.key_mark, message);
         let elsewhere = self.sections_with(&entry.key);
         let close = nearest(&entry.key, &siblings);
         if let Some(close) = close {
             problem.help = Some(format!("did you mean `{}`?", join(path, close)));
         } else if let Some(section) = elsewhere.iter().find(|s| **s != path) {
-            problem.help = Some(format!("there is a `{}`", join(section, &entry.key)));
+            problem.help = Some(format!("there is a key `{}`", join(section, &entry.key)));
         }
-        // On the command line there is no file to look at: say what could be written there.
+        // On the command line there is no file to consult, so list the allowed keys.
         if (problem.help.is_none() || matches!(entry.key_mark, Mark::Override { .. })) && !siblings.is_empty()
         {
             let place = if path.is_empty() {
@@ -196,7 +193,7 @@ impl Checker<'_> {
     }
 }
 
-/// What is wrong with the value itself: its type, its range, its length.
+/// Checks the value itself: its type, range and length.
 fn wrong_value(path: &str, node: &Node, schema: &Map<String, Value>) -> Option<Problem> {
     let value = match &node.content {
         Content::Scalar(value) => Some(value),
@@ -245,7 +242,7 @@ fn out_of_range(value: &Value, schema: &Map<String, Value>) -> bool {
     outside || too_wide
 }
 
-/// The largest number of a type without a sign.
+/// The maximum of an unsigned type.
 fn largest(schema: &Map<String, Value>) -> Option<u64> {
     match schema.get("format")?.as_str()? {
         "uint8" => Some(u64::from(u8::MAX)),
@@ -256,14 +253,14 @@ fn largest(schema: &Map<String, Value>) -> Option<u64> {
     }
 }
 
-/// Whether the value is of a kind that the schema, or one of its alternatives, takes.
-fn kind_fits(node: &Node, schema: &Value) -> bool {
+/// Whether the value's type is accepted by the schema or one of its alternatives.
+fn schema_type_fits(node: &Node, schema: &Value) -> bool {
     let Value::Object(schema) = schema else {
         return false;
     };
     let mut alternatives = list(schema, "anyOf").iter().chain(list(schema, "oneOf"));
     schema.get("type").is_some_and(|t| type_fits(node, t))
-        || alternatives.any(|option| kind_fits(node, option))
+        || alternatives.any(|option| schema_type_fits(node, option))
 }
 
 fn type_fits(node: &Node, kind: &Value) -> bool {
@@ -286,7 +283,7 @@ fn type_fits(node: &Node, kind: &Value) -> bool {
     }
 }
 
-/// "… is the text `ten`; expected an integer ≥ 1".
+/// For example: "… is the string `ten`; expected an integer of at least 1".
 fn mismatch(path: &str, node: &Node, schema: &Map<String, Value>) -> Problem {
     let mut expected = describe(schema);
     if let Some(largest) = largest(schema).filter(|_| !schema.contains_key("maximum"))
@@ -330,7 +327,7 @@ pub fn list<'a>(schema: &'a Map<String, Value>, key: &str) -> &'a [Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-/// The one of `known` that `word` is most likely a slip of, if any is near.
+/// The element of `known` most similar to `word`, if one is close enough.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = word.to_lowercase();
     let scored = known

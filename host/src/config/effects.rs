@@ -1,9 +1,9 @@
-//! Keys that are understood, and that other keys keep from having an effect.
+//! Warnings about valid keys that have no effect because of other keys.
 
 use super::node::{Content, Mark, Node};
 use serde_json::Value;
 
-/// The keys of `scheduler_params`, with the schedules that read them.
+/// The keys of `scheduler_params` with the schedules that read them.
 const SCHEDULER_PARAMS: [(&str, &[&str]); 9] = [
     ("T_max", &["cosine", "linear", "polynomial", "onecycle"]),
     ("eta_min", &["cosine", "linear", "polynomial"]),
@@ -16,8 +16,8 @@ const SCHEDULER_PARAMS: [(&str, &[&str]); 9] = [
     ("final_div_factor", &["onecycle"]),
 ];
 
-/// A line for each, with its place. `root` is resolved; a value that is the default anyway, as in the configuration that a run keeps, is
-/// nobody's wish.
+/// One message per key without effect, with its location. `root` must be resolved; a value equal to
+/// the default, as in the configuration saved with a run, is not reported.
 pub fn without_effect(root: &Node, schema: &Value) -> Vec<(Mark, String)> {
     let mut found = Found {
         root,
@@ -25,7 +25,7 @@ pub fn without_effect(root: &Node, schema: &Value) -> Vec<(Mark, String)> {
         lines: Vec::new(),
     };
     for key in ["training.master_port", "training.preferred_strategy"] {
-        found.tell_if(true, key, "training on several devices does not exist yet");
+        found.warn_if(true, key, "training on several devices is not supported yet");
     }
     schedule(&mut found);
     epochs(&mut found);
@@ -33,7 +33,7 @@ pub fn without_effect(root: &Node, schema: &Value) -> Vec<(Mark, String)> {
     let saves = root.value_at("output.visualization.save_images") == Some(Value::Bool(true));
     for key in ["confidence_threshold", "max_boxes", "max_images"] {
         let key = format!("output.visualization.{key}");
-        found.tell_if(!saves, &key, "`output.visualization.save_images` is not set");
+        found.warn_if(!saves, &key, "`output.visualization.save_images` is not set");
     }
     found.lines
 }
@@ -45,9 +45,9 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// The key has no effect, if somebody wants it and `so`.
-    fn tell_if(&mut self, so: bool, key: &str, why: &str) {
-        if so && self.is_wanted(key) {
+    /// Reports that the key has no effect if it is set and `condition` holds.
+    fn warn_if(&mut self, condition: bool, key: &str, why: &str) {
+        if condition && self.is_wanted(key) {
             self.lines
                 .push((self.root.mark_of(key), format!("`{key}` has no effect: {why}")));
         }
@@ -65,7 +65,7 @@ impl Found<'_> {
     }
 }
 
-/// Equality for which 1 is 1.0.
+/// Equality that treats 1 and 1.0 as equal.
 fn same(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a == b,
@@ -82,19 +82,19 @@ fn schedule(found: &mut Found<'_>) {
             if readers.len() == 1 { "reads" } else { "read" }
         );
         let key = format!("training.scheduler_params.{key}");
-        found.tell_if(!readers.contains(&scheduler.as_str()), &key, &why);
+        found.warn_if(!readers.contains(&scheduler.as_str()), &key, &why);
     }
 }
 
-/// Keys that name an epoch which never comes.
+/// Keys that refer to an epoch that is never reached.
 fn epochs(found: &mut Found<'_>) {
     let root = found.root;
     let Some(epochs) = root.number_at("training.max_epochs") else {
         return;
     };
-    let why = format!("the training ends after {epochs} epochs");
+    let why = format!("training ends after {epochs} epochs");
     let unfreeze = "training.unfreeze_at_epoch";
-    found.tell_if(
+    found.warn_if(
         root.number_at(unfreeze).is_some_and(|at| at >= epochs),
         unfreeze,
         &why,
@@ -102,16 +102,16 @@ fn epochs(found: &mut Found<'_>) {
     let scheduler = root.name_at("training.scheduler", "");
     let size = "training.scheduler_params.step_size";
     let late = scheduler == "step" && root.number_at(size).is_some_and(|at| at >= epochs);
-    found.tell_if(late, size, &why);
+    found.warn_if(late, size, &why);
     let milestones = "training.scheduler_params.milestones";
     if let Some(Content::List(list)) = root.at(milestones).map(|node| &node.content) {
         let late = |node: &Node| node.to_json().as_f64().is_some_and(|at| at >= epochs);
         let all_late = scheduler == "multistep" && !list.is_empty() && list.iter().all(late);
-        found.tell_if(all_late, milestones, &why);
+        found.warn_if(all_late, milestones, &why);
     }
     let off = "data.augmentations.off_last_epochs";
     let all = root.number_at(off).is_some_and(|off| off >= epochs);
-    found.tell_if(
+    found.warn_if(
         all,
         "data.augmentations",
         &format!("`{off}` covers all {epochs} epochs"),
@@ -122,10 +122,10 @@ fn data(found: &mut Found<'_>) {
     let root = found.root;
     let sampling = root.name_at("data.sampling", "");
     let why = format!("`data.sampling` is {sampling}");
-    found.tell_if(sampling != "repeat_factor", "data.repeat_threshold", &why);
+    found.warn_if(sampling != "repeat_factor", "data.repeat_threshold", &why);
     let splits = ["data.val_ratio", "data.test_ratio"];
     let why = "neither `data.val_ratio` nor `data.test_ratio` is given";
-    found.tell_if(!splits.iter().any(|key| root.has(key)), "data.split_seed", why);
+    found.warn_if(!splits.iter().any(|key| root.has(key)), "data.split_seed", why);
     let off = root.value_at("data.augment") == Some(Value::Bool(false));
-    found.tell_if(off, "data.augmentations", "`data.augment` is false");
+    found.warn_if(off, "data.augmentations", "`data.augment` is false");
 }

@@ -1,9 +1,12 @@
-//! The configuration: one YAML file, `key.sub=value` overrides, checked against the host's and the plugins' schemas.
+//! The configuration: one YAML file and `key.sub=value` overrides, checked against the schemas of
+//! the host and the plugins.
 //!
-//! The way of a file: [`Draft::read`] → overrides → [`Draft::finish`] with the schemas of the plugins that matter: check →
-//! `resolve` → [`Loaded`]. Which plugins matter may depend on the draft, so the steps are apart.
+//! Loading proceeds as [`Draft::read`] → overrides → [`Draft::finish`] with the schemas of the
+//! relevant plugins: check → `resolve` → [`Loaded`]. Which plugins are relevant may depend on the
+//! draft, so the steps are separate.
 //!
-//! Relative paths count from the current folder; one that isn't there but is beside the file is taken from there.
+//! Relative paths are resolved against the current folder; if the path doesn't exist there but
+//! exists relative to the configuration file, that one is used.
 
 mod augmentations;
 mod batching;
@@ -42,24 +45,26 @@ pub use values::{
 };
 
 impl Config {
-    /// Reads, checks and resolves a file with its overrides (`key.sub=value`) under the schemas of `plugins`.
+    /// Reads, checks and resolves a file with its overrides (`key.sub=value`), using the schemas of
+    /// `plugins`.
     pub fn load(file: &Path, overrides: &[String], plugins: &[PluginSchema]) -> Result<Loaded> {
         Draft::read(file, overrides)?.finish(plugins)
     }
 }
 
-/// A configuration that is read but not checked yet.
+/// A configuration that has been read but not checked yet.
 #[derive(Debug, Clone)]
 pub struct Draft {
     sources: Sources,
     folder: PathBuf,
     root: Node,
-    /// What the user gave, before the program changed it.
+    /// The user's configuration, before the program's own overrides.
     given: Option<Node>,
 }
 
 impl Draft {
-    /// Reads `file`, refusing one of more than 1 MB or with too much in it, and applies the overrides.
+    /// Reads `file` and applies the overrides. Files larger than 1 MB or with too many values are
+    /// refused.
     pub fn read(file: &Path, overrides: &[String]) -> Result<Self> {
         let text = read_text(file)?;
         let sources = Sources {
@@ -73,7 +78,7 @@ impl Draft {
             root = Node::empty_map(Mark::Default);
         }
         if !matches!(root.content, Content::Map(_)) {
-            let problem = Problem::new("", root.mark, "the configuration is no map of sections")
+            let problem = Problem::new("", root.mark, "the configuration is not a map of sections")
                 .expected("sections such as `model:`, `data:` and `training:` with keys below them");
             return Err(sources.error(vec![problem]));
         }
@@ -90,7 +95,8 @@ impl Draft {
         Ok(draft)
     }
 
-    /// A configuration without a file, for commands that take none; give it its values with [`Draft::set_value`].
+    /// A configuration without a file, for commands that take none; set its values with
+    /// [`Draft::set_value`].
     pub fn empty() -> Self {
         let sources = Sources {
             file: "command line".to_owned(),
@@ -105,7 +111,8 @@ impl Draft {
         }
     }
 
-    /// Applies an override that the program makes for an end of its own, as a trial does: what has no effect for that is not told.
+    /// Applies an override made by the program itself, for example for a trial run; keys that lose
+    /// their effect because of it are not reported.
     pub fn set_own(&mut self, text: &str) -> Result<()> {
         self.given.get_or_insert_with(|| self.root.clone());
         self.set(text)
@@ -116,11 +123,12 @@ impl Draft {
         let index = self.sources.overrides.len();
         self.sources.overrides.push(text.to_owned());
         let Some((path, value)) = text.split_once('=') else {
-            let error = Error::usage(format!("`{text}` is no override"))
+            let error = Error::usage(format!("`{text}` is not an override"))
                 .with_expected("key.sub=value, such as training.max_epochs=3");
             return Err(match text.parse::<f64>() {
                 Ok(_) => error.with_help(format!(
-                    "a number for an option that may go without stands behind an `=`: --option={text}"
+                    "if the number is meant for an option with an optional value, attach it with \
+                     `=`: --option={text}"
                 )),
                 Err(_) => error,
             });
@@ -141,7 +149,7 @@ impl Draft {
                 if problem.message.ends_with(scalar::NOT_FINITE) {
                     return problem;
                 }
-                problem.help("put a text with special signs in quotes: key='\"value\"'")
+                problem.help("quote a string with special characters: key='\"value\"'")
             });
             self.sources.error(problems.collect())
         })?;
@@ -157,7 +165,7 @@ impl Draft {
         self.put(path, node, key_mark)
     }
 
-    /// Sets one value from inside the program, as if nobody had written another.
+    /// Sets a value from within the program, with the origin of a default.
     pub fn set_value(&mut self, path: &str, value: &Value) -> Result<()> {
         self.put(path, Node::from_json(value, Mark::Default), Mark::Default)
     }
@@ -173,10 +181,12 @@ impl Draft {
             return Ok(());
         };
         if keys.iter().any(|k| k.is_empty() || k.contains(['[', ']'])) {
-            return fail(format!("`{path}` is no key path; a list is given whole"));
+            return fail(format!(
+                "`{path}` is not a key path; a list can only be set as a whole"
+            ));
         }
         if keys.len() >= yaml::MAX_DEPTH {
-            return fail(format!("`{path}` is nested too deep"));
+            return fail(format!("`{path}` is nested too deeply"));
         }
         let mut parent = &mut self.root;
         for key in parents {
@@ -192,14 +202,14 @@ impl Draft {
                 Some(child) => parent = child,
                 None => {
                     return fail(format!(
-                        "in `{path}`, what stands above `{key}` is a value, not a map"
+                        "in `{path}`, the parent of `{key}` is a value, not a map"
                     ));
                 }
             }
         }
         if !parent.is_null() && !matches!(parent.content, Content::Map(_)) {
             return fail(format!(
-                "in `{path}`, what stands above `{last}` is a value, not a map"
+                "in `{path}`, the parent of `{last}` is a value, not a map"
             ));
         }
         parent.put(Entry {
@@ -210,7 +220,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Whether it was written with its secrets blanked.
+    /// Whether it contains blanked secrets.
     pub fn has_blanks(&self) -> bool {
         show::has_blanks(&self.root)
     }
@@ -220,13 +230,13 @@ impl Draft {
         self.root.value_at(path)
     }
 
-    /// The text at a key path, if a text stands there.
+    /// The string at a key path, if the value is a string.
     pub fn text(&self, path: &str) -> Option<String> {
         self.value(path)?.as_str().map(str::to_owned)
     }
 
-    /// The names of the loggers that are asked for, `mlflow` beside the section included, in order; without those that
-    /// `NAME: false` switches off.
+    /// The names of the requested loggers in order, including the top-level section `mlflow` and
+    /// excluding those disabled with `NAME: false`.
     pub fn logger_names(&self) -> Vec<String> {
         let mut draft = self.root.clone();
         resolve::switched_off(&mut draft);
@@ -241,7 +251,8 @@ impl Draft {
         names
     }
 
-    /// Where a relative path of this file leads: from the current folder, or else from the file's.
+    /// Resolves a relative path of this file against the current folder or, failing that, the
+    /// file's folder.
     pub fn find_path(&self, path: &str) -> PathBuf {
         resolve::find_path(path, &self.folder)
     }
@@ -252,12 +263,12 @@ impl Draft {
             .error(vec![Problem::new(path, self.root.mark_of(path), message)])
     }
 
-    /// `message` as a warning that says the line of a key.
+    /// `message` as a warning with the line of a key.
     pub fn warning_at(&self, path: &str, message: &str) -> String {
         self.sources.warning(self.root.mark_of(path), message)
     }
 
-    /// Checks everything and reports every problem at once; then resolves.
+    /// Checks the whole configuration, reporting all problems at once, and resolves it.
     pub fn finish(self, plugins: &[PluginSchema]) -> Result<Loaded> {
         let Draft {
             sources,
@@ -298,7 +309,7 @@ impl Draft {
                 "{} passed its check but can't be read: {error}",
                 sources.file
             ))
-            .with_help("this is a mistake in cvhost or in a plugin's schema; please report it")
+            .with_help("this is a bug in cvhost or in a plugin's schema; please report it")
         })?;
         let warnings = warnings
             .into_iter()
@@ -314,14 +325,15 @@ impl Draft {
     }
 }
 
-/// A configuration that is checked and resolved.
+/// A checked and resolved configuration.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The host's keys, typed.
+    /// The host's keys as typed structures.
     pub config: Config,
-    /// The whole document as JSON, the plugins' keys and all defaults included; plugins get their sections from it.
+    /// The whole document as JSON, including the plugins' keys and all defaults; plugins receive
+    /// their sections from it.
     pub document: Value,
-    /// What has no effect, with file and line.
+    /// Warnings about keys without effect, with file and line.
     pub warnings: Vec<String>,
     sources: Sources,
     root: Node,
@@ -334,7 +346,7 @@ pub enum Origin {
         file: String,
         line: usize,
     },
-    /// The override as it was typed.
+    /// The override as typed.
     Override(String),
     Default,
 }
@@ -345,11 +357,12 @@ impl Loaded {
         self.root.value_at(path)
     }
 
-    /// Puts in a value that the configuration leaves out or leaves to be found, such as `data.batch_size: auto`; whoever reads the
-    /// configuration from here on reads that value.
+    /// Sets a value that the configuration omits or leaves to be determined, such as
+    /// `data.batch_size: auto`; all later reads of the configuration return it.
     ///
     /// # Errors
-    /// The section isn't there, or the key doesn't take such a value: a mistake of the caller's.
+    /// If the section doesn't exist or the key doesn't accept the value, which is a bug in the
+    /// caller.
     pub fn decide(&mut self, path: &str, value: &Value) -> Result<()> {
         let mut root = self.root.clone();
         let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
@@ -374,23 +387,24 @@ impl Loaded {
         Ok(())
     }
 
-    /// Where the value at a key path came from; none where there is no value.
+    /// The origin of the value at a key path; `None` if there is no value.
     pub fn origin(&self, path: &str) -> Option<Origin> {
         self.root.at(path).map(|node| self.sources.origin(node.mark))
     }
 
-    /// An error that points at the line of a key, for what only a later stage can know. A key that nobody wrote is only named.
+    /// An error that points at the line of a key, for problems found only at a later stage. A key
+    /// that isn't in the file is named without a line.
     pub fn error_at(&self, path: &str, message: impl Into<String>) -> Error {
         self.sources
             .error(vec![Problem::new(path, self.root.mark_of(path), message)])
     }
 
-    /// The resolved configuration as YAML, secrets blanked: what the run's folder keeps.
+    /// The resolved configuration as YAML with secrets blanked, as written to the run folder.
     pub fn to_yaml(&self) -> String {
         show::yaml(&show::without_secrets(&self.root), &|_| String::new())
     }
 
-    /// The same with a comment behind each value that says where it came from.
+    /// Like [`Self::to_yaml`], with the origin of each value as a comment after it.
     pub fn to_commented_yaml(&self) -> String {
         let comment = |mark| match self.sources.origin(mark) {
             Origin::File { file, line } => format!("{file}:{line}"),
@@ -400,13 +414,13 @@ impl Loaded {
         show::yaml(&show::without_secrets(&self.root), &comment)
     }
 
-    /// The resolved configuration as JSON, secrets blanked.
+    /// The resolved configuration as JSON with secrets blanked.
     pub fn to_json(&self) -> Value {
         show::without_secrets(&self.root).to_json()
     }
 }
 
-/// Keys of `model` that plugins implement and none of these does: allowed, with a warning.
+/// Keys of `model` that plugins implement, but none of these does: allowed, with a warning.
 fn undeclared_plugin_keys(root: &Node, schema: &mut Value, plugins: &[PluginSchema]) -> Vec<(Mark, String)> {
     let mut warnings = Vec::new();
     let Some(known) = schema
@@ -439,7 +453,7 @@ fn faults_to_problems(faults: Vec<yaml::Fault>) -> Vec<Problem> {
     faults.into_iter().map(to_problem).collect()
 }
 
-/// The text of a file of at most [`yaml::MAX_BYTES`].
+/// Reads a file of at most [`yaml::MAX_BYTES`].
 fn read_text(file: &Path) -> Result<String> {
     let too_large = || {
         Error::usage(format!(
@@ -461,7 +475,7 @@ fn read_text(file: &Path) -> Result<String> {
     if length.len() > yaml::MAX_BYTES {
         return Err(too_large());
     }
-    // A pipe has no length: count what is read as well.
+    // A pipe has no length, so count the bytes read as well.
     let mut bytes = Vec::new();
     open.take(yaml::MAX_BYTES + 1)
         .read_to_end(&mut bytes)

@@ -1,4 +1,4 @@
-//! A parsed configuration value that remembers where each part of it came from.
+//! A parsed configuration value that records the origin of each of its parts.
 
 use serde_json::{Map, Value};
 
@@ -16,11 +16,11 @@ pub enum Mark {
         column: usize,
         width: usize,
     },
-    /// Nobody wrote it.
+    /// Not written by the user.
     Default,
 }
 
-/// A value with its place; maps keep the order of the file.
+/// A value with its location; maps keep the order of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub mark: Mark,
@@ -29,7 +29,7 @@ pub struct Node {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
-    /// Null, a boolean, a number or a text; never a JSON array or object.
+    /// Null, a boolean, a number or a string; never a JSON array or object.
     Scalar(Value),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -52,7 +52,7 @@ impl Node {
         }
     }
 
-    /// `value` with every part marked `mark`.
+    /// Converts `value`, with every part marked `mark`.
     pub fn from_json(value: &Value, mark: Mark) -> Self {
         let content = match value {
             Value::Array(items) => Content::List(items.iter().map(|v| Node::from_json(v, mark)).collect()),
@@ -104,7 +104,7 @@ impl Node {
         }
     }
 
-    /// Takes an entry out of a map.
+    /// Removes an entry from a map.
     pub fn take(&mut self, key: &str) -> Option<Entry> {
         match &mut self.content {
             Content::Map(entries) => {
@@ -115,7 +115,8 @@ impl Node {
         }
     }
 
-    /// Puts an entry into a map, in place of one with the same key. A null becomes a map; other content stays as it is.
+    /// Inserts an entry into a map, replacing one with the same key. A null becomes a map; other
+    /// content is unchanged.
     pub fn put(&mut self, entry: Entry) {
         if self.is_null() {
             self.content = Content::Map(Vec::new());
@@ -128,7 +129,7 @@ impl Node {
         }
     }
 
-    /// Walks a path such as `model.scheduler_params.T_max` or `data.image_size[0]`.
+    /// The node at a path such as `model.scheduler_params.T_max` or `data.image_size[0]`.
     pub fn at(&self, path: &str) -> Option<&Node> {
         let mut node = self;
         for step in steps(path) {
@@ -137,8 +138,8 @@ impl Node {
         Some(node)
     }
 
-    /// The place to show for a path: of its key where it is in a map, else of its value; for a path that is not there, that of
-    /// the nearest part above it which somebody wrote.
+    /// The location to show for a path: that of its key if it is in a map, otherwise that of its
+    /// value; for a missing path, that of its nearest parent written by the user.
     pub fn mark_of(&self, path: &str) -> Mark {
         let mut node = self;
         let mut mark = Mark::Default;
@@ -164,7 +165,7 @@ impl Node {
         }
     }
 
-    /// The same value with every place replaced by `map(place)`.
+    /// The same value with every location replaced by `map(location)`.
     pub fn map_marks(mut self, map: &impl Fn(Mark) -> Mark) -> Self {
         self.mark = map(self.mark);
         self.content = match self.content {
@@ -191,7 +192,7 @@ enum Step<'a> {
     Index(usize),
 }
 
-/// The steps of a key path: `a.b[2]` is a, b, 2.
+/// The components of a key path: `a.b[2]` is a, b, 2.
 fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
     path.split('.').flat_map(|part| {
         let (key, rest) = part.split_once('[').unwrap_or((part, ""));
@@ -203,7 +204,7 @@ fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
     })
 }
 
-/// What stands at a key path.
+/// The value at a key path.
 impl Node {
     pub fn value_at(&self, path: &str) -> Option<Value> {
         self.at(path).map(Node::to_json)
@@ -213,7 +214,7 @@ impl Node {
         self.value_at(path)?.as_f64()
     }
 
-    /// A name in small letters, or else `default`.
+    /// The string at a key path in lower case, or `default`.
     pub fn name_at(&self, path: &str, default: &str) -> String {
         let value = self.value_at(path);
         let name = value.as_ref().and_then(Value::as_str).unwrap_or(default);
@@ -242,13 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn json_goes_in_and_out_unchanged() {
+    fn json_round_trips_unchanged() {
         let value = json!({"z": 1, "a": [null, true, "x", {"k": 0.5}]});
         assert_eq!(Node::from_json(&value, Mark::Default).to_json(), value);
     }
 
     #[test]
-    fn the_place_of_a_missing_path_is_that_of_its_nearest_parent() {
+    fn a_missing_path_is_located_at_its_nearest_parent() {
         let mark = Mark::File {
             line: 3,
             column: 1,

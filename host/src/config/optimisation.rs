@@ -1,11 +1,11 @@
-//! Which keys of `training` go together: optimizer, what is frozen.
+//! Rules between keys of `training`: optimizer parameters and frozen parameters.
 
 use serde_json::Value;
 
 use super::check::Problem;
 use super::node::{Content, Node};
 
-/// The keys of `optimizer_params`, with the optimizers that read them.
+/// The keys of `optimizer_params` with the optimizers that read them.
 const OPTIMIZER_PARAMS: [(&str, [&str; 2]); 5] = [
     ("beta1", ["adamw", "muon"]),
     ("beta2", ["adamw", "muon"]),
@@ -14,7 +14,7 @@ const OPTIMIZER_PARAMS: [(&str, [&str; 2]); 5] = [
     ("nesterov", ["sgd", "muon"]),
 ];
 
-/// What can't be meant.
+/// Reports contradictory settings.
 pub fn rules(root: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |path: &str, message: &str, help: &str| {
@@ -24,13 +24,10 @@ pub fn rules(root: &Node) -> Vec<Problem> {
     for (key, readers) in OPTIMIZER_PARAMS {
         let path = format!("training.optimizer_params.{key}");
         if root.has(&path) && !readers.contains(&optimizer.as_str()) {
-            let help = format!(
-                "leave it out, or set training.optimizer to {}",
-                readers.join(" or ")
-            );
+            let help = format!("remove it, or set training.optimizer to {}", readers.join(" or "));
             refuse(
                 &path,
-                &format!("the optimizer `{optimizer}` has no `{key}`"),
+                &format!("the optimizer `{optimizer}` has no parameter `{key}`"),
                 &help,
             );
         }
@@ -41,8 +38,8 @@ pub fn rules(root: &Node) -> Vec<Problem> {
     {
         refuse(
             nesterov,
-            "`nesterov` is a kind of momentum, and the momentum is 0",
-            "leave one of them out",
+            "`nesterov` requires momentum, but the momentum is 0",
+            "remove one of them",
         );
     }
     let unfreeze = "training.unfreeze_at_epoch";
@@ -53,8 +50,8 @@ pub fn rules(root: &Node) -> Vec<Problem> {
     if root.has(unfreeze) && frozen == 0 {
         refuse(
             unfreeze,
-            "`unfreeze_at_epoch` has nothing to unfreeze",
-            "name the parameters in training.freeze, or leave it out",
+            "`unfreeze_at_epoch` is set, but no parameters are frozen",
+            "list the parameters in training.freeze, or remove it",
         );
     }
     problems

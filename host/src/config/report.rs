@@ -1,11 +1,11 @@
-//! Turns problems with their places into the error that a user reads.
+//! Turns problems with their locations into the error shown to the user.
 
 use super::Origin;
 use super::check::Problem;
 use super::node::Mark;
 use crate::error::{Error, Place};
 
-/// The texts that places point into.
+/// The texts that locations refer to.
 #[derive(Debug, Clone)]
 pub struct Sources {
     pub file: String,
@@ -66,7 +66,7 @@ impl Sources {
         }
     }
 
-    /// One error for all problems; several are listed in the order of their lines.
+    /// One error for all problems; several are listed in order of their lines.
     pub fn error(&self, mut problems: Vec<Problem>) -> Error {
         problems.sort_by_key(|p| match p.mark {
             Mark::File { line, column, .. } => (0, line, column),

@@ -1,5 +1,5 @@
-//! From what a file says to what holds: one place for each value, defaults written out, paths found, and the rules that a
-//! schema can't express.
+//! Resolves a checked configuration: one place for each value, defaults filled in, paths resolved;
+//! also the rules that a schema can't express.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use super::check::Problem;
 use super::node::{Content, Entry, Mark, Node};
 use super::optimisation;
 
-/// Keys of `model` with a fixed meaning that plugins implement. A file that uses one is valid under any plugin; where no plugin
-/// declares it, it has no effect and that is told.
+/// Keys of `model` with a fixed meaning that plugins implement. A file that uses one is valid with
+/// any plugin; if no plugin declares it, a warning reports that it has no effect.
 pub const PLUGIN_MODEL_KEYS: [&str; 7] = [
     "confidence_threshold",
     "iou_threshold",
@@ -21,7 +21,8 @@ pub const PLUGIN_MODEL_KEYS: [&str; 7] = [
     "segmentation_type",
 ];
 
-/// What may stand in `model` and belongs to another section: key of `model`, section, key there.
+/// Keys accepted in `model` that belong to another section: key in `model`, section, key in that
+/// section.
 const MOVED: [(&str, &str, &str); 6] = [
     ("learning_rate", "training", "learning_rate"),
     ("weight_decay", "training", "weight_decay"),
@@ -31,7 +32,7 @@ const MOVED: [(&str, &str, &str); 6] = [
     ("image_size", "data", "image_size"),
 ];
 
-/// Keys that name a file or a folder to read.
+/// Keys that name an input file or folder.
 const INPUT_PATHS: [(&str, &str); 8] = [
     ("model", "model_name"),
     ("data", "model_name"),
@@ -43,7 +44,7 @@ const INPUT_PATHS: [(&str, &str); 8] = [
     ("data", "test_annotation_file"),
 ];
 
-/// Takes out the loggers that are switched off by `NAME: false`, so that no schema need know of it.
+/// Removes the loggers disabled by `NAME: false`, so that their schemas need not allow it.
 pub fn switched_off(root: &mut Node) -> Vec<Entry> {
     let off = |entry: &Entry| entry.node.content == Content::Scalar(Value::Bool(false));
     let mut all = Vec::new();
@@ -60,14 +61,15 @@ pub fn switched_off(root: &mut Node) -> Vec<Entry> {
     all
 }
 
-/// Puts the loggers that are switched off back under `loggers`.
+/// Puts the disabled loggers back under `loggers`.
 pub fn put_back(root: &mut Node, loggers: Vec<Entry>) {
     if let Some(section) = section_mut(root, "loggers") {
         loggers.into_iter().for_each(|entry| section.put(entry));
     }
 }
 
-/// A section that is there but empty is an empty map, and so is a logger that is only switched on by `NAME: true`.
+/// Turns an empty section into an empty map, and also a logger that is only enabled with
+/// `NAME: true`.
 pub fn empty_sections(root: &mut Node) {
     let clear = |node: &mut Node| node.content = Content::Map(Vec::new());
     let Content::Map(sections) = &mut root.content else {
@@ -90,9 +92,11 @@ pub fn empty_sections(root: &mut Node) {
     }
 }
 
-/// Moves what stands in two sections into one, and `mlflow` into `loggers`. Returns what was dropped, for warnings.
+/// Moves keys allowed in two sections into one, and `mlflow` into `loggers`. Returns the dropped
+/// values, for warnings.
 ///
-/// `training` and `data` win over `model`, unless only `model`'s value was given on the command line.
+/// `training` and `data` take precedence over `model`, unless only `model`'s value was given on the
+/// command line.
 pub fn one_place(root: &mut Node) -> Vec<(Mark, String)> {
     let mut dropped = Vec::new();
     for (key, section, target) in MOVED {
@@ -119,7 +123,11 @@ pub fn one_place(root: &mut Node) -> Vec<(Mark, String)> {
                     format!("{section}.{target}")
                 }
             };
-            let message = format!("`{}` has no effect beside `{}`", name(loser), name(winner));
+            let message = format!(
+                "`{}` has no effect because `{}` is set",
+                name(loser),
+                name(winner)
+            );
             dropped.push((if wins { node.mark } else { entry.key_mark }, message));
         }
         if wins && let Some(section) = section_mut(root, section) {
@@ -150,7 +158,7 @@ fn is_override(mark: Mark) -> bool {
     matches!(mark, Mark::Override { .. })
 }
 
-/// The section, made if it isn't there; none where the document is no map.
+/// The section, created if missing; `None` if the document is not a map.
 fn section_mut<'a>(root: &'a mut Node, name: &str) -> Option<&'a mut Node> {
     if root.entry(name).is_none() {
         root.put(Entry {
@@ -162,7 +170,7 @@ fn section_mut<'a>(root: &'a mut Node, name: &str) -> Option<&'a mut Node> {
     root.child_mut(name)
 }
 
-/// Finds every input path of the document, as [`find_path`] does.
+/// Resolves all input paths of the document with [`find_path`].
 pub fn find_paths(root: &mut Node, config_folder: &Path) {
     for (section, key) in INPUT_PATHS {
         let Some(node) = root.child_mut(section).and_then(|s| s.child_mut(key)) else {
@@ -177,7 +185,8 @@ pub fn find_paths(root: &mut Node, config_folder: &Path) {
     }
 }
 
-/// Relative paths count from the current folder; one that isn't there but is beside the configuration file is taken from there.
+/// Resolves a relative path against the current folder or, if it only exists there, the folder of
+/// the configuration file.
 pub fn find_path(text: &str, config_folder: &Path) -> PathBuf {
     let path = Path::new(text);
     let beside = config_folder.join(path);
@@ -185,7 +194,8 @@ pub fn find_path(text: &str, config_folder: &Path) -> PathBuf {
     if elsewhere { beside } else { path.to_path_buf() }
 }
 
-/// Writes out the default of every key that isn't there, the plugins' keys included. A default of null stays unwritten.
+/// Fills in the defaults of missing keys, including the plugins' keys. A default of null is not
+/// written.
 pub fn fill_defaults(node: &mut Node, schema: &Value) {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return;
@@ -210,7 +220,7 @@ pub fn fill_defaults(node: &mut Node, schema: &Value) {
     }
 }
 
-/// Brings the sections into their usual order; keys within a section stay in that of the file.
+/// Sorts the sections into their usual order; keys within a section keep the order of the file.
 pub fn sort_sections(root: &mut Node) {
     const ORDER: [&str; 5] = ["model", "data", "training", "loggers", "output"];
     if let Content::Map(entries) = &mut root.content {
@@ -218,7 +228,7 @@ pub fn sort_sections(root: &mut Node) {
     }
 }
 
-/// Rules between keys, and values that are understood but don't exist yet.
+/// Checks rules between keys, and refuses values that are recognised but not implemented.
 pub fn rules(root: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut refuse = |path: &str, message: &str, help: &str| {
@@ -236,22 +246,22 @@ pub fn rules(root: &Node) -> Vec<Problem> {
     if is_true("training.distributed") {
         refuse(
             "training.distributed",
-            "training on several devices does not exist yet",
+            "training on several devices is not supported yet",
             "set it to false",
         );
     }
     if is_true("training.use_ray") {
         refuse(
             "training.use_ray",
-            "training on a Ray cluster does not exist",
+            "training on a Ray cluster is not supported",
             "set it to false",
         );
     }
     if number("training.num_workers").is_some_and(|n| n > 1) {
-        let help = "set it to 1; for threads that prepare images there is `data.num_workers`";
+        let help = "set it to 1; for data loading workers use `data.num_workers`";
         refuse(
             "training.num_workers",
-            "training with more than one rank does not exist yet",
+            "training with more than one rank is not supported yet",
             help,
         );
     }
@@ -259,7 +269,7 @@ pub fn rules(root: &Node) -> Vec<Problem> {
     if number(devices).or(length(devices)).is_some_and(|n| n > 1) {
         refuse(
             devices,
-            "training on several devices does not exist yet",
+            "training on several devices is not supported yet",
             "name one device, such as [0]",
         );
     }
@@ -271,7 +281,7 @@ pub fn rules(root: &Node) -> Vec<Problem> {
         refuse(
             "model.num_classes",
             &message,
-            "leave one of them out, or make them agree",
+            "remove one of them, or make them agree",
         );
     }
     let range = |path: &str| {
@@ -286,13 +296,14 @@ pub fn rules(root: &Node) -> Vec<Problem> {
     };
     let resize = "data.augmentations.random_resize";
     if range(resize).is_some_and(|[low, high]| low > high || (low <= 10.0) != (high <= 10.0)) {
-        let help = "write [low, high]: both factors up to 10, such as [0.8, 1.25], or both pixels, such as [480, 800]";
-        refuse(resize, "`random_resize` is no range of sizes", help);
+        let help = "write [low, high]: either factors up to 10, such as [0.8, 1.25], or pixels, \
+                    such as [480, 800]";
+        refuse(resize, "`random_resize` is not a range of sizes", help);
     }
     let scales = "data.augmentations.multi_scale";
     if range(scales).is_some_and(|[low, high]| low > high) {
         let help = "write [low, high], such as [0.8, 1.25]";
-        refuse(scales, "`multi_scale` is no range of factors", help);
+        refuse(scales, "`multi_scale` is not a range of factors", help);
     }
     problems.extend(optimisation::rules(root));
     problems

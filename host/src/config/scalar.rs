@@ -1,13 +1,14 @@
-//! Scalars of YAML 1.2's core schema (<https://yaml.org/spec/1.2.2/#103-core-schema>): what a plain word in a file means.
+//! Scalars of the YAML 1.2 core schema (<https://yaml.org/spec/1.2.2/#103-core-schema>): the
+//! meaning of plain scalars.
 //!
-//! Unlike in YAML 1.1, `1e-4` is a number, and `yes`, `no`, `on`, `off` are texts.
+//! Unlike in YAML 1.1, `1e-4` is a number, and `yes`, `no`, `on`, `off` are strings.
 
 use serde_json::Value;
 
-/// What the message of a number that JSON lacks ends with.
+/// End of the message for a number that JSON can't represent.
 pub const NOT_FINITE: &str = "is not a finite number";
 
-/// The value of an unquoted scalar. An infinite number or a NaN is an error, as JSON has none.
+/// The value of an unquoted scalar. Infinity and NaN are errors, as JSON can't represent them.
 pub fn plain(text: &str) -> Result<Value, String> {
     if let Some(value) = word(text) {
         return Ok(value);
@@ -18,9 +19,10 @@ pub fn plain(text: &str) -> Result<Value, String> {
     Ok(number(text)?.unwrap_or_else(|| Value::String(text.to_owned())))
 }
 
-/// The value of a scalar with an explicit core tag, such as `!!float 1`; `suffix` is what follows `!!`.
+/// The value of a scalar with an explicit core tag, such as `!!float 1`; `suffix` is what follows
+/// `!!`.
 pub fn tagged(suffix: &str, text: &str) -> Result<Value, String> {
-    let wrong = || Err(format!("`{text}` is not a value of the tag `!!{suffix}`"));
+    let wrong = || Err(format!("`{text}` is not a valid value for the tag `!!{suffix}`"));
     match suffix {
         "str" => Ok(Value::String(text.to_owned())),
         "null" | "bool" => match word(text) {
@@ -53,7 +55,7 @@ fn is_infinite_or_nan(text: &str) -> bool {
     matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
 }
 
-/// An integer or a float, or none where the text is no number.
+/// Parses an integer or a float; `None` if the text is not a number.
 fn number(text: &str) -> Result<Option<Value>, String> {
     if let Some(digits) = text.strip_prefix("0o") {
         return Ok(radix(digits, 8));
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_words_mean_what_the_core_schema_says() {
+    fn plain_scalars_follow_the_core_schema() {
         for (text, value) in [
             ("1e-4", json!(1e-4)),
             ("5E+2", json!(500.0)),

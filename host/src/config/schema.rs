@@ -1,8 +1,10 @@
-//! The JSON Schema that a configuration is checked against: the host's own, with every relevant plugin's keys merged in.
+//! The JSON Schema that a configuration is checked against: the host's own, merged with the keys of
+//! all relevant plugins.
 //!
-//! The understood subset: type, enum, const, minimum, maximum, exclusiveMinimum, exclusiveMaximum, minLength, minItems,
-//! maxItems, items, properties, required, additionalProperties, anyOf, oneOf, allOf, default, description, $ref into $defs.
-//! Stricter than JSON Schema in one point: an object with `properties` that doesn't say `additionalProperties` takes no others.
+//! Supported subset: type, enum, const, minimum, maximum, exclusiveMinimum, exclusiveMaximum,
+//! minLength, minItems, maxItems, items, properties, required, additionalProperties, anyOf, oneOf,
+//! allOf, default, description, $ref into $defs. Stricter than JSON Schema in one respect: an
+//! object with `properties` but without `additionalProperties` accepts no other keys.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -11,20 +13,22 @@ use super::check::check;
 use super::node::{Mark, Node};
 use super::sections::{Config, MlflowConfig};
 
-/// The configuration keys of one plugin, as its note tells them.
+/// The configuration keys of one plugin, as declared in its note.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginSchema {
     /// The plugin's name, for messages.
     pub plugin: String,
-    /// A part of the whole document's schema: `{"properties":{"data":{"properties":{…}}}}`. Null adds nothing.
+    /// A partial schema of the whole document: `{"properties":{"data":{"properties":{…}}}}`. Null
+    /// adds nothing.
     pub schema: Value,
-    /// A part of that kind whose defaults count for the host's own keys: the chosen task's. Null changes nothing.
+    /// A partial schema whose defaults apply to the host's own keys; given for the chosen task.
+    /// Null changes nothing.
     pub defaults: Value,
 }
 
-/// How deep `$ref`s are followed; a schema that refers to itself ends here and accepts anything below.
+/// Maximum depth of `$ref`s; a recursive schema is cut off here and accepts anything below.
 const MAX_REFS: usize = 16;
-/// The largest plugin schema after its references are written out, in values.
+/// Maximum size of a plugin schema with its references expanded, in values.
 const MAX_SCHEMA: usize = 20_000;
 
 /// The host's schema alone.
@@ -37,7 +41,7 @@ pub fn host() -> Value {
         .with(|s| s.inline_subschemas = true)
         .into_generator();
     let mlflow = generator.into_root_schema_for::<MlflowConfig>().to_value();
-    // A section that isn't there is an empty one, so its defaults are those of its keys.
+    // A missing section is treated as empty, so its defaults are those of its keys.
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         for section in properties.values_mut().filter_map(Value::as_object_mut) {
             section.insert("default".to_owned(), json!({}));
@@ -45,7 +49,7 @@ pub fn host() -> Value {
         properties.insert(
             "loggers".to_owned(),
             json!({
-                "description": "Each logger by name, with its own keys.",
+                "description": "Loggers by name, each with its own keys.",
                 "type": "object",
                 "default": {},
                 "properties": {"mlflow": mlflow},
@@ -60,8 +64,9 @@ pub fn host() -> Value {
     schema
 }
 
-/// The host's schema with the keys of `plugins`. What the host says of a key wins, then the first plugin; only the default of
-/// a host's key may be the chosen task's: what suits one task doesn't suit another.
+/// The host's schema merged with the keys of `plugins`. The host's definition of a key takes
+/// precedence, then the first plugin's. Only the default of a host key can be set by the chosen
+/// task, as defaults are task-specific.
 pub fn merged(plugins: &[PluginSchema]) -> Value {
     let mut schema = host();
     let mut added = json!({});
@@ -80,7 +85,7 @@ pub fn merged(plugins: &[PluginSchema]) -> Value {
         }
     }
     merge(&mut schema, &added);
-    // `mlflow` beside the loggers takes what the logger of that name takes.
+    // The top-level `mlflow` accepts the same keys as the logger of that name.
     let logger = schema.pointer("/properties/loggers/properties/mlflow").cloned();
     if let (Some(logger), Some(section)) = (logger, schema.pointer_mut("/properties/mlflow")) {
         *section = logger;
@@ -91,7 +96,7 @@ pub fn merged(plugins: &[PluginSchema]) -> Value {
     schema
 }
 
-/// `schema` with every reference into `root`'s definitions replaced by what it refers to.
+/// `schema` with every reference into the definitions of `root` replaced by its target.
 fn written_out(schema: &Value, root: &Value, refs: usize, budget: &mut usize) -> Value {
     if *budget == 0 {
         return Value::Bool(true);
@@ -129,7 +134,8 @@ fn written_out(schema: &Value, root: &Value, refs: usize, budget: &mut usize) ->
     }
 }
 
-/// Takes over the defaults that `more` has for keys of `base`, a section or a part of one, where they are what the key takes.
+/// Copies the defaults that `more` has for keys of `base`, a section or a part of one, if they are
+/// valid for the key.
 fn take_defaults(base: &mut Value, more: &Value) {
     let properties = |schema: &Value| schema.get("properties").and_then(Value::as_object).cloned();
     let (Some(own), Some(added)) = (
@@ -150,7 +156,8 @@ fn take_defaults(base: &mut Value, more: &Value) {
     }
 }
 
-/// Adds to `base` what `more` says and `base` doesn't. Of `required` the union counts.
+/// Adds to `base` everything in `more` that `base` doesn't define. `required` becomes the union of
+/// both.
 pub(crate) fn merge(base: &mut Value, more: &Value) {
     let (Value::Object(base), Value::Object(more)) = (base, more) else {
         return;
@@ -230,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_task_may_change_a_default_to_what_the_key_takes_and_nobody_else() {
+    fn only_the_task_may_change_a_default_and_only_to_a_valid_value() {
         let of = |schema: Value, task: bool| PluginSchema {
             defaults: if task { schema.clone() } else { Value::Null },
             ..plugin(schema)
@@ -256,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_refers_to_itself_ends() {
+    fn recursive_schemas_terminate() {
         let own = json!({"properties": {"model": {"properties": {"tree": {"$ref": "#/$defs/T"}}}},
             "$defs": {"T": {"type": "object", "properties": {"a": {"$ref": "#/$defs/T"}, "b": {"$ref": "#/$defs/T"}}}}});
         let schema = merged(&[plugin(own)]);
@@ -267,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_adds_nothing() {
+    fn invalid_schemas_add_nothing() {
         for nonsense in [json!(null), json!(3), json!([]), json!({"properties": 3})] {
             assert_eq!(merged(&[plugin(nonsense)]), merged(&[]));
         }

@@ -1,5 +1,5 @@
-//! Every key that the host itself understands, with its type, meaning and default. The JSON Schema that a file is checked
-//! against is derived from these structures; plugins add their own keys to it.
+//! All configuration keys of the host, with type, meaning and default. The JSON Schema that a file
+//! is checked against is derived from these structures; plugins add their own keys to it.
 
 use std::path::PathBuf;
 
@@ -14,14 +14,15 @@ use super::values::{
     PreferredDevices, Resources, Scheduler, SchedulerParams, Visualization, results_dir,
 };
 
-/// A whole configuration. After [`Config::load`] it is resolved: what stands in two sections is in one place.
+/// A complete configuration. After [`Config::load`] it is resolved: keys allowed in two sections
+/// are in one place.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     pub model: ModelConfig,
     pub data: DataConfig,
     pub training: TrainingConfig,
-    /// Each logger by name, with its own keys; false switches one off that would be on.
+    /// Loggers by name, each with its own keys; false disables one that is enabled by default.
     pub loggers: Map<String, Value>,
     /// The same as `loggers.mlflow`; moved there when the file is read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +30,7 @@ pub struct Config {
     pub output: OutputConfig,
 }
 
-/// Section `model`: what is trained.
+/// Section `model`: the model to train.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(extend("required" = ["model_name"]))]
@@ -37,17 +38,17 @@ pub struct ModelConfig {
     /// The checkpoint to start from: a folder with config.json and model.safetensors, or a hub id.
     #[schemars(length(min = 1))]
     pub model_name: String,
-    /// The task, by the name that its plugin gives it; `--plugin` says the same.
+    /// Name of the task, as declared by its plugin; equivalent to `--plugin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task_type: Option<String>,
-    /// How many classes; by default as many as the data has, and checked against it.
+    /// Number of classes; by default taken from the data, and checked against it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub num_classes: Option<u32>,
-    /// The classes' names in the order of their ids; by default the data's.
+    /// Class names in the order of their ids; by default those of the data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_names: Option<Vec<String>>,
-    /// Start from the checkpoint's weights; `false` takes only its config.json.
+    /// Start from the checkpoint's weights; `false` uses only its config.json.
     pub pretrained: bool,
     /// The same as `data.image_size`; moved there when the file is read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,17 +71,19 @@ pub struct ModelConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub epochs: Option<u32>,
-    /// Mixup: training images and their classes are blended in pairs, with a weight from Beta(alpha, alpha); 0 is off.
+    /// Mixup: training images and their classes are blended in pairs, with a weight drawn from
+    /// Beta(alpha, alpha); 0 disables it.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub mixup_alpha: f64,
-    /// CutMix: a rectangle of each training image comes from its partner, its part from Beta(alpha, alpha); 0 is off. With
-    /// `mixup_alpha`, each batch takes one of the two by chance.
+    /// CutMix: a rectangle of each training image is replaced by that of its partner, with an area
+    /// fraction drawn from Beta(alpha, alpha); 0 disables it. Together with `mixup_alpha`, each
+    /// batch uses one of the two at random.
     #[schemars(range(min = 0.0, max = 100.0))]
     pub cutmix_alpha: f64,
     /// Merged into the checkpoint's config.json before the model is built.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub model_kwargs: Map<String, Value>,
-    /// The adapter to use, by name; by default the one that serves the checkpoint's `model_type`.
+    /// Name of the adapter; by default the one for the checkpoint's `model_type`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapter: Option<String>,
 }
@@ -107,7 +110,7 @@ impl Default for ModelConfig {
     }
 }
 
-/// Section `data`: what it is trained with.
+/// Section `data`: the data and how it is loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DataConfig {
@@ -129,60 +132,69 @@ pub struct DataConfig {
     /// The test annotations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_annotation_file: Option<PathBuf>,
-    /// The part of the training images that is set aside for validation, where there is no `val_data_path`.
+    /// Fraction of the training images held out for validation if there is no `val_data_path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.9))]
     pub val_ratio: Option<f64>,
-    /// The part of the training images that is set aside as test images, where there is no `test_data_path`.
+    /// Fraction of the training images held out for testing if there is no `test_data_path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.9))]
     pub test_ratio: Option<f64>,
-    /// Decides which images `val_ratio` and `test_ratio` set aside; `training.seed` doesn't.
+    /// Seed for choosing the images held out by `val_ratio` and `test_ratio`, independent of
+    /// `training.seed`.
     pub split_seed: u64,
-    /// Images in one forward pass; `auto`: `run` finds the largest power of two that the memory suffices for.
+    /// Images per forward pass; with `auto`, `run` finds the largest power of two that fits into
+    /// memory.
     pub batch_size: BatchSize,
-    /// Threads that read and prepare images; by default as many as there are cores, up to 8. 0 prepares them in between.
+    /// Number of worker threads that load and preprocess images; by default the number of cores, at
+    /// most 8. 0 loads them synchronously, without workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 256))]
     pub num_workers: Option<u32>,
-    /// The most batches that wait for the model or are in the making; by default one more than `num_workers`.
+    /// Maximum number of batches that are ready or being prepared; by default one more than
+    /// `num_workers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub prefetch: Option<u32>,
-    /// When a batch takes longer than so many seconds the run ends with an error that names its images; 0 waits for ever.
+    /// Timeout for a batch in seconds, after which the run ends with an error naming its images; 0
+    /// waits indefinitely.
     pub loader_timeout: u64,
-    /// Decoded images are kept in up to so many megabytes of memory for the next epochs; 0 keeps none.
+    /// Memory for caching decoded images across epochs, in megabytes; 0 disables the cache.
     pub cache_mb: u64,
-    /// Large JPEGs are decoded at a half, a quarter or an eighth of their size for training, where the model's input is not
-    /// larger: faster, with pixels that differ a little. Evaluation and prediction never do so.
+    /// In training, decode large JPEGs at a half, a quarter or an eighth of their size as long as
+    /// the model's input is not larger: faster, with slightly different pixels. Never used in
+    /// evaluation and prediction.
     pub scaled_decode: bool,
     /// What happens when an image can't be read.
     pub broken_files: BrokenFiles,
-    /// Which training images come more often than others.
+    /// How training images are sampled.
     pub sampling: Sampling,
-    /// Of `sampling: repeat_factor`: classes that fewer than this part of the images have are repeated.
+    /// For `sampling: repeat_factor`: classes that occur in less than this fraction of the images
+    /// are repeated.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub repeat_threshold: f64,
-    /// Upright and wide training images get batches of their own, so that less is padded.
+    /// Batch portrait and landscape training images separately to reduce padding.
     pub group_by_aspect_ratio: bool,
-    /// What becomes of a last batch that has fewer training images than the others.
+    /// How a last batch with fewer training images than the others is handled.
     pub last_batch: LastBatch,
-    /// Where preprocessor_config.json is taken from: a folder or a hub id; by default `model.model_name`.
+    /// Source of preprocessor_config.json: a folder or a hub id; by default `model.model_name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_name: Option<String>,
-    /// `[height, width]`, or one number for a square; by default what preprocessor_config.json says.
+    /// `[height, width]`, or one number for a square; by default from preprocessor_config.json.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<ImageSize>,
-    /// Mean of red, green and blue for pixels from 0 to 1; by default what preprocessor_config.json says.
+    /// Mean of red, green and blue for pixel values from 0 to 1; by default from
+    /// preprocessor_config.json.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalize_mean: Option<[f64; 3]>,
-    /// Standard deviation of red, green and blue for pixels from 0 to 1; by default what preprocessor_config.json says.
+    /// Standard deviation of red, green and blue for pixel values from 0 to 1; by default from
+    /// preprocessor_config.json.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(inner(range(min = 0.0001)))]
     pub normalize_std: Option<[f64; 3]>,
-    /// Whether training images are changed at random.
+    /// Whether training images are augmented.
     pub augment: bool,
-    /// How training images are changed; by default every other one is mirrored.
+    /// The augmentations of training images; by default a horizontal flip with probability 0.5.
     pub augmentations: Augmentations,
 }
 
@@ -208,7 +220,7 @@ impl Default for DataConfig {
             sampling: Sampling::Natural,
             repeat_threshold: 0.001,
             group_by_aspect_ratio: false,
-            last_batch: LastBatch::RetentionPolicy,
+            last_batch: LastBatch::Keep,
             model_name: None,
             image_size: None,
             normalize_mean: None,
@@ -219,30 +231,31 @@ impl Default for DataConfig {
     }
 }
 
-/// Section `training`: how it is trained.
+/// Section `training`: how the model is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TrainingConfig {
-    /// The most passes over the training images.
+    /// Maximum number of epochs.
     #[schemars(range(min = 1))]
     pub max_epochs: u32,
-    /// The most optimizer steps; by default no limit but `max_epochs`.
+    /// Maximum number of optimizer steps; by default limited only by `max_epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_steps: Option<u64>,
     /// The learning rate after the warmup.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f64,
-    /// What makes steps of gradients.
+    /// The optimizer.
     pub optimizer: OptimizerKind,
     pub optimizer_params: OptimizerParams,
-    /// The optimizer's weight decay; norms and biases have none.
+    /// Weight decay of the optimizer; not applied to normalization layers and biases.
     #[schemars(range(min = 0.0))]
     pub weight_decay: f64,
-    /// How the learning rate goes on after the warmup.
+    /// The learning rate schedule after the warmup.
     pub scheduler: Scheduler,
     pub scheduler_params: SchedulerParams,
-    /// Stop after so many epochs without a better `monitor_metric`; by default never.
+    /// Number of epochs without improvement of `monitor_metric` after which training stops; by
+    /// default never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub early_stopping_patience: Option<u32>,
@@ -251,89 +264,96 @@ pub struct TrainingConfig {
     /// Whether a smaller or a larger value is better; by default the metric's own direction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monitor_mode: Option<MonitorMode>,
-    /// Where checkpoints go; by default into the run's folder.
+    /// Folder for checkpoints; by default in the run folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_dir: Option<PathBuf>,
-    /// A second folder that every checkpoint is copied to.
+    /// A second folder to which every checkpoint is copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volume_checkpoint_dir: Option<PathBuf>,
-    /// How many of the best checkpoints are kept beside the last one; -1 keeps all.
+    /// Number of best checkpoints retained in addition to the last one; -1 retains all.
     #[schemars(range(min = -1))]
     pub save_top_k: i32,
-    /// Save a checkpoint every so many steps, too, beside those at the ends of epochs; by default never.
+    /// Also save a checkpoint every N steps, in addition to those at the end of each epoch; by
+    /// default never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub save_every_n_steps: Option<u64>,
-    /// Save a checkpoint when the last one is older than so many minutes; by default never.
+    /// Save a checkpoint when the last one is older than N minutes; by default never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.01))]
     pub save_every_minutes: Option<f64>,
     /// What happens when a loss or its gradients are NaN or infinite.
     pub nan_policy: NanPolicy,
-    /// Batches of validation data that are evaluated before training, so that a fault there is found at once; 0 for none.
+    /// Number of validation batches evaluated before training, to detect errors early; 0 for none.
     pub sanity_batches: u32,
-    /// After SIGTERM the run is ended when its checkpoint isn't written in so many seconds.
+    /// Seconds after SIGTERM within which the checkpoint must be written; then the run is forced to
+    /// exit.
     #[schemars(range(min = 1))]
     pub stop_within: u64,
-    /// Log the training loss every so many steps.
+    /// Log the training loss every N steps.
     #[schemars(range(min = 1))]
     pub log_every_n_steps: u32,
-    /// Training on several devices; does not exist yet.
+    /// Training on several devices; not supported yet.
     pub distributed: bool,
-    /// Training on a Ray cluster; does not exist.
+    /// Training on a Ray cluster; not supported.
     pub use_ray: bool,
-    /// How many ranks train together; more than one does not exist yet.
+    /// Number of ranks; more than one is not supported yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub num_workers: Option<u32>,
-    /// Train on a GPU; by default when there is one. `true` without a GPU warns and goes on.
+    /// Train on a GPU; by default if there is one. `true` without a GPU prints a warning and
+    /// continues on the CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub use_gpu: Option<bool>,
     pub resources_per_worker: Resources,
-    /// The port where ranks meet; only for training on several devices.
+    /// Rendezvous port of the ranks; only for training on several devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65535))]
     pub master_port: Option<u32>,
-    /// How ranks share the work; only for training on several devices.
+    /// Parallelization strategy; only for training on several devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferred_strategy: Option<String>,
-    /// Which GPU: auto, cpu, gpu, 1, or a list with its index.
+    /// The GPU to use: auto, cpu, gpu, 1, or a list with its index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preferred_devices: Option<PreferredDevices>,
-    /// The number format of forward and backward passes, in `eval` too.
+    /// Numeric precision of the forward and backward passes, also in `eval`.
     pub precision: Precision,
-    /// How attention is computed, in evaluation, too.
+    /// The attention implementation, also in evaluation.
     pub attention: Attention,
-    /// The largest norm of all gradients together; null or 0 doesn't clip.
+    /// Maximum global norm of the gradients; null or 0 disables clipping.
     #[schemars(range(min = 0.0))]
     pub gradient_clip: Option<f64>,
-    /// The largest value of each gradient by itself; null or 0 doesn't clip. It comes before `gradient_clip`.
+    /// Maximum absolute value of each gradient element; null or 0 disables it. Applied before
+    /// `gradient_clip`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub gradient_clip_value: Option<f64>,
-    /// Batches whose gradients are added up for one optimizer step.
+    /// Number of batches whose gradients are accumulated per optimizer step.
     #[schemars(range(min = 1))]
     pub accumulate: u32,
-    /// RetentionPolicy a moving average of the weights, which is what is evaluated and saved.
+    /// Maintain an exponential moving average of the weights, which is evaluated and saved instead.
     pub ema: EmaConfig,
-    /// Steps in which the learning rate rises from 0, or, below 1, that part of the training.
+    /// Warmup steps, during which the learning rate rises from 0; a value below 1 is a fraction of
+    /// the training.
     #[schemars(range(min = 0.0))]
     pub warmup: f64,
-    /// The backbone's learning rate as a factor on `learning_rate`.
+    /// Learning rate of the backbone, as a factor on `learning_rate`.
     #[schemars(range(min = 0.0))]
     pub backbone_lr_scale: f64,
-    /// Each layer's learning rate is that of the next deeper one times this (layer-wise decay); 1 switches it off.
+    /// Layer-wise learning rate decay: each layer's learning rate is that of the next deeper one
+    /// times this factor; 1 disables it.
     #[schemars(range(min = 0.01, max = 1.0))]
     pub layer_decay: f64,
-    /// From this epoch on (the first is 0) what `freeze` names is trained, too; by default never.
+    /// Epoch (counted from 0) from which the parameters in `freeze` are trained too; by default
+    /// never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub unfreeze_at_epoch: Option<u32>,
-    /// Parameters that are not trained: name patterns, where `*` stands for anything.
+    /// Parameters that are not trained: name patterns, where `*` matches anything.
     pub freeze: Vec<String>,
-    /// Two runs with the same seed see the same data in the same order.
+    /// Random seed; runs with the same seed see the same data in the same order.
     pub seed: u64,
-    /// Only algorithms that give the same bits each time, where libtorch has them; slower.
+    /// Use only bitwise deterministic algorithms where libtorch has them; slower.
     pub deterministic: bool,
 }
 
@@ -385,7 +405,7 @@ impl Default for TrainingConfig {
     }
 }
 
-/// Section `mlflow`, the same as `loggers.mlflow`. The plugin that logs there may add keys.
+/// Section `mlflow`, equivalent to `loggers.mlflow`. The MLflow logger plugin may add keys.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MlflowConfig {
@@ -400,11 +420,11 @@ pub struct MlflowConfig {
     pub tags: Map<String, Value>,
 }
 
-/// Section `output`: what a run leaves behind.
+/// Section `output`: the output of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OutputConfig {
-    /// The folder in which each run gets its own.
+    /// The folder in which each run creates its own folder.
     pub results_dir: PathBuf,
     /// Write the predictions of the last evaluation.
     pub save_predictions: bool,

@@ -1,16 +1,17 @@
-//! Writes a resolved configuration as YAML, with secrets blanked, and on demand with where each value came from.
+//! Writes a resolved configuration as YAML with secrets blanked and, optionally, the origin of each
+//! value.
 
 use serde_json::Value;
 
 use super::node::{Content, Mark, Node};
 use super::scalar;
 
-/// What stands in place of a secret.
+/// The placeholder for a secret.
 pub const BLANK: &str = "***";
-/// Comments start in one column, unless a line is longer.
+/// Column where comments start, unless a line is longer.
 const COMMENT_COLUMN: usize = 48;
 
-/// Whether values under this key are never written out.
+/// Whether values under this key are secret and never written.
 pub fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     let named = ["token", "password", "passwd", "secret", "api_key", "apikey"]
@@ -19,14 +20,14 @@ pub fn is_secret(key: &str) -> bool {
     named && !key.contains("tokenizer")
 }
 
-/// A copy with every secret text blanked.
+/// A copy with every secret string blanked.
 pub fn without_secrets(node: &Node) -> Node {
     let mut copy = node.clone();
     blank(&mut copy, false);
     copy
 }
 
-/// Whether a text is only the place of a secret.
+/// Whether it contains the placeholder for a secret.
 pub fn has_blanks(node: &Node) -> bool {
     match &node.content {
         Content::Scalar(value) => value == BLANK,
@@ -48,7 +49,7 @@ fn blank(node: &mut Node, secret: bool) {
     }
 }
 
-/// The YAML of a map. `comment` says what stands behind a value's line; an empty comment is left out.
+/// The YAML of a map. `comment` returns the comment after a value; an empty one is omitted.
 pub fn yaml(root: &Node, comment: &dyn Fn(Mark) -> String) -> String {
     let mut lines = Vec::new();
     map_lines(root, 0, &mut lines);
@@ -95,7 +96,7 @@ fn flow(node: &Node) -> String {
     }
 }
 
-/// A text, in quotes where it would mean something else without, to this reader or to one of YAML 1.1.
+/// A string, quoted if this parser or a YAML 1.1 parser would read it differently without quotes.
 fn text(s: &str) -> String {
     let first = s
         .chars()
@@ -121,7 +122,7 @@ mod tests {
     use crate::config::yaml::parse;
 
     #[test]
-    fn what_is_written_reads_back_the_same() {
+    fn written_values_read_back_unchanged() {
         let value = json!({
             "a": {"b": 1, "c": [1, 2.5, "x y", "yes", "1e-4", "- x", "é, ü", "", "~", "a: b", "#", "line\nbreak", "\t"]},
             "empty": {}, "none": [], "null": null, "1": true, "deep": [{"k": [1]}, {}], "small": 1e-7, "big": 1e300,

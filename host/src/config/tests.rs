@@ -95,7 +95,7 @@ fn a_minimal_file_gets_the_defaults_of_host_and_plugins() {
 }
 
 #[test]
-fn augmentations_that_are_given_leave_the_others_off() {
+fn unspecified_augmentations_are_off() {
     let loaded = load(
         &format!("{MINIMAL}data:\n  augmentations: {{rotation: 5}}\n"),
         &[],
@@ -127,7 +127,7 @@ fn pairs_of_augmentations_are_ranges() {
     assert_eq!(augmentations.random_resize, Some([480.0, 800.0]));
 }
 
-/// Puts `line` at a known place in a file and expects one problem there.
+/// Puts `line` at a known location in a file and expects one problem there.
 fn problem(section: &str, line: &str, column: usize, word: &str) -> Error {
     let text = format!("# a comment\nmodel:\n  model_name: x\n{section}:\n  {line}\n");
     let text = if section == "model" {
@@ -136,7 +136,10 @@ fn problem(section: &str, line: &str, column: usize, word: &str) -> Error {
         text
     };
     let error = load(&text, &[]).unwrap_err();
-    let place = error.place.clone().unwrap_or_else(|| panic!("no place: {error}"));
+    let place = error
+        .place
+        .clone()
+        .unwrap_or_else(|| panic!("no location: {error}"));
     assert_eq!((place.line, place.column), (5, column), "{error}");
     let pointed: String = place
         .text
@@ -150,7 +153,7 @@ fn problem(section: &str, line: &str, column: usize, word: &str) -> Error {
 }
 
 #[test]
-fn a_misspelt_key_is_told_with_its_place_and_the_nearest() {
+fn misspelt_keys_are_reported_with_location_and_suggestion() {
     let error = problem("training", "learnig_rate: 1", 3, "learnig_rate");
     assert_eq!(
         error.help.as_deref(),
@@ -163,7 +166,7 @@ fn a_misspelt_key_is_told_with_its_place_and_the_nearest() {
         "{error}"
     );
     let error = problem("training", "batch_size: 1", 3, "batch_size");
-    assert_eq!(error.help.as_deref(), Some("there is a `data.batch_size`"));
+    assert_eq!(error.help.as_deref(), Some("there is a key `data.batch_size`"));
     problem("data", "augmentations: {flip: 1}", 19, "flip");
     let error = load(&format!("{MINIMAL}traning:\n  max_epochs: 1\n"), &[]).unwrap_err();
     assert_eq!(
@@ -174,7 +177,7 @@ fn a_misspelt_key_is_told_with_its_place_and_the_nearest() {
 }
 
 #[test]
-fn a_wrong_type_or_range_is_told_with_what_is_expected() {
+fn wrong_types_and_ranges_are_reported_with_the_expected_values() {
     let cases = [
         (
             "training",
@@ -214,7 +217,7 @@ fn a_wrong_type_or_range_is_told_with_what_is_expected() {
             "16",
             "one of fp32, auto, tf32, bf16, fp16",
         ),
-        ("training", "freeze: [1]", 12, "1", "a text"),
+        ("training", "freeze: [1]", 12, "1", "a string"),
         (
             "training",
             "learning_rate: '1e-4'",
@@ -227,7 +230,7 @@ fn a_wrong_type_or_range_is_told_with_what_is_expected() {
             "normalize_mean: [0.5]",
             19,
             "[",
-            "a list of 3, each a number",
+            "a list of length 3, each item a number",
         ),
         (
             "data",
@@ -241,7 +244,7 @@ fn a_wrong_type_or_range_is_told_with_what_is_expected() {
             "image_size: big",
             15,
             "big",
-            "an integer from 1 to 16384 or a list of 2, each an integer from 1 to 16384",
+            "an integer from 1 to 16384 or a list of length 2, each item an integer from 1 to 16384",
         ),
         (
             "data",
@@ -257,7 +260,7 @@ fn a_wrong_type_or_range_is_told_with_what_is_expected() {
             "often",
             "true or false or a number from 0 to 1",
         ),
-        ("model", "class_names: a", 16, "a", "a list, each a text"),
+        ("model", "class_names: a", 16, "a", "a list, each item a string"),
     ];
     for (section, line, column, word, expected) in cases {
         let error = problem(section, line, column, word);
@@ -266,7 +269,7 @@ fn a_wrong_type_or_range_is_told_with_what_is_expected() {
 }
 
 #[test]
-fn common_slips_get_the_right_spelling() {
+fn common_mistakes_get_a_correction() {
     assert_eq!(
         problem("training", "use_gpu: no", 12, "no").help.as_deref(),
         Some("write `false`")
@@ -286,7 +289,7 @@ fn common_slips_get_the_right_spelling() {
 }
 
 #[test]
-fn what_does_not_exist_yet_is_refused() {
+fn unsupported_features_are_refused() {
     for line in [
         "use_ray: true",
         "distributed: true",
@@ -299,7 +302,7 @@ fn what_does_not_exist_yet_is_refused() {
 }
 
 #[test]
-fn a_number_that_the_optimizer_does_not_have_is_refused() {
+fn parameters_of_another_optimizer_are_refused() {
     problem("training", "optimizer_params: {momentum: 0.9}", 22, "momentum");
     problem("training", "unfreeze_at_epoch: 3", 3, "unfreeze_at_epoch");
     let fine =
@@ -319,7 +322,7 @@ fn class_count_and_names_must_agree() {
 }
 
 #[test]
-fn all_problems_come_in_one_report() {
+fn all_problems_are_in_one_report() {
     let error = load(
         "model:\n  model_nam: x\n  epochs: no\ndata:\n  batch_size: 0\nfoo: 1\n",
         &[],
@@ -357,7 +360,7 @@ fn a_batch_size_is_a_number_or_auto() {
 }
 
 #[test]
-fn what_was_left_to_be_found_is_a_number_everywhere_once_it_is() {
+fn a_decided_value_replaces_auto_everywhere() {
     let mut loaded = load(&format!("{MINIMAL}data:\n  batch_size: auto\n"), &[]).unwrap();
     assert!(loaded.to_yaml().contains("batch_size: auto"));
     loaded.decide("data.batch_size", &json!(16)).unwrap();
@@ -376,7 +379,7 @@ fn duplicate_keys_are_refused() {
 }
 
 #[test]
-fn a_missing_model_is_told() {
+fn a_missing_model_is_reported() {
     let error = load("", &[]).unwrap_err();
     assert!(error.to_string().contains("`model` is missing"), "{error}");
     let error = load("model:\n  task_type: detection\n", &[]).unwrap_err();
@@ -493,7 +496,7 @@ fn null_turns_clipping_off_and_empty_sections_are_defaults() {
 }
 
 #[test]
-fn a_logger_is_switched_on_or_off_by_a_word() {
+fn loggers_are_switched_by_a_boolean() {
     let text = format!("{MINIMAL}loggers:\n  lines: true\n  other: false\nmlflow: false\n");
     let loaded = load_with(&text, &[], &[boxes()]).unwrap();
     assert_eq!(
@@ -506,7 +509,7 @@ fn a_logger_is_switched_on_or_off_by_a_word() {
 #[test]
 fn paths_are_found_beside_the_file() {
     let folder = TempDir::new().unwrap();
-    fs::create_dir(folder.path().join("pictures-of-this-test")).unwrap();
+    fs::create_dir(folder.path().join("images-of-this-test")).unwrap();
     let file = folder.path().join("c.yaml");
     fs::write(
         &file,
@@ -516,13 +519,13 @@ fn paths_are_found_beside_the_file() {
     let loaded = Config::load(&file, &[], &[]).unwrap();
     assert_eq!(
         loaded.config.data.train_data_path,
-        Some(folder.path().join("pictures-of-this-test"))
+        Some(folder.path().join("images-of-this-test"))
     );
     assert_eq!(loaded.config.data.val_data_path, Some("nowhere".into()));
 }
 
 #[test]
-fn the_shown_file_says_where_values_came_from_and_loads_again() {
+fn the_shown_file_has_the_origins_of_values_and_loads_again() {
     let text = format!("{MINIMAL}  learning_rate: 1e-5\nloggers:\n  x: {{api_key: hush}}\n");
     let loaded = load(&text, &["training.seed=7"]).unwrap();
     let shown = loaded.to_commented_yaml();
@@ -561,7 +564,7 @@ fn a_file_of_100_mb_is_refused_in_100_ms() {
 }
 
 #[test]
-fn odd_files_are_errors() {
+fn invalid_files_are_errors() {
     let folder = TempDir::new().unwrap();
     assert!(Config::load(folder.path(), &[], &[]).is_err());
     assert!(Config::load(&folder.path().join("none.yaml"), &[], &[]).is_err());
@@ -578,19 +581,20 @@ fn odd_files_are_errors() {
 }
 
 #[test]
-fn keys_that_others_keep_from_having_an_effect_are_told() {
+fn keys_without_effect_are_reported() {
     let text = format!(
-        "{MINIMAL}training:\n  max_epochs: 5\n  scheduler: multistep\n  scheduler_params: {{milestones: [5, 8]}}\n"
+        "{MINIMAL}training:\n  max_epochs: 5\n  scheduler: multistep\n  scheduler_params: \
+         {{milestones: [5, 8]}}\n"
     );
     let none: [&str; 0] = [];
-    let told = |overrides: &[&str]| {
+    let reported = |overrides: &[&str]| {
         let warnings = load(&text, overrides).unwrap().warnings;
         let keys = warnings.iter().filter_map(|line| line.split('`').nth(1));
         keys.map(str::to_owned).collect::<Vec<_>>()
     };
     let milestones = "training.scheduler_params.milestones";
-    assert_eq!(told(&[]), [milestones]);
-    assert_eq!(told(&["training.max_epochs=8"]), none);
+    assert_eq!(reported(&[]), [milestones]);
+    assert_eq!(reported(&["training.max_epochs=8"]), none);
     let overrides = [
         "training.max_epochs=9",
         "data.repeat_threshold=0.1",
@@ -599,7 +603,7 @@ fn keys_that_others_keep_from_having_an_effect_are_told() {
         "data.augmentations.rotation=5",
         "output.visualization.max_boxes=3",
     ];
-    let mut keys = told(&overrides);
+    let mut keys = reported(&overrides);
     keys.sort();
     let expected = [
         "data.augmentations",
@@ -608,19 +612,19 @@ fn keys_that_others_keep_from_having_an_effect_are_told() {
         "output.visualization.max_boxes",
     ];
     assert_eq!(keys, expected);
-    let so = [
+    let active = [
         "training.max_epochs=9",
         "data.repeat_threshold=0.1",
         "data.sampling=repeat_factor",
     ];
-    assert_eq!(told(&so), none);
+    assert_eq!(reported(&active), none);
 }
 
 #[test]
-fn keys_of_another_schedule_are_told_to_have_no_effect() {
+fn keys_of_another_schedule_have_no_effect() {
     let text = format!(
-        "{MINIMAL}training:\n  max_epochs: 5\n  scheduler: step\n  scheduler_params: {{T_max: 3, gamma: 0.2}}\n  \
-         freeze: [a.*]\n  unfreeze_at_epoch: 5\n"
+        "{MINIMAL}training:\n  max_epochs: 5\n  scheduler: step\n  scheduler_params: {{T_max: 3, \
+         gamma: 0.2}}\n  freeze: [a.*]\n  unfreeze_at_epoch: 5\n"
     );
     let warnings = load(&text, &[]).unwrap().warnings;
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -631,9 +635,8 @@ fn keys_of_another_schedule_are_told_to_have_no_effect() {
         "{warnings:?}"
     );
     assert!(
-        warnings[1].contains(
-            "c.yaml:8: `training.unfreeze_at_epoch` has no effect: the training ends after 5 epochs"
-        ),
+        warnings[1]
+            .contains("c.yaml:8: `training.unfreeze_at_epoch` has no effect: training ends after 5 epochs"),
         "{warnings:?}"
     );
     let fits = [
@@ -645,7 +648,7 @@ fn keys_of_another_schedule_are_told_to_have_no_effect() {
 }
 
 #[test]
-fn numbers_of_the_optimisation_that_cannot_be_meant_are_refused() {
+fn contradictory_optimizer_settings_are_refused() {
     for (setting, word) in [
         ("training.ema=1", "ema"),
         ("training.ema={decay: 1}", "decay"),
@@ -669,7 +672,7 @@ fn numbers_of_the_optimisation_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
-fn a_number_that_was_meant_for_an_option_is_told_where_to_stand() {
+fn a_stray_number_gets_help_about_option_values() {
     let help = load(MINIMAL, &["50"]).unwrap_err().help.unwrap();
     assert!(help.contains("--option=50"), "{help}");
     assert_eq!(load(MINIMAL, &["fifty"]).unwrap_err().help, None);

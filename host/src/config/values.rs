@@ -1,4 +1,4 @@
-//! Values that a configuration may write in more than one way.
+//! Types of configuration values, several of which can be written in more than one way.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The size that images are brought to, in pixels: one number for a square, or `[height, width]`.
+/// The size that images are resized to, in pixels: one number for a square, or `[height, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ImageSize {
@@ -24,32 +24,33 @@ impl ImageSize {
     }
 }
 
-/// How the learning rate goes on after the warmup.
+/// The learning rate schedule after the warmup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheduler {
-    /// Half a cosine, from the learning rate to `eta_min`.
+    /// Half a cosine from the learning rate to `eta_min`.
     #[default]
     Cosine,
-    /// A straight line from the learning rate to `eta_min`.
+    /// Linear from the learning rate to `eta_min`.
     Linear,
-    /// Times `gamma` every `step_size` epochs.
+    /// Multiplied by `gamma` every `step_size` epochs.
     Step,
-    /// Times `gamma` at each of the `milestones`.
+    /// Multiplied by `gamma` at each of the `milestones`.
     MultiStep,
-    /// `(1 - progress)` to the power of `power`, from the learning rate to `eta_min`.
+    /// Proportional to `(1 - progress)^power`, from the learning rate to `eta_min`.
     Polynomial,
-    /// Up to the learning rate and down again, each half a cosine (Smith and Topin 2018); momentum stays.
+    /// Rises to the learning rate and falls again, each along half a cosine (Smith and Topin 2018);
+    /// momentum is constant.
     OneCycle,
     Constant,
 }
 
-/// The numbers of a schedule; each schedule reads its own.
+/// Parameters of the schedule; each schedule reads its own.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SchedulerParams {
-    /// Epochs from the end of the warmup until cosine, linear, polynomial and onecycle reach their end; by default what is left of
-    /// the training.
+    /// Epochs from the end of the warmup until cosine, linear, polynomial and onecycle reach their
+    /// end; by default the remaining training.
     #[serde(rename = "T_max", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub t_max: Option<u32>,
@@ -57,37 +58,39 @@ pub struct SchedulerParams {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub eta_min: Option<f64>,
-    /// Epochs between two steps of the schedule `step`, counted from the training's start; by default a third of it.
+    /// Epochs between two steps of the schedule `step`, counted from the start of training; by
+    /// default a third of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub step_size: Option<u32>,
-    /// The factor of each step of the schedules `step` and `multistep`; by default 0.1.
+    /// Factor of each step of the schedules `step` and `multistep`; by default 0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub gamma: Option<f64>,
-    /// The epochs after which `multistep` steps, counted from the training's start; by default two thirds and nine tenths of it.
+    /// The epochs after which `multistep` steps, counted from the start of training; by default two
+    /// thirds and nine tenths of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(inner(range(min = 1)))]
     pub milestones: Option<Vec<u32>>,
-    /// The power of `polynomial`; by default 1.
+    /// Exponent of `polynomial`; by default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub power: Option<f64>,
-    /// The part of `onecycle` in which the rate rises; by default 0.3.
+    /// The fraction of `onecycle` in which the rate rises; by default 0.3.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub pct_start: Option<f64>,
-    /// `onecycle` begins with the learning rate divided by this; by default 25.
+    /// `onecycle` starts at the learning rate divided by this; by default 25.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1.0))]
     pub div_factor: Option<f64>,
-    /// `onecycle` ends with its first rate divided by this; by default 10000.
+    /// `onecycle` ends at its initial rate divided by this; by default 10000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1.0))]
     pub final_div_factor: Option<f64>,
 }
 
-/// What makes steps of gradients.
+/// The optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OptimizerKind {
@@ -96,37 +99,38 @@ pub enum OptimizerKind {
     AdamW,
     /// Stochastic gradient descent with momentum; weight decay is added to the gradients.
     Sgd,
-    /// Orthogonalised momentum for the matrices of the hidden layers (Jordan et al. 2024), AdamW for everything else; its rates
-    /// are AdamW's.
+    /// Orthogonalised momentum for the weight matrices of the hidden layers (Jordan et al. 2024),
+    /// AdamW for all other parameters; uses learning rates as for AdamW.
     Muon,
 }
 
-/// The numbers of an optimizer; each optimizer reads its own.
+/// Parameters of the optimizer; each optimizer reads its own.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OptimizerParams {
-    /// How long AdamW remembers gradients; by default 0.9.
+    /// Decay of AdamW's first-moment estimate; by default 0.9.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.99999))]
     pub beta1: Option<f64>,
-    /// How long AdamW remembers squared gradients; by default 0.999.
+    /// Decay of AdamW's second-moment estimate; by default 0.999.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.9999999))]
     pub beta2: Option<f64>,
-    /// What AdamW adds to the divisor; by default 1e-8.
+    /// Term added to AdamW's denominator; by default 1e-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0))]
     pub epsilon: Option<f64>,
-    /// Of SGD (by default 0.9) and Muon (by default 0.95).
+    /// Momentum of SGD (by default 0.9) and Muon (by default 0.95).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 0.99999))]
     pub momentum: Option<f64>,
-    /// Nesterov's momentum, of SGD (by default false) and Muon (by default true).
+    /// Nesterov momentum for SGD (by default false) and Muon (by default true).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nesterov: Option<bool>,
 }
 
-/// A moving average of the weights: `true`, its decay, or both of its numbers.
+/// An exponential moving average of the weights: `true`, its decay, or a map of both of its
+/// parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum EmaConfig {
@@ -135,14 +139,16 @@ pub enum EmaConfig {
     Numbers(EmaParams),
 }
 
-/// The decay of step t is `decay · (1 - exp(-t / tau))`, so that the first weights are soon forgotten.
+/// The decay at step t is `decay · (1 - exp(-t / tau))`, so that the initial weights are soon
+/// forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EmaParams {
-    /// What stays of the average in each step.
+    /// Fraction of the average retained in each step.
     #[schemars(range(min = 0.0, max = 0.9999999))]
     pub decay: f64,
-    /// Steps in which the decay gets to two thirds of its value; 0 has it from the start.
+    /// Number of steps until the decay reaches about two thirds of its value; 0 applies the full
+    /// decay from the start.
     #[schemars(range(min = 0.0))]
     pub tau: f64,
 }
@@ -157,7 +163,7 @@ impl Default for EmaParams {
 }
 
 impl EmaConfig {
-    /// Its numbers, if it is on.
+    /// The parameters, if the moving average is enabled.
     pub fn numbers(self) -> Option<EmaParams> {
         match self {
             EmaConfig::Switch(on) => on.then(EmaParams::default),
@@ -182,41 +188,42 @@ pub enum MonitorMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NanPolicy {
-    /// The run ends with an error that names the step and its images; the last checkpoint is kept.
+    /// The run ends with an error naming the step and its images; the last checkpoint is kept.
     #[default]
     Stop,
-    /// The step changes nothing, and is told with its images; ten of them in a row end the run.
+    /// The step is skipped and reported with its images; ten in a row end the run.
     Skip,
 }
 
-/// The number format of a model's forward passes, and of the backward passes in training.
+/// The numeric precision of the forward passes, and of the backward passes in training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 on a GPU that has it, fp16 on an older one, fp32 on a CPU.
+    /// bf16 on a GPU that supports it, fp16 on an older GPU, fp32 on a CPU.
     Auto,
     #[default]
     Fp32,
-    /// On a GPU, products of float32 with 10 bits of mantissa.
+    /// float32 matrix products with a 10-bit mantissa on a GPU.
     Tf32,
     /// Autocast to bfloat16; weights, loss and optimizer stay in float32.
     Bf16,
-    /// Autocast to float16, with a loss scale that finds itself.
+    /// Autocast to float16, with dynamic loss scaling.
     Fp16,
 }
 
-/// How attention is computed.
+/// The attention implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Attention {
-    /// By libtorch's fused kernels where they suit.
+    /// libtorch's fused kernels where applicable.
     #[default]
     Auto,
-    /// As plain products of matrices: slower, with more memory, and the same on every device. It tells a kernel's fault from a model's.
+    /// Plain matrix products: slower, with more memory, and the same on every device. Useful to
+    /// tell a kernel bug from a model bug.
     Math,
 }
 
-/// Which GPUs: `auto`, `cpu`, `gpu`, how many, or a list of their indices.
+/// The GPUs to use: `auto`, `cpu`, `gpu`, their number, or a list of indices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PreferredDevices {
@@ -225,7 +232,7 @@ pub enum PreferredDevices {
     Indices(Vec<u32>),
 }
 
-/// A device by name.
+/// A named device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceName {
@@ -235,32 +242,32 @@ pub enum DeviceName {
     Cuda,
 }
 
-/// Processor cores and GPUs of one worker.
+/// CPU cores and GPUs of one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Resources {
-    /// Threads that libtorch computes with; by default all cores.
+    /// Number of compute threads of libtorch; by default all cores.
     #[serde(rename = "CPU", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 4096))]
     pub cpu: Option<u32>,
-    /// 0 keeps the training on the CPU.
+    /// 0 trains on the CPU.
     #[serde(rename = "GPU", skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
     pub gpu: Option<u32>,
 }
 
-/// Images with predictions that a run draws.
+/// Visualization of predictions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Visualization {
-    /// Draw the predictions of the last evaluation into images.
+    /// Draw the predictions of the last evaluation and save the images.
     pub save_images: bool,
-    /// Predictions with a lower score are not drawn; metrics never see this.
+    /// Predictions with a lower score are not drawn; metrics are not affected.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub confidence_threshold: f64,
-    /// The most predictions drawn in one image, best first.
+    /// Maximum number of predictions drawn per image, best first.
     pub max_boxes: u32,
-    /// The most images drawn.
+    /// Maximum number of images drawn.
     pub max_images: u32,
 }
 

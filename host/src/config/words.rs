@@ -1,11 +1,11 @@
-//! Says in words what a schema takes, what stands there instead, and what to write.
+//! Describes in words what a schema accepts, what was found instead, and what to write.
 
 use serde_json::{Map, Value};
 
 use super::check::{list, nearest};
 use super::node::{Content, Node};
 
-/// What to write instead, for slips that are common.
+/// A correction for common mistakes.
 pub fn hint(node: &Node, schema: &Map<String, Value>) -> Option<String> {
     let Content::Scalar(value) = &node.content else {
         return None;
@@ -45,7 +45,7 @@ pub fn hint(node: &Node, schema: &Map<String, Value>) -> Option<String> {
     }
 }
 
-/// What a schema takes, in words.
+/// Describes what a schema accepts.
 pub fn describe(schema: &Map<String, Value>) -> String {
     let choices = choices(schema);
     if !choices.is_empty() {
@@ -76,18 +76,18 @@ fn describe_kind(kind: &str, schema: &Map<String, Value>) -> String {
     match kind {
         "integer" => format!("an integer{}", range(schema)),
         "number" => format!("a number{}", range(schema)),
-        "string" if schema.contains_key("minLength") => "a text that is not empty".to_owned(),
-        "string" => "a text".to_owned(),
+        "string" if schema.contains_key("minLength") => "a non-empty string".to_owned(),
+        "string" => "a string".to_owned(),
         "boolean" => "true or false".to_owned(),
         "null" => "null".to_owned(),
         "object" => "a map of keys and values".to_owned(),
         "array" => {
             let limit = |key: &str| schema.get(key).and_then(Value::as_u64);
             let count = match (limit("minItems"), limit("maxItems")) {
-                (Some(min), Some(max)) if min == max => format!(" of {min}"),
-                (Some(min), Some(max)) => format!(" of {min} to {max}"),
-                (Some(min), None) => format!(" of at least {min}"),
-                (None, Some(max)) => format!(" of at most {max}"),
+                (Some(min), Some(max)) if min == max => format!(" of length {min}"),
+                (Some(min), Some(max)) => format!(" of length {min} to {max}"),
+                (Some(min), None) => format!(" of length at least {min}"),
+                (None, Some(max)) => format!(" of length at most {max}"),
                 (None, None) => String::new(),
             };
             let items = schema
@@ -98,7 +98,7 @@ fn describe_kind(kind: &str, schema: &Map<String, Value>) -> String {
             if items.is_empty() {
                 format!("a list{count}")
             } else {
-                format!("a list{count}, each {items}")
+                format!("a list{count}, each item {items}")
             }
         }
         other => other.to_owned(),
@@ -125,7 +125,7 @@ fn range(schema: &Map<String, Value>) -> String {
     }
 }
 
-/// The fixed values that a schema takes: its enum, or the constants of all its alternatives.
+/// The fixed values that a schema accepts: its enum, or the constants of all its alternatives.
 fn choices(schema: &Map<String, Value>) -> Vec<Value> {
     if let Some(own) = schema.get("enum").and_then(Value::as_array) {
         return own.clone();
@@ -149,14 +149,14 @@ fn choices(schema: &Map<String, Value>) -> Vec<Value> {
         }
         all.extend(own);
     }
-    // Null is a way to say nothing; it needs no mention beside real values.
+    // Null means "not set" and isn't listed next to other values.
     if all.iter().any(|v| !v.is_null()) {
         all.retain(|v| !v.is_null());
     }
     all
 }
 
-/// The types that a schema takes, its alternatives included.
+/// The types that a schema accepts, including its alternatives.
 fn kinds(schema: &Map<String, Value>) -> Vec<String> {
     let mut all = own_kinds(schema);
     for option in list(schema, "anyOf")
@@ -169,7 +169,8 @@ fn kinds(schema: &Map<String, Value>) -> Vec<String> {
     all
 }
 
-/// The types in the schema's own `type`. "null" beside others only says that the key is optional; no message needs it.
+/// The types in the schema's own `type`. "null" among others only means that the key is optional,
+/// so messages omit it.
 fn own_kinds(schema: &Map<String, Value>) -> Vec<String> {
     match schema.get("type") {
         Some(Value::String(name)) => vec![name.clone()],
@@ -183,15 +184,15 @@ fn own_kinds(schema: &Map<String, Value>) -> Vec<String> {
     }
 }
 
-/// What stands there.
+/// Describes the value found.
 pub fn got(node: &Node) -> String {
     match &node.content {
         Content::Map(entries) if entries.is_empty() => "an empty map".to_owned(),
         Content::Map(_) => "a map".to_owned(),
-        Content::List(items) => format!("a list of {}", items.len()),
+        Content::List(items) => format!("a list of length {}", items.len()),
         Content::Scalar(Value::Null) => "empty".to_owned(),
-        Content::Scalar(Value::String(text)) if text.is_empty() => "an empty text".to_owned(),
-        Content::Scalar(Value::String(text)) => format!("the text `{}`", shortened(text)),
+        Content::Scalar(Value::String(text)) if text.is_empty() => "an empty string".to_owned(),
+        Content::Scalar(Value::String(text)) => format!("the string `{}`", shortened(text)),
         Content::Scalar(value) => format!("`{value}`"),
     }
 }

@@ -1,6 +1,7 @@
-//! Reads YAML text into [`Node`]s with limits, so that no file a user has can take the memory or the time of the machine.
+//! Parses YAML into [`Node`]s with limits on size and nesting, so that no file can exhaust memory
+//! or time.
 //!
-//! The parser underneath hands out events one by one; nothing here recurses on the text.
+//! The underlying parser emits events one by one; nothing here recurses on the input.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,17 +11,17 @@ use serde_json::Value;
 use super::node::{Content, Entry, Mark, Node};
 use super::scalar;
 
-/// The largest file that is read, in bytes.
+/// Maximum file size, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
-/// The deepest nesting of lists and maps.
+/// Maximum nesting depth of lists and maps.
 pub const MAX_DEPTH: usize = 64;
-/// The most values, after aliases are expanded; a long text counts as several.
+/// Maximum number of values after alias expansion; a long string counts as several.
 pub const MAX_WEIGHT: usize = 50_000;
-/// The longest key, in bytes.
+/// Maximum length of a key, in bytes.
 const MAX_KEY: usize = 1024;
-/// Duplicate keys that are reported; more are only noise.
+/// Maximum number of duplicate keys reported.
 const MAX_DUPLICATES: usize = 20;
-/// Characters of a text that weigh as much as one value.
+/// Length of a string, in bytes, that counts as one additional value.
 const TEXT_UNIT: usize = 32;
 
 /// What is wrong with a YAML text, and where.
@@ -41,7 +42,8 @@ impl Fault {
     }
 }
 
-/// The one document in `text`; an empty text is null. Every duplicate key is reported; any other fault ends the reading.
+/// Parses the single document in `text`; an empty text is null. All duplicate keys are reported;
+/// any other fault ends parsing.
 pub fn parse(text: &str) -> Result<Node, Vec<Fault>> {
     let mut builder = Builder::default();
     if let Some(fault) = too_deep(text) {
@@ -73,7 +75,8 @@ pub fn parse(text: &str) -> Result<Node, Vec<Fault>> {
     }
 }
 
-/// Refuses a run of openers that can't be anything but deep nesting, before the parser looks ahead through all of it.
+/// Refuses a run of opening brackets or dashes that can only be deep nesting, before the parser
+/// scans all of it.
 fn too_deep(text: &str) -> Option<Fault> {
     for (index, line) in text.lines().enumerate() {
         let mut run = 0;
@@ -83,7 +86,8 @@ fn too_deep(text: &str) -> Option<Fault> {
                 ' ' | '\t' => run,
                 _ => 0,
             };
-            // A line of dashes is an ordinary comment or separator; what counts is nesting, `- - -` or `[[[`.
+            // A line of dashes is an ordinary comment or separator; only `- - -` or `[[[` is
+            // nesting.
             if run > 4 * MAX_DEPTH
                 && !line.trim_start().starts_with(['#'])
                 && !line.trim().chars().all(|c| c == '-')
@@ -103,11 +107,11 @@ fn too_deep(text: &str) -> Option<Fault> {
 fn nested(mark: Mark) -> Fault {
     Fault::new(
         mark,
-        format!("lists and maps are nested more than {MAX_DEPTH} deep"),
+        format!("lists and maps are nested more than {MAX_DEPTH} levels deep"),
     )
 }
 
-/// A list or map that is being read.
+/// A list or map that is being parsed.
 struct Frame {
     anchor: usize,
     mark: Mark,
@@ -129,7 +133,7 @@ enum FrameKind {
 struct Builder {
     stack: Vec<Frame>,
     root: Option<Node>,
-    /// What each anchor stands for, with its weight and its depth.
+    /// The node of each anchor, with its weight and depth.
     anchors: HashMap<usize, (Node, usize, usize)>,
     open_anchors: HashSet<usize>,
     documents: usize,
@@ -144,7 +148,7 @@ impl Builder {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(Fault::new(mark, "the file holds more than one YAML document"));
+                    return Err(Fault::new(mark, "the file contains more than one YAML document"));
                 }
                 Ok(())
             }
@@ -194,7 +198,7 @@ impl Builder {
     fn add_weight(&mut self, weight: usize, mark: Mark) -> Result<(), Fault> {
         self.weight = self.weight.saturating_add(weight);
         if self.weight > MAX_WEIGHT {
-            let message = format!("with its aliases expanded, the file holds more than {MAX_WEIGHT} values");
+            let message = format!("with aliases expanded, the file contains more than {MAX_WEIGHT} values");
             return Err(Fault::new(mark, message));
         }
         Ok(())
@@ -202,10 +206,7 @@ impl Builder {
 
     fn open(&mut self, anchor: usize, mark: Mark, kind: FrameKind) -> Result<(), Fault> {
         if self.expects_key() {
-            return Err(Fault::new(
-                mark,
-                "a key must be a single word, not a list or a map",
-            ));
+            return Err(Fault::new(mark, "a key must be a scalar, not a list or a map"));
         }
         if self.stack.len() >= MAX_DEPTH {
             return Err(nested(mark));
@@ -248,7 +249,7 @@ impl Builder {
         self.value(node)
     }
 
-    /// Keeps an anchored node. The copy counts, as it takes memory too.
+    /// Stores an anchored node. The copy counts towards the limit, as it takes memory too.
     fn remember(&mut self, anchor: usize, node: &Node, weight: usize) -> Result<(), Fault> {
         if anchor != 0 {
             self.add_weight(weight, node.mark)?;
@@ -261,11 +262,11 @@ impl Builder {
         if self.open_anchors.contains(&anchor) {
             return Err(Fault::new(
                 mark,
-                "this alias stands inside the value that it names",
+                "this alias is inside the value that it refers to",
             ));
         }
         let Some((_, weight, depth)) = self.anchors.get(&anchor) else {
-            return Err(Fault::new(mark, "this alias names an anchor that is not known"));
+            return Err(Fault::new(mark, "this alias refers to an unknown anchor"));
         };
         let (weight, depth) = (*weight, *depth);
         if self.stack.len() + depth > MAX_DEPTH {
@@ -280,7 +281,7 @@ impl Builder {
         if self.expects_key() {
             return match &node.content {
                 Content::Scalar(Value::String(text)) => self.key(text, mark),
-                _ => Err(Fault::new(mark, "a key must be a text")),
+                _ => Err(Fault::new(mark, "a key must be a string")),
             };
         }
         self.value(node)
@@ -301,7 +302,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Puts a finished value where it belongs: into the innermost list or map, or as the document.
+    /// Adds a finished value to the innermost list or map, or makes it the document.
     fn value(&mut self, node: Node) -> Result<(), Fault> {
         match self.stack.last_mut().map(|f| &mut f.kind) {
             None => self.root = Some(node),
@@ -319,10 +320,9 @@ impl Builder {
                     merges.push(node);
                 } else if let Some(first) = lines.get(&name) {
                     if self.duplicates.len() < MAX_DUPLICATES {
-                        let mut fault =
-                            Fault::new(key_mark, format!("the key `{name}` stands twice in this map"));
+                        let mut fault = Fault::new(key_mark, format!("duplicate key `{name}` in this map"));
                         if let Mark::File { line, .. } = first {
-                            fault.help = Some(format!("it stands first in line {line}; remove one of them"));
+                            fault.help = Some(format!("it first appears in line {line}; remove one of them"));
                         }
                         self.duplicates.push(fault);
                     }
@@ -340,7 +340,8 @@ impl Builder {
     }
 }
 
-/// `<<: *base`, or `<<: [*a, *b]`: what the map doesn't say itself comes from there.
+/// Merge keys, `<<: *base` or `<<: [*a, *b]`: keys that the map doesn't define itself are taken
+/// from there.
 fn merge_into(entries: &mut Vec<Entry>, merged: Node) -> Result<(), Fault> {
     let maps = match merged.content {
         Content::List(items) => items,
@@ -384,7 +385,7 @@ fn collection_tag(tag: Option<&Tag>, expected: &str, mark: Mark) -> Result<(), F
     }
 }
 
-/// The scanner's lines count from 1 and its columns from 0.
+/// The scanner's lines are 1-based and its columns 0-based.
 fn place(span: Span) -> Mark {
     let width = if span.end.line() == span.start.line() {
         span.len().max(1)

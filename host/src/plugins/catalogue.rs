@@ -1,4 +1,5 @@
-//! Every plugin file that was found, which of them count, and who provides what.
+//! The catalogue of plugin files: which were found, which are used, and which components they
+//! provide.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -17,12 +18,13 @@ use crate::error::{Error, Result};
 pub struct Found {
     pub file: PathBuf,
     pub origin: Origin,
-    /// What it says of itself, where that could be read.
+    /// The plugin's note, if it could be read.
     pub note: Option<Note>,
     pub facts: Option<Facts>,
-    /// Why it is not used, if there is something wrong with it.
+    /// Why it is rejected, if it is.
     pub rejection: Option<Rejection>,
-    /// The plugin that is used in its place: one of an earlier folder, or a higher version in the same folder.
+    /// The plugin used in its place: one from an earlier folder, or a higher version in the same
+    /// folder.
     pub shadowed_by: Option<PathBuf>,
 }
 
@@ -48,14 +50,14 @@ impl Found {
         found
     }
 
-    /// The note of a plugin that is used.
+    /// The note, if the plugin is used.
     pub fn usable(&self) -> Option<&Note> {
         self.note
             .as_ref()
             .filter(|_| self.rejection.is_none() && self.shadowed_by.is_none())
     }
 
-    /// Whether the command line names this very file.
+    /// Whether the file is given on the command line.
     pub fn is_named(&self) -> bool {
         self.origin == Origin::PluginFile
     }
@@ -70,15 +72,15 @@ impl Found {
 pub struct Catalogue {
     pub found: Vec<Found>,
     pub folders: Vec<Folder>,
-    /// What a user should know: shadowed plugins, folders that aren't there.
+    /// Warnings for the user: shadowed plugins and missing folders.
     pub warnings: Vec<String>,
 }
 
 impl Catalogue {
-    /// Looks through `search`. A file that is rejected never stops the others.
+    /// Collects the plugins of `search`. A rejected file doesn't affect the others.
     ///
     /// # Errors
-    /// A `--plugins-dir` that isn't there, a folder that can't be read, a `--plugin-file` that is rejected.
+    /// If a `--plugins-dir` doesn't exist, a folder can't be read or a `--plugin-file` is rejected.
     pub fn discover(search: &Search, host: &Host) -> Result<Self> {
         let mut catalogue = Catalogue {
             folders: search.folders.clone(),
@@ -104,7 +106,7 @@ impl Catalogue {
                     continue;
                 }
                 let found = Found::read(&file, folder.origin, host);
-                // Libraries of other kinds are nothing unusual where the build puts its results.
+                // The build folder normally contains other libraries too.
                 if found.note.is_some() || folder.origin != Origin::Build {
                     group.push(found);
                 }
@@ -117,18 +119,21 @@ impl Catalogue {
     fn missing(&mut self, folder: &Folder) -> Result<()> {
         let path = folder.path.display();
         match folder.origin {
-            Origin::PluginsDir => Err(Error::usage(format!("--plugins-dir: there is no folder {path}"))
-                .with_expected("a folder with plugin files")),
+            Origin::PluginsDir => Err(Error::usage(format!(
+                "--plugins-dir: the folder {path} does not exist"
+            ))
+            .with_expected("a folder with plugin files")),
             Origin::Environment => {
                 self.warnings
-                    .push(format!("CVHOST_PLUGIN_PATH: there is no folder {path}"));
+                    .push(format!("CVHOST_PLUGIN_PATH: the folder {path} does not exist"));
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    /// Adds the plugins of one folder: of two with one name the highest version counts, and none that an earlier folder has.
+    /// Adds the plugins of one folder. Of several with the same name the highest version is used; a
+    /// plugin that an earlier folder provides is shadowed.
     fn add(&mut self, mut group: Vec<Found>) {
         let mut best: HashMap<String, (Option<Version>, PathBuf)> = HashMap::new();
         for found in group.iter().filter(|f| f.usable().is_some()) {
@@ -149,7 +154,7 @@ impl Catalogue {
             });
             let higher = best.get(&note.name).filter(|(_, file)| *file != found.file);
             let (by, why) = match (earlier, higher) {
-                (Some(other), _) => (other.file.clone(), "that folder comes first".to_owned()),
+                (Some(other), _) => (other.file.clone(), "its folder comes first".to_owned()),
                 (None, Some((version, file))) => {
                     let version = version.as_ref().map(Version::to_string).unwrap_or_default();
                     (
@@ -160,7 +165,7 @@ impl Catalogue {
                 (None, None) => continue,
             };
             self.warnings.push(format!(
-                "plugin {} {} ({}) is not used: {} is, as {why}",
+                "plugin {} {} ({}) is not used: {} is used instead because {why}",
                 note.name,
                 note.version,
                 found.file.display(),
@@ -171,12 +176,12 @@ impl Catalogue {
         self.found.append(&mut group);
     }
 
-    /// The plugins that are used.
+    /// The plugins in use.
     pub fn usable(&self) -> impl Iterator<Item = (&Found, &Note)> {
         self.found.iter().filter_map(|f| Some((f, f.usable()?)))
     }
 
-    /// Everything of one kind (`task`, `adapter`, `logger`) with the file that provides it.
+    /// All components of one kind (`task`, `adapter`, `logger`) with the file that provides each.
     pub fn components<'a>(
         &'a self,
         kind: &str,
@@ -188,10 +193,12 @@ impl Catalogue {
         all.filter(move |(_, component)| component.kind == kind)
     }
 
-    /// The one that provides `name`; one of a file that the command line names comes before those that were found.
+    /// The component `name` of this kind; a file given on the command line takes precedence over
+    /// discovered ones.
     ///
     /// # Errors
-    /// Nobody does: the nearest name, what there is, and a rejected file that would have. Two do: both files.
+    /// If no plugin provides it, with the nearest name, the available names, or the rejected file
+    /// that would provide it. If two plugins provide it, with both files.
     pub fn require(&self, kind: &str, name: &str) -> Result<(&Found, &Component)> {
         let mut all: Vec<_> = self.components(kind).filter(|(_, c)| c.name == name).collect();
         if all.iter().any(|(found, _)| found.is_named()) {
@@ -204,7 +211,7 @@ impl Catalogue {
                 b.file.display(),
                 a.file.display()
             ))
-            .with_help("move one of the two files away")),
+            .with_help("remove one of the two files")),
             (None, _) => Err(self.unknown(kind, name)),
         }
     }
@@ -226,23 +233,22 @@ impl Catalogue {
         let error = match nearest(name, &names) {
             Some(close) => error.with_help(format!("did you mean `{close}`?")),
             None => error.with_help(
-                "`cvhost plugin list` shows the plugins, `cvhost doctor` where they are looked for",
+                "`cvhost plugin list` shows the plugins, `cvhost doctor` the folders that are searched",
             ),
         };
         if names.is_empty() {
             return error.with_expected(format!("a plugin that provides a {kind}; none was found"));
         }
-        error.with_expected(format!(
-            "one of the {kind}s that were found: {}",
-            names.join(", ")
-        ))
+        error.with_expected(format!("one of the available {kind}s: {}", names.join(", ")))
     }
 
-    /// The adapter for a form and a checkpoint's `model_type`. `choice` is `model.adapter`, and wins. Of several that serve the
-    /// pair, one of a file that the command line names wins over those that were merely found.
+    /// The adapter for a form and a checkpoint's `model_type`. `choice` is `model.adapter` and
+    /// takes precedence. Of several that serve the pair, one from a file given on the command line
+    /// wins over discovered ones.
     ///
     /// # Errors
-    /// None serves the pair: what is served. Several do: all files, and how to choose.
+    /// If none serves the pair, with the pairs that are served. If several do, with all files and
+    /// how to choose.
     pub fn adapter(
         &self,
         form: &str,
@@ -265,13 +271,13 @@ impl Catalogue {
             several => {
                 let files = several
                     .iter()
-                    .map(|(f, c)| format!("`{}` of {}", c.name, f.file.display()));
+                    .map(|(f, c)| format!("`{}` from {}", c.name, f.file.display()));
                 Err(
                     Error::environment(format!("several adapters serve `{model_type}` models for {form}"))
                         .with_details(files.collect())
                         .with_help(format!(
-                            "choose one with model.adapter={} in the configuration or `--adapter` of predict, or name its file \
-                             with --plugin-file",
+                            "choose one with model.adapter={} in the configuration or `--adapter` \
+                             of predict, or give its file with --plugin-file",
                             several[0].1.name
                         )),
                 )
@@ -287,15 +293,18 @@ impl Catalogue {
         let error = Error::environment(format!("no plugin serves `{model_type}` models for {form}"));
         let error = match served.get(form) {
             Some(types) => error.with_expected(format!(
-                "a checkpoint with a `model_type` of: {}",
+                "a checkpoint whose `model_type` is one of: {}",
                 types.join(", ")
             )),
             None => error.with_expected(format!("an adapter plugin for {form}; none was found")),
         };
-        error.with_help("`cvhost plugin list` shows the plugins; install one for this family, or choose another model_name")
+        error.with_help(
+            "`cvhost plugin list` shows the plugins; install one for this family, or \
+                         choose another model_name",
+        )
     }
 
-    /// A plugin by the name of the plugin, of something it provides, or of its file.
+    /// Finds plugins by plugin name, component name or file name.
     pub fn by_name(&self, name: &str) -> Vec<&Found> {
         let matches = |f: &&Found| {
             let file = f.file.file_name().is_some_and(|n| n == name);
@@ -308,10 +317,10 @@ impl Catalogue {
     }
 }
 
-/// The error for a rejected file that is needed.
+/// The error for a required file that was rejected.
 fn rejected(file: &Path, rejection: &Rejection) -> Error {
     let missing = if fs::metadata(file).is_err() {
-        "there is no such file: "
+        "the file does not exist: "
     } else {
         ""
     };

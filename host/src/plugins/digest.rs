@@ -1,4 +1,4 @@
-//! The fingerprint of a plugin file.
+//! The SHA-256 digest of a plugin file.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of the file's bytes, in 64 hexadecimal digits.
+/// SHA-256 of the file contents as 64 hexadecimal digits.
 ///
 /// # Errors
-/// When the file can't be read.
+/// If the file can't be read.
 pub fn digest(file: &Path) -> io::Result<String> {
     let mut file = File::open(file)?;
     let mut hasher = Sha256::new();

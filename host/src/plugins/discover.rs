@@ -1,4 +1,4 @@
-//! Where plugin files are looked for.
+//! The search path for plugin files.
 
 use std::collections::HashSet;
 use std::env;
@@ -7,32 +7,33 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 
-/// Why a folder is looked in.
+/// Why a folder is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// `--plugin-file`; the folder holds just that file.
+    /// `--plugin-file`; only that file.
     PluginFile,
     /// `--plugins-dir`.
     PluginsDir,
     /// `CVHOST_PLUGIN_PATH`.
     Environment,
-    /// `plugins/` beside the program, or beside its `bin/`.
+    /// `plugins/` next to the program, or next to its `bin/`.
     Installed,
-    /// The folder that a checkout's build puts both programs and plugins in. Other libraries lie there too.
+    /// The build folder of a checkout, which contains programs and plugins as well as other
+    /// libraries.
     Build,
     /// The user's data folder.
     User,
 }
 
 impl Origin {
-    /// For listings.
+    /// The name shown in listings.
     pub fn name(self) -> &'static str {
         match self {
             Origin::PluginFile => "--plugin-file",
             Origin::PluginsDir => "--plugins-dir",
             Origin::Environment => "CVHOST_PLUGIN_PATH",
             Origin::Installed => "beside the program",
-            Origin::Build => "the build's folder",
+            Origin::Build => "the build folder",
             Origin::User => "the user's data folder",
         }
     }
@@ -46,7 +47,7 @@ pub struct Folder {
     pub exists: bool,
 }
 
-/// What to look through, first hit first.
+/// The files and folders to search, in order of precedence.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
     /// `--plugin-file`, before any folder.
@@ -55,7 +56,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// The usual places of this program, `--plugins-dir` first.
+    /// The default search path of this program, with `--plugins-dir` first.
     pub fn usual(plugins_dirs: &[PathBuf], files: &[PathBuf]) -> Self {
         let program = env::current_exe().ok().and_then(|exe| exe.canonicalize().ok());
         let program = program.as_deref().and_then(Path::parent);
@@ -66,8 +67,8 @@ impl Search {
     }
 }
 
-/// The folders in their order: `--plugins-dir`, `CVHOST_PLUGIN_PATH`, beside the program (its folder is `program`), the user's
-/// data folder. A folder that stands twice counts once.
+/// The folders in order: `--plugins-dir`, `CVHOST_PLUGIN_PATH`, next to the program (whose folder
+/// is `program`), the user's data folder. Duplicates are dropped.
 pub fn folders(plugins_dirs: &[PathBuf], program: Option<&Path>) -> Vec<Folder> {
     let mut wanted: Vec<(PathBuf, Origin)> = plugins_dirs
         .iter()
@@ -112,7 +113,7 @@ pub fn folders(plugins_dirs: &[PathBuf], program: Option<&Path>) -> Vec<Folder> 
 /// The `.so` files of a folder, sorted by name.
 ///
 /// # Errors
-/// When the folder can't be read.
+/// If the folder can't be read.
 pub fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let cannot = |e: &std::io::Error| Error::io(Kind::Environment, "list the plugin folder", folder, e);
     let mut files = Vec::new();

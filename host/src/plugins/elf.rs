@@ -1,6 +1,6 @@
-//! Reads an ELF shared library's facts from its bytes: header, notes, libraries and symbol versions that it needs.
+//! Reads the header, notes, needed libraries and needed symbol versions of an ELF shared library.
 //!
-//! Only the parts that are asked for are read, whatever the size of the file.
+//! Only the required parts are read, regardless of the file size.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,26 +12,26 @@ use object::read::elf::{Dyn, FileHeader, SectionHeader};
 
 use super::Rejection;
 
-/// The largest content of a note that is read, in bytes.
+/// Maximum size of a note's content, in bytes.
 const MAX_NOTE: u64 = 1 << 20;
-/// The most names of libraries and versions that are kept.
+/// Maximum number of library names and symbol versions retained.
 const MAX_NAMES: usize = 10_000;
 
-/// What the file itself says, apart from its note.
+/// Properties of the file itself, apart from its note.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// In bytes.
+    /// File size in bytes.
     pub size: u64,
-    /// The libraries that it names as needed.
+    /// The libraries it depends on (`DT_NEEDED`).
     pub needed: Vec<String>,
-    /// The symbol versions that it needs, each with its library: `("libc.so.6", "GLIBC_2.34")`.
+    /// The symbol versions it requires, each with its library: `("libc.so.6", "GLIBC_2.34")`.
     pub versions: Vec<(String, String)>,
 }
 
-/// The facts of a shared library, and the contents of its notes with this owner and type.
+/// The properties of a shared library, and the contents of its notes with this owner and type.
 ///
 /// # Errors
-/// A file that is no x86-64 shared library, or a broken one, with what it is instead.
+/// If the file is not an x86-64 shared library or is damaged, with what it is instead.
 pub fn read(file: &Path, owner: &str, kind: u32) -> Result<(Facts, Vec<Vec<u8>>), Rejection> {
     let open = File::open(file).map_err(|e| Rejection::new(format!("the file can't be read: {e}")))?;
     let size = open
@@ -92,7 +92,8 @@ pub fn read(file: &Path, owner: &str, kind: u32) -> Result<(Facts, Vec<Vec<u8>>)
     Ok((facts, notes))
 }
 
-/// The symbol versions that a library defines, such as `GLIBCXX_3.4.30`; none when the file can't be read.
+/// The symbol versions that a library defines, such as `GLIBCXX_3.4.30`; `None` if the file can't
+/// be read.
 pub fn defined_versions(file: &Path) -> Option<Vec<String>> {
     let cache = ReadCache::new(File::open(file).ok()?);
     let header = FileHeader64::<Endianness>::parse(&cache).ok()?;
@@ -117,7 +118,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Says what a file is that isn't a 64-bit x86 shared library.
+/// Identifies a file that isn't a 64-bit x86 shared library.
 fn header(cache: &ReadCache<File>, size: u64) -> Result<(), Rejection> {
     use object::read::ReadRef;
     if size == 0 {
@@ -172,7 +173,7 @@ fn header(cache: &ReadCache<File>, size: u64) -> Result<(), Rejection> {
     }
 }
 
-/// The section headers stand at the end of the file, so a part that is missing shows here.
+/// Detects truncation: the section headers are at the end of the file.
 fn complete(header: &FileHeader64<Endianness>, endian: Endianness, size: u64) -> Result<(), Rejection> {
     let length = u64::from(header.e_shnum(endian)) * u64::from(header.e_shentsize(endian));
     let end = header.e_shoff(endian).saturating_add(length);
@@ -186,7 +187,7 @@ fn complete(header: &FileHeader64<Endianness>, endian: Endianness, size: u64) ->
 fn truncated(size: u64, needed: u64) -> Rejection {
     Rejection::new("the file is truncated")
         .found(format!("{size} bytes"))
-        .expected(format!("at least {needed} bytes, by its own header"))
+        .expected(format!("at least {needed} bytes according to its header"))
         .help("copy or build it again")
 }
 

@@ -1,5 +1,5 @@
-//! Plugin files: where they are, what they say of themselves, and whether this host can use them. Nothing here runs a line of
-//! a plugin's code; everything is read from the file's bytes.
+//! Plugin files: discovery, metadata, and compatibility with this host. No plugin code is run;
+//! everything is read from the file contents.
 
 mod catalogue;
 mod digest;
@@ -25,7 +25,7 @@ mod tests;
 /// Why a file is not used as a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// One sentence without the file's name.
+    /// One sentence, without the file name.
     pub reason: String,
     pub found: Option<String>,
     pub expected: Option<String>,

@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::Rejection;
 use super::elf::{self, Facts};
 
-/// The note of a plugin file, and the file's facts. That the file has been read says nothing of whether it fits this host.
+/// The note of a plugin file, and the properties of the file. Compatibility with this host is not
+/// checked here.
 ///
 /// # Errors
-/// A file that isn't a plugin, a damaged one, and one with a note of another layout.
+/// If the file is not a plugin, is damaged, or has a note of an unknown schema.
 pub fn read(file: &Path) -> Result<(Note, Facts), Rejection> {
     let (facts, mut notes) = elf::read(file, OWNER, TYPE)?;
     let content = match (notes.pop(), notes.len()) {
@@ -19,19 +20,20 @@ pub fn read(file: &Path) -> Result<(Note, Facts), Rejection> {
         (None, _) => {
             return Err(
                 Rejection::new("a shared library, but not a cvhost plugin: it has no cvhost note")
-                    .help("a plugin's crate calls the export macro of cvhost-plugin-api itself"),
+                    .help("a plugin crate must call the export macro of cvhost-plugin-api itself"),
             );
         }
         (Some(_), more) => {
             return Err(Rejection::new("the file has more than one cvhost note")
                 .found(format!("{} notes", more + 1))
-                .expected("one, from the plugin's own export macro"));
+                .expected("one note, from the plugin's own export macro"));
         }
     };
     Ok((parse(&content)?, facts))
 }
 
-/// The note from its JSON. The schema's number is looked at first, as another layout may lack every other field.
+/// Parses a note from JSON. The schema number is checked first, as another schema may lack every
+/// other field.
 fn parse(content: &[u8]) -> Result<Note, Rejection> {
     let end = content.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
     let value: Value = serde_json::from_slice(&content[..end]).map_err(|e| {
@@ -41,10 +43,10 @@ fn parse(content: &[u8]) -> Result<Note, Rejection> {
     if schema != Some(u64::from(SCHEMA)) {
         let found = schema.map_or("no schema number".to_owned(), |n| format!("schema {n}"));
         return Err(
-            Rejection::new("its cvhost note has a layout that this host does not know")
+            Rejection::new("its cvhost note has a schema that this host does not support")
                 .found(found)
                 .expected(format!("schema {SCHEMA}"))
-                .help("install a cvhost that is as new as the plugin"),
+                .help("install a cvhost at least as new as the plugin"),
         );
     }
     serde_json::from_value(value).map_err(|e| {

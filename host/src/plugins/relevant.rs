@@ -1,4 +1,4 @@
-//! Which plugins a configuration is about, and so whose keys it may hold.
+//! Which plugins are relevant to a configuration, and therefore which keys it may contain.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,30 +12,45 @@ use crate::config::schema::merge;
 use crate::config::{Draft, PluginSchema};
 use crate::error::{Error, Result};
 
-/// The largest config.json of a checkpoint that is looked into, in bytes.
+/// Maximum size of a checkpoint's config.json that is read, in bytes.
 const MAX_CONFIG_JSON: u64 = 4 << 20;
 
-/// The plugins that matter to a configuration.
+/// The plugins relevant to a configuration.
 #[derive(Debug, Clone)]
 pub struct Relevant {
-    /// The task, if one is named.
+    /// The task, if one is given.
     pub task: Option<String>,
     pub schemas: Vec<PluginSchema>,
     pub warnings: Vec<String>,
 }
 
-/// The task (`plugin` is `--plugin`), the adapters that may serve the model, the loggers that are asked for. Where the task or the
-/// model's family can't be told yet, all of them.
+impl Relevant {
+    /// The keys of `model` that these plugins declare, which the host passes to post-processing.
+    pub fn model_keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self
+            .schemas
+            .iter()
+            .filter_map(|plugin| plugin.schema.pointer("/properties/model/properties")?.as_object())
+            .flat_map(|properties| properties.keys().cloned())
+            .collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+}
+
+/// Finds the task (`plugin` is `--plugin`), the adapters that may serve the model, and the
+/// requested loggers. If the task or the model's family is not known yet, all are included.
 ///
 /// # Errors
-/// `--plugin` against `model.task_type`; a task, adapter or logger that nobody provides.
+/// If `--plugin` contradicts `model.task_type`, or no plugin provides the task, adapter or logger.
 pub fn relevant(catalogue: &Catalogue, draft: &Draft, plugin: Option<&str>) -> Result<Relevant> {
     let task_type = draft.text("model.task_type");
     if let (Some(plugin), Some(task_type)) = (plugin, &task_type)
         && plugin != task_type
     {
         let message =
-            format!("`model.task_type` is `{task_type}`, but the command line says --plugin {plugin}");
+            format!("`model.task_type` is `{task_type}`, but the command line has --plugin {plugin}");
         return Err(draft
             .error_at("model.task_type", message)
             .with_help("leave one of them out"));
@@ -61,7 +76,7 @@ pub fn relevant(catalogue: &Catalogue, draft: &Draft, plugin: Option<&str>) -> R
     for name in draft.logger_names() {
         match catalogue.require("logger", &name) {
             Ok((found, component)) => used.extend(Used::of(found, component)),
-            // Files for other installations may hold this section, so it alone is no reason to refuse one.
+            // Files for other installations may contain this section, so it is not an error.
             Err(_) if name == "mlflow" => {
                 warnings.push("`mlflow` has no effect: no plugin provides a logger of that name".to_owned());
             }
@@ -81,7 +96,7 @@ pub fn relevant(catalogue: &Catalogue, draft: &Draft, plugin: Option<&str>) -> R
     })
 }
 
-/// A component that a configuration is about, with what its plugin says of itself.
+/// A component relevant to a configuration, with its plugin's note.
 struct Used<'a> {
     note: &'a Note,
     component: &'a Component,
@@ -94,9 +109,10 @@ impl<'a> Used<'a> {
     }
 }
 
-/// The keys of these components' plugins, one schema a plugin. What stands below `components.<kind>.<name>` in a plugin's schema
-/// counts where that component is in use, before what the plugin says for all of them. The defaults of `task`, where one is
-/// chosen, count for the host's keys too.
+/// The keys of the plugins of these components, one schema per plugin. Keys below
+/// `components.<kind>.<name>` in a plugin's schema apply if that component is in use and take
+/// precedence over the plugin-wide keys. The defaults of `task`, if one is chosen, also apply to
+/// the host's keys.
 fn schemas(used: &[Used<'_>], task: Option<&str>) -> Vec<PluginSchema> {
     let mut schemas: Vec<PluginSchema> = Vec::new();
     for Used { note, component } in used {
@@ -135,7 +151,7 @@ fn schemas(used: &[Used<'_>], task: Option<&str>) -> Vec<PluginSchema> {
     schemas
 }
 
-/// What a plugin's schema says for all of its components.
+/// The part of a plugin's schema that applies to all of its components.
 fn common(note: &Note) -> Value {
     let mut schema = note.config_schema.clone();
     if let Some(schema) = schema.as_object_mut() {
@@ -144,8 +160,8 @@ fn common(note: &Note) -> Value {
     schema
 }
 
-/// The adapter that is named; or those for the `model_type` of a model folder, without any that one of a named file replaces;
-/// or all, for a model that isn't here yet.
+/// The chosen adapter; otherwise those for the `model_type` of a model folder, without any replaced
+/// by one from a file given on the command line; or all, for a model that isn't local yet.
 fn adapters<'a>(catalogue: &'a Catalogue, draft: &Draft) -> Result<Vec<Used<'a>>> {
     if let Some(name) = draft.text("model.adapter") {
         let (found, component) = catalogue
@@ -176,7 +192,8 @@ fn adapters<'a>(catalogue: &'a Catalogue, draft: &Draft) -> Result<Vec<Used<'a>>
     })
 }
 
-/// The `model_type` of a checkpoint folder, if there is one to read. What is wrong with a checkpoint is told where it is loaded.
+/// The `model_type` of a checkpoint folder, if it can be read. Problems with the checkpoint are
+/// reported when it is loaded.
 fn model_type(folder: &Path) -> Option<String> {
     let mut text = String::new();
     File::open(folder.join("config.json"))
@@ -188,7 +205,7 @@ fn model_type(folder: &Path) -> Option<String> {
     config.get("model_type")?.as_str().map(str::to_owned)
 }
 
-/// `error` with the line of the key that asked for it.
+/// `error` with the line of the key that caused it.
 fn at(draft: &Draft, path: &str, error: Error) -> Error {
     let located = draft.error_at(path, error.what.clone());
     Error {

@@ -10,7 +10,7 @@ use super::*;
 use crate::config::Draft;
 use crate::error::Kind;
 
-/// A shared library with `note` as its cvhost note, if any, made by the C compiler.
+/// Builds a shared library with `note` as its cvhost note, if any, using the C compiler.
 fn library(file: &Path, note: Option<&str>) {
     let source = file.with_extension("s");
     let mut assembly = ".data\n.globl x\nx: .long 1\n".to_owned();
@@ -18,7 +18,8 @@ fn library(file: &Path, note: Option<&str>) {
         let content = file.with_extension("json");
         fs::write(&content, note).unwrap();
         assembly.push_str(&format!(
-            ".section .note.cvhost,\"a\",@note\n.balign 4\n.long 7, {}, 1\n.asciz \"cvhost\"\n.balign 4\n.incbin \"{}\"\n.balign 4\n",
+            ".section .note.cvhost,\"a\",@note\n.balign 4\n.long 7, {}, 1\n.asciz \
+             \"cvhost\"\n.balign 4\n.incbin \"{}\"\n.balign 4\n",
             note.len(),
             content.display()
         ));
@@ -83,7 +84,7 @@ fn a_plugin_is_read_from_its_note() {
 }
 
 #[test]
-fn what_is_no_plugin_is_told_and_stops_no_other() {
+fn invalid_plugins_are_reported_and_do_not_stop_others() {
     let folder = TempDir::new().unwrap();
     let good = plugin(folder.path(), "good.so", &note_json("t", "0.1.0", task("toy")));
     let bytes = fs::read(&good).unwrap();
@@ -169,7 +170,7 @@ fn a_plugin_that_does_not_fit_is_rejected_with_what_was_found() {
 }
 
 #[test]
-fn the_first_folder_and_the_highest_version_win_and_it_is_told() {
+fn the_first_folder_and_the_highest_version_win_with_a_warning() {
     let (a, b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let low = plugin(a.path(), "a-low.so", &note_json("t", "0.2.0", task("toy")));
     let high = plugin(a.path(), "b-high.so", &note_json("t", "0.10.0", task("toy")));
@@ -194,7 +195,7 @@ fn a_rejected_file_shadows_nothing() {
 }
 
 #[test]
-fn an_unknown_task_is_told_with_the_nearest() {
+fn an_unknown_task_is_reported_with_the_nearest_name() {
     let folder = TempDir::new().unwrap();
     plugin(
         folder.path(),
@@ -216,7 +217,7 @@ fn an_unknown_task_is_told_with_the_nearest() {
 }
 
 #[test]
-fn two_adapters_for_one_pair_must_be_chosen_between() {
+fn two_adapters_for_one_pair_are_ambiguous() {
     let folder = TempDir::new().unwrap();
     let adapter = |name: &str| json!([{"kind": "adapter", "name": name, "serves": [{"form": "detection/1", "model_type": "detr"}]}]);
     plugin(
@@ -257,7 +258,7 @@ fn two_adapters_for_one_pair_must_be_chosen_between() {
 }
 
 #[test]
-fn a_plugin_file_that_is_named_must_be_good_and_comes_first() {
+fn an_explicit_plugin_file_must_be_valid_and_comes_first() {
     let (a, b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let named = plugin(a.path(), "x.so", &note_json("t", "0.1.0", task("toy")));
     plugin(b.path(), "y.so", &note_json("t", "5.0.0", task("toy")));
@@ -285,7 +286,7 @@ fn a_plugin_file_that_is_named_must_be_good_and_comes_first() {
 }
 
 #[test]
-fn an_adapter_of_a_named_file_wins_over_found_ones_and_a_chosen_one_over_all() {
+fn an_adapter_from_an_explicit_file_wins_and_a_chosen_one_wins_over_all() {
     let (a, b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let adapter = |folder: &TempDir, name: &str, form: &str| {
         let serves = json!([{"form": form, "model_type": "m"}]);
@@ -314,7 +315,7 @@ fn an_adapter_of_a_named_file_wins_over_found_ones_and_a_chosen_one_over_all() {
     assert_eq!(chosen("d/1", None), "fast");
     assert_eq!(chosen("e/1", None), "other");
     assert_eq!(chosen("d/1", Some("plain")), "plain");
-    // The keys of an adapter that is replaced for each of its pairs don't count.
+    // The keys of an adapter that is replaced for all of its pairs are ignored.
     let model = TempDir::new().unwrap();
     fs::write(model.path().join("config.json"), r#"{"model_type": "m"}"#).unwrap();
     let text = format!("model: {{model_name: {}}}", model.path().display());
@@ -353,7 +354,7 @@ fn the_task_of_the_file_and_of_the_command_line_must_agree() {
 }
 
 #[test]
-fn only_the_plugins_that_matter_say_what_a_file_may_hold() {
+fn only_relevant_plugins_extend_the_allowed_keys() {
     let folder = TempDir::new().unwrap();
     let adapter = |kind: &str| json!([{"kind": "adapter", "name": kind, "serves": [{"form": "d/1", "model_type": kind}]}]);
     plugin(folder.path(), "a.so", &note_json("a", "0.1.0", adapter("detr")));
@@ -391,7 +392,7 @@ fn only_the_plugins_that_matter_say_what_a_file_may_hold() {
 }
 
 #[test]
-fn keys_of_a_component_count_where_it_is_in_use() {
+fn component_keys_apply_where_the_component_is_used() {
     let folder = TempDir::new().unwrap();
     let key = |name: &str, default: u32| json!({"properties": {"data": {"properties": {name: {"default": default}}}}});
     let mut note = note_json(
@@ -409,14 +410,14 @@ fn keys_of_a_component_count_where_it_is_in_use() {
     let schema = |task: &str| {
         let draft = draft(&format!("model: {{model_name: x, task_type: {task}}}"));
         let mut schemas = relevant(&catalogue, &draft, None).unwrap().schemas;
-        assert_eq!(schemas.len(), 1, "one schema a plugin");
+        assert_eq!(schemas.len(), 1, "one schema per plugin");
         assert_eq!(schemas[0].schema, schemas[0].defaults);
         schemas.remove(0).schema
     };
     assert_eq!(
         schema("one"),
         key("shared", 2),
-        "of the task, not of an adapter of that name"
+        "the task's, not those of an adapter of the same name"
     );
     let two = schema("two");
     let keys = &two["properties"]["data"]["properties"];

@@ -1,4 +1,5 @@
-//! Whether a plugin that is well-formed fits this host: interface, target, libtorch, panic strategy, system libraries.
+//! Compatibility of a well-formed plugin with this host: interface, target, libtorch, panic
+//! strategy, system libraries.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -10,16 +11,16 @@ use super::Rejection;
 use super::elf::{self, Facts};
 use crate::machine;
 
-/// What a plugin is compared with.
+/// The properties of a host that plugins are checked against.
 #[derive(Debug, Clone)]
 pub struct Host {
-    /// The interface's version.
+    /// Version of the plugin interface.
     pub api: String,
     pub libtorch: String,
     pub target: String,
-    /// The running glibc; none leaves it unchecked.
+    /// Version of the running glibc; `None` skips the check.
     pub glibc: Option<String>,
-    /// The versions that the system's libstdc++ defines; none leaves them unchecked.
+    /// Symbol versions defined by the system's libstdc++; `None` skips the check.
     pub libstdcxx: Option<Vec<String>>,
 }
 
@@ -37,7 +38,7 @@ impl Host {
     }
 }
 
-/// The versions of the libstdc++ where a 64-bit x86 system keeps it.
+/// The symbol versions of libstdc++ at its usual paths on a 64-bit x86 system.
 fn system_libstdcxx() -> Option<Vec<String>> {
     let folders = [
         "/lib/x86_64-linux-gnu",
@@ -54,10 +55,10 @@ fn system_libstdcxx() -> Option<Vec<String>> {
         .find_map(|file| elf::defined_versions(&file))
 }
 
-/// Checks a note and a file's facts against `host`.
+/// Checks a plugin's note and file properties against `host`.
 ///
 /// # Errors
-/// The first thing that doesn't fit, with what was found and what was expected.
+/// The first mismatch, with what was found and what was expected.
 pub fn verify(note: &Note, facts: &Facts, host: &Host) -> Result<(), Rejection> {
     interface(&note.api, &host.api)?;
     if let Err(error) = Version::parse(&note.version) {
@@ -74,7 +75,7 @@ pub fn verify(note: &Note, facts: &Facts, host: &Host) -> Result<(), Rejection> 
             .help("build the plugin for this target"));
     }
     if note.panic != "unwind" {
-        return Err(Rejection::new("built so that a panic ends the whole program")
+        return Err(Rejection::new("built so that a panic aborts the whole process")
             .found(format!("panic={}", note.panic))
             .expected("panic=unwind")
             .help("remove `panic = \"abort\"` from the plugin's build profile"));
@@ -86,14 +87,16 @@ pub fn verify(note: &Note, facts: &Facts, host: &Host) -> Result<(), Rejection> 
             .help(format!("build the plugin with libtorch {}", host.libtorch)));
     }
     if note.components.is_empty() {
-        return Err(Rejection::new("its note names no component").expected("a task, an adapter or a logger"));
+        return Err(
+            Rejection::new("its note declares no components").expected("a task, an adapter or a logger")
+        );
     }
     system_libraries(facts, host)
 }
 
-/// An old plugin runs on a newer host of the same major version; the reverse doesn't.
+/// An older plugin runs on a newer host of the same major version, but not vice versa.
 fn interface(plugin: &str, host: &str) -> Result<(), Rejection> {
-    let expected = || format!("{host}, or an older one of the same major version");
+    let expected = || format!("{host}, or an older version with the same major number");
     let parse = |text: &str| {
         Version::parse(text).map_err(|e| {
             let reason = format!("its interface version is not a semantic version: {e}");
@@ -123,13 +126,13 @@ fn interface(plugin: &str, host: &str) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// The dynamic loader would refuse these too, but with a message that helps nobody.
+/// The dynamic loader would refuse these too, but with an unhelpful message.
 fn system_libraries(facts: &Facts, host: &Host) -> Result<(), Rejection> {
     let too_new = |library: &str, needed: &str, has: &str| {
-        Rejection::new(format!("needs a newer {library} than this machine has"))
-            .found(format!("needs {needed}"))
+        Rejection::new(format!("requires a newer {library} than this machine has"))
+            .found(format!("requires {needed}"))
             .expected(has)
-            .help("build the plugin on a system that is not newer than this one")
+            .help("build the plugin on a system no newer than this one")
     };
     let needed = |prefix: &str| {
         let versions = facts.versions.iter().filter_map(|(_, v)| v.strip_prefix(prefix));
@@ -166,7 +169,7 @@ fn system_libraries(facts: &Facts, host: &Host) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// `2.34` as [2, 34]; none for names such as `PRIVATE`.
+/// Parses `2.34` as [2, 34]; `None` for names such as `PRIVATE`.
 fn numbers(version: &str) -> Option<Vec<u32>> {
     version.split('.').map(|part| part.parse().ok()).collect()
 }
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn mismatches_are_named() {
         type Change = fn(&mut Note);
         let cases: [(&str, Change); 5] = [
             ("another libtorch (found 2.4.0; expected 2.11.0)", |n| {
@@ -244,7 +247,7 @@ mod tests {
                 n.target = "aarch64-unknown-linux-gnu".into()
             }),
             ("panic=abort", |n| n.panic = "abort".into()),
-            ("names no component", |n| n.components.clear()),
+            ("declares no components", |n| n.components.clear()),
             ("not a semantic version", |n| n.version = "new".into()),
         ];
         for (message, change) in cases {
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_a_libstdcxx_that_can_be_read() {
+    fn the_libstdcxx_of_this_machine_is_readable() {
         if let Some(versions) = &Host::this().libstdcxx {
             assert!(
                 versions.iter().any(|v| v.starts_with("GLIBCXX_3.4")),

@@ -14,6 +14,7 @@ pub fn to_batch(batch: &mut HostBatch, device: Device) -> Result<Batch> {
     let mut tensors = Batch {
         items: Default::default(),
         metas: batch.metas.clone().into(),
+        extra: Default::default(),
     };
     for item in std::mem::take(&mut batch.items) {
         let HostItem {

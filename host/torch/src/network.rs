@@ -6,9 +6,9 @@ use crate::shim::autocast;
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::checked;
 use cvhost_plugin_api::abi::ModelBox;
-use cvhost_plugin_api::abi_stable::std_types::{RSlice, RStr, RString};
-use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, NamedTensor, Parameter, StepContext};
-use cvhost_plugin_api::sdk::Event;
+use cvhost_plugin_api::abi_stable::std_types::{RSlice, RStr};
+use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, NamedTensor, Parameter, StepContext, Text};
+use cvhost_plugin_api::sdk::{Event, FinishArgs};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -56,7 +56,7 @@ impl Network {
 
     /// Fills parameters by their own rules.
     pub fn initialise(&mut self, names: &[String]) -> Result<()> {
-        let names: Vec<RString> = names.iter().map(|n| n.as_str().into()).collect();
+        let names: Vec<Text> = names.iter().map(Text::from).collect();
         checked(self.model.initialise(RSlice::from_slice(&names)))
     }
 
@@ -93,7 +93,7 @@ impl Network {
         Ok(checked(self.model.normalisers(batch))?.into_vec())
     }
 
-    pub fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Forward> {
+    pub fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Forward> {
         let mut forward = || context.lend(|c| checked(self.model.forward(batch, c)));
         let output = match self.autocast {
             Some(kind) => autocast(self.device, kind, forward),
@@ -122,20 +122,16 @@ impl Network {
         })
     }
 
-    /// Raw outputs to predictions in original pixels, one a sample.
+    /// Converts raw outputs to predictions in original pixels, one per sample. `options` is a JSON
+    /// object such as `{"threshold": 0.5}`.
     pub fn finish(
         &mut self,
         outputs: &[NamedTensor],
         metas: &[Meta],
         options: &Value,
     ) -> Result<Vec<Fields>> {
-        let options = options.to_string();
-        let result = self.model.finish(
-            RSlice::from_slice(outputs),
-            RSlice::from_slice(metas),
-            RStr::from_str(&options),
-        );
-        let predictions = checked(result)?.into_vec();
+        let args = FinishArgs::new(outputs, metas, options.clone());
+        let predictions = args.lend(|args| checked(self.model.finish(args)))?.into_vec();
         if predictions.len() != metas.len() {
             return Err(Error::failed(format!(
                 "the model returned predictions for {} images of a batch of {}",

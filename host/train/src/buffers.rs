@@ -64,6 +64,7 @@ mod tests {
             tensor: TensorHandle::new(tensor.shallow_clone()),
             tags,
             depth: 0,
+            extra: Default::default(),
         };
         let (mut mean, mut weight) = (Tensor::from(1.5f32), Tensor::from(1.5f32));
         let parameters = [entry(&mean, Tags::BUFFER), entry(&weight, Tags::NONE)];

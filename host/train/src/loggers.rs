@@ -4,10 +4,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use cvhost::error::Result;
 use cvhost::plugin_error::checked;
 use cvhost_plugin_api::abi::LoggerBox;
-use cvhost_plugin_api::abi_stable::std_types::ROption::RNone;
 use cvhost_plugin_api::abi_stable::std_types::RStr;
-use cvhost_plugin_api::data::{LogItem, LogKind, RunInfo, Status};
-use serde_json::{Map, Value, json};
+use cvhost_plugin_api::data::{LogItem, LogKind, RunInfo, Scalar, Status};
+use serde_json::{Map, Value};
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -62,15 +61,20 @@ impl Loggers {
     }
 
     pub fn metrics(&mut self, step: u64, values: &Map<String, Value>) {
-        self.send(&item(LogKind::METRICS, step, "", Value::Object(values.clone())));
+        let mut metrics = item(LogKind::METRICS, step, "", &Value::Null);
+        metrics.values = values
+            .iter()
+            .filter_map(|(name, value)| Some(Scalar::new(name.as_str(), value.as_f64()?)))
+            .collect();
+        self.send(&metrics);
     }
 
     pub fn parameters(&mut self, values: &Value) {
-        self.send(&item(LogKind::PARAMETERS, 0, "", values.clone()));
+        self.send(&item(LogKind::PARAMETERS, 0, "", values));
     }
 
     pub fn artifact(&mut self, step: u64, name: &str, path: &Path) {
-        let mut artifact = item(LogKind::ARTIFACT, step, name, json!({}));
+        let mut artifact = item(LogKind::ARTIFACT, step, name, &Value::Null);
         artifact.path = path.display().to_string().into();
         self.send(&artifact);
     }
@@ -171,17 +175,13 @@ fn serve(logger: &mut LoggerBox, inbox: &Receiver<Order>) -> Result<()> {
     Ok(())
 }
 
-fn item(kind: LogKind, step: u64, name: &str, value: Value) -> LogItem {
+fn item(kind: LogKind, step: u64, name: &str, payload: &Value) -> LogItem {
     let time_ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as u64);
-    LogItem {
-        kind,
-        step,
-        time_ms,
-        name: name.into(),
-        json: value.to_string().into(),
-        path: Default::default(),
-        image: RNone,
+    let mut item = LogItem::new(kind, step, time_ms, name);
+    if !payload.is_null() {
+        item.json = payload.to_string().into();
     }
+    item
 }

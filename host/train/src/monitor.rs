@@ -2,7 +2,7 @@
 
 use cvhost::config::{Loaded, MonitorMode};
 use cvhost::error::{Error, Result};
-use cvhost_plugin_api::data::{LabelSpec, MetricInfo};
+use cvhost_plugin_api::data::{Direction, LabelSpec, MetricInfo};
 use serde_json::{Map, Value, json};
 
 /// The metric that decides.
@@ -112,18 +112,23 @@ impl Monitor {
     }
 }
 
-/// Every metric of a validation, with its prefix and whether higher is better.
+/// Every metric of a validation that can be monitored, with its prefix and whether higher is better.
 fn known_metrics(metrics: &[MetricInfo], spec: &LabelSpec) -> Vec<(String, bool)> {
     let mut known = vec![("val_loss".to_owned(), false)];
     for metric in metrics {
+        let higher = match metric.direction {
+            Direction::HIGHER_IS_BETTER => true,
+            Direction::LOWER_IS_BETTER => false,
+            _ => continue, // no value of it is better than another
+        };
         if metric.name.contains("<class>") {
             let each = spec
                 .names
                 .iter()
                 .map(|class| metric.name.replace("<class>", class));
-            known.extend(each.map(|name| (format!("val_{name}"), metric.higher_is_better)));
+            known.extend(each.map(|name| (format!("val_{name}"), higher)));
         } else {
-            known.push((format!("val_{}", metric.name), metric.higher_is_better));
+            known.push((format!("val_{}", metric.name), higher));
         }
     }
     known
@@ -168,8 +173,10 @@ mod tests {
             names: vec!["RBC".into(), "WBC".into()].into(),
             ..Default::default()
         };
-        let known = known_metrics(&[MetricInfo::new("map_<class>", true, "")], &spec);
+        let known = known_metrics(&[MetricInfo::higher("map_<class>", "")], &spec);
         let names: Vec<&str> = known.iter().map(|(n, _)| n.as_str()).collect();
         assert_eq!(names, ["val_loss", "val_map_RBC", "val_map_WBC"]);
+        let count = MetricInfo::new("images", Direction::NEITHER, "");
+        assert_eq!(known_metrics(&[count], &spec).len(), 1, "nothing to monitor");
     }
 }

@@ -89,6 +89,7 @@ pub fn parameters(tensors: &[Tensor]) -> Vec<Parameter> {
             tensor: TensorHandle::new(tensor.shallow_clone()),
             tags: Tags::NONE,
             depth: 0,
+            extra: Default::default(),
         })
         .collect()
 }

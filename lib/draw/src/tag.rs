@@ -198,11 +198,7 @@ mod tests {
 
     #[test]
     fn a_canvas_with_too_few_bytes_is_an_error() {
-        let mut broken = Image {
-            width: 5,
-            height: 5,
-            pixels: vec![0; 3].into(),
-        };
+        let mut broken = Image::rgb8(5, 5, vec![0; 3]);
         assert!(take(&mut broken).is_err());
     }
 }

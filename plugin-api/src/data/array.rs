@@ -1,30 +1,42 @@
-//! Plain n-dimensional arrays: how images, labels and predictions cross without torch.
+//! Plain n-dimensional arrays: how labels and predictions cross without torch.
 
+use super::containers::List;
 use crate::error::{PluginError, Result};
 use abi_stable::StableAbi;
-use abi_stable::std_types::RVec;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The element type of an array.
+/// The element type of an array. The upper half of the number is the size of an element in bytes,
+/// so that a type that this version doesn't know can still be copied.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, PartialEq, Eq)]
 pub struct DType(pub u32);
 
 impl DType {
-    pub const U8: Self = Self(1);
-    pub const I32: Self = Self(2);
-    pub const I64: Self = Self(3);
-    pub const F32: Self = Self(4);
-    pub const F64: Self = Self(5);
+    pub const U8: Self = Self::of(1, 1);
+    pub const I32: Self = Self::of(2, 4);
+    pub const I64: Self = Self::of(3, 8);
+    pub const F32: Self = Self::of(4, 4);
+    pub const F64: Self = Self::of(5, 8);
+    pub const I8: Self = Self::of(6, 1);
+    pub const U16: Self = Self::of(7, 2);
+    pub const U32: Self = Self::of(8, 4);
+    /// One byte, 0 or 1.
+    pub const BOOL: Self = Self::of(9, 1);
+    /// IEEE 754 half precision.
+    pub const F16: Self = Self::of(10, 2);
+    /// The upper half of a float32.
+    pub const BF16: Self = Self::of(11, 2);
 
-    /// Bytes of one element, or `None` for a type that this version doesn't know.
+    const fn of(number: u32, size: u32) -> Self {
+        Self(number | size << 16)
+    }
+
+    /// Bytes per element; `None` where the number has no size, which only a broken plugin sends.
     pub fn size(self) -> Option<usize> {
-        match self {
-            Self::U8 => Some(1),
-            Self::I32 | Self::F32 => Some(4),
-            Self::I64 | Self::F64 => Some(8),
-            _ => None,
+        match self.0 >> 16 {
+            0 => None,
+            size => Some(size as usize),
         }
     }
 }
@@ -37,7 +49,13 @@ impl fmt::Debug for DType {
             Self::I64 => "i64",
             Self::F32 => "f32",
             Self::F64 => "f64",
-            Self(other) => return write!(f, "dtype {other}"),
+            Self::I8 => "i8",
+            Self::U16 => "u16",
+            Self::U32 => "u32",
+            Self::BOOL => "bool",
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self(other) => return write!(f, "dtype {} of {} bytes", other & 0xffff, other >> 16),
         };
         f.write_str(name)
     }
@@ -53,16 +71,16 @@ macro_rules! elements {
         impl Element for $rust { const DTYPE: DType = DType::$dtype; }
     )*};
 }
-elements!(u8 => U8, i32 => I32, i64 => I64, f32 => F32, f64 => F64);
+elements!(u8 => U8, i8 => I8, u16 => U16, i32 => I32, u32 => U32, i64 => I64, f32 => F32, f64 => F64);
 
 /// An owned array in row-major order.
 #[repr(C)]
 #[derive(StableAbi, Clone, PartialEq)]
 pub struct Array {
     dtype: DType,
-    dims: RVec<u64>,
+    dims: List<u64>,
     /// Whole 8-byte words, so that the elements are aligned for every type.
-    words: RVec<u64>,
+    words: List<u64>,
 }
 
 impl Array {
@@ -165,9 +183,18 @@ impl Array {
             DType::I64 => self.values::<i64>()?.iter().map(|&v| v as f64).collect(),
             DType::F32 => self.values::<f32>()?.iter().map(|&v| f64::from(v)).collect(),
             DType::F64 => self.values::<f64>()?.to_vec(),
+            DType::I8 => self.values::<i8>()?.iter().map(|&v| f64::from(v)).collect(),
+            DType::U16 => self.values::<u16>()?.iter().map(|&v| f64::from(v)).collect(),
+            DType::U32 => self.values::<u32>()?.iter().map(|&v| f64::from(v)).collect(),
+            DType::BOOL => self.bytes().iter().map(|&v| f64::from(v)).collect(),
+            DType::F16 => self.halves().map(f64_of_f16).collect(),
+            DType::BF16 => self
+                .halves()
+                .map(|bits| f64::from(f32::from_bits(u32::from(bits) << 16)))
+                .collect(),
             other => {
                 return Err(PluginError::failed(format!(
-                    "an array of unknown element type {other:?}"
+                    "can't convert an array of {other:?} to f64"
                 )));
             }
         })
@@ -231,6 +258,30 @@ impl Array {
         Ok(joined)
     }
 
+    /// The elements of a 16-bit type as their bits.
+    fn halves(&self) -> impl Iterator<Item = u16> + '_ {
+        let pairs = self.bytes().chunks_exact(2);
+        pairs.filter_map(|pair| Some(u16::from_ne_bytes(pair.try_into().ok()?)))
+    }
+
+    /// An array of any element type from its bytes in row-major order, native endianness. Fails
+    /// where their number doesn't fit the shape.
+    pub fn from_bytes(dtype: DType, dims: &[u64], bytes: &[u8]) -> Result<Self> {
+        let expected = dtype
+            .size()
+            .and_then(|size| count_of(dims).ok()?.checked_mul(size));
+        if expected != Some(bytes.len()) {
+            return Err(PluginError::failed(format!(
+                "an array of {dtype:?}{dims:?} doesn't have {} bytes",
+                bytes.len()
+            )));
+        }
+        let mut array = Array::vector(bytes);
+        array.dtype = dtype;
+        array.dims = dims.to_vec().into();
+        Ok(array)
+    }
+
     /// The elements' bytes in row-major order, native endianness.
     pub fn bytes(&self) -> &[u8] {
         let all: &[u8] = bytemuck::cast_slice(self.words.as_slice());
@@ -245,11 +296,31 @@ impl fmt::Debug for Array {
     }
 }
 
+/// The number of elements of a shape. A shape that no memory could hold is refused, also where one
+/// of its dimensions is 0.
 fn count_of(dims: &[u64]) -> Result<usize> {
-    dims.iter()
-        .try_fold(1u64, |product, &d| product.checked_mul(d))
-        .and_then(|count| usize::try_from(count).ok())
-        .ok_or_else(|| PluginError::failed(format!("an array of shape {dims:?} is too large")))
+    let without_zeros = dims
+        .iter()
+        .try_fold(1u64, |product, &d| product.checked_mul(d.max(1)))
+        .filter(|product| *product <= (isize::MAX as u64) / 8);
+    let Some(count) = without_zeros else {
+        return Err(PluginError::failed(format!(
+            "an array of shape {dims:?} is too large"
+        )));
+    };
+    Ok(if dims.contains(&0) { 0 } else { count as usize })
+}
+
+/// IEEE 754 half precision: sign, 5 bits of exponent, 10 bits of mantissa.
+fn f64_of_f16(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+    sign * match exponent {
+        0 => mantissa * 2f64.powi(-24),
+        31 if mantissa == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1.0 + mantissa / 1024.0) * 2f64.powi(exponent - 15),
+    }
 }
 
 /// A place to write an array to: a slot of the batch that the host owns. Rows of the last dimension are contiguous, rows
@@ -259,9 +330,9 @@ fn count_of(dims: &[u64]) -> Result<usize> {
 pub struct ArrayMut<'a> {
     data: *mut u8,
     dtype: DType,
-    dims: RVec<u64>,
+    dims: List<u64>,
     /// In elements.
-    strides: RVec<u64>,
+    strides: List<u64>,
     lifetime: PhantomData<&'a mut u8>,
 }
 
@@ -274,7 +345,8 @@ impl<'a> ArrayMut<'a> {
                 .and_then(|last| last.checked_mul(s))
                 .and_then(|v| v.checked_add(sum))
         });
-        let fits = dims.contains(&0) || reach.is_some_and(|r| r <= buffer.len() as u64);
+        let empty = dims.contains(&0) && count_of(dims).is_ok();
+        let fits = empty || reach.is_some_and(|r| r <= buffer.len() as u64);
         if dims.len() != strides.len() || strides.last() != Some(&1) || !fits {
             return Err(PluginError::failed(format!(
                 "a slot of shape {dims:?} with strides {strides:?} does not fit {} elements",
@@ -311,8 +383,50 @@ impl<'a> ArrayMut<'a> {
                 self.dims()
             )));
         }
+        if self.dims.contains(&0) {
+            return Ok(&mut []); // Nothing of it lies in the buffer, so no offset may be computed.
+        }
         let offset: u64 = index.iter().zip(self.strides.iter()).map(|(i, s)| i * s).sum();
         let length = self.dims.last().copied().unwrap_or(0);
         Ok(crate::raw::row_of(self.data, offset as usize, length as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_dtype_knows_its_size_also_an_unknown_one() {
+        let sizes = [DType::BOOL, DType::BF16, DType::U32, DType::I64].map(DType::size);
+        assert_eq!(sizes, [Some(1), Some(2), Some(4), Some(8)]);
+        assert_eq!(DType(77 | 16 << 16).size(), Some(16));
+        assert_eq!(DType(5).size(), None);
+        let later = Array::from_bytes(DType(77 | 3 << 16), &[2], &[1, 2, 3, 4, 5, 6]).unwrap();
+        assert_eq!(later.joined(&later).unwrap().bytes().len(), 12);
+        assert!(later.to_f64().is_err());
+    }
+
+    #[test]
+    fn half_precision_becomes_f64() {
+        let f16 = [0x3c00u16, 0xc000, 0x0001, 0x7c00].map(u16::to_ne_bytes).concat();
+        let array = Array::from_bytes(DType::F16, &[4], &f16).unwrap();
+        assert_eq!(
+            array.to_f64().unwrap(),
+            [1.0, -2.0, 2f64.powi(-24), f64::INFINITY]
+        );
+        let bf16 = [0x3f80u16, 0xc040].map(u16::to_ne_bytes).concat();
+        let array = Array::from_bytes(DType::BF16, &[2], &bf16).unwrap();
+        assert_eq!(array.to_f64().unwrap(), [1.0, -3.0]);
+    }
+
+    #[test]
+    fn an_empty_slot_with_a_huge_dimension_is_refused() {
+        assert!(ArrayMut::new::<f32>(&mut [], &[0, 1 << 62], &[1 << 62, 1]).is_err());
+        assert!(Array::new::<f32>(&[0, 1 << 62], &[]).is_err());
+        // Rows of no elements: nothing of the buffer is touched, wherever the strides lead.
+        let mut slot = ArrayMut::new::<f32>(&mut [], &[1 << 20, 0], &[1 << 40, 1]).unwrap();
+        assert!(slot.row_mut::<f32>(&[(1 << 20) - 1]).unwrap().is_empty());
+        assert!(ArrayMut::new::<f32>(&mut [], &[0, 4], &[4, 1]).is_ok());
     }
 }

@@ -1,14 +1,15 @@
-//! From the binary interface back to an author's traits: another plugin's adapter, as one of one's own.
+//! From the binary interface back to an author's traits: another plugin's adapter, as if it were
+//! one's own. What this version doesn't know (events, JSON beside the checkpoint, `extra` of
+//! arguments) is passed on unchanged, so that a wrapper doesn't stand between a newer host and a
+//! newer adapter.
 
-use super::traits::{Adapter, Checkpoint, Event, Input, Model};
+use super::args::{AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
+use super::traits::{Adapter, Event, Input, Model};
 use crate::abi;
-use crate::data::{
-    ArrayMut, Batch, CollateRule, Fields, LabelSpec, Meta, NamedTensor, Output, Parameter, Prepared, Sample,
-    Shape, StepContext,
-};
+use crate::data::{ArrayMut, Batch, CollateRule, Fields, Output, Parameter, Prepared, Shape, StepContext};
 use crate::error::{AbiResult, PluginError, Result};
-use abi_stable::std_types::{RSlice, RStr, RString};
-use serde_json::{Value, json};
+use abi_stable::std_types::{RSlice, RStr};
+use serde_json::Value;
 use std::cell::Cell;
 
 pub(crate) struct AdapterDelegate {
@@ -16,20 +17,21 @@ pub(crate) struct AdapterDelegate {
     pub(crate) name: String,
 }
 
-/// No chain of adapters that build on one another is this long; one that builds on itself has no end.
-const MOST_DELEGATES: u32 = 8;
+/// Longer chains of adapters that build on one another are taken for a cycle.
+const MAX_DELEGATES: u32 = 8;
 
 thread_local! {
     static DELEGATES: Cell<u32> = const { Cell::new(0) };
 }
 
 impl AdapterDelegate {
-    /// Calls `f`, unless this plugin is so deep in calls of other adapters that one of them must be its own.
+    /// Calls `f`, unless this plugin is so deep in calls of other adapters that one of them must be
+    /// its own.
     fn call<T>(&self, f: impl FnOnce(&abi::AdapterBox) -> AbiResult<T>) -> Result<T> {
         let depth = DELEGATES.get();
-        if depth >= MOST_DELEGATES {
+        if depth >= MAX_DELEGATES {
             return Err(PluginError::unsupported(format!(
-                "the adapter `{}` builds on itself, maybe through others",
+                "the adapter `{}` builds on itself, perhaps through others",
                 self.name
             ))
             .with_help(
@@ -44,37 +46,38 @@ impl AdapterDelegate {
 }
 
 impl Adapter for AdapterDelegate {
-    fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
-        let (files, config) = (files(checkpoint), config.to_string());
-        let input = self.call(|a| a.input(RStr::from_str(&files), RStr::from_str(&config), spec))?;
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let input = self.call(|a| args.lend(|args| a.input(args)))?;
         Ok(Box::new(InputDelegate(input)))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
-        let (files, config) = (files(checkpoint), config.to_string());
-        let model = self.call(|a| a.model(RStr::from_str(&files), RStr::from_str(&config), spec))?;
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let model = self.call(|a| args.lend(|args| a.model(args)))?;
         Ok(Box::new(ModelDelegate(model)))
     }
-}
-
-/// A checkpoint's files as they cross.
-fn files(checkpoint: &Checkpoint) -> String {
-    json!({"config": checkpoint.config, "preprocessor": checkpoint.preprocessor}).to_string()
 }
 
 struct InputDelegate(abi::InputBox);
 
 impl Input for InputDelegate {
-    fn shape(&self, width: u32, height: u32, train: bool) -> Result<Shape> {
-        self.0.shape(width, height, train).into_result()
+    fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
+        args.lend(|args| self.0.shape(args)).into_result()
     }
 
-    fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
-        self.0.prepare(sample, out).into_result()
+    fn prepare(&self, args: &PrepareArgs<'_>, out: ArrayMut<'_>) -> Result<Prepared> {
+        args.lend(|args| self.0.prepare(args, out)).into_result()
     }
 
     fn collate(&self) -> Vec<CollateRule> {
-        self.0.collate().into_vec()
+        // The trait has no error here; the host asks the adapter itself and reports it.
+        self.0
+            .collate()
+            .into_result()
+            .map(Into::into)
+            .unwrap_or_else(|error| {
+                tracing::error!("{error}");
+                Vec::new()
+            })
     }
 
     fn config_json(&self) -> Result<Value> {
@@ -82,7 +85,7 @@ impl Input for InputDelegate {
     }
 
     fn stride(&self) -> u64 {
-        self.0.stride()
+        self.0.stride().into_result().unwrap_or(0)
     }
 }
 
@@ -94,7 +97,7 @@ impl Model for ModelDelegate {
     }
 
     fn initialise(&mut self, names: &[&str]) -> Result<()> {
-        let names: Vec<RString> = names.iter().map(|n| RString::from(*n)).collect();
+        let names = crate::lend::texts(names);
         self.0.initialise(RSlice::from_slice(&names)).into_result()
     }
 
@@ -102,14 +105,12 @@ impl Model for ModelDelegate {
         Ok(self.0.normalisers(batch).into_result()?.into_vec())
     }
 
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         context.lend(|context| self.0.forward(batch, context).into_result())
     }
 
-    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &Value) -> Result<Vec<Fields>> {
-        let options = options.to_string();
-        let (outputs, metas) = (RSlice::from_slice(outputs), RSlice::from_slice(metas));
-        let finished = self.0.finish(outputs, metas, RStr::from_str(&options));
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let finished = args.lend(|args| self.0.finish(args));
         Ok(finished.into_result()?.into_vec())
     }
 

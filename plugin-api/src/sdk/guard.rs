@@ -3,13 +3,13 @@
 use crate::error::{AbiResult, ErrorKind, PluginError, Result};
 use abi_stable::std_types::{RErr, ROk};
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// An author's instance, and who it is in messages.
+/// An author's instance, and its name in messages.
 pub(crate) struct Guarded<T> {
     inner: ManuallyDrop<T>,
     who: String,
@@ -83,10 +83,13 @@ impl<T> Drop for Guarded<T> {
     }
 }
 
-/// Runs `f`; a panic becomes an error that names `who`, the method, the message and the place.
+/// Runs `f`. A panic becomes an error that names `who`, the method, the message and the place.
 pub(crate) fn catch<R>(who: &str, method: &str, f: impl FnOnce() -> Result<R>) -> Result<R> {
     install_hook();
-    match catch_unwind(AssertUnwindSafe(f)) {
+    let outer = GUARDED.replace(true);
+    let caught = catch_unwind(AssertUnwindSafe(f));
+    GUARDED.set(outer);
+    match caught {
         Ok(result) => result,
         Err(payload) => {
             let place = PLACE.with(|p| p.borrow_mut().take()).unwrap_or_default();
@@ -94,28 +97,41 @@ pub(crate) fn catch<R>(who: &str, method: &str, f: impl FnOnce() -> Result<R>) -
             // Dropping a payload could panic again.
             std::mem::forget(payload);
             Err(PluginError::new(ErrorKind::PANIC, message)
-                .with_help("this is a fault of the plugin; tell its authors"))
+                .with_help("this is a bug in the plugin; report it to its authors"))
         }
     }
 }
 
 thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether this thread is inside of a guarded call.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Keeps the place of a panic for the error instead of printing it. The hook belongs to the plugin's own copy of the
-/// standard library, so the host's isn't touched.
+/// Keeps the place of a panic for the error instead of printing it. A panic in a thread that the
+/// plugin has started is caught by nobody here, so it is logged. The hook belongs to the plugin's own
+/// copy of the standard library; the host's is not touched.
 fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
             let place = info.location().map(|l| format!(" at {}:{}", l.file(), l.line()));
-            let _ = PLACE.try_with(|p| *p.borrow_mut() = place);
+            if GUARDED.try_with(Cell::get).unwrap_or(false) {
+                let _ = PLACE.try_with(|p| *p.borrow_mut() = place);
+                return;
+            }
+            let thread = std::thread::current();
+            tracing::error!(
+                "a thread of the plugin ({}) panicked{}: {}",
+                thread.name().unwrap_or("without a name"),
+                place.unwrap_or_default(),
+                message_of(info.payload())
+            );
         }));
     });
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> &str {
+fn message_of(payload: &dyn Any) -> &str {
     payload
         .downcast_ref::<&str>()
         .copied()

@@ -45,6 +45,7 @@ pub fn batch_item(name: &str, tensor: Tensor, offsets: Vec<u64>) -> BatchItem {
         name: name.into(),
         tensor: TensorHandle::new(tensor),
         offsets: offsets.into(),
+        extra: crate::data::Text::new(),
     }
 }
 

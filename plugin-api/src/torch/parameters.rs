@@ -94,12 +94,10 @@ impl ParameterSet {
     pub fn list(&self, aliases: impl Fn(&str) -> Vec<String>) -> Vec<Parameter> {
         lock(&self.entries)
             .iter()
-            .map(|e| Parameter {
-                name: e.name.as_str().into(),
-                aliases: aliases(&e.name).into_iter().map(Into::into).collect(),
-                tensor: TensorHandle::new(e.tensor.shallow_clone()),
-                tags: e.tags,
-                depth: e.depth,
+            .map(|e| {
+                Parameter::new(&e.name, TensorHandle::new(e.tensor.shallow_clone()), e.tags)
+                    .with_aliases(aliases(&e.name))
+                    .at_depth(e.depth)
             })
             .collect()
     }

@@ -20,6 +20,7 @@ pub(super) fn reference_batch(case: &Case) -> Batch {
     Batch {
         items: items.into(),
         metas: case.batch(case.records()).metas.into(),
+        extra: Default::default(),
     }
 }
 

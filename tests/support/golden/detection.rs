@@ -48,7 +48,14 @@ pub(super) fn reference_batch(case: &Case) -> Batch {
     items.push(batch_item("boxes", Tensor::cat(&boxes, 0), offsets.clone()));
     items.push(batch_item("class_labels", Tensor::cat(&labels, 0), offsets));
     let mut metas = case.batch(case.records()).metas;
-    if !case.input.collate().iter().any(|rule| rule.mask == "pixel_mask") {
+    if !case
+        .input
+        .collate()
+        .into_result()
+        .unwrap()
+        .iter()
+        .any(|rule| rule.mask == "pixel_mask")
+    {
         for meta in &mut metas {
             (meta.input_width, meta.input_height) = (size[3] as u32, size[2] as u32);
         }
@@ -56,5 +63,6 @@ pub(super) fn reference_batch(case: &Case) -> Batch {
     Batch {
         items: items.into(),
         metas: metas.into(),
+        extra: Default::default(),
     }
 }

@@ -15,6 +15,7 @@ fn parameter(name: &str, aliases: &[&str], shape: &[i64], tags: Tags) -> Paramet
         tensor: TensorHandle::new(tensor),
         tags,
         depth: 0,
+        extra: Default::default(),
     }
 }
 

@@ -11,6 +11,7 @@ fn save(checkpoints: &Checkpoints, epoch: u64, value: Option<f64>) -> Saved {
         tensor: TensorHandle::new(Tensor::from(epoch as i64)),
         tags: Tags::NONE,
         depth: 0,
+        extra: Default::default(),
     };
     let config = json!({"model_type": "x"});
     let parts = ModelParts {

@@ -173,7 +173,11 @@ fn finish(sample: &mut Sample, map: &Map, fields: Fields) -> Result<()> {
         }
     }
     sample.fields = fields;
-    sample.region = sample.region.map(|region| moved_region(region, map));
+    sample.region = sample
+        .region
+        .into_option()
+        .map(|region| moved_region(region, map))
+        .into();
     Ok(())
 }
 

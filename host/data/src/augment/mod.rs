@@ -34,6 +34,7 @@ use filter::Filter;
 
 pub use cvhost::config::{Augmentations, ColorJitter};
 pub use shrunk::shrunk;
+pub use targets::moves;
 
 /// From the weakest blur to the strongest: sigma in pixels.
 const BLUR: [f64; 2] = [0.1, 2.0];

@@ -17,11 +17,7 @@ thread_local! {
 pub fn image(width: u32, height: u32) -> Image {
     let mut pixels = SPARE.with_borrow_mut(std::mem::take);
     pixels.resize(width as usize * height as usize * 3, 0);
-    Image {
-        width,
-        height,
-        pixels: pixels.into(),
-    }
+    Image::rgb8(width, height, pixels)
 }
 
 /// Takes an image that is done with.

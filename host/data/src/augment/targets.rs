@@ -45,6 +45,20 @@ pub fn transform(fields: &Fields, map: &Map, filter: &Filter) -> Result<Fields> 
     }
 }
 
+/// Whether [`transform`] moves arrays of this role.
+pub fn moves(role: Role) -> bool {
+    matches!(
+        role,
+        Role::BOXES
+            | Role::POLYGONS
+            | Role::MASKS
+            | Role::KEYPOINTS
+            | Role::LABEL_MAP
+            | Role::DENSE_MAP
+            | Role::RUN_LENGTHS // as masks
+    )
+}
+
 /// A field after the change, before instances leave.
 enum Moved {
     /// xyxy, and whether something was cut off.

@@ -210,10 +210,10 @@ fn an_error_of_the_adapter_names_the_sample() {
 
 #[test]
 fn a_record_with_a_region_is_shaped_by_the_region() {
-    use cvhost_plugin_api::abi_stable::std_types::RSome;
+    use cvhost_plugin_api::data::Optional;
     use cvhost_plugin_api::data::Region;
     let mut cut = sample(0, 8, 8, detections(&[], &[]));
-    cut.region = RSome(Region {
+    cut.region = Optional::some(Region {
         x: 1.0,
         y: 2.0,
         width: 12.2,

@@ -11,11 +11,7 @@ fn fixtures() -> Vec<(String, Vec<u8>, Image)> {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             let answer = folder.join("rgb").join(format!("{name}.png"));
             let answer = image::open(&answer).unwrap().into_rgb8();
-            let image = Image {
-                width: answer.width(),
-                height: answer.height(),
-                pixels: answer.into_raw().into(),
-            };
+            let image = Image::rgb8(answer.width(), answer.height(), answer.into_raw());
             fixtures.push((name, std::fs::read(&path).unwrap(), image));
         }
     }

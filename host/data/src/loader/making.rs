@@ -5,14 +5,13 @@ use crate::augment::{self, Augmentations, shrunk};
 use crate::collate::{Assembly, shape_of};
 use crate::decode::{Scaled, decode_scaled, recycle};
 use crate::mix::mix;
-use crate::random::Random;
+use crate::random::{Random, Use};
 use crate::timings::Stage;
 use crate::{HostBatch, collate, decode};
 use cvhost::config::BrokenFiles;
 use cvhost::error::{Error, Kind, Result};
 use cvhost_plugin_api::abi::InputBox;
-use cvhost_plugin_api::abi_stable::std_types::ROption;
-use cvhost_plugin_api::data::{Fields, ImageSource, Record, Sample};
+use cvhost_plugin_api::data::{Fields, ImageSource, Record, RecordArgs, Sample, Text};
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,9 +65,9 @@ impl Plan {
     pub fn stuck(&self, number: usize) -> Error {
         let size = self.options().order.batch_size.max(1);
         let indices = self.order.iter().skip(number * size).take(size);
-        let name = |index: &usize| match self.shared.source.record(*index) {
-            Ok(record) if !record.name.is_empty() => record.name.into_string(),
-            _ => format!("record {index}"),
+        let name = |index: &usize| {
+            let name = self.shared.source.name(*index);
+            name.unwrap_or_else(|_| format!("record {index}"))
         };
         let seconds = self.options().timeout.map_or(0, |timeout| timeout.as_secs());
         Error::failed(format!(
@@ -148,7 +147,7 @@ impl Plan {
             };
             let record = self.record(index)?;
             let header = record.images.first().map(decode::size);
-            let (Some(Ok(size)), ROption::RNone) = (header, &record.region) else {
+            let (Some(Ok(size)), None) = (header, record.region.as_ref()) else {
                 return Ok(OneByOne::Impossible);
             };
             let shape = shape_of(input, size, self.options().train);
@@ -234,10 +233,21 @@ impl Plan {
 
     fn record(&self, index: usize) -> Result<Record> {
         let shared = self.shared.as_ref();
+        let args = RecordArgs {
+            index: index as u64,
+            epoch: self.epoch,
+            seed: Random::seed_of_record(self.seed(), self.epoch, shared.source.id(index), Use::Task),
+        };
         let mut record = shared
             .timings
-            .measured(Stage::Record, || shared.source.record(index))
+            .measured(Stage::Record, || shared.source.record_in(&args))
             .map_err(|e| e.within(format!("record {index}")))?;
+        if record.fields.items.iter().any(|field| field.source.is_some()) {
+            shared
+                .timings
+                .measured(Stage::Decode, || decode::load_fields(&mut record.fields))
+                .map_err(|e| e.within(format!("record {index}")))?;
+        }
         if record.name.is_empty() {
             record.name = format!("record {index}").into();
         }
@@ -246,12 +256,16 @@ impl Plan {
 
     /// The record's sample, changed at random where the epoch's training wants it, and the record's own fields.
     fn changed(&self, index: usize, record: Record, images: Vec<Scaled>) -> Result<(Sample, Fields)> {
-        let own = record.fields.clone();
+        let own = if self.options().keep_targets {
+            record.fields.clone()
+        } else {
+            Fields::new() // Nobody evaluates them, and masks of a whole batch are large.
+        };
         let mut sample = self.unchanged(index, record, images)?;
         if let Some(augmentations) = self.augmentations() {
             self.shared
                 .timings
-                .measured(Stage::Augment, || self.augment(&mut sample, augmentations))
+                .measured(Stage::Augment, || self.augment(index, &mut sample, augmentations))
                 .map_err(|e| e.within(sample.name.as_str()))?;
         }
         Ok((sample, own))
@@ -260,6 +274,10 @@ impl Plan {
     /// The record's sample as it is; its targets belong to the image as it was decoded.
     fn unchanged(&self, index: usize, record: Record, images: Vec<Scaled>) -> Result<Sample> {
         let mut fields = record.fields;
+        if self.augmentations().is_some() || self.options().scaled_decode {
+            refuse_unknown_roles(&fields).map_err(|e| e.within(record.name.as_str()))?;
+            decode::dense_masks(&mut fields).map_err(|e| e.within(record.name.as_str()))?;
+        }
         if let Some(Scaled { image, original }) = images.first()
             && *original != (image.width, image.height)
         {
@@ -267,12 +285,19 @@ impl Plan {
             fields = shrunk(&fields, from, to).map_err(|e| e.within(record.name.as_str()))?;
         }
         Ok(Sample {
-            index: index as u64,
+            index: self.shared.source.id(index),
             images: images.into_iter().map(|scaled| scaled.image).collect(),
             name: record.name,
             region: record.region,
             fields,
             train: self.options().train,
+            seed: Random::seed_of_record(
+                self.seed(),
+                self.epoch,
+                self.shared.source.id(index),
+                Use::Adapter,
+            ),
+            extra: Text::new(),
         })
     }
 
@@ -321,8 +346,8 @@ impl Plan {
         self.options().augment.as_ref().filter(|_| self.changes)
     }
 
-    fn augment(&self, sample: &mut Sample, augmentations: &Augmentations) -> Result<()> {
-        let mut random = Random::new(self.seed(), self.epoch, sample.index);
+    fn augment(&self, index: usize, sample: &mut Sample, augmentations: &Augmentations) -> Result<()> {
+        let mut random = Random::new(self.seed(), self.epoch, index as u64);
         let train = sample.train;
         let input_size = |width, height| {
             let shape = shape_of(&self.shared.input, (width, height), train)?;
@@ -348,6 +373,22 @@ impl Plan {
             }
         }
         Err(too_many_broken(MOST_BROKEN))
+    }
+}
+
+/// A role of a newer plugin that belongs to the image's geometry would stay behind when it changes.
+fn refuse_unknown_roles(fields: &Fields) -> Result<()> {
+    match fields
+        .items
+        .iter()
+        .find(|field| field.role.moves() && !augment::moves(field.role))
+    {
+        None => Ok(()),
+        Some(field) => Err(Error::usage(format!(
+            "the field `{}` ({:?}) moves with the image, and this version of cvhost can't move it",
+            field.name, field.role
+        ))
+        .with_help("update cvhost, or switch augmentations off (data.augment: false)")),
     }
 }
 

@@ -2,9 +2,12 @@ use super::*;
 use crate::testing::{Plain, detections, pattern};
 use cvhost::config::LastBatch;
 use cvhost_plugin_api::abi::Input_TO;
+use cvhost_plugin_api::abi::{PrepareArgsRef, ShapeArgsRef};
 use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
-use cvhost_plugin_api::abi_stable::std_types::{RResult::ROk, RString, RVec};
-use cvhost_plugin_api::data::{ArrayMut, CollateRule, DType, ImageSource, Prepared, Record, Shape};
+use cvhost_plugin_api::abi_stable::std_types::RResult::ROk;
+use cvhost_plugin_api::data::{
+    ArrayMut, CollateRule, DType, ImageSource, List, Prepared, Record, Shape, Text,
+};
 use cvhost_plugin_api::error::AbiResult;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -503,24 +506,24 @@ fn changes_end_at_the_epoch_that_was_said() {
 struct Square(u64);
 
 impl cvhost_plugin_api::abi::Input for Square {
-    fn shape(&self, _width: u32, _height: u32, _train: bool) -> AbiResult<Shape> {
-        ROk(Shape {
-            name: "pixel_values".into(),
-            dtype: DType::F32,
-            dims: vec![3, self.0, self.0].into(),
-        })
+    fn shape(&self, _args: ShapeArgsRef) -> AbiResult<Shape> {
+        ROk(Shape::new("pixel_values", DType::F32, &[3, self.0, self.0]))
     }
 
-    fn prepare(&self, _sample: &Sample, _out: ArrayMut<'_>) -> AbiResult<Prepared> {
+    fn prepare(&self, _args: PrepareArgsRef<'_>, _out: ArrayMut<'_>) -> AbiResult<Prepared> {
         ROk(Prepared::default())
     }
 
-    fn collate(&self) -> RVec<CollateRule> {
-        vec![CollateRule::stack("pixel_values")].into()
+    fn collate(&self) -> AbiResult<List<CollateRule>> {
+        ROk(vec![CollateRule::stack("pixel_values")].into())
     }
 
-    fn config_json(&self) -> AbiResult<RString> {
+    fn config_json(&self) -> AbiResult<Text> {
         ROk("{}".into())
+    }
+
+    fn stride(&self) -> AbiResult<u64> {
+        ROk(0)
     }
 }
 

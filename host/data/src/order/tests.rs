@@ -19,6 +19,7 @@ impl Source for Records {
             width: if upright { 3 } else { 4 },
             height: if upright { 4 } else { 3 },
             classes: self.0[index].clone().into(),
+            ..RecordMeta::default()
         })
     }
 }
@@ -144,7 +145,7 @@ fn the_last_batch_is_kept_dropped_or_filled_up() {
         );
         (order.batches(), order.of_epoch(0))
     };
-    let (batches, kept) = with(LastBatch::RetentionPolicy);
+    let (batches, kept) = with(LastBatch::Keep);
     assert_eq!((batches, kept.len()), (13, 100));
     let (batches, dropped) = with(LastBatch::Drop);
     assert_eq!((batches, dropped.len()), (12, 96));

@@ -6,8 +6,10 @@ use crate::visual::Gallery;
 use cvhost::cli::{EvalArgs, Global};
 use cvhost::error::Result;
 use cvhost::output;
+use cvhost::plugin_error::checked;
 use cvhost_plugin_api::data::LabelSpec;
-use cvhost_torch::evaluate::{EvaluateOptions, evaluate};
+use cvhost_torch::context::Moment;
+use cvhost_torch::evaluate::{EvaluateOptions, evaluate, write_report};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     }
     // The checkpoint's own labels hold what training knew, such as how often each class occurs.
     let labels = match folder.label_names()? {
-        Some(_) => checkpoint_spec(&session.task.form(), &folder)?,
+        Some(_) => checkpoint_spec(&checked(session.task.form())?, &folder)?,
         None => spec.clone(),
     };
     let mut model = session.trained_model(&folder, &labels)?;
@@ -45,8 +47,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
         })
         .transpose()?;
     let loader = session.eval_loader(Arc::clone(&source), &model.input)?;
-    let config = session.evaluator_config(output_config.save_predictions);
-    let evaluator = cvhost::plugin_error::checked(session.task.evaluator(&spec, config.as_str().into()))?;
+    let evaluator = session.evaluator(&spec, output_config.save_predictions)?;
     let mut gallery = Gallery::new(
         &session,
         &spec,
@@ -56,10 +57,9 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
     let options = EvaluateOptions {
         label: args.split.name(),
-        step: 0,
-        epoch: 0,
-        finish: session.finish_options(0.0),
-        most: None,
+        moment: Moment::default(),
+        finish: &session.finish_options(0.0),
+        max_batches: None,
         each: Some(&mut each),
     };
     let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
@@ -69,7 +69,10 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     if let Some(run) = &run {
         run.write_config(&session.loaded.to_yaml())?;
         evaluation.write_artifacts(&run.path)?;
-        evaluation.write_report(args.split.name(), source.as_ref(), &run.path)?;
+        write_report(
+            &evaluation.document(args.split.name(), source.as_ref()),
+            &run.path,
+        )?;
         fields["run_dir"] = json!(run.path);
     }
     if global.json {

@@ -7,11 +7,11 @@ use crate::run_folder::RunFolder;
 use crate::session::{Model, Session, shown};
 use crate::visual::Gallery;
 use cvhost::error::Result;
-use cvhost::plugin_error::checked;
 use cvhost::progress;
 use cvhost_checkpoint::{Checkpoints, RetentionPolicy, Saver, TrainingState};
 use cvhost_plugin_api::data::RunInfo;
-use cvhost_torch::evaluate::{EvaluateOptions, evaluate};
+use cvhost_torch::context::Moment;
+use cvhost_torch::evaluate::{EvaluateOptions, evaluate, write_report};
 use cvhost_train::loggers::Loggers;
 use cvhost_train::monitor::Monitor;
 use cvhost_train::profile::Profile;
@@ -64,7 +64,6 @@ impl Job<'_> {
             tracing::warn!("{line}");
         }
         let unsettled = checkpoints.clone();
-        let config = session.evaluator_config(false);
         let sizes = session.input_sizes(&model.input, &data.folder, &data.spec)?;
         let train = session.train_loader(data.train.clone(), &model.input, sizes)?;
         let profile = session.trial.profile.map_or_else(Profile::default, |steps| {
@@ -80,12 +79,12 @@ impl Job<'_> {
                 .as_ref()
                 .map(|val| session.eval_loader(val.clone(), &model.input))
                 .transpose()?,
-            evaluator: Box::new(|| checked(session.task.evaluator(&data.spec, config.as_str().into()))),
+            evaluator: Box::new(|| session.evaluator(&data.spec, false)),
             finish: session.finish_options(0.0),
             monitor,
             scaler: Scaler::of(model.network.format()),
             val_batches: session.trial.fast_dev_run.map(|n| n as usize),
-            headline: session.metrics().first().map(|m| format!("val_{}", m.name)),
+            headline: session.metrics()?.first().map(|m| format!("val_{}", m.name)),
             training,
             saver: Saver::new(checkpoints)?,
             preprocessor: model.preprocessor()?,
@@ -149,9 +148,10 @@ impl Job<'_> {
                 folder: run.path.display().to_string(),
                 config: section,
                 parameters: session.loaded.to_json(),
+                extra: Value::Null,
             };
             let resume = states.map_or_else(|| json!({}), |states| states[&name].clone());
-            match session.registry.logger(&name) {
+            match session.registry.logger(&name, &session.loaded.document) {
                 Ok((logger, _)) => loggers.start(&name, logger, &info, &resume),
                 Err(e) => tracing::warn!("logger `{name}` is off: {e}"),
             }
@@ -173,26 +173,20 @@ impl Job<'_> {
             return Ok(());
         };
         let loader = session.eval_loader(val.clone(), &model.input)?;
-        let evaluator_config = session.evaluator_config(config.save_predictions);
-        let evaluator = checked(
-            session
-                .task
-                .evaluator(&data.spec, evaluator_config.as_str().into()),
-        )?;
+        let evaluator = session.evaluator(&data.spec, config.save_predictions)?;
         let mut gallery = Gallery::new(session, &data.spec, val.as_ref(), Some(run.path.join("pictures")));
         let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
         let options = EvaluateOptions {
             label: "results",
-            step: 0,
-            epoch: 0,
-            finish: session.finish_options(0.0),
-            most: None,
+            moment: Moment::default(),
+            finish: &session.finish_options(0.0),
+            max_batches: None,
             each: Some(&mut each),
         };
         let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
         gallery.finish();
         evaluation.write_artifacts(&run.path)?;
-        evaluation.write_report("val", val.as_ref(), &run.path)?;
+        write_report(&evaluation.document("val", val.as_ref()), &run.path)?;
         Ok(())
     }
 }

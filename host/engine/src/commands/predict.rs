@@ -9,25 +9,25 @@ use cvhost::config::{Draft, Precision};
 use cvhost::error::{Error, Kind, Result};
 use cvhost::interrupt;
 use cvhost::output;
-use cvhost::plugin_error::checked;
+use cvhost::plugin_error::{checked, from_plugin};
 use cvhost::progress::Pass;
 use cvhost_data::{Loader, LoaderOptions, OrderOptions, Source, decode};
 use cvhost_images::{EXTENSIONS, is_image};
-use cvhost_plugin_api::data::{Fields, Image, ImageSource, LabelSpec, Mode, Record, StepContext};
+use cvhost_plugin_api::data::{Fields, Image, ImageSource, LabelSpec, Record};
+use cvhost_plugin_api::sdk::ExpandArgs;
 use cvhost_report::drawings;
-use cvhost_torch::batch::to_batch;
+use cvhost_torch::inference::{Purpose, infer};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tch::no_grad;
 
 /// Images that are decoded together, and records of one image that are predicted together.
 const CHUNK: usize = 8;
 
 pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
     let images = list_images(&args.images)?;
-    let sides = args.side.as_deref().map(|file| Prompts::read(file, &images));
-    let sides = sides.transpose()?.unwrap_or_default();
+    let prompts = args.prompt.as_deref().map(|file| Prompts::read(file, &images));
+    let prompts = prompts.transpose()?.unwrap_or_default();
     let registry = find_plugins(global, &args.plugin_file)?;
     let mut earlier = Vec::new();
     for stage in &args.stage {
@@ -51,12 +51,12 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
         }
         for (path, image) in chunk.iter().zip(decode_all(chunk)) {
             let result = image.and_then(|image| {
-                let mut side = sides.of(path);
+                let mut prompt = prompts.of(path);
                 for predictor in &mut earlier {
-                    let prediction = predictor.predict(path, &image, &side)?;
-                    side = predictor.line(path, &image, &prediction)?;
+                    let prediction = predictor.predict(path, &image, &prompt)?;
+                    prompt = predictor.line(path, &image, &prediction)?;
                 }
-                let prediction = last.predict(path, &image, &side)?;
+                let prediction = last.predict(path, &image, &prompt)?;
                 printer.print(&last, path, &image, &prediction)
             });
             if let Err(e) = result {
@@ -175,7 +175,7 @@ impl Predictor {
     ) -> Result<Self> {
         let session = Session::with_plugins(Arc::clone(registry), global, draft, Some(plugin))?;
         let folder = session.model_folder(&session.loaded.config.model.model_name, true)?;
-        let spec = checkpoint_spec(&session.task.form(), &folder)?;
+        let spec = checkpoint_spec(&checked(session.task.form())?, &folder)?;
         let model = session.trained_model(&folder, &spec)?;
         Ok(Predictor {
             session,
@@ -186,14 +186,10 @@ impl Predictor {
     }
 
     /// All predictions of one image; a task may make several records of it, or none.
-    fn predict(&mut self, path: &Path, image: &Image, side: &Value) -> Result<Fields> {
-        let side = if side.is_null() {
-            String::new()
-        } else {
-            side.to_string()
-        };
-        let mut records: Vec<Record> =
-            checked(self.session.task.expand(image, side.as_str().into(), &self.spec))?.into_vec();
+    fn predict(&mut self, path: &Path, image: &Image, prompt: &Value) -> Result<Fields> {
+        let args = ExpandArgs::new(image, prompt.clone(), &self.spec);
+        let expanded = args.lend(|args| checked(self.session.task.expand(args)))?;
+        let mut records: Vec<Record> = expanded.into_vec();
         for record in &mut records {
             if record.images.is_empty() {
                 record.images.push(ImageSource::decoded(image.clone()));
@@ -212,29 +208,24 @@ impl Predictor {
             ..LoaderOptions::default()
         };
         let loader = Loader::new(source, Arc::clone(&self.model.input), options)?;
-        let context = StepContext {
-            mode: Mode::PREDICT,
-            step: 0,
-            epoch: 0,
-            normalisers: Vec::new(),
-        };
         let finish = self.session.finish_options(self.threshold);
         let network = &mut self.model.network;
         let mut all: Option<Fields> = None;
-        for batch in loader.epoch(0, 0) {
-            let mut host_batch = batch?;
-            let batch = to_batch(&mut host_batch, network.device())?;
-            let forward = no_grad(|| network.forward(&batch, &context))?;
-            let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &finish))?;
-            for prediction in predictions {
-                all = Some(match all {
-                    None => prediction,
-                    Some(before) => before
-                        .joined(&prediction)
-                        .map_err(cvhost::plugin_error::from_plugin)?,
-                });
-            }
-        }
+        infer(
+            network,
+            loader.epoch(0, 0),
+            Purpose::Predict,
+            &finish,
+            |inferred| {
+                for prediction in inferred.predictions {
+                    all = Some(match all.take() {
+                        None => prediction,
+                        Some(before) => before.joined(&prediction).map_err(from_plugin)?,
+                    });
+                }
+                Ok(())
+            },
+        )?;
         Ok(all.unwrap_or_default())
     }
 

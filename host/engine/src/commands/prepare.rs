@@ -74,7 +74,7 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Re
         None => session.starting_folder()?,
     };
     let mut data = open_data(&session, folder)?;
-    let monitor = Monitor::new(&session.loaded, &session.metrics(), &data.spec)?;
+    let monitor = Monitor::new(&session.loaded, &session.metrics()?, &data.spec)?;
     let from_scratch = start.is_none() && !session.loaded.config.model.pretrained;
     let mut model = session.model(&data.folder, &data.spec, from_scratch)?;
     if !model.report.rows.is_empty() {

@@ -1,4 +1,4 @@
-//! What is known of images before they are predicted: `cvhost predict --side`.
+//! What is known of images before they are predicted: `cvhost predict --prompt`.
 
 use cvhost::error::{Error, Kind, Result};
 use serde_json::Value;
@@ -13,7 +13,7 @@ impl Prompts {
     /// Reads a file and says which of `images` it has nothing about, and how many of its lines are about none of them.
     pub fn read(file: &Path, images: &[PathBuf]) -> Result<Self> {
         let text = std::fs::read_to_string(file).map_err(|e| Error::io(Kind::Input, "read", file, &e))?;
-        let mut sides = HashMap::new();
+        let mut prompts = HashMap::new();
         let mut skipped = 0;
         for (number, line) in text
             .lines()
@@ -34,30 +34,30 @@ impl Prompts {
             }
             let image = value["image"].as_str().map(PathBuf::from);
             let image = image.ok_or_else(|| wrong("the line has no `image`".to_owned()))?;
-            if sides.insert(same_path(&image), value).is_some() {
+            if prompts.insert(same_path(&image), value).is_some() {
                 return Err(wrong(format!(
                     "{} stands in an earlier line already",
                     image.display()
                 )));
             }
         }
-        let sides = Prompts(sides);
+        let prompts = Prompts(prompts);
         let known = images
             .iter()
-            .filter(|image| sides.0.contains_key(&same_path(image)));
+            .filter(|image| prompts.0.contains_key(&same_path(image)));
         let known = known.collect::<HashSet<_>>().len();
         let without = images.iter().collect::<HashSet<_>>().len() - known;
-        let foreign = sides.0.len() - known;
+        let foreign = prompts.0.len() - known;
         for (count, what) in [
             (skipped, "lines are no predictions and are passed over"),
             (foreign, "lines are about none of the images"),
             (without, "images have no line in it"),
         ] {
             if count > 0 {
-                tracing::warn!("--side {}: {count} {what}", file.display());
+                tracing::warn!("--prompt {}: {count} {what}", file.display());
             }
         }
-        Ok(sides)
+        Ok(prompts)
     }
 
     /// What goes with an image; null where the file says nothing of it.

@@ -30,13 +30,7 @@ impl Cell {
             return Ok(Cell { title, image });
         };
         let (mut small, scale) = fitted(image, SIDE, SIDE)?;
-        draw(
-            &mut small,
-            scale,
-            &sample.fields,
-            sample.region.as_ref().into_option(),
-            spec,
-        )?;
+        draw(&mut small, scale, &sample.fields, sample.region.as_ref(), spec)?;
         let caption = caption(&sample.fields, spec);
         if !caption.is_empty() {
             let letters = Lettering::new(TITLE).map_err(from_plugin)?;

@@ -11,12 +11,12 @@ fn fault(text: &str) -> Fault {
 fn at(fault: &Fault) -> (usize, usize) {
     match fault.mark {
         Mark::File { line, column, .. } => (line, column),
-        _ => panic!("no place: {fault:?}"),
+        _ => panic!("no location: {fault:?}"),
     }
 }
 
 #[test]
-fn values_keys_and_their_places_are_read() {
+fn values_keys_and_their_locations_are_read() {
     let node = parse("model:\n  name: 'x'\n  size: [1, 2.5]\n  \"quoted key\": null\n").unwrap();
     assert_eq!(
         node.to_json(),
@@ -73,7 +73,7 @@ fn an_alias_inside_its_own_value_is_refused() {
 }
 
 #[test]
-fn broken_yaml_is_told_with_its_place() {
+fn broken_yaml_is_reported_with_its_location() {
     for text in [
         "a: [1, 2\nb: 3\n",
         "a:\n\t- x\n",
@@ -95,7 +95,7 @@ fn refused_quickly(text: &str) {
     refused_within(text, 100);
 }
 
-/// The best of three, as other work on the machine is no fault of the parser.
+/// The best of three, as other load on the machine must not fail the test.
 fn refused_within(text: &str, ms: u64) {
     let took = (0..3).map(|_| {
         let start = Instant::now();
@@ -118,7 +118,7 @@ fn an_alias_bomb_is_refused_in_100_ms() {
         bomb.push_str(&format!("a{level}: &a{level} [{inner}]\n"));
     }
     refused_quickly(&bomb);
-    // One long text that is repeated takes memory as well.
+    // A long string that is repeated takes memory as well.
     let repeated = format!(
         "a: &a {}\nb: [{}]\n",
         "x".repeat(500_000),
@@ -158,7 +158,7 @@ fn a_megabyte_of_small_values_is_refused_without_hanging() {
 }
 
 #[test]
-fn values_are_those_of_another_reader() {
+fn values_agree_with_serde_yaml() {
     for text in [
         "a: 1e-4\nb: [1, -2, 0x1F, 0o17, .5, 1., true, null, ~, 'x', \"y\\n\", word, a b, 1.2.3, yes]\n",
         "a: |\n  text\n  more\nb: >-\n  folded\n  line\nc: {d: [], e: {}}\n",

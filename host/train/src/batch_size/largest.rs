@@ -127,6 +127,7 @@ mod tests {
                 width,
                 height,
                 classes: vec![0; objects].into(),
+                extra: Default::default(),
             })
         }
     }

@@ -67,6 +67,7 @@ mod tests {
             tensor: TensorHandle::new(buffer.shallow_clone()),
             tags: Tags::BUFFER,
             depth: 0,
+            extra: Default::default(),
         };
         let untouched = Untouched {
             generators: vec![(Device::Cpu, shim::rng_state(Device::Cpu).unwrap())],

@@ -8,7 +8,7 @@ use cvhost_detection::testing::{self, checkpoint, context, difference, initialis
 use cvhost_detection::{Detector, DetectorInput};
 use cvhost_plugin_api::data::{Batch, LabelSpec, Mode, Tags};
 use cvhost_plugin_api::error::ErrorKind;
-use cvhost_plugin_api::sdk::{Input, Model};
+use cvhost_plugin_api::sdk::{FinishArgs, Input, Model};
 use cvhost_plugin_api::testing::schema_is_current;
 use cvhost_resnet::{Naming, NormKind, ResNet};
 use serde_json::{Value, json};
@@ -79,7 +79,9 @@ fn an_image_gives_the_same_boxes_alone_and_padded_in_a_batch() {
     let mut boxes = |batch: &Batch| {
         let out = model.forward(batch, &context(Mode::PREDICT)).unwrap();
         let outputs: Vec<_> = out.outputs.into();
-        model.finish(&outputs, &batch.metas, &json!({})).unwrap()
+        model
+            .finish(&FinishArgs::new(&outputs, &batch.metas, json!({})))
+            .unwrap()
     };
     let together = boxes(&batch(&SIZES, &[ONE, TWO]));
     for (index, size) in SIZES.iter().enumerate() {

@@ -13,13 +13,16 @@ use cvhost_image_processor::Defaults;
 use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::Result;
 use cvhost_plugin_api::export_plugin;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, Checkpoint, Input, Model};
 use serde_json::Value;
 
 struct ResNetAdapter;
 
 impl Adapter for ResNetAdapter {
-    fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let checkpoint = args.checkpoint;
+        let config = args.config;
+        let spec = args.spec;
         // ResNet checkpoints come with ConvNeXT's image processor.
         let defaults = Defaults::conv_next();
         let input = ClassifierInput::new(checkpoint, config, spec, &defaults)?;
@@ -28,7 +31,10 @@ impl Adapter for ResNetAdapter {
         Ok(Box::new(input.with_stride(stride)))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let checkpoint = args.checkpoint;
+        let config = args.config;
+        let spec = args.spec;
         let build =
             |root: &_, classes| model::ResNetClassifier::new(root, &checkpoint.config, config, classes);
         Ok(Box::new(Classifier::new(checkpoint, config, spec, build)?))
@@ -38,7 +44,5 @@ impl Adapter for ResNetAdapter {
 export_plugin! {
     torch: true,
     schema: "../config.schema.json",
-    tasks: {},
-    adapters: { "resnet" => ResNetAdapter, serves [("classification/1", "resnet")] },
-    loggers: {},
+    adapters: { "resnet" => |_| Ok(ResNetAdapter), serves [(cvhost_plugin_api::forms::classification::FORM, "resnet")] },
 }

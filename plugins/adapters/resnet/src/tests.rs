@@ -5,7 +5,7 @@ use crate::model::ResNetClassifier;
 use cvhost_classification::Classifier;
 use cvhost_classification::testing::{batch, close, context, fill_with_waves, logits, spec, waves};
 use cvhost_plugin_api::data::{LabelSpec, Mode, Tags};
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Model};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, Checkpoint, Model};
 use cvhost_plugin_api::testing::schema_is_current;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -23,6 +23,7 @@ fn model(json: Value, config: Value) -> Classifier<ResNetClassifier> {
     let checkpoint = Checkpoint {
         config: json,
         preprocessor: Value::Null,
+        ..Checkpoint::default()
     };
     let build = |root: &_, classes| ResNetClassifier::new(root, &checkpoint.config, &config, classes);
     let model = Classifier::new(&checkpoint, &config, &spec(3, ""), build).unwrap();
@@ -161,6 +162,7 @@ fn what_can_not_be_built_is_an_error_that_names_the_key() {
         let checkpoint = Checkpoint {
             config: json,
             preprocessor: Value::Null,
+            ..Checkpoint::default()
         };
         let build = |root: &_, classes| ResNetClassifier::new(root, &checkpoint.config, &config, classes);
         Classifier::new(&checkpoint, &config, &spec(3, ""), build)
@@ -231,9 +233,12 @@ fn the_input_side_says_the_stride_of_the_last_stage() {
         let checkpoint = Checkpoint {
             config: json.clone(),
             preprocessor: Value::Null,
+            ..Checkpoint::default()
         };
         let spec = LabelSpec::default();
-        let input = ResNetAdapter.input(&checkpoint, &json!({}), &spec).unwrap();
+        let input = ResNetAdapter
+            .input(&AdapterArgs::new(&checkpoint, &json!({}), &spec))
+            .unwrap();
         assert_eq!(input.stride(), stride, "{json}");
     }
 }

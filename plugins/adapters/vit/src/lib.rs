@@ -12,16 +12,17 @@ mod vit;
 
 use crate::config::Family;
 use cvhost_classification::{Classifier, ClassifierInput};
-use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::Result;
 use cvhost_plugin_api::export_plugin;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
-use serde_json::Value;
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, Input, Model};
 
 struct VitAdapter;
 
 impl Adapter for VitAdapter {
-    fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let checkpoint = args.checkpoint;
+        let config = args.config;
+        let spec = args.spec;
         let defaults = Family::of(&checkpoint.config)?.input_defaults(&checkpoint.config)?;
         let input = ClassifierInput::new(checkpoint, config, spec, &defaults)?;
         // What is wrong with the file is the network's to say.
@@ -30,7 +31,10 @@ impl Adapter for VitAdapter {
         )))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let checkpoint = args.checkpoint;
+        let config = args.config;
+        let spec = args.spec;
         let build = |root: &_, classes| model::VitClassifier::new(root, &checkpoint.config, config, classes);
         Ok(Box::new(Classifier::new(checkpoint, config, spec, build)?))
     }
@@ -39,7 +43,5 @@ impl Adapter for VitAdapter {
 export_plugin! {
     torch: true,
     schema: "../config.schema.json",
-    tasks: {},
-    adapters: { "vit" => VitAdapter, serves [("classification/1", "vit"), ("classification/1", "deit")] },
-    loggers: {},
+    adapters: { "vit" => |_| Ok(VitAdapter), serves [(cvhost_plugin_api::forms::classification::FORM, "vit"), (cvhost_plugin_api::forms::classification::FORM, "deit")] },
 }

@@ -5,7 +5,7 @@ use crate::model::VitClassifier;
 use cvhost_classification::Classifier;
 use cvhost_classification::testing::{batch, close, context, fill_with_waves, logits, spec, waves};
 use cvhost_plugin_api::data::{Mode, Tags};
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Model};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, Checkpoint, Model, ShapeArgs};
 use cvhost_plugin_api::testing::schema_is_current;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -28,6 +28,7 @@ fn checkpoint(json: Value) -> Checkpoint {
     Checkpoint {
         config: json,
         preprocessor: Value::Null,
+        ..Checkpoint::default()
     }
 }
 
@@ -127,11 +128,15 @@ fn tags_depths_and_aliases_say_what_a_parameter_is() {
 fn without_a_processors_file_the_input_is_what_the_family_is_made_for() {
     let dims = |json, config: Value| {
         let input = VitAdapter
-            .input(&checkpoint(json), &config, &spec(3, ""))
+            .input(&AdapterArgs::new(&checkpoint(json), &config, &spec(3, "")))
             .unwrap();
         assert_eq!(input.stride(), 8);
         (
-            input.shape(100, 75, false).unwrap().dims.to_vec(),
+            input
+                .shape(&ShapeArgs::new(100, 75, false))
+                .unwrap()
+                .dims
+                .to_vec(),
             input.config_json().unwrap(),
         )
     };
@@ -181,7 +186,7 @@ fn the_saved_config_keeps_family_and_architecture() {
 fn an_activation_that_is_not_known_is_named() {
     let checkpoint = checkpoint(tiny(json!({"hidden_act": "mish"})));
     let error = VitAdapter
-        .model(&checkpoint, &Value::Null, &spec(3, ""))
+        .model(&AdapterArgs::new(&checkpoint, &Value::Null, &spec(3, "")))
         .err()
         .unwrap();
     assert!(

@@ -6,7 +6,7 @@ use cvhost_detection::testing::{self, context, difference, initialise, output};
 use cvhost_detection::{Detector, DetectorInput};
 use cvhost_layers::Activation;
 use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, NamedTensor, Tags};
-use cvhost_plugin_api::sdk::{Checkpoint, Input, Model};
+use cvhost_plugin_api::sdk::{Checkpoint, FinishArgs, Input, Model, ShapeArgs};
 use cvhost_plugin_api::testing::schema_is_current;
 use cvhost_plugin_api::torch::batch_item;
 use serde_json::{Value, json};
@@ -275,7 +275,7 @@ fn finish_returns_original_pixels() {
         ),
     ];
     let found = model
-        .finish(&outputs, &metas, &json!({"threshold": 0.5}))
+        .finish(&FinishArgs::new(&outputs, &metas, json!({"threshold": 0.5})))
         .unwrap();
     assert_eq!(
         found[0].require(CLASS_LABELS).unwrap().values::<i64>().unwrap(),
@@ -285,7 +285,11 @@ fn finish_returns_original_pixels() {
         found[0].require(BOXES).unwrap().to_rows::<4>().unwrap(),
         [[50.0, 25.0, 150.0, 75.0]]
     );
-    assert!(model.finish(&outputs[..1], &metas, &json!({})).is_err());
+    assert!(
+        model
+            .finish(&FinishArgs::new(&outputs[..1], &metas, json!({})))
+            .is_err()
+    );
 }
 
 #[test]
@@ -358,7 +362,11 @@ fn missing_keys_mean_the_base_model_and_errors_name_the_key() {
 fn input_sides_are_floored_to_whole_patches() {
     let input = DetectorInput::new::<Yolos>(&Checkpoint::default(), &json!({})).unwrap();
     assert_eq!(
-        input.shape(640, 480, false).unwrap().dims.as_slice(),
+        input
+            .shape(&ShapeArgs::new(640, 480, false))
+            .unwrap()
+            .dims
+            .as_slice(),
         [3, 800, 1056]
     );
     assert!(input.collate()[0].mask.is_empty());

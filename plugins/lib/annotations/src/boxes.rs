@@ -1,50 +1,51 @@
-//! The boxes of a split, whatever format they were read from.
+//! The boxes of a split, independent of the format they were read from.
 
 use crate::images::{Images, position};
 
 /// One annotated box.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Annotation {
-    /// What messages call it, see [`Naming`].
+    /// Number used for it in messages, see [`Naming`].
     pub id: i64,
     pub image_id: i64,
     pub category_id: i64,
-    /// `[x, y, width, height]` as the file has it, in pixels or, in a set with [`BoxSet::relative`], in parts of the
-    /// image's sides; NaN where it has no number.
+    /// `[x, y, width, height]` as in the file, in pixels or, in a set with [`BoxSet::relative`], as
+    /// fractions of the image's sides; NaN where the file has no number.
     pub bbox: [f64; 4],
-    /// In the square of the box's unit; the box's own where the file doesn't say.
+    /// In squared units of `bbox`; the area of the box if the file gives none.
     pub area: f64,
-    /// To be ignored: not trained on, and neither right nor wrong in the evaluation.
+    /// Ignored: not trained on, and counted neither as a true nor as a false positive in the
+    /// evaluation.
     pub crowd: bool,
 }
 
-/// A class, and what a file says of it.
+/// A class and its attributes in the file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Category {
     pub id: i64,
     pub name: String,
     pub supercategory: Option<String>,
-    /// Of panoptic files: a thing, which can be counted, or stuff.
+    /// For panoptic files: whether it is a thing, which can be counted, or stuff.
     pub is_thing: Option<bool>,
-    /// Names of keypoints, in order; empty for none.
+    /// Keypoint names in order; empty if there are none.
     pub keypoints: Vec<String>,
-    /// Pairs of keypoints that are joined, numbered from 1 as in the file.
+    /// Pairs of connected keypoints, numbered from 1 as in the file.
     pub skeleton: Vec<[u32; 2]>,
 }
 
-/// What the ids of a set are.
+/// What the annotation ids of a set refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Naming {
-    /// Ids of the file, each unique.
+    /// Unique ids from the file.
     #[default]
     Annotations,
     /// Ids of panoptic segments, unique within an image.
     Segments,
-    /// The image's n-th object, from 1.
+    /// The index of the object in its image, from 1.
     Objects,
-    /// The line in the image's own file, from 1.
+    /// The line in the image's label file, from 1.
     Lines,
-    /// The line in the one file, from 1.
+    /// The line in the single annotation file, from 1.
     Rows,
 }
 
@@ -54,13 +55,13 @@ pub struct BoxSet {
     pub images: Images,
     pub annotations: Vec<Annotation>,
     pub categories: Vec<Category>,
-    /// Boxes count in parts of the image's sides (0 to 1), not in pixels.
+    /// Boxes are in fractions of the image's sides (0 to 1), not in pixels.
     pub relative: bool,
     pub naming: Naming,
 }
 
 impl BoxSet {
-    /// How messages call an annotation, with its image.
+    /// The annotation's name in messages, including its image.
     pub fn name_of(&self, annotation: &Annotation, positions: &[(i64, u32)]) -> String {
         let Annotation { id, image_id, .. } = annotation;
         let file = || position(positions, *image_id).map_or("", |index| self.images.name(index));
@@ -73,7 +74,7 @@ impl BoxSet {
         }
     }
 
-    /// How messages call an image: by its id where the file gives it one.
+    /// The image's name in messages: with its id if the file gives one.
     pub fn name_of_image(&self, index: usize) -> String {
         let name = self.images.name(index);
         match (self.naming, self.images.id(index)) {
@@ -82,7 +83,7 @@ impl BoxSet {
         }
     }
 
-    /// The annotations image by image. Those of unknown images are in none.
+    /// Groups the annotations by image. Annotations of unknown images are in no group.
     pub fn by_image(&self) -> ByImage {
         let positions = self.images.positions();
         let image_of: Vec<u32> = self
@@ -93,7 +94,7 @@ impl BoxSet {
         let key = |i: &u32| image_of.get(*i as usize).copied();
         let mut order: Vec<u32> = (0..image_of.len() as u32).collect();
         if !image_of.is_sorted() {
-            order.sort_by_key(key); // stable: the file's order stays within an image
+            order.sort_by_key(key); // stable: keeps the file's order within an image
         }
         let mut starts = Vec::with_capacity(self.images.len() + 1);
         let mut at = 0;
@@ -106,7 +107,7 @@ impl BoxSet {
         ByImage { order, starts }
     }
 
-    /// Bytes on the heap, without what the categories' names take.
+    /// Bytes on the heap, excluding the categories' names.
     pub fn heap_bytes(&self) -> usize {
         self.images.heap_bytes()
             + self.annotations.capacity() * size_of::<Annotation>()
@@ -114,17 +115,17 @@ impl BoxSet {
     }
 }
 
-/// Which annotations each image has.
+/// The annotations of each image.
 #[derive(Debug, Default)]
 pub struct ByImage {
-    /// Indices of annotations, in the order of the images and then of the file.
+    /// Annotation indices, ordered by image and then as in the file.
     order: Vec<u32>,
-    /// Image `i` has `order[starts[i]..starts[i + 1]]`.
+    /// The annotations of image `i` are `order[starts[i]..starts[i + 1]]`.
     starts: Vec<u32>,
 }
 
 impl ByImage {
-    /// Indices of the image's annotations, in the file's order; none outside.
+    /// Indices of the image's annotations in file order; empty if `image` is out of range.
     pub fn of(&self, image: usize) -> impl Iterator<Item = usize> {
         let bound = |i: usize| self.starts.get(i).map_or(0, |&s| s as usize);
         let own = self.order.get(bound(image)..bound(image + 1)).unwrap_or(&[]);

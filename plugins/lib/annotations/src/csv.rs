@@ -1,4 +1,4 @@
-//! CSV and TSV files of boxes: a row an object.
+//! CSV and TSV files with one object per row.
 
 use crate::boxes::{Annotation, BoxSet, Category, Naming};
 use crate::limits;
@@ -7,7 +7,7 @@ use cvhost_datasets::Faults;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 
-/// Names of the columns, in lower case; of each kind the first of these that is there counts.
+/// Column names in lower case; within each kind, the first one present is used.
 const IMAGE: [&str; 7] = [
     "image",
     "filename",
@@ -32,7 +32,7 @@ const XMAX: [&str; 4] = ["xmax", "x_max", "x2", "right"];
 const YMAX: [&str; 4] = ["ymax", "y_max", "y2", "bottom"];
 const X: [&str; 2] = ["x", "bbox_x"];
 const Y: [&str; 2] = ["y", "bbox_y"];
-/// The box's own; `width` and `height` are the image's where the box has corners.
+/// Size of the box; `width` and `height` are the image's if the box is given by its corners.
 const W: [&str; 4] = ["w", "bbox_w", "bbox_width", "box_width"];
 const H: [&str; 4] = ["h", "bbox_h", "bbox_height", "box_height"];
 const WIDTH: [&str; 3] = ["image_width", "img_width", "img_w"];
@@ -41,27 +41,27 @@ const HEIGHT: [&str; 3] = ["image_height", "img_height", "img_h"];
 /// The longest row, in bytes.
 const MAX_ROW: usize = 1 << 20;
 
-/// What a file must look like, for errors.
+/// Description of the file, for error messages.
 pub const EXPECTED: &str = "the first line must name the columns: the image's file name (`image`, `filename`, `file` or \
      `path`), the class (`class` or `label`), and the box in pixels, either `xmin`, `ymin`, `xmax`, `ymax` or `x`, `y`, `w`, \
-     `h`; `width` and `height` of the image may stand beside the corners";
+     `h`; with corners, `width` and `height` may give the size of the image";
 
 const ROWS: &str = "rows that can't be read";
 
-/// Which column is what.
+/// The meaning of the columns.
 #[derive(Debug, PartialEq)]
 struct Layout {
     image: usize,
     class: usize,
-    /// Left, top, and right, bottom or width, height.
+    /// Left, top, and either right, bottom or width, height.
     edges: [usize; 4],
     corners: bool,
     /// Width and height of the image.
     size: Option<[usize; 2]>,
 }
 
-/// Reads a file. Images and classes come in the order of their first rows; classes are numbered from 0. `Err` is a fault
-/// of the whole file.
+/// Reads a file. Images and classes are in order of first occurrence; classes are numbered from 0.
+/// `Err` is an error that affects the whole file.
 pub fn read(reader: impl Read, delimiter: u8, faults: &mut Faults) -> Result<BoxSet, String> {
     let mut lines = Lines::new(reader, delimiter);
     let Some((header_line, header)) = lines.next_row()? else {
@@ -104,8 +104,8 @@ fn layout(header: &[String]) -> Result<Layout, String> {
         }
     };
     let pair = |width: Option<usize>, height: Option<usize>| width.zip(height).map(|(w, h)| [w, h]);
-    let image = find(&IMAGE).ok_or("no column has the images' file names")?;
-    let class = find(&CLASS).ok_or("no column has the classes")?;
+    let image = find(&IMAGE).ok_or("no column with the file names of the images")?;
+    let class = find(&CLASS).ok_or("no column with the classes")?;
     let outer = pair(find(&WIDTH), find(&HEIGHT));
     let plain = pair(find(&["width"]), find(&["height"]));
     let (edges, corners, size) = if let Some(edges) = all([&XMIN, &YMIN, &XMAX, &YMAX]) {
@@ -115,7 +115,7 @@ fn layout(header: &[String]) -> Result<Layout, String> {
     } else if let (Some([x, y]), Some([w, h])) = (pair(find(&X), find(&Y)), plain) {
         ([x, y, w, h], false, outer)
     } else {
-        return Err("the columns of the box are not complete".to_owned());
+        return Err("the columns of the box are incomplete".to_owned());
     };
     Ok(Layout {
         image,
@@ -126,7 +126,7 @@ fn layout(header: &[String]) -> Result<Layout, String> {
     })
 }
 
-/// Gathers rows.
+/// Collects the rows.
 #[derive(Default)]
 struct Rows {
     set: BoxSet,
@@ -144,7 +144,7 @@ impl Rows {
             name = rest;
         }
         if name.is_empty() {
-            return Err("no file name".to_owned());
+            return Err("the file name is empty".to_owned());
         }
         let side = |column: usize| cell(column).parse::<f64>().ok().map_or(0, |v| v as u32);
         let size = layout.size.map_or((0, 0), |[w, h]| (side(w), side(h)));
@@ -187,7 +187,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The id of an image, from 1; an error where two of its rows give it different sizes.
+    /// The id of an image, from 1; an error if two of its rows give different sizes.
     fn image(&mut self, name: &str, size: (u32, u32)) -> Result<i64, String> {
         let Some(&id) = self.images.get(name) else {
             let id = self.sizes.len() as i64 + 1;
@@ -202,14 +202,14 @@ impl Rows {
             .copied();
         match known {
             Some((w, h)) if (w, h) != size => Err(format!(
-                "{name} is {} x {} here, but {w} x {h} in a row before",
+                "{name} is {} x {} here, but {w} x {h} in an earlier row",
                 size.0, size.1
             )),
             _ => Ok(id),
         }
     }
 
-    /// The number of a class, a new one for a new class.
+    /// The number of a class, newly assigned if the class is new.
     fn class(&mut self, name: &str) -> i64 {
         if let Some(&number) = self.classes.get(name) {
             return number;
@@ -235,11 +235,11 @@ impl Rows {
     }
 }
 
-/// Reads row by row, and knows the lines.
+/// Reads row by row and tracks line numbers.
 struct Lines<R> {
     reader: BufReader<R>,
     parser: csv_core::Reader,
-    /// Lines that have been read.
+    /// Number of lines read so far.
     line: u64,
     raw: Vec<u8>,
     cells: String,
@@ -256,7 +256,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// The next row that isn't empty, as its first line, from 1, and its trimmed cells.
+    /// The next non-empty row: the number of its first line, from 1, and its trimmed cells.
     fn next_row(&mut self) -> Result<Option<(u64, Vec<&str>)>, String> {
         let line = loop {
             match self.next_line()? {
@@ -266,7 +266,7 @@ impl<R: Read> Lines<R> {
             }
         };
         if line == 1 {
-            limits::utf8(&self.raw)?; // UTF-16 says so
+            limits::utf8(&self.raw)?; // rejects UTF-16
             if self.raw.starts_with(b"\xef\xbb\xbf") {
                 self.raw.drain(..3);
             }
@@ -275,13 +275,13 @@ impl<R: Read> Lines<R> {
         let mut ends = vec![0; self.raw.len() + 2];
         self.parser.reset();
         let (mut at, mut to, mut count) = (0, 0, 0);
-        // The line's end closes the row; without one, an empty input does.
+        // The line break ends the row; without one, an empty input does.
         for _ in 0..2 {
             let input = self.raw.get(at..).unwrap_or_default();
-            let room = output.get_mut(to..).unwrap_or_default();
+            let free = output.get_mut(to..).unwrap_or_default();
             let (result, read, wrote, ended) =
                 self.parser
-                    .read_record(input, room, ends.get_mut(count..).unwrap_or_default());
+                    .read_record(input, free, ends.get_mut(count..).unwrap_or_default());
             (at, to, count) = (at + read, to + wrote, count + ended);
             if !matches!(result, ReadRecordResult::InputEmpty) {
                 break;
@@ -298,16 +298,17 @@ impl<R: Read> Lines<R> {
         Ok(Some((line, cells)))
     }
 
-    /// Reads a line into `raw`, and those after it where a quote stays open. Its number, or nothing at the end.
+    /// Reads a line into `raw`, plus further lines while a quote is open. Returns the line number,
+    /// or `None` at the end of the file.
     fn next_line(&mut self) -> Result<Option<u64>, String> {
         self.raw.clear();
         let first = self.line + 1;
         let mut open = false;
         loop {
             let before = self.raw.len();
-            let most = (MAX_ROW - before.min(MAX_ROW)) as u64;
+            let limit = (MAX_ROW - before.min(MAX_ROW)) as u64;
             let read = (&mut self.reader)
-                .take(most)
+                .take(limit)
                 .read_until(b'\n', &mut self.raw)
                 .map_err(|e| e.to_string())?;
             self.line += 1;
@@ -316,7 +317,7 @@ impl<R: Read> Lines<R> {
             let ended = self.raw.ends_with(b"\n");
             if self.raw.len() >= MAX_ROW && (open || !ended) {
                 return Err(format!(
-                    "line {first}: a row of more than {MAX_ROW} bytes; a quote may be open"
+                    "line {first}: the row is longer than {MAX_ROW} bytes; a quote may be unclosed"
                 ));
             }
             if read == 0 && before == 0 {

@@ -1,13 +1,14 @@
-//! What the fuzz targets in `fuzz/` run, and a test with their corpora: each parser on any bytes, and what must hold of
-//! whatever comes out.
-#![allow(clippy::panic)] // a target fails by panicking
+//! Bodies of the fuzz targets in `fuzz/`, and a test that replays their corpora: each runs a parser
+//! on arbitrary bytes and checks invariants of the result.
+#![allow(clippy::panic)] // targets fail by panicking
 
 use crate::boxes::BoxSet;
-use crate::coco::{self, Segmentation, ShapeRef, ShapesWanted, Wanted, rle};
+use crate::coco::{self, Segmentation, ShapeRef, ShapesWanted, Wanted};
 use crate::{csv, position, voc, yolo};
 use cvhost_datasets::Faults;
 
-/// A COCO file: what is kept and what is only checked have the same faults, and a mask that is kept fills its image.
+/// A COCO file: storing and only validating shapes find the same faults, and a stored mask covers
+/// its image.
 pub fn coco(bytes: &[u8]) {
     let wanted = |shapes| Wanted {
         shapes,
@@ -17,7 +18,7 @@ pub fn coco(bytes: &[u8]) {
     let Ok(mut document) = coco::read(bytes, wanted(ShapesWanted::Kept)) else {
         return;
     };
-    // A coordinate of another type is an error only where it is read.
+    // A coordinate of the wrong type is an error only if coordinates are read.
     if let Ok(checked) = checked {
         assert!(checked.shape_faults.len() <= document.shape_faults.len());
         assert_eq!(checked.set.annotations.len(), document.set.annotations.len());
@@ -30,10 +31,10 @@ pub fn coco(bytes: &[u8]) {
                 counts,
             }) = shapes.get(index)
             {
-                let runs: Result<Vec<u32>, _> = rle::Runs::new(counts).collect();
+                let runs: Result<Vec<u32>, _> = cvhost_rle::Runs::new(counts).collect();
                 let sum = runs.map(|runs| runs.iter().map(|&run| u64::from(run)).sum::<u64>());
                 assert_eq!(sum, Ok(u64::from(height) * u64::from(width)));
-                let mask = Segmentation::Rle(rle::Rle {
+                let mask = Segmentation::Rle(cvhost_rle::Rle {
                     height,
                     width,
                     counts: counts.into(),
@@ -54,7 +55,7 @@ pub fn voc(bytes: &[u8]) {
     }
 }
 
-/// A label file, without and with keypoints, and data.yaml.
+/// Label files without and with keypoints, and data.yaml.
 pub fn yolo(bytes: &[u8]) {
     for keypoints in [None, Some(6)] {
         let labels = yolo::parse_labels(bytes, keypoints);
@@ -94,7 +95,7 @@ pub fn csv(bytes: &[u8]) {
     }
 }
 
-/// Each annotation of a known image is in the group of an image with its id, once.
+/// Each annotation of a known image is exactly once in a group, that of an image with its id.
 fn grouped(set: &BoxSet) {
     let groups = set.by_image();
     let mut count = 0;
@@ -117,7 +118,7 @@ fn grouped(set: &BoxSet) {
 mod tests {
     use std::path::Path;
 
-    /// Runs a target on every file of its corpus; how many there are.
+    /// Runs a target on every file of its corpus; returns the number of files.
     fn replay(target: &str, run: fn(&[u8])) -> usize {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../../fuzz/corpus")

@@ -1,17 +1,18 @@
-//! The images of a split, kept compactly: a million of them take their names and 24 bytes each.
+//! The images of a split, stored compactly: 24 bytes per image plus the file names.
 
-/// Ids, sizes and file names, in the order in which they came.
+/// Ids, sizes and file names, in insertion order.
 #[derive(Debug, Default, Clone)]
 pub struct Images {
     ids: Vec<i64>,
     sizes: Vec<(u32, u32)>,
-    /// The names one behind the other, and where each ends.
+    /// The concatenated names, and the end of each.
     names: String,
     ends: Vec<usize>,
 }
 
 impl Images {
-    /// Adds an image. `name` starts from the split's folder; `size` is width and height in pixels, 0 where unknown.
+    /// Adds an image. `name` is relative to the split's folder; `size` is width and height in
+    /// pixels, 0 if unknown.
     pub fn push(&mut self, id: i64, name: &str, size: (u32, u32)) {
         self.ids.push(id);
         self.sizes.push(size);
@@ -36,12 +37,12 @@ impl Images {
         self.ids.get(index).copied()
     }
 
-    /// Width and height in pixels; 0 where the annotations don't say, and outside.
+    /// Width and height in pixels; 0 if the annotations don't give them or `index` is out of range.
     pub fn size(&self, index: usize) -> (u32, u32) {
         self.sizes.get(index).copied().unwrap_or_default()
     }
 
-    /// The file name; empty outside.
+    /// The file name; empty if `index` is out of range.
     pub fn name(&self, index: usize) -> &str {
         let start = match index.checked_sub(1) {
             Some(before) => self.ends.get(before).copied(),
@@ -65,7 +66,7 @@ impl Images {
         positions
     }
 
-    /// Gives back what was allocated ahead.
+    /// Releases excess capacity.
     pub fn shrink(&mut self) {
         self.ids.shrink_to_fit();
         self.sizes.shrink_to_fit();
@@ -82,7 +83,8 @@ impl Images {
     }
 }
 
-/// Where the image `id` stands, in what [`Images::positions`] gave; of a repeated id the first.
+/// The index of the image `id` in the result of [`Images::positions`]; the first one of a repeated
+/// id.
 pub fn position(positions: &[(i64, u32)], id: i64) -> Option<usize> {
     let at = positions.partition_point(|&(known, _)| known < id);
     positions

@@ -1,8 +1,8 @@
-//! Readers of annotation files: COCO, Pascal VOC, YOLO, CSV. They know formats, and no task: what comes out is boxes with their
-//! images and classes, and for COCO files, where wanted, shapes and keypoints.
+//! Readers for annotation files: COCO, Pascal VOC, YOLO, CSV. They know formats, not tasks: they
+//! return boxes with their images and classes and, for COCO files, shapes and keypoints on request.
 //!
-//! Every parser takes whatever bytes a file may have, and gives an error instead of running out of memory or stack: the
-//! targets in `fuzz/` of this repository try that.
+//! Every parser accepts arbitrary bytes and returns an error rather than running out of memory or
+//! stack; the fuzz targets in this repository's `fuzz/` check this.
 
 mod boxes;
 pub mod coco;

@@ -1,12 +1,13 @@
-//! Python writes NaN and infinities into JSON as bare words. Here they become `null`, so that a file with one broken box
-//! can be read and the box named. The mark that some editors put before UTF-8 is passed over, too.
+//! Python writes NaN and infinities into JSON as bare words. They are replaced by `null` here, so
+//! that a file with one broken box can still be read and the error can name the box. A byte order
+//! mark is skipped as well.
 
 use std::io::{self, Cursor, Read};
 
-/// JSON that serde_json reads: without NaN, infinities and a mark before it.
+/// Converts JSON into what serde_json accepts: without NaN, infinities and a byte order mark.
 ///
 /// # Errors
-/// UTF-16, or an error of the reader.
+/// The input is UTF-16, or the reader fails.
 pub fn plain_json<R: Read>(mut reader: R) -> io::Result<impl Read> {
     let mut begin = Vec::with_capacity(3);
     reader.by_ref().take(3).read_to_end(&mut begin)?;
@@ -22,7 +23,7 @@ pub fn plain_json<R: Read>(mut reader: R) -> io::Result<impl Read> {
 
 const CHUNK: usize = 64 * 1024;
 
-/// Passes JSON through, with `NaN`, `Infinity` and `-Infinity` outside of strings replaced by `null`.
+/// Copies JSON, replacing `NaN`, `Infinity` and `-Infinity` outside of strings by `null`.
 struct NanAsNull<R> {
     inner: R,
     chunk: Vec<u8>,
@@ -30,9 +31,9 @@ struct NanAsNull<R> {
     taken: usize,
     in_string: bool,
     escaped: bool,
-    /// Inside a word that has been replaced.
+    /// Inside a word that was replaced.
     swallowing: bool,
-    /// A minus sign whose number hasn't begun.
+    /// After a minus sign whose number hasn't started.
     minus: bool,
     ended: bool,
 }
@@ -83,7 +84,7 @@ impl<R: Read> NanAsNull<R> {
         count.map(|_| ())
     }
 
-    /// How many bytes from here on pass unchanged and change nothing.
+    /// The number of leading bytes that are copied unchanged and don't affect the state.
     fn plain(&self, bytes: &[u8]) -> usize {
         let next = |special: fn(u8) -> bool| bytes.iter().position(|b| special(*b)).unwrap_or(bytes.len());
         if self.escaped || self.swallowing || self.minus {
@@ -147,7 +148,7 @@ impl<R: Read> Read for NanAsNull<R> {
 mod tests {
     use super::*;
 
-    /// Reads through chunks of one byte, where every token is cut.
+    /// Reads in chunks of one byte, so that every token is split.
     fn through(text: &str) -> String {
         struct Bytewise<'a>(&'a [u8]);
         impl Read for Bytewise<'_> {
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_passed_over_and_utf16_is_told() {
+    fn a_byte_order_mark_is_skipped_and_utf16_is_reported() {
         let cases: [(&[u8], &[u8]); 4] = [
             (b"\xef\xbb\xbf{}", b"{}"),
             (b"[1", b"[1"),

@@ -1,4 +1,4 @@
-//! Opens the boxes of a split, in whatever format they are.
+//! Reads the boxes of a split in any supported format.
 
 use crate::boxes::{BoxSet, Category};
 use crate::coco::{self, ShapeFault, Wanted};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// The format of a split's annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// What is there tells.
+    /// Detected from the files present.
     #[default]
     Auto,
     Coco,
@@ -23,7 +23,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// How messages call it.
+    /// The name used in messages.
     pub fn name(self) -> &'static str {
         match self {
             Format::Auto => "auto",
@@ -35,66 +35,67 @@ impl Format {
     }
 }
 
-/// What the configuration says of a split.
+/// A split as given in the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// `train`, `val` or `test`; names the configuration's keys in errors.
+    /// `train`, `val` or `test`; used for the configuration keys in errors.
     pub split: &'a str,
-    /// The folder of its images, or of the data set.
+    /// The folder of its images, or of the whole dataset.
     pub images: &'a Path,
-    /// Its annotations; empty where they are to be looked for.
+    /// Its annotations; empty to search for them.
     pub annotations: &'a Path,
     pub format: Format,
-    /// `model.class_names`; empty where the configuration has none.
+    /// `model.class_names`; empty if not configured.
     pub class_names: &'a [String],
     pub wanted: Wanted,
 }
 
-/// A split's boxes. What is wrong with them beyond `faults` isn't known yet.
+/// A split's boxes. Apart from `faults`, they aren't validated yet.
 #[derive(Debug)]
 pub struct Found {
     pub set: BoxSet,
     pub format: Format,
-    /// The folder that file names start from.
+    /// The folder that file names are relative to.
     pub root: PathBuf,
-    /// The file, or the folder of files, that the boxes are from.
+    /// The file or the folder of files that the boxes were read from.
     pub source: PathBuf,
-    /// Whether the classes are those that occur, so that another split may have others.
+    /// Whether the classes are only those that occur, so that another split may have different
+    /// ones.
     pub classes_by_use: bool,
-    /// Refuses the split.
+    /// Errors that make the split unusable.
     pub faults: Faults,
     pub warnings: Vec<String>,
-    /// Of a COCO file: indices of annotations whose shape isn't right.
+    /// For a COCO file: indices of annotations with an invalid shape.
     pub shape_faults: Vec<(u32, ShapeFault)>,
-    /// Of a COCO file, where wanted.
+    /// For a COCO file, if requested.
     pub shapes: Option<coco::Shapes>,
     pub keypoints: Option<coco::Keypoints>,
 }
 
-/// Finds out what a split's annotations are, says so in the log, and reads them.
+/// Detects the format of a split's annotations, logs it and reads them.
 ///
 /// # Errors
-/// Nothing there that can be read, or a file that is broken as a whole. What is wrong in single rows and entries is in
-/// [`Found::faults`].
+/// No readable annotations, or a file that is invalid as a whole. Errors in single rows and entries
+/// are in [`Found::faults`].
 pub fn open(request: &Request) -> Result<Found> {
     let (plan, warning) = plan(request)?;
     read(&plan, warning, request)
 }
 
-/// Where a split's annotations are.
+/// The location of a split's annotations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Located {
     pub format: Format,
-    /// The folder that file names start from.
+    /// The folder that file names are relative to.
     pub root: PathBuf,
-    /// The file, or the folder of files.
+    /// The file or the folder of files.
     pub source: PathBuf,
 }
 
-/// Finds out what a split's annotations are, without reading them.
+/// Detects the format and location of a split's annotations without reading them.
 ///
 /// # Errors
-/// Nothing there that can be read.
+/// No readable annotations.
 pub fn locate(request: &Request) -> Result<Located> {
     let (plan, _) = plan(request)?;
     Ok(Located {
@@ -137,13 +138,13 @@ fn read(plan: &Plan, warning: Option<String>, request: &Request) -> Result<Found
         shapes: None,
         keypoints: None,
     };
-    let told = if request.format == Format::Auto {
+    let prefix = if request.format == Format::Auto {
         "data.format: auto: "
     } else {
         ""
     };
     tracing::info!(
-        "{told}the {} annotations are {}, {}",
+        "{prefix}the {} annotations are {}, {}",
         request.split,
         found.format.name(),
         found.source.display()
@@ -165,10 +166,10 @@ fn read_coco(file: &Path, wanted: Wanted, found: &mut Found) -> Result<()> {
     if document.panoptic.is_some() {
         let (segments, categories) = document.leave_things();
         let stuff: String = match categories {
-            0 => "no category has `isthing`: all are taken for things".to_owned(),
-            _ => format!(
-                "{segments} segments of {categories} categories of stuff are no boxes and are left out"
-            ),
+            0 => "no category has `isthing`: all count as things".to_owned(),
+            _ => {
+                format!("{segments} segments of {categories} stuff categories have no boxes and are skipped")
+            }
         };
         found
             .warnings
@@ -190,7 +191,8 @@ fn read_csv(file: &Path, faults: &mut Faults) -> Result<BoxSet> {
 }
 
 impl BoxSet {
-    /// Numbers classes by name, from 1: `known` in their order, then those of the set that are not among them.
+    /// Renumbers the classes by name, from 1: first `known` in order, then those of the set that
+    /// are not among them.
     pub fn number_classes(&mut self, known: &[String]) {
         let own: Vec<Category> = self.categories.drain(..).collect();
         let mut numbers: HashMap<&str, i64> = HashMap::with_capacity(own.len());
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_a_row_which_a_wrong_column_gives_takes_no_longer_than_reading() {
+    fn one_class_per_row_from_a_wrong_column_takes_no_longer_than_reading() {
         let begin = Instant::now();
         let mut set = set(300_000);
         set.number_classes(&[]);

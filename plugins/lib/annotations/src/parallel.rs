@@ -1,14 +1,14 @@
-//! Does the same to many files on all processors: formats with a file an image mostly wait for the disk.
+//! Processes many files on all CPU cores: formats with one file per image mostly wait for the disk.
 
 use std::num::NonZero;
 use std::thread;
 
-/// More threads than this don't help a disk.
+/// More threads than this don't speed up disk access.
 const MOST_THREADS: usize = 8;
-/// Fewer items than this aren't worth a thread.
+/// Minimum number of items per thread.
 const FEWEST: usize = 64;
 
-/// `work` on each item, in their order.
+/// Applies `work` to each item; the results are in item order.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = processors.min(MOST_THREADS).min(items.len().div_ceil(FEWEST));
@@ -25,7 +25,7 @@ pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<
         for part in parts {
             match part.join() {
                 Ok(part) => results.extend(part),
-                // Goes on in the caller's thread, where a panic is caught and told.
+                // Propagates to the caller's thread, where the panic is caught and reported.
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }

@@ -1,4 +1,4 @@
-//! Which format a split is in, by what is there, and where its files are.
+//! Detects a split's annotation format from the files present, and locates them.
 
 mod look;
 
@@ -8,10 +8,10 @@ use cvhost_plugin_api::{PluginError, Result};
 use look::{Kind, ends_with, files_in, has_below, kind, only, yaml_in};
 use std::path::{Path, PathBuf};
 
-/// Where a split's files are.
+/// The location of a split's files.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Plan {
-    /// A file, and the folder that its file names start from.
+    /// A file, and the folder that its file names are relative to.
     Coco {
         root: PathBuf,
         file: PathBuf,
@@ -34,7 +34,7 @@ impl Plan {
         }
     }
 
-    /// How messages call it.
+    /// The path used in messages.
     pub fn source(&self) -> &Path {
         match self {
             Plan::Coco { file, .. } | Plan::Csv { file, .. } => file,
@@ -43,7 +43,7 @@ impl Plan {
         }
     }
 
-    /// The folder that file names start from.
+    /// The folder that file names are relative to.
     pub fn root(&self) -> &Path {
         match self {
             Plan::Coco { root, .. } | Plan::Csv { root, .. } => root,
@@ -53,7 +53,7 @@ impl Plan {
     }
 }
 
-/// The plan for what the configuration names, and a warning where something else is there, too.
+/// The plan for the configured paths, and a warning if other formats match as well.
 pub fn make(request: &Request) -> Result<(Plan, Option<String>)> {
     if !request.annotations.as_os_str().is_empty() {
         return Ok((given(request)?, None));
@@ -77,7 +77,7 @@ pub fn make(request: &Request) -> Result<(Plan, Option<String>)> {
         let Some(plan) = plans.first() else { continue };
         let warning = (!others.is_empty()).then(|| {
             format!(
-                "{}: taken as {}, though {} would do, too; set `data.format` to choose",
+                "{}: read as {}, although {} would match as well; set `data.format` to choose",
                 plan.source().display(),
                 plan.format().name(),
                 others.join(" and ")
@@ -110,7 +110,7 @@ fn nothing(request: &Request, roots: &[PathBuf]) -> PluginError {
         ))
 }
 
-/// All formats that a folder of images, or a data set's, could be in, the likeliest first.
+/// All formats that match a folder of images or of a dataset, most likely first.
 fn beside(root: &Path, request: &Request) -> Result<Vec<Plan>> {
     let wanted = |format| request.format == Format::Auto || request.format == format;
     let mut plans = Vec::new();
@@ -123,7 +123,7 @@ fn beside(root: &Path, request: &Request) -> Result<Vec<Plan>> {
     if wanted(Format::Voc) {
         match voc_beside(root, request.split) {
             Ok(plan) => plans.extend(plan),
-            // A list that VOC lacks is no matter where another format is there.
+            // A missing VOC split list doesn't matter if another format matches.
             Err(error) if plans.is_empty() => return Err(error),
             Err(_) => {}
         }
@@ -166,10 +166,11 @@ fn coco_beside(root: &Path, request: &Request) -> Result<Option<Plan>> {
         let message = format!("several files could have the annotations of the {split} split");
         return Err(PluginError::config(&key, message)
             .with_details(instances.iter().map(|path| path.display().to_string()))
-            .with_help(format!("name the right one in `{key}`")));
+            .with_help(format!("set `{key}` to the right one")));
     }
     usual.extend(instances);
-    // COCO's own layout, and one folder deeper: annotations/instances_val2017.json beside val2017/ or images/val2017/.
+    // COCO's original layout, and one folder deeper: annotations/instances_val2017.json next to
+    // val2017/ or images/val2017/.
     for above in root.ancestors().skip(1).take(2) {
         for name in [own.as_str(), split] {
             usual.push(above.join(format!("annotations/instances_{name}.json")));
@@ -196,10 +197,13 @@ fn voc_beside(root: &Path, split: &str) -> Result<Option<Plan>> {
             let key = format!("data.{split}_annotation_file");
             return Err(PluginError::config(
                 &key,
-                format!("there is no list of the {split} split, {}", list.display()),
+                format!(
+                    "the list of the {split} split, {}, does not exist",
+                    list.display()
+                ),
             )
             .with_help(format!(
-                "set `{key}` to a list of its images, or to {} for all",
+                "set `{key}` to a list of its images, or to {} to use all",
                 files.display()
             )));
         }
@@ -231,7 +235,7 @@ fn yolo_beside(root: &Path) -> Option<Plan> {
     if own.is_none() && !has_labels(root) {
         return None;
     }
-    // The folder of a split, and its `images`, lie below the file.
+    // The split's folder and its `images` are below the file.
     let yaml = own.or_else(|| root.ancestors().skip(1).take(3).find_map(yaml_in));
     Some(Plan::Yolo(yolo::Plan {
         root: root.to_owned(),
@@ -240,7 +244,7 @@ fn yolo_beside(root: &Path) -> Option<Plan> {
     }))
 }
 
-/// Whether images in or below a folder have label files where these usually are.
+/// Whether images in or below a folder have label files in the usual places.
 fn has_labels(root: &Path) -> bool {
     let folders = yolo::LabelFolders::new(&yolo::Plan {
         root: root.to_owned(),
@@ -249,20 +253,20 @@ fn has_labels(root: &Path) -> bool {
     let Ok(images) = walk(root, is_image) else {
         return false;
     };
-    // A first few may well be without objects.
+    // The first few may be images without objects.
     let some = images.names.iter().take(1000);
     some.into_iter()
         .any(|image| folders.candidates(image).any(|file| file.is_file()))
 }
 
-/// The plan for the annotations that the configuration names.
+/// The plan for the configured annotations.
 fn given(request: &Request) -> Result<Plan> {
     let path = request.annotations;
     let key = format!("data.{}_annotation_file", request.split);
     let refused = |what: &str| {
         let wanted = match request.format {
             Format::Coco => "a COCO JSON file",
-            Format::Csv => "a CSV or TSV file with a row a box",
+            Format::Csv => "a CSV or TSV file with one box per row",
             Format::Voc => "the folder of the XML files, or a list of the split's images",
             Format::Yolo => "data.yaml, a list of the split's images, or the folder of the labels",
             Format::Auto => {
@@ -277,7 +281,7 @@ fn given(request: &Request) -> Result<Plan> {
         return Err(PluginError::config(&key, message)
             .with_details([format!("there is no file {}", path.display())])
             .with_help(format!(
-                "`{key}` must be a COCO JSON file, or what else docs/detection.md lists"
+                "`{key}` must be a COCO JSON file or one of the other formats in docs/detection.md"
             )));
     }
     let kind = kind(path);
@@ -292,7 +296,7 @@ fn given(request: &Request) -> Result<Plan> {
             (false, false) => return refused("has neither XML files nor label files"),
         },
         (Format::Auto, Kind::List) => list_format(path, request.images),
-        (Format::Auto, Kind::Other) => return refused("is none of the files that are read"),
+        (Format::Auto, Kind::Other) => return refused("is not a supported annotation file"),
         (format, _) => format,
     };
     let root = request.images.to_owned();
@@ -352,7 +356,7 @@ fn voc_given(root: PathBuf, path: PathBuf, kind: Kind) -> voc::Plan {
     }
 }
 
-/// The folder of the XML files that a list in a data set goes with.
+/// The folder of the XML files that belong to a list in a dataset.
 fn voc_files(root: &Path, list: &Path) -> Option<PathBuf> {
     let own = list.parent()?;
     let mut around: Vec<PathBuf> = [root, root.parent().unwrap_or(root)]
@@ -364,7 +368,7 @@ fn voc_files(root: &Path, list: &Path) -> Option<PathBuf> {
     around.into_iter().find(|folder| has_below(folder, "xml"))
 }
 
-/// Whether a list names images of a VOC or a YOLO data set.
+/// Whether a list belongs to a VOC or a YOLO dataset.
 fn list_format(list: &Path, root: &Path) -> Format {
     if voc_files(root, list).is_some() {
         Format::Voc

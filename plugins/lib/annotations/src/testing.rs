@@ -1,6 +1,6 @@
-//! Data sets for tests.
+//! Datasets for tests.
 
-/// A folder with these files and contents.
+/// A temporary folder with these files and contents.
 pub fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {

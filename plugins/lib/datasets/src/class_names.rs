@@ -1,14 +1,15 @@
-//! Which class gets which number: the rules that all tasks share.
+//! Class numbering rules shared by all tasks.
 
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
-/// So many class names stand in a message.
+/// Maximum number of class names in a message.
 const MOST_NAMES: usize = 30;
 
-/// The labels of `found` in the checkpoint's numbering, if every one of them is a class of the checkpoint, whatever its
-/// case, no two are the same one, and `num_classes` doesn't ask for another count. The trained head then fits.
+/// The labels of `found` in the checkpoint's numbering, if every name matches a different class of
+/// the checkpoint, ignoring case, and `num_classes` doesn't request another count. The trained head
+/// then fits.
 pub fn checkpoint_numbering(
     found: &[&str],
     checkpoint: &[String],
@@ -33,8 +34,8 @@ pub fn checkpoint_numbering(
         .collect()
 }
 
-/// Refuses a `model.num_classes` in the configuration that isn't the number of classes. `source` is what has these classes,
-/// in the plural ("the annotations"); `hint` is put behind the advice.
+/// Rejects a configured `model.num_classes` that isn't the number of classes. `source` is what
+/// defines the classes, in the plural ("the annotations"); `hint` is appended to the help.
 pub fn check_num_classes(config: &Value, names: &[&str], source: &str, hint: &str) -> Result<()> {
     let count = names.len();
     match config["model"]["num_classes"].as_u64() {
@@ -43,14 +44,14 @@ pub fn check_num_classes(config: &Value, names: &[&str], source: &str, hint: &st
                 "`model.num_classes` is {n}, but {source} have {count}: {}",
                 list_of(names)
             );
-            let help = format!("set `model.num_classes: {count}`, or leave it out{hint}");
+            let help = format!("set `model.num_classes: {count}`, or omit it{hint}");
             Err(PluginError::config("model.num_classes", message).with_help(help))
         }
         _ => Ok(()),
     }
 }
 
-/// The names in backquotes, the first so many of them.
+/// The names in backticks, truncated after [`MOST_NAMES`].
 pub fn list_of(names: &[&str]) -> String {
     let mut text = names
         .iter()
@@ -70,7 +71,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_checkpoint_that_knows_all_classes_gives_their_numbers() {
+    fn a_checkpoint_with_all_classes_determines_their_numbers() {
         let checkpoint = ["N/A", "Dog", "N/A", "Cat"].map(str::to_owned);
         assert_eq!(
             checkpoint_numbering(&["cat", "dog"], &checkpoint, None),
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_cut() {
+    fn long_lists_are_truncated() {
         let names = vec!["x"; 32];
         assert!(list_of(&names).ends_with("`x` and 2 more"));
     }

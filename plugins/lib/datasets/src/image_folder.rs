@@ -1,5 +1,5 @@
-//! Checks the images that annotations name, by listing each folder once: they must be there, and no name may lead out of
-//! the images' folder.
+//! Checks the images that annotations refer to, listing each folder once: they must exist, and no
+//! name may lead out of the image folder.
 
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::HashMap;
@@ -8,16 +8,16 @@ use std::fmt;
 use std::fs::FileType;
 use std::path::{Component, Path, PathBuf};
 
-/// Kinds of faults, as [`crate::Faults`] counts them.
+/// Fault kinds for [`crate::Faults`].
 pub const MISSING: &str = "images that are missing";
 pub const LEAVING: &str = "file names that leave the folder";
 
-/// What a folder holds; `None` for one that can't be listed, `Err` for one outside the root.
+/// The content of a folder; `None` if it can't be listed, `Err` if it is outside the root.
 type Listing = Result<Option<HashMap<OsString, FileType>>, ()>;
 
-/// The folder that a split's file names start from.
+/// The folder that a split's file names are relative to.
 pub struct ImageFolder {
-    /// Without links.
+    /// Canonical path, with symbolic links resolved.
     root: PathBuf,
     folders: HashMap<PathBuf, Listing>,
 }
@@ -26,7 +26,7 @@ pub struct ImageFolder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     Missing,
-    /// Leads out of the folder, or isn't a file name at all.
+    /// Leads out of the folder, or isn't a file name.
     Leaves(&'static str),
 }
 
@@ -40,18 +40,19 @@ impl Trouble {
     }
 }
 
-/// Reads on after the file's name: "… does not exist", "… has `..` in it; refused".
+/// Continues a sentence that starts with the file's name: "… does not exist", "… has `..` in it;
+/// rejected".
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Missing => f.write_str("does not exist"),
-            Trouble::Leaves(why) => write!(f, "{why}; refused"),
+            Trouble::Leaves(why) => write!(f, "{why}; rejected"),
         }
     }
 }
 
 impl ImageFolder {
-    /// `split` names the configuration's key in errors.
+    /// `split` is used for the configuration key in errors.
     pub fn open(root: &Path, split: &str) -> Result<Self> {
         let key = format!("data.{split}_data_path");
         let real_root = root.canonicalize().map_err(|e| {
@@ -60,11 +61,14 @@ impl ImageFolder {
                 root.display()
             );
             PluginError::config(&key, message).with_help(format!(
-                "set `{key}` to the folder that the annotations' file names start from"
+                "set `{key}` to the folder that the annotations' file names are relative to"
             ))
         })?;
         if !real_root.is_dir() {
-            let message = format!("the {split} images' path {} is not a folder", root.display());
+            let message = format!(
+                "the path of the {split} images, {}, is not a folder",
+                root.display()
+            );
             return Err(PluginError::config(&key, message));
         }
         Ok(ImageFolder {
@@ -89,7 +93,7 @@ impl ImageFolder {
             return Err(Trouble::Leaves("has a NUL byte in it"));
         }
         let Some(name) = path.file_name() else {
-            return Err(Trouble::Leaves("is no file name"));
+            return Err(Trouble::Leaves("is not a file name"));
         };
         let folder = self.root.join(path.parent().unwrap_or(Path::new("")));
         let root = &self.root;
@@ -149,7 +153,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn files_inside_pass_and_ways_out_are_refused() {
+    fn files_inside_are_accepted_and_ways_out_are_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
         std::fs::create_dir_all(root.join("sub")).unwrap();
@@ -165,23 +169,23 @@ mod tests {
         for (bad, why) in [
             ("gone.png", "does not exist"),
             ("nowhere/a.png", "does not exist"),
-            ("../outside.png", "has `..` in it; refused"),
-            ("/etc/hostname", "is an absolute path; refused"),
-            ("out.png", "is a link that leaves the folder; refused"),
+            ("../outside.png", "has `..` in it; rejected"),
+            ("/etc/hostname", "is an absolute path; rejected"),
+            ("out.png", "is a link that leaves the folder; rejected"),
             (
                 "up/outside.png",
-                "goes through a link that leaves the folder; refused",
+                "goes through a link that leaves the folder; rejected",
             ),
-            ("sub", "is a folder; refused"),
-            (".", "is no file name; refused"),
-            ("a\0b", "has a NUL byte in it; refused"),
+            ("sub", "is a folder; rejected"),
+            (".", "is not a file name; rejected"),
+            ("a\0b", "has a NUL byte in it; rejected"),
         ] {
             assert_eq!(images.check(bad).unwrap_err().to_string(), why, "{bad}");
         }
     }
 
     #[test]
-    fn a_root_that_is_no_folder_names_its_key() {
+    fn an_error_for_a_root_that_is_not_a_folder_names_its_key() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.txt");
         std::fs::write(&file, "").unwrap();

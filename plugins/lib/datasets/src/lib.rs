@@ -1,4 +1,5 @@
-//! What tasks share in reading annotations. Nothing here knows a task or its annotation format.
+//! Helpers that tasks share for reading annotations. Nothing here depends on a task or an
+//! annotation format.
 
 mod class_names;
 mod image_folder;

@@ -1,16 +1,16 @@
-//! Gathers all that is wrong with a split, so that one report tells it.
+//! Collects all problems of a split into one report.
 
 use cvhost_plugin_api::PluginError;
 use cvhost_plugin_api::data::Problem;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// So many lines of one kind are told; the rest is counted.
+/// Maximum number of lines reported per kind; the rest are counted.
 const MOST_LINES: usize = 200;
-/// So many ids are named in a warning.
+/// Maximum number of ids in a warning.
 const MOST_IDS: usize = 20;
 
-/// Faults that refuse a split.
+/// Faults that make a split unusable.
 #[derive(Debug, Default)]
 pub struct Faults {
     kinds: BTreeMap<&'static str, (usize, Vec<String>)>,
@@ -18,7 +18,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Adds a fault. `kind` says, in the plural, what is counted when there are too many to tell each.
+    /// Adds a fault. `kind` is the plural noun for what is counted when there are too many to list.
     pub fn push(&mut self, kind: &'static str, line: impl FnOnce() -> String) {
         self.count += 1;
         let (count, lines) = self.kinds.entry(kind).or_default();
@@ -32,7 +32,8 @@ impl Faults {
         self.count == 0
     }
 
-    /// The report, if there is anything to report. `what` names the annotation file, `help` says what to do.
+    /// The report as an error, if there are any faults. `what` names the annotation file, `help`
+    /// says what to do.
     pub fn into_result(self, what: &str, help: &str) -> Result<(), PluginError> {
         if self.count == 0 {
             return Ok(());
@@ -56,7 +57,7 @@ impl Faults {
     }
 }
 
-/// Things that are told and dealt with, counted by kind.
+/// Problems that are reported and worked around, counted by kind.
 #[derive(Debug)]
 pub struct Tally<K> {
     kinds: BTreeMap<K, (usize, Vec<String>)>,
@@ -83,7 +84,7 @@ impl<K: Ord + Display> Tally<K> {
         }
     }
 
-    /// One warning a kind: how many, what was done by `dealt`, and which.
+    /// One warning per kind: the count, how they are handled (`dealt`), and the ids.
     pub fn warnings<'a>(
         &'a self,
         noun: &'a str,
@@ -110,13 +111,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_one_kind_is_counted_and_does_not_hide_another() {
+    fn many_faults_of_one_kind_are_counted_and_do_not_hide_others() {
         let mut faults = Faults::default();
         for i in 0..1000 {
             faults.push("missing images", || format!("image {i}"));
         }
         faults.push("duplicate ids", || "image id 3 twice".to_owned());
-        let error = faults.into_result("a.json", "mend it").unwrap_err();
+        let error = faults.into_result("a.json", "fix it").unwrap_err();
         assert_eq!(error.message, "1001 problems in a.json");
         assert_eq!(error.details.len(), 1 + 200 + 1);
         assert_eq!(error.details[0], "image id 3 twice");

@@ -1,17 +1,19 @@
-//! The size of an image by its file's header, as it will be when it stands upright.
+//! Reads the size of an image from its file header, after applying its orientation.
 
 use cvhost_plugin_api::{PluginError, Result};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
-/// XMP further behind isn't looked for, in bytes: it stands before the pixels in what cameras and editors write.
+/// XMP is searched only in this many leading bytes: cameras and editors write it before the pixel
+/// data.
 const XMP_WITHIN: u64 = 256 << 10;
 
-/// Width and height in pixels, after the turn that the image's EXIF or XMP data ask for: boxes are drawn on upright images.
+/// Width and height in pixels after the rotation given in the image's EXIF or XMP data: boxes are
+/// drawn on upright images.
 ///
 /// # Errors
-/// A file that can't be read, or has no header of an image.
+/// The file can't be read or has no image header.
 pub fn upright_size(path: &Path) -> Result<(u32, u32)> {
     let failed = |e: &dyn std::fmt::Display| {
         PluginError::data(format!(
@@ -24,7 +26,7 @@ pub fn upright_size(path: &Path) -> Result<(u32, u32)> {
     reader.rewind().map_err(|e| failed(&e))?;
     let side = |side: usize| u32::try_from(side).map_err(|e| failed(&e));
     let (width, height) = (side(size.width)?, side(size.height)?);
-    // The last four of EXIF's eight orientations are turned by a quarter.
+    // EXIF orientations 5 to 8 include a quarter turn.
     Ok(if orientation(&mut reader) >= 5 {
         (height, width)
     } else {
@@ -32,7 +34,7 @@ pub fn upright_size(path: &Path) -> Result<(u32, u32)> {
     })
 }
 
-/// The orientation, 1 to 8, that the file notes in EXIF or, where that says nothing, in XMP; 1 where neither does.
+/// The orientation, 1 to 8, from EXIF or, if that has none, from XMP; 1 if neither has one.
 fn orientation(reader: &mut BufReader<File>) -> u32 {
     let exif = exif::Reader::new()
         .continue_on_error(true)
@@ -49,7 +51,8 @@ fn orientation(reader: &mut BufReader<File>) -> u32 {
     value.filter(|value| (1..=8).contains(value)).unwrap_or(1)
 }
 
-/// What XMP at the begin of the file says: `tiff:Orientation="6"` or `<tiff:Orientation>6`.
+/// The orientation from XMP at the beginning of the file: `tiff:Orientation="6"` or
+/// `<tiff:Orientation>6`.
 fn in_xmp(reader: &mut BufReader<File>) -> Option<u32> {
     const NAME: &[u8] = b"tiff:Orientation";
     let mut begin = Vec::new();
@@ -73,7 +76,7 @@ fn in_xmp(reader: &mut BufReader<File>) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// A PNG of 3 x 2 with an `eXIf` chunk of this orientation. Checksums aren't looked at.
+    /// A 3 x 2 PNG with an `eXIf` chunk of this orientation. Checksums aren't verified.
     fn png(orientation: u8) -> Vec<u8> {
         let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x03\0\0\0\x02\x08\x02\0\0\0\0\0\0\0".to_vec();
         let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
@@ -86,9 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn a_image_that_is_turned_by_a_quarter_has_its_sides_swapped() {
+    fn an_image_rotated_by_a_quarter_turn_has_its_sides_swapped() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.jpg"); // content decides, not the name
+        let path = folder.path().join("a.jpg"); // the content matters, not the name
         for (orientation, size) in [(1, (3, 2)), (3, (3, 2)), (6, (2, 3)), (8, (2, 3)), (9, (3, 2))] {
             std::fs::write(&path, png(orientation)).unwrap();
             assert_eq!(upright_size(&path).unwrap(), size, "{orientation}");
@@ -96,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn xmp_counts_where_exif_says_nothing() {
+    fn xmp_is_used_if_exif_has_no_orientation() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
         let bare = png(1)[..33].to_vec();

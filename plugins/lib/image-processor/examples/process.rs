@@ -1,18 +1,18 @@
-//! What a model sees of images, for comparisons with other implementations.
+//! Writes model inputs for images, for comparison with other implementations.
 //!
 //!     cargo run -p cvhost-image-processor --example process -- PREPROCESSOR_CONFIG FAMILY < LINES
 //!
-//! Each line: width, height, a file with 8-bit RGB pixels `[height, width, 3]`, and the file to write, separated by tabs; of a pose
-//! model then the box's x, y, width and height in pixels. What is written is float32 `[3, H, W]` in native endianness, not
-//! padded; H and W are printed.
+//! Each line holds, separated by tabs: width, height, a file with 8-bit RGB pixels `[height, width,
+//! 3]`, and the output file; for a pose model also the box's x, y, width and height in pixels. The
+//! output is float32 `[3, H, W]` in native endianness, without padding; H and W are printed.
 
 use cvhost_image_processor::{Defaults, PoseProcessor, Processor};
 use cvhost_plugin_api::data::{ArrayMut, Image, Region};
 use serde_json::Value;
 use std::error::Error;
 
-const FAMILIES: &str = "conditional_detr, convnext, d_fine, deit, detr, dinov2, mask2former, maskformer, resnet, rt_detr, segformer, swin, \
-                        upernet, vit, vitpose, yolos";
+const FAMILIES: &str = "conditional_detr, convnext, d_fine, deit, detr, dinov2, mask2former, maskformer, \
+                        resnet, rt_detr, segformer, swin, upernet, vit, vitpose, yolos";
 
 enum Rules {
     Whole(Processor),
@@ -22,7 +22,7 @@ enum Rules {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [file, family] = arguments.as_slice() else {
-        return Err(format!("expected a preprocessor_config.json and a family, one of {FAMILIES}").into());
+        return Err(format!("expected a preprocessor_config.json and one of the families {FAMILIES}").into());
     };
     let file: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
     let rules = rules(&file, family)?;
@@ -58,17 +58,13 @@ fn rules(file: &Value, family: &str) -> Result<Rules, Box<dyn Error>> {
     )?))
 }
 
-/// Height and width of what was written.
+/// Returns the height and width of the output.
 fn process(rules: &Rules, line: &str) -> Result<(u64, u64), Box<dyn Error>> {
     let fields: Vec<&str> = line.split('\t').collect();
     let [width, height, source, target, corners @ ..] = fields.as_slice() else {
-        return Err("expected width, height, image and target, separated by tabs".into());
+        return Err("expected width, height, image and output file, separated by tabs".into());
     };
-    let image = Image {
-        width: width.parse()?,
-        height: height.parse()?,
-        pixels: std::fs::read(source)?.into(),
-    };
+    let image = Image::rgb8(width.parse()?, height.parse()?, std::fs::read(source)?);
     let shape = match rules {
         Rules::Whole(processor) => processor.shape(image.width, image.height)?,
         Rules::Box(processor) => processor.shape(),

@@ -1,6 +1,7 @@
-//! How long images of usual sizes take on one thread, from 8-bit RGB to a model's input, in milliseconds: the median of many runs.
+//! Measures the time in milliseconds to convert 8-bit RGB images of common sizes to model inputs on
+//! one thread: the median of many runs.
 //!
-//!     cargo run -p cvhost-image-processor --example speed [WORDS OF THE CASES THAT ARE WANTED]
+//!     cargo run -p cvhost-image-processor --example speed [WORDS OF THE CASES TO RUN]
 
 use cvhost_image_processor::{Defaults, Processor};
 use cvhost_plugin_api::data::{ArrayMut, Image};
@@ -8,7 +9,7 @@ use cvhost_plugin_api::error::Result;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// How long each case is repeated.
+/// Time spent on each case.
 const SPENT: Duration = Duration::from_millis(1500);
 
 fn main() -> Result<()> {
@@ -23,7 +24,11 @@ fn main() -> Result<()> {
         ("2000x1500 to 1066x800", &detr, (2000, 1500)),
         ("4000x3000 to 1066x800", &detr, (4000, 3000)),
         ("640x480 to 224x224", &square, (640, 480)),
-        ("640x480 to 256x256, bicubic, middle 224x224", &deit, (640, 480)),
+        (
+            "640x480 to 256x256, bicubic, center crop 224x224",
+            &deit,
+            (640, 480),
+        ),
     ] {
         if !wanted.iter().all(|word| what.contains(word)) {
             continue;
@@ -44,11 +49,7 @@ fn image(width: u32, height: u32) -> Image {
             (state >> 24) as u8
         })
         .collect();
-    Image {
-        width,
-        height,
-        pixels: pixels.into(),
-    }
+    Image::rgb8(width, height, pixels)
 }
 
 fn median(processor: &Processor, image: &Image) -> Result<f64> {

@@ -1,35 +1,37 @@
-//! Pixels and files of classifiers' processors. Pixels are those of transformers' PIL backend, with Pillow 13.
+//! Tests of the classifiers' image processors: pixels and config files. The expected pixels are
+//! those of transformers' PIL backend with Pillow 13.
 
 use crate::{Defaults, Processor};
 use cvhost_plugin_api::data::{ArrayMut, Image};
 use serde_json::{Value, json};
 
-/// Width 23 and height 17, or turned.
-fn image(turned: bool) -> Image {
+/// A 23×17 (width × height) test image, or its transpose.
+fn image(transposed: bool) -> Image {
     let value = |x: u32, y: u32, c: u32| ((x * 11 + y * 29 + c * 83 + (x * y) % 31 * 7) % 256) as u8;
-    let (width, height) = if turned { (17, 23) } else { (23, 17) };
+    let (width, height) = if transposed { (17, 23) } else { (23, 17) };
     let pixels = (0..height * width * 3)
         .map(|i| {
             let (x, y, c) = (i / 3 % width, i / 3 / width, i % 3);
-            if turned { value(y, x, c) } else { value(x, y, c) }
+            if transposed {
+                value(y, x, c)
+            } else {
+                value(x, y, c)
+            }
         })
         .collect::<Vec<u8>>();
-    Image {
-        width,
-        height,
-        pixels: pixels.into(),
-    }
+    Image::rgb8(width, height, pixels)
 }
 
 fn read(file: &Value, config: &Value) -> Processor {
     Processor::from_checkpoint(file, config, &Defaults::vit()).unwrap()
 }
 
-/// The input's height and width, and Σ (i mod 251 + 1) · value over its values in order.
-fn checksum(file: &Value, turned: bool) -> ([u64; 2], u64) {
+/// The input's height and width, and the checksum Σ (i mod 251 + 1) · value over its values in
+/// row-major order.
+fn checksum(file: &Value, transposed: bool) -> ([u64; 2], u64) {
     let mut file = file.clone();
     (file["do_rescale"], file["do_normalize"]) = (json!(false), json!(false));
-    let (processor, image) = (read(&file, &Value::Null), image(turned));
+    let (processor, image) = (read(&file, &Value::Null), image(transposed));
     let shape = processor.shape(image.width, image.height).unwrap();
     let dims = shape.dims.as_slice();
     let mut pixels = vec![-1f32; dims.iter().product::<u64>() as usize];
@@ -46,7 +48,7 @@ fn checksum(file: &Value, turned: bool) -> ([u64; 2], u64) {
 }
 
 #[test]
-fn crops_and_sizes_give_the_references_pixels() {
+fn resized_and_cropped_pixels_match_the_reference() {
     let deit = |[h, w]: [u32; 2], [ch, cw]: [u32; 2]| {
         json!({"image_processor_type": "DeiTImageProcessor", "size": {"height": h, "width": w},
             "crop_size": {"height": ch, "width": cw}})
@@ -55,10 +57,10 @@ fn crops_and_sizes_give_the_references_pixels() {
     let vit = json!({"image_processor_type": "ViTImageProcessor", "size": {"height": 12, "width": 20}});
     let shortest = json!({"image_processor_type": "ViTImageProcessor", "size": {"shortest_edge": 11},
         "do_center_crop": true, "crop_size": 11});
-    for (file, turned, expected) in [
+    for (file, transposed, expected) in [
         (vit, false, ([12, 20], 11150461)),
         (deit([16, 16], [11, 14]), false, ([11, 14], 6972003)),
-        // A crop that is larger than the image shows black around it.
+        // A crop larger than the image is padded with black.
         (deit([9, 10], [12, 14]), false, ([12, 14], 4465324)),
         (deit([9, 20], [14, 11]), false, ([14, 11], 4643525)),
         (conv_next(14, 0.875), false, ([14, 14], 8579367)),
@@ -67,12 +69,12 @@ fn crops_and_sizes_give_the_references_pixels() {
         (conv_next(384, 0.875), false, ([384, 384], 7124555923)),
         (shortest, false, ([11, 11], 4873284)),
     ] {
-        assert_eq!(checksum(&file, turned), expected, "{file}");
+        assert_eq!(checksum(&file, transposed), expected, "{file}");
     }
 }
 
 #[test]
-fn files_from_before_sizes_were_objects_are_read() {
+fn legacy_files_with_scalar_sizes_are_read() {
     let size = |file: Value| read(&file, &Value::Null).target_size(300, 200).unwrap();
     assert_eq!(
         size(json!({"feature_extractor_type": "ViTFeatureExtractor", "size": 96})),
@@ -92,7 +94,7 @@ fn files_from_before_sizes_were_objects_are_read() {
 }
 
 #[test]
-fn what_is_saved_reads_back_as_the_same_processor() {
+fn saved_configs_round_trip() {
     for (file, config) in [
         (
             json!({"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 224}, "crop_pct": 0.9}),
@@ -130,7 +132,7 @@ fn what_is_saved_reads_back_as_the_same_processor() {
 }
 
 #[test]
-fn the_users_size_is_the_inputs_and_a_crop_keeps_its_ratio() {
+fn user_size_sets_the_input_size_and_crops_keep_their_ratio() {
     let sizes = |file: Value, size: Value| {
         let p = read(&file, &json!({"data": {"image_size": size}}));
         (
@@ -162,7 +164,7 @@ fn the_users_size_is_the_inputs_and_a_crop_keeps_its_ratio() {
 }
 
 #[test]
-fn steps_that_can_not_be_done_are_errors_that_name_the_key() {
+fn unsupported_steps_are_errors_that_name_the_key() {
     let error = |file: Value, defaults: &Defaults| {
         Processor::from_checkpoint(&file, &Value::Null, defaults)
             .unwrap_err()
@@ -174,7 +176,7 @@ fn steps_that_can_not_be_done_are_errors_that_name_the_key() {
         (
             json!({"do_center_crop": true}),
             &Defaults::vit(),
-            "`do_center_crop` without a `crop_size`",
+            "`do_center_crop` is set without a `crop_size`",
         ),
         (
             json!({"do_center_crop": true, "crop_size": {"height": 5}}),
@@ -184,17 +186,17 @@ fn steps_that_can_not_be_done_are_errors_that_name_the_key() {
         (
             json!({"image_processor_type": "ConvNextImageProcessor", "crop_pct": 0}),
             &Defaults::vit(),
-            "`crop_pct` is 0; expected a number above 0, at most 1",
+            "`crop_pct` is 0; expected a number above 0 and at most 1",
         ),
         (
             json!({"image_processor_type": "ConvNextImageProcessor", "size": 224, "do_center_crop": true, "crop_size": 5}),
             &Defaults::vit(),
-            "`do_center_crop` is not supported beside",
+            "`do_center_crop` can't be combined with",
         ),
         (
             json!({"image_processor_type": "ConvNextImageProcessor", "size": 224}),
             &detector,
-            "a `size` that crops is not supported",
+            "a `size` that implies a crop is not supported",
         ),
         (
             json!({"image_processor_type": "DeiTImageProcessor"}),

@@ -1,4 +1,5 @@
-//! `preprocessor_config.json`, read in its layouts, overridden by the user's configuration, and written.
+//! Reads `preprocessor_config.json` in its current and legacy layouts, applies overrides from the
+//! user's configuration, and writes it.
 
 use crate::Processor;
 use crate::defaults::{Defaults, ShortestEdge};
@@ -55,7 +56,7 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
     let do_rescale = flag("do_rescale", true)?;
     let mut do_resize = flag("do_resize", true)?;
     let mut do_normalize = flag("do_normalize", defaults.do_normalize)?;
-    // Older files say it under a longer name.
+    // Older files use a longer name for this key.
     let do_pad = flag("do_pad", flag("pad_and_return_pixel_mask", defaults.do_pad)?)?;
 
     let size_divisor = match (
@@ -79,7 +80,8 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
     refuse_crops(size, center_crop, family)?;
 
     let user = |path: &'static str| Entry::of_user(config, path);
-    // The data's key says height and width, so it is the more exact one where both are given.
+    // The `data` key gives both height and width and is therefore more specific; it wins if both
+    // are set.
     if let Some(entry) = user("data.image_size").or_else(|| user("model.image_size")) {
         apply_user_size(
             &entry,
@@ -125,7 +127,7 @@ pub(crate) fn read(preprocessor: &Value, config: &Value, family: &Defaults) -> R
 
 pub(crate) fn write(processor: &Processor) -> Value {
     let mut map = processor.original.clone();
-    // Their meaning is in the new keys.
+    // Superseded by the new keys.
     for old in [
         "max_size",
         "feature_extractor_type",
@@ -173,7 +175,8 @@ pub(crate) fn write(processor: &Processor) -> Value {
         Some([height, width]) => {
             map.insert("crop_size".into(), json!({"height": height, "width": width}));
         }
-        // Without a crop its size, and the switch where the file has none, say nothing.
+        // Without a crop, `crop_size` is meaningless, and so is `do_center_crop` if the file lacked
+        // it.
         None => {
             map.remove("crop_size");
             if !processor.original.contains_key("do_center_crop") {
@@ -184,7 +187,7 @@ pub(crate) fn write(processor: &Processor) -> Value {
     Value::Object(map)
 }
 
-/// A step of other families' files that changes pixels and that nothing here does.
+/// Rejects padding to a fixed size: it changes pixels and isn't implemented here.
 fn refuse_padding_to_a_size(original: &Map<String, Value>) -> Result<()> {
     match original.get("pad_size") {
         None | Some(Value::Null | Value::Bool(false)) => Ok(()),
@@ -195,24 +198,25 @@ fn refuse_padding_to_a_size(original: &Map<String, Value>) -> Result<()> {
     }
 }
 
-/// Boxes that a crop cuts off would be lost; and one crop is enough.
+/// Rejects crops for families that need whole images (boxes outside the crop would be lost), and
+/// two crops at once.
 fn refuse_crops(size: Size, center_crop: Option<[u32; 2]>, family: &Defaults) -> Result<()> {
     let what = match (size.crop(), center_crop) {
         (_, Some(_)) if family.whole_image => {
             "`do_center_crop` is not supported for this model family, which needs whole images"
         }
         (Some(_), _) if family.whole_image => {
-            "a `size` that crops is not supported for this model family, which needs whole images"
+            "a `size` that implies a crop is not supported for this model family, which needs whole images"
         }
-        (_, Some([0, 0])) => "`do_center_crop` without a `crop_size`",
-        (Some(_), Some(_)) => "`do_center_crop` is not supported beside a `size` that crops",
+        (_, Some([0, 0])) => "`do_center_crop` is set without a `crop_size`",
+        (Some(_), Some(_)) => "`do_center_crop` can't be combined with a `size` that implies a crop",
         _ => return Ok(()),
     };
     Err(PluginError::unsupported(format!("{FILE}: {what}"))
         .with_help("correct the file if the model was trained without it"))
 }
 
-/// `size`, with `max_size` of older files beside it.
+/// Parses `size`, together with the `max_size` key of older files.
 fn size_of(entry: &Entry, max_size: Option<Entry>, defaults: &Defaults) -> Result<Size> {
     let by_shortest = |edge: u32, longest: Option<u32>| -> Result<Size> {
         let longest = longest.map_or_else(|| max_size.map(|e| e.side()).transpose(), |l| Ok(Some(l)))?;
@@ -256,7 +260,7 @@ fn size_of(entry: &Entry, max_size: Option<Entry>, defaults: &Defaults) -> Resul
     }
 }
 
-/// Height and width of `crop_size`.
+/// Parses `crop_size` as `[height, width]`.
 fn crop_size(entry: &Entry) -> Result<[u32; 2]> {
     match entry.value {
         Value::Array(sides) => entry.pair(sides),
@@ -271,14 +275,14 @@ fn crop_size(entry: &Entry) -> Result<[u32; 2]> {
     }
 }
 
-/// The image processor that the file names.
+/// The image processor named by the file.
 fn processor_type(original: &Map<String, Value>) -> Result<Option<String>> {
     let entry = ["image_processor_type", "feature_extractor_type"]
         .iter()
         .find_map(|n| Entry::in_file(original, n));
     let Some(entry) = entry else { return Ok(None) };
     let name = entry.value.as_str().ok_or_else(|| entry.wrong("text"))?;
-    // Files from before there were image processors call it a feature extractor.
+    // Older files call it a feature extractor.
     Ok(Some(name.replace("FeatureExtractor", "ImageProcessor")))
 }
 

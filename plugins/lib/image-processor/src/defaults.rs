@@ -1,9 +1,9 @@
-//! What a missing key of `preprocessor_config.json` means, by image processor.
+//! Default values for keys missing from `preprocessor_config.json`, per image processor.
 
 use crate::resize::Resample;
 use crate::size::Size;
 
-/// The longest edge that a number as `size` came with, in files of detectors that are older than `longest_edge`.
+/// The longest edge implied by a scalar `size` in detector files that predate `longest_edge`.
 const OLD_LONGEST: u32 = 1333;
 const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
@@ -11,47 +11,49 @@ const HALVES: [f64; 3] = [0.5; 3];
 const CLIP_MEAN: [f64; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const CLIP_STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
-/// What a `size` without a longest edge means.
+/// How to interpret a `size` without a longest edge.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ShortestEdge {
-    /// The longest edge is this.
+    /// The longest edge is limited to this value.
     Bounded(u32),
-    /// There is no longest edge.
+    /// The longest edge is unlimited.
     Unbounded,
-    /// ConvNeXT's rule, with this `crop_pct` where the file has none; see [`Size::ConvNext`].
+    /// ConvNeXT's rule, with this `crop_pct` unless the file sets one; see [`Size::ConvNext`].
     ConvNext(f64),
 }
 
-/// What a missing key means for a model family. Where the file names an image processor that is known here, that one's
-/// defaults count instead, so that a family's checkpoint may come with another's processor.
+/// A model family's defaults for missing keys. If the file names a known image processor, that
+/// processor's defaults are used instead, so a checkpoint may ship with another family's processor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Defaults {
-    /// What is saved as `image_processor_type` where the file has none, such as `DetrImageProcessor`.
+    /// The `image_processor_type` to save if the file has none, e.g. `DetrImageProcessor`.
     pub processor_type: &'static str,
     pub size: Size,
-    /// A `size` that is one number is the shortest edge; with `false` it is both height and width.
+    /// Whether a scalar `size` is the shortest edge; if `false`, it is both height and width.
     pub number_is_shortest_edge: bool,
     pub shortest_edge: ShortestEdge,
-    /// Prompts found from a shortest edge are floored to a multiple of this: 16 for YOLOS, 1 for none.
+    /// Sides computed from a shortest edge are rounded down to a multiple of this: 16 for YOLOS, 1
+    /// for none.
     pub multiple: u32,
-    /// Resized sides are rounded up to a multiple of the file's `size_divisor`, or of this where it has none. `None`: there is
-    /// no such rule, and the key means nothing.
+    /// Resized sides are rounded up to a multiple of the file's `size_divisor`, or of this value if
+    /// the file has none. `None`: the processor has no such rule, and the key is ignored.
     pub size_divisor: Option<u32>,
-    /// Height and width that are cut out of the middle after resizing.
+    /// Height and width of the center crop taken after resizing.
     pub center_crop: Option<[u32; 2]>,
     pub resample: Resample,
     pub do_normalize: bool,
     pub do_pad: bool,
     pub mean: [f64; 3],
     pub std: [f64; 3],
-    /// Whether all of an image must stay in view, as its boxes do: a crop is refused. One number as the user's
-    /// `data.image_size` is then the shortest edge where [`Defaults::number_is_shortest_edge`], else both height and width.
-    /// Always the family's.
+    /// Whether the whole image must stay visible, e.g. because it has boxes: crops are rejected. A
+    /// scalar `data.image_size` is then the shortest edge if [`Defaults::number_is_shortest_edge`]
+    /// is set, and otherwise both height and width. Always taken from the family.
     pub whole_image: bool,
 }
 
 impl Defaults {
-    /// Shortest edge 800 and longest 1333, bilinear, ImageNet's mean and deviation, padded: DETR and its relatives.
+    /// DETR and its relatives: shortest edge 800, longest edge 1333, bilinear, ImageNet mean and
+    /// standard deviation, padded.
     pub const fn shortest_edge(processor_type: &'static str) -> Self {
         Defaults {
             processor_type,
@@ -73,7 +75,8 @@ impl Defaults {
         }
     }
 
-    /// 224×224 whatever the aspect ratio, bilinear, to -1..1: ViT and many classifiers after it.
+    /// ViT and many later classifiers: 224×224 regardless of the aspect ratio, bilinear, normalised
+    /// to -1..1.
     pub const fn vit() -> Self {
         Defaults {
             processor_type: "ViTImageProcessor",
@@ -92,7 +95,7 @@ impl Defaults {
         }
     }
 
-    /// 256×256, of which the inner 224×224, bicubic: DeiT.
+    /// DeiT: 256×256, center crop 224×224, bicubic.
     pub const fn deit() -> Self {
         Defaults {
             processor_type: "DeiTImageProcessor",
@@ -106,7 +109,7 @@ impl Defaults {
         }
     }
 
-    /// ConvNeXT's rule for 384, bicubic: ConvNeXT, and ResNet among others.
+    /// ConvNeXT, ResNet and others: ConvNeXT's rule with edge 384, bicubic.
     pub const fn conv_next() -> Self {
         const CROP_PCT: f64 = 224.0 / 256.0;
         Defaults {
@@ -122,8 +125,8 @@ impl Defaults {
         }
     }
 
-    /// The shortest edge 224, of which the inner 224×224, bicubic, CLIP's mean and deviation: BiT and, with other sizes in its
-    /// files, DINOv2.
+    /// BiT and, with other sizes in its files, DINOv2: shortest edge 224, center crop 224×224,
+    /// bicubic, CLIP mean and standard deviation.
     pub const fn bit() -> Self {
         Defaults {
             processor_type: "BitImageProcessor",
@@ -137,7 +140,8 @@ impl Defaults {
         }
     }
 
-    /// 640×640 whatever the aspect ratio, bilinear, neither normalised nor padded: RT-DETR and D-FINE.
+    /// RT-DETR and D-FINE: 640×640 regardless of the aspect ratio, bilinear, neither normalised nor
+    /// padded.
     pub const fn rt_detr() -> Self {
         Defaults {
             processor_type: "RTDetrImageProcessor",
@@ -153,7 +157,8 @@ impl Defaults {
         }
     }
 
-    /// 512×512 whatever the aspect ratio, bilinear, ImageNet's mean and deviation: SegFormer, and UPerNet among others.
+    /// SegFormer, UPerNet and others: 512×512 regardless of the aspect ratio, bilinear, ImageNet
+    /// mean and standard deviation.
     pub const fn segformer() -> Self {
         Defaults {
             processor_type: "SegformerImageProcessor",
@@ -168,7 +173,8 @@ impl Defaults {
         }
     }
 
-    /// DETR's rule, then both sides rounded up to a multiple of 32: Mask2Former, and MaskFormer under its name.
+    /// Mask2Former, and MaskFormer with its own processor name: DETR's rule, then both sides
+    /// rounded up to a multiple of 32.
     pub const fn mask2former() -> Self {
         Defaults {
             size_divisor: Some(32),
@@ -176,7 +182,8 @@ impl Defaults {
         }
     }
 
-    /// 256×192 around a box, see [`crate::PoseProcessor`], ImageNet's mean and deviation: ViTPose.
+    /// ViTPose: 256×192 around a box (see [`crate::PoseProcessor`]), ImageNet mean and standard
+    /// deviation.
     pub const fn vit_pose() -> Self {
         Defaults {
             processor_type: "VitPoseImageProcessor",
@@ -190,7 +197,8 @@ impl Defaults {
         }
     }
 
-    /// The defaults of an image processor by its `image_processor_type`, for a family whose own ones are `family`.
+    /// The defaults of the image processor named `processor_type`; `family` are the model family's
+    /// own defaults.
     pub(crate) fn of(processor_type: &str, family: &Defaults) -> Defaults {
         let known = match processor_type.trim_end_matches("Fast").trim_end_matches("Pil") {
             "DetrImageProcessor" | "ConditionalDetrImageProcessor" | "DeformableDetrImageProcessor" => {

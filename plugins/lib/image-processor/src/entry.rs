@@ -1,4 +1,4 @@
-//! One value of `preprocessor_config.json` or of the user's configuration, checked.
+//! Validated access to one value of `preprocessor_config.json` or of the user's configuration.
 
 use crate::size::MAX_SIDE;
 use cvhost_plugin_api::error::{PluginError, Result};
@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 
 pub(crate) const FILE: &str = "preprocessor_config.json";
 
-/// A value with the place that errors name.
+/// A value together with the key that errors refer to.
 pub(crate) struct Entry<'a> {
     pub(crate) value: &'a Value,
     name: &'a str,
-    /// The key is the user's, not the checkpoint's.
+    /// Whether the value comes from the user's configuration rather than from the checkpoint.
     from_user: bool,
 }
 
@@ -32,7 +32,7 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// A part of this entry, under its name.
+    /// A nested value, reported under this entry's name.
     fn at(&self, value: &'a Value) -> Entry<'a> {
         Entry { value, ..*self }
     }
@@ -58,7 +58,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Two numbers of pixels, height and width.
+    /// Height and width in pixels.
     pub(crate) fn pair(&self, sides: &'a [Value]) -> Result<[u32; 2]> {
         match sides {
             [height, width] => Ok([self.at(height).side()?, self.at(width).side()?]),
@@ -76,7 +76,7 @@ impl<'a> Entry<'a> {
             .ok_or_else(|| self.wrong(&format!("a whole number of pixels from 1 to {MAX_SIDE}")))
     }
 
-    /// A multiple that sides are rounded to; 0 means none, as 1 does.
+    /// A divisor that sides are rounded to; 0 and 1 both mean none.
     pub(crate) fn divisor(&self) -> Result<u32> {
         let divisor = self.value.as_u64().and_then(|v| u32::try_from(v).ok());
         let divisor = divisor.filter(|d| *d <= MAX_SIDE);
@@ -96,15 +96,15 @@ impl<'a> Entry<'a> {
             .ok_or_else(|| self.wrong("a number above 0"))
     }
 
-    /// A number above 0, at most 1.
+    /// A number in (0, 1].
     pub(crate) fn fraction(&self) -> Result<f64> {
         self.value
             .as_f64()
             .filter(|v| *v > 0.0 && *v <= 1.0)
-            .ok_or_else(|| self.wrong("a number above 0, at most 1"))
+            .ok_or_else(|| self.wrong("a number above 0 and at most 1"))
     }
 
-    /// A number a channel, red first, or one for all.
+    /// One number per channel in RGB order, or one number for all channels.
     pub(crate) fn channels(&self) -> Result<[f64; 3]> {
         let numbers: Option<Vec<f64>> = match self.value {
             Value::Array(values) => values.iter().map(Value::as_f64).collect(),
@@ -128,7 +128,7 @@ impl<'a> Entry<'a> {
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "a truth value",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
         Value::String(_) => "text",
         Value::Array(_) => "a list",

@@ -1,4 +1,4 @@
-//! Label maps, masks and boxes, taken along when an image is resized and cropped.
+//! Transforms label maps, masks and boxes along with an image that is resized and cropped.
 
 use crate::Processor;
 use crate::resize::nearest;
@@ -6,31 +6,33 @@ use crate::window::Window;
 use cvhost_plugin_api::data::{Array, DType, Element, Field};
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// The class that semantic losses leave out, as the reference's `do_reduce_labels` makes it.
+/// The class ignored by semantic losses, as set by the reference's `do_reduce_labels`.
 const IGNORED: i64 = 255;
 
-/// What `preprocessor_config.json` says of label maps.
+/// The settings of `preprocessor_config.json` for label maps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LabelRule {
-    /// The data's 0 is background, which is no class: 0 is left out, and every other label is one less.
+    /// Label 0 of the data is background and not a class: it is ignored, and every other label is
+    /// reduced by one.
     pub do_reduce_labels: bool,
-    /// The segment id that is left out, in families that predict masks; see [`Processor::segment_labels`].
+    /// The segment id to ignore, in families that predict masks; see [`Processor::segment_labels`].
     pub ignore_index: Option<i64>,
 }
 
 impl Processor {
-    /// What the file says of label maps.
+    /// The file's settings for label maps.
     pub fn label_rule(&self) -> LabelRule {
         self.labels
     }
 
-    /// The classes that a semantic segmentation model is trained with: `[H, W]` int64, H and W from [`Self::target_size`]. `map`
-    /// is a label map `[height, width]` of integers in the image's size. It is resized by nearest neighbour and cropped as
-    /// the image is; what a crop shows from outside the image gets the field's `fill`. With `do_reduce_labels`, 0, 255 and
-    /// the field's `fill` become 255, and every other class is one less, as SegFormer's processor has it.
+    /// Training labels of a semantic segmentation model: `[H, W]` int64, H and W from
+    /// [`Self::target_size`]. `map` is an integer label map `[height, width]` of the image's size.
+    /// It is resized with nearest neighbour and cropped like the image; pixels of a crop outside
+    /// the image get the field's `fill`. With `do_reduce_labels`, 0, 255 and the field's `fill`
+    /// become 255, and every other class is reduced by one, as in SegFormer's processor.
     ///
     /// # Errors
-    /// An array of another shape or of floats.
+    /// If the array has another shape or holds floats.
     pub fn semantic_labels(&self, map: &Field) -> Result<Array> {
         let (dims, mut labels) = self.moved_map(map)?;
         if self.labels.do_reduce_labels {
@@ -43,7 +45,8 @@ impl Processor {
         Array::new(&dims, &labels)
     }
 
-    /// A label map as it is, in the input's size: its dimensions, and its values in row-major order.
+    /// A label map resized and cropped to the input's size, with unchanged labels: its dimensions,
+    /// and its values in row-major order.
     pub(crate) fn moved_map(&self, map: &Field) -> Result<([u64; 2], Vec<i64>)> {
         let &[height, width] = map.array.dims() else {
             return Err(PluginError::failed(format!(
@@ -68,11 +71,12 @@ impl Processor {
         Ok(([part.rows.len() as u64, part.columns.len() as u64], values))
     }
 
-    /// Masks of instances in the input's size: `[N, H, W]` u8 from `[N, height, width]` u8 in the image's size, resized by
-    /// nearest neighbour and cropped as the image is, 0 outside it. A mask may become empty.
+    /// Instance masks in the input's size: `[N, H, W]` u8 from `[N, height, width]` u8 in the
+    /// image's size. They are resized with nearest neighbour and cropped like the image, with 0
+    /// outside it. A mask may become empty.
     ///
     /// # Errors
-    /// An array of another shape or type.
+    /// If the array has another shape or type.
     pub fn masks(&self, masks: &Array) -> Result<Array> {
         let &[count, height, width] = masks.dims() else {
             return Err(PluginError::failed(format!(
@@ -90,8 +94,9 @@ impl Processor {
         Array::new(&dims, &moved)
     }
 
-    /// Boxes in pixels of the input: `[N, 4]` float32 xyxy from `[N, 4]` xyxy in pixels of an image of `width` × `height`.
-    /// They may reach over the input's border where the image is cropped.
+    /// Boxes in pixels of the input: `[N, 4]` float32 xyxy from `[N, 4]` xyxy in pixels of a
+    /// `width` × `height` image. If the image is cropped, they may extend beyond the input's
+    /// border.
     pub fn boxes(&self, boxes: &Array, width: u32, height: u32) -> Result<Array> {
         let (to_width, to_height) = self.resized(width, height)?;
         let [crop_height, crop_width] = self.crop().unwrap_or([to_height, to_width]);
@@ -111,10 +116,11 @@ impl Processor {
         Ok(Array::rows(&moved.collect::<Vec<_>>()))
     }
 
-    /// Which position of an array in the image's size each position of the input shows.
+    /// Maps each position of the input to a position of an array of the image's size.
     fn part(&self, what: &str, height: u64, width: u64) -> Result<Part> {
         let side = |side: u64| {
-            u32::try_from(side).map_err(|_| PluginError::failed(format!("`{what}` has a side of {side}")))
+            u32::try_from(side)
+                .map_err(|_| PluginError::failed(format!("`{what}` has a side of {side} pixels")))
         };
         let (width, height) = (side(width)?, side(height)?);
         let (to_width, to_height) = self.resized(width, height)?;
@@ -127,9 +133,9 @@ impl Processor {
     }
 }
 
-/// For each of the input's columns and rows: the image's; `None` outside it.
+/// The image's column and row for each column and row of the input; `None` outside the image.
 struct Part {
-    /// Of the image.
+    /// Of the image, in pixels.
     width: usize,
     columns: Vec<Option<usize>>,
     rows: Vec<Option<usize>>,
@@ -199,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crop_shows_from_outside_has_the_fields_fill() {
+    fn pixels_outside_the_image_get_the_fields_fill() {
         let file = json!({"size": {"height": 2, "width": 4}, "do_center_crop": true, "crop_size": {"height": 3, "width": 5}});
         let field = map(&[1i32; 8]).filled_with(9.0);
         let labels = processor(file).semantic_labels(&field).unwrap();
@@ -210,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn reduced_labels_leave_out_background_and_what_is_ignored() {
+    fn reduced_labels_ignore_background_and_fill() {
         let file = json!({"do_resize": false, "do_reduce_labels": true});
         let values = [0i64, 1, 2, 150, 255, 254, 100, 3];
         let reduced = |file: Value, fill: f64| {
@@ -221,7 +227,7 @@ mod tests {
         };
         assert_eq!(reduced(file.clone(), 255.0), [255, 0, 1, 149, 255, 253, 99, 2]);
         assert_eq!(reduced(file, 100.0), [255, 0, 1, 149, 255, 253, 255, 2]);
-        // The name that the key has in older files.
+        // The key's name in older files.
         let old = json!({"do_resize": false, "reduce_labels": true});
         assert_eq!(reduced(old.clone(), 255.0), [255, 0, 1, 149, 255, 253, 99, 2]);
         let saved = processor(old).config_json();

@@ -1,14 +1,14 @@
-//! Boxes and classes as DETR-style detectors are trained with.
+//! Training labels of DETR-style detectors: boxes and classes.
 
 use cvhost_plugin_api::data::{Array, Fields, Role};
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// Targets of the form `detection/1` as labels: `boxes` `[N, 4]` float32 cxcywh relative to the image, `class_labels` `[N]`
-/// int64. Boxes are clipped to the image of `width` × `height` pixels; crowds, and boxes that keep no width or height, are
-/// left out.
+/// Converts targets of the form `detection/1` to labels: `boxes` `[N, 4]` float32 cxcywh relative
+/// to the image, `class_labels` `[N]` int64. Boxes are clipped to the `width` × `height` image, in
+/// pixels; crowd annotations, and boxes whose clipped width or height is zero, are dropped.
 ///
 /// # Errors
-/// Missing fields, or columns of different lengths.
+/// If a field is missing, or the columns have different lengths.
 pub fn detection_labels(targets: &Fields, width: u32, height: u32) -> Result<Fields> {
     let boxes = targets.require("boxes")?.to_rows::<4>()?;
     let classes = targets.require("class_labels")?.values::<i64>()?;
@@ -18,7 +18,7 @@ pub fn detection_labels(targets: &Fields, width: u32, height: u32) -> Result<Fie
     };
     if boxes.len() != classes.len() || boxes.len() != crowds.len() {
         return Err(PluginError::failed(format!(
-            "a sample has {} boxes, {} class labels and {} crowd flags: expected one of each an object",
+            "a sample has {} boxes, {} class labels and {} crowd flags; expected one of each per object",
             boxes.len(),
             classes.len(),
             crowds.len()
@@ -41,7 +41,8 @@ pub fn detection_labels(targets: &Fields, width: u32, height: u32) -> Result<Fie
         .with("class_labels", Role::OPAQUE, Array::vector(&labels)))
 }
 
-/// A box clipped to the image, as fractions of it, or `None` where nothing of it is left. NaN gives `None` too.
+/// A box clipped to the image, relative to its size; `None` if nothing remains or a coordinate is
+/// NaN.
 fn relative_cxcywh([x0, y0, x1, y1]: [f64; 4], width: f64, height: f64) -> Option<[f32; 4]> {
     let (x0, x1) = (x0.clamp(0.0, width), x1.clamp(0.0, width));
     let (y0, y1) = (y0.clamp(0.0, height), y1.clamp(0.0, height));
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_become_fractions_of_the_image() {
+    fn boxes_are_relative_to_the_image() {
         let labels = detection_labels(&targets(&[[10.0, 20.0, 30.0, 60.0]], &[0]), 100, 80).unwrap();
         assert_eq!(
             labels.require("boxes").unwrap().values::<f32>().unwrap(),
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn crowds_and_boxes_with_nothing_inside_the_image_are_left_out() {
+    fn crowds_and_boxes_outside_the_image_are_dropped() {
         let boxes = [
             [10.0, 10.0, 20.0, 20.0],
             [0.0, 0.0, 50.0, 50.0],
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_image_without_objects_gives_empty_labels() {
+    fn an_image_without_objects_gives_empty_labels() {
         let labels = detection_labels(&targets(&[], &[]), 100, 100).unwrap();
         assert_eq!(labels.require("boxes").unwrap().dims(), [0, 4]);
         assert_eq!(labels.require("class_labels").unwrap().dims(), [0]);

@@ -1,8 +1,9 @@
-//! What `preprocessor_config.json` describes: the size of a model's input, resizing, rescaling and normalising, and boxes
-//! in the form that DETR-style detectors are trained with. Shared by the adapters; free of torch.
+//! Image preprocessing as described by `preprocessor_config.json`: input size, resizing, rescaling
+//! and normalising, and box labels for DETR-style detectors. Shared by the adapters; independent of
+//! torch.
 //!
-//! The pixels are those of the reference image processors with their PIL backend: a resize with antialiasing on 8-bit
-//! pixels, then `(pixel * rescale_factor - mean) / std` in float32.
+//! Pixels equal those of the reference image processors with the PIL backend: an antialiased resize
+//! of 8-bit pixels, then `(pixel * rescale_factor - mean) / std` in float32.
 
 #[cfg(test)]
 mod classifier_tests;
@@ -41,12 +42,14 @@ use values::Values;
 /// The name of the main input in a batch.
 pub const PIXEL_VALUES: &str = "pixel_values";
 
-/// The shape of a main input of this width and height, in pixels: `pixel_values`, float32, `[3, height, width]`.
+/// The shape of the main input for this width and height in pixels: `pixel_values`, float32, `[3,
+/// height, width]`.
 pub fn input_shape((width, height): (u32, u32)) -> Shape {
     Shape {
         name: PIXEL_VALUES.into(),
         dtype: DType::F32,
         dims: vec![3, u64::from(height), u64::from(width)].into(),
+        extra: Default::default(),
     }
 }
 
@@ -57,7 +60,7 @@ fn image_of(sample: &Sample) -> Result<&Image> {
         .ok_or_else(|| PluginError::data(format!("{} has no image", sample.name)))
 }
 
-/// The meta of a sample whose image has `input_width` × `input_height` pixels in the input.
+/// The meta of a sample whose image covers `input_width` × `input_height` pixels of the input.
 fn meta(sample: &Sample, image: &Image, (input_width, input_height): (u32, u32)) -> Meta {
     Meta {
         index: sample.index,
@@ -74,10 +77,14 @@ fn with_detection_labels(sample: &Sample, meta: Meta) -> Result<Prepared> {
         Some(_) => detection_labels(&sample.fields, meta.width, meta.height)?,
         None => Default::default(),
     };
-    Ok(Prepared { fields, meta })
+    Ok(Prepared {
+        fields,
+        meta,
+        extra: Default::default(),
+    })
 }
 
-/// An image processor: what is done to an image before a model sees it.
+/// An image processor: converts images to model inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Processor {
     pub(crate) do_resize: bool,
@@ -85,7 +92,7 @@ pub struct Processor {
     pub(crate) multiple: u32,
     pub(crate) size_divisor: u32,
     pub(crate) labels: LabelRule,
-    /// Height and width that are cut out of the middle after resizing, if [`Size`] doesn't say it.
+    /// Height and width of the center crop after resizing, unless [`Size`] implies one.
     pub(crate) center_crop: Option<[u32; 2]>,
     pub(crate) resample: Resample,
     pub(crate) do_rescale: bool,
@@ -96,36 +103,39 @@ pub struct Processor {
     pub(crate) do_pad: bool,
     pub(crate) values: Values,
     pub(crate) processor_type: String,
-    /// The file as it was read.
+    /// The file as read.
     pub(crate) original: Map<String, Value>,
 }
 
 impl Processor {
-    /// Reads `preprocessor`, the content of `preprocessor_config.json` (or null where there is none), in its new and old
-    /// layouts. Then `config`, the whole resolved configuration, overrides: `data.image_size` or `model.image_size` (data's
-    /// wins; `[height, width]` is exact, one number a square or the shortest edge, see [`Defaults::whole_image`]),
+    /// Reads `preprocessor`, the content of `preprocessor_config.json` (null if there is none), in
+    /// its current or a legacy layout. Then values of `config`, the whole resolved configuration,
+    /// override it: `data.image_size` or `model.image_size` (`data` wins; `[height, width]` is
+    /// exact, a single number is a square or the shortest edge, see [`Defaults::whole_image`]),
     /// `data.normalize_mean` and `data.normalize_std`.
     ///
     /// # Errors
-    /// A value of the wrong type or out of range, with the key and what was expected.
+    /// If a value has the wrong type or is out of range; the error names the key and what was
+    /// expected.
     pub fn from_checkpoint(preprocessor: &Value, config: &Value, defaults: &Defaults) -> Result<Self> {
         config::read(preprocessor, config, defaults)
     }
 
-    /// The width and height that an image of `width` × `height` pixels gets in the model's input, without padding.
+    /// The width and height of a `width` × `height` image in the model's input, in pixels, without
+    /// padding.
     ///
     /// # Errors
-    /// An image without pixels, or a result with a side of more than 16384.
+    /// If the image has no pixels, or a resulting side would exceed 16384.
     pub fn target_size(&self, width: u32, height: u32) -> Result<(u32, u32)> {
         let resized = self.resized(width, height)?;
         Ok(self.crop().map_or(resized, |[height, width]| (width, height)))
     }
 
-    /// The width and height that an image is resized to, before a crop.
+    /// The width and height of the resized image, before cropping.
     pub(crate) fn resized(&self, width: u32, height: u32) -> Result<(u32, u32)> {
         if width == 0 || height == 0 {
             return Err(PluginError::data(format!(
-                "an image of {width}x{height} pixels has nothing to show"
+                "an image of {width}x{height} pixels is empty"
             )));
         }
         if !self.do_resize {
@@ -134,32 +144,36 @@ impl Processor {
         size::target(self.size, self.multiple, self.size_divisor, width, height)
     }
 
-    /// Height and width of the middle part that is left of a resized image; `None` where all of it is.
+    /// Height and width of the center crop of the resized image; `None` if it isn't cropped.
     pub(crate) fn crop(&self) -> Option<[u32; 2]> {
         let of_size = self.size.crop().filter(|_| self.do_resize);
         of_size.or(self.center_crop)
     }
 
-    /// The shape of the main input for an image: `pixel_values`, float32, `[3, height, width]`.
+    /// The shape of the main input for a `width` × `height` image: `pixel_values`, float32, `[3, H,
+    /// W]`.
     pub fn shape(&self, width: u32, height: u32) -> Result<Shape> {
         Ok(input_shape(self.target_size(width, height)?))
     }
 
-    /// Writes an image, resized and normalised, into `out`: float32 `[3, H, W]` with H and W from [`Self::target_size`].
+    /// Writes the resized and normalised image into `out`: float32 `[3, H, W]` with H and W from
+    /// [`Self::target_size`].
     ///
     /// # Errors
-    /// A slot of another shape or type, or an image whose pixels don't fit its size.
+    /// If the slot has another shape or type, or the image's pixels don't match its size.
     pub fn write(&self, image: &Image, out: ArrayMut<'_>) -> Result<()> {
         let resized = self.resized(image.width, image.height)?;
         pixels::write(self, image, resized, self.crop(), out)
     }
 
-    /// As [`Self::write`], but resizes to `size`, width and height in pixels, by the caller's own rule; nothing is cut off.
+    /// Like [`Self::write`], but resizes to the given `size` (width and height in pixels) and
+    /// doesn't crop.
     pub fn write_sized(&self, image: &Image, size: (u32, u32), out: ArrayMut<'_>) -> Result<()> {
         pixels::write(self, image, size, None, out)
     }
 
-    /// Writes the sample's image into `out`, and gives a meta that holds the image's size and its size in the input.
+    /// Writes the sample's image into `out` and returns a meta with the image's size and its size
+    /// in the input.
     pub fn prepare_image(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Meta> {
         let image = image_of(sample)?;
         let size = self.target_size(image.width, image.height)?;
@@ -167,14 +181,16 @@ impl Processor {
         Ok(meta(sample, image, size))
     }
 
-    /// All of a detector's `prepare`: writes the sample's image into `out`, and gives `boxes` and `class_labels` (see
-    /// [`detection_labels`]) with the image's meta. A sample without a field `boxes` (prediction) gives no fields.
+    /// Implements a detector's `prepare`: writes the sample's image into `out` and returns `boxes`
+    /// and `class_labels` (see [`detection_labels`]) along with the image's meta. A sample without
+    /// a `boxes` field (prediction) gives no fields.
     pub fn prepare_detection(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
         with_detection_labels(sample, self.prepare_image(sample, out)?)
     }
 
-    /// As [`Self::prepare_detection`] for an adapter with a rule of its own for the size of the input: resizes the image to
-    /// `size`, width and height in pixels. [`input_shape`] gives the shape that goes with it.
+    /// Like [`Self::prepare_detection`], for adapters that compute the input size themselves:
+    /// resizes the image to `size`, width and height in pixels. [`input_shape`] gives the matching
+    /// shape.
     pub fn prepare_detection_sized(
         &self,
         sample: &Sample,
@@ -186,8 +202,9 @@ impl Processor {
         with_detection_labels(sample, meta(sample, image, size))
     }
 
-    /// How images become a batch: `pixel_values` padded with zeros at the bottom and right, or stacked where the file says
-    /// `do_pad: false`. `mask` is the name of the mask that padding gives, empty for a model that wants none.
+    /// How images are collated into a batch: `pixel_values` is padded with zeros at the bottom and
+    /// right, or stacked if the file sets `do_pad: false`. `mask` is the name of the padding mask,
+    /// empty for models that need none.
     pub fn image_collate(&self, mask: &str) -> CollateRule {
         if self.do_pad {
             CollateRule::pad(PIXEL_VALUES, mask)
@@ -196,8 +213,8 @@ impl Processor {
         }
     }
 
-    /// The collate rules that go with [`Self::prepare_detection`]: [`Self::image_collate`], ragged `boxes` and
-    /// `class_labels`.
+    /// The collate rules for [`Self::prepare_detection`]: [`Self::image_collate`], and ragged
+    /// `boxes` and `class_labels`.
     pub fn detection_collate(&self, mask: &str) -> Vec<CollateRule> {
         vec![
             self.image_collate(mask),
@@ -206,8 +223,8 @@ impl Processor {
         ]
     }
 
-    /// The `preprocessor_config.json` to save: this processor in the new layout, with every key of the file that was read
-    /// and isn't known here.
+    /// The `preprocessor_config.json` to save: this processor in the current layout, plus all
+    /// unknown keys of the file it was read from.
     pub fn config_json(&self) -> Value {
         config::write(self)
     }

@@ -1,4 +1,4 @@
-//! From an image to a model's input: resized, rescaled and normalised, written in place.
+//! Converts an image to a model input in place: resizes, rescales and normalises it.
 
 use crate::Processor;
 use crate::kernels;
@@ -7,8 +7,8 @@ use crate::window::Window;
 use cvhost_plugin_api::data::{ArrayMut, DType, Image};
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// Writes `image` into `out`, float32 `[3, H, W]`: resized to `to_width` × `to_height` pixels, and of that the middle `crop`,
-/// height and width.
+/// Writes `image` into `out`, float32 `[3, H, W]`: resized to `to_width` × `to_height` pixels and
+/// center-cropped to `crop`, height and width.
 pub(crate) fn write(
     processor: &Processor,
     image: &Image,
@@ -50,7 +50,7 @@ pub(crate) fn check_image(image: &Image) -> Result<()> {
     let bytes = 3 * u128::from(image.width) * u128::from(image.height);
     if bytes == 0 || image.pixels.len() as u128 != bytes {
         return Err(PluginError::data(format!(
-            "an image of {}x{} pixels has {} bytes: expected {bytes}, at least 3",
+            "an image of {}x{} pixels has {} bytes; expected {bytes}, at least 3",
             image.width,
             image.height,
             image.pixels.len()
@@ -59,12 +59,12 @@ pub(crate) fn check_image(image: &Image) -> Result<()> {
     Ok(())
 }
 
-/// `out` must be float32 `[3, height, width]`.
+/// Checks that `out` is float32 `[3, height, width]`.
 pub(crate) fn check_slot(out: &ArrayMut<'_>, [height, width]: [u32; 2]) -> Result<()> {
     let expected = [3, u64::from(height), u64::from(width)];
     if out.dims() != expected || out.dtype() != DType::F32 {
         return Err(PluginError::failed(format!(
-            "a slot of {:?}{:?} was given for an image that becomes F32 {expected:?}",
+            "the output slot is {:?} {:?}; this image needs F32 {expected:?}",
             out.dtype(),
             out.dims()
         )));
@@ -72,7 +72,7 @@ pub(crate) fn check_slot(out: &ArrayMut<'_>, [height, width]: [u32; 2]) -> Resul
     Ok(())
 }
 
-/// What a crop shows from outside the image is black.
+/// Fills `out` with black, for crops that extend beyond the image.
 fn fill_black(processor: &Processor, out: &mut ArrayMut<'_>) -> Result<()> {
     let height = out.dims().get(1).copied().unwrap_or_default();
     for (channel, table) in (0..).zip(&processor.values.table) {
@@ -89,18 +89,14 @@ mod tests {
     use crate::{Defaults, Resample, Size};
     use serde_json::{Value, json};
 
-    /// The image of `fixtures/make_resized.py`.
+    /// The test image of `fixtures/make_resized.py`.
     fn image() -> Image {
         let (width, height) = (23, 17);
         let value = |x: u32, y: u32, c: u32| ((x * 11 + y * 29 + c * 83 + (x * y) % 31 * 7) % 256) as u8;
         let pixels = (0..height * width * 3)
             .map(|i| value(i / 3 % width, i / 3 / width, i % 3))
             .collect::<Vec<u8>>();
-        Image {
-            width,
-            height,
-            pixels: pixels.into(),
-        }
+        Image::rgb8(width, height, pixels)
     }
 
     fn processor(file: Value) -> Processor {
@@ -112,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_are_those_of_pil_for_every_filter() {
+    fn pixels_match_pil_for_every_filter() {
         let mut recorded = &include_bytes!("../fixtures/resized.bin")[..];
         for code in 0..6 {
             for (width, height) in [(32usize, 24usize), (9, 7), (23, 10), (40, 17), (31, 5), (20, 9)] {
@@ -138,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_of_a_padded_batch_is_written_and_the_padding_is_not() {
+    fn writing_to_a_padded_batch_leaves_the_padding_unchanged() {
         let p = processor(
             json!({"do_resize": false, "image_mean": 0.5, "image_std": 0.25, "do_normalize": true}),
         );
@@ -164,7 +160,7 @@ mod tests {
         let mut buffer = vec![0f32; 3 * 17 * 23];
         let slot = ArrayMut::new(&mut buffer, &[3, 17, 22], &[391, 23, 1]).unwrap();
         let error = p.write(&image(), slot).unwrap_err();
-        assert!(error.message.contains("becomes F32 [3, 17, 23]"), "{error}");
+        assert!(error.message.contains("needs F32 [3, 17, 23]"), "{error}");
         let torn = Image {
             pixels: vec![0; 7].into(),
             ..image()
@@ -174,7 +170,7 @@ mod tests {
             p.write(&torn, slot)
                 .unwrap_err()
                 .message
-                .contains("has 7 bytes: expected 1173")
+                .contains("has 7 bytes; expected 1173")
         );
         assert_eq!(
             p.size,

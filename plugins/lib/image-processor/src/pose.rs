@@ -1,4 +1,4 @@
-//! ViTPose's image processor: a box of an image, stretched to the model's input.
+//! ViTPose's image processor: a box of an image, warped to the model's input.
 
 use crate::pixels::{check_image, check_slot};
 use crate::pose_crop::PoseCrop;
@@ -8,25 +8,27 @@ use cvhost_plugin_api::data::{ArrayMut, CollateRule, Image, Meta, Region, Sample
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::{Value, json};
 
-/// The reference's unit of boxes, in pixels.
+/// The unit of box sizes in the reference, in pixels.
 const NORMALIZE_FACTOR: f64 = 200.0;
 
-/// An image processor of top-down pose models: it shows a box, a quarter larger and with the input's aspect ratio, see
-/// [`PoseCrop`], by bilinear interpolation; what is outside the image is black. Then it rescales and normalises as
-/// [`Processor`] does. The pixels are those of `VitPoseImageProcessor` with its PIL backend.
+/// The image processor of top-down pose models. It shows a box, extended to the input's aspect
+/// ratio and enlarged by a quarter (see [`PoseCrop`]), with bilinear interpolation; pixels outside
+/// the image are black. Then it rescales and normalises like [`Processor`]. Pixels equal those of
+/// `VitPoseImageProcessor` with the PIL backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoseProcessor {
     processor: Processor,
-    /// Height and width of the input.
+    /// Height and width of the input in pixels.
     size: [u32; 2],
     normalize_factor: f64,
 }
 
 impl PoseProcessor {
-    /// As [`Processor::from_checkpoint`], with the defaults of `VitPoseImageProcessor`.
+    /// Like [`Processor::from_checkpoint`], with the defaults of `VitPoseImageProcessor`.
     ///
     /// # Errors
-    /// Also a `size` that isn't height and width, and `do_affine_transform: false`, which leaves images in their own size.
+    /// Also if `size` isn't height and width, or with `do_affine_transform: false`, which keeps
+    /// images at their original size.
     pub fn from_checkpoint(preprocessor: &Value, config: &Value) -> Result<Self> {
         let processor = Processor::from_checkpoint(preprocessor, config, &Defaults::vit_pose())?;
         let Size::Exact { height, width } = processor.size else {
@@ -38,7 +40,8 @@ impl PoseProcessor {
         let key = |name: &str| processor.original.get(name).filter(|v| !v.is_null());
         if key("do_affine_transform").is_some_and(|v| v != &json!(true)) {
             return Err(PluginError::unsupported(
-                "preprocessor_config.json: `do_affine_transform` is not true; the model sees a box of the image by it",
+                "preprocessor_config.json: `do_affine_transform` is not true; it is needed to show the \
+                 model a box of the image",
             )
             .with_help("remove the key from the file"));
         }
@@ -62,20 +65,23 @@ impl PoseProcessor {
         self.size
     }
 
-    /// The shape of the main input, whatever the box: `pixel_values`, float32, `[3, height, width]`.
+    /// The shape of the main input, which doesn't depend on the box: `pixel_values`, float32, `[3,
+    /// height, width]`.
     pub fn shape(&self) -> Shape {
         input_shape((self.size[1], self.size[0]))
     }
 
-    /// The part of an image that the model sees of `region`, in pixels, with the way to and from the input.
+    /// The crop that the model sees for `region`, in pixels, with the mapping to and from the
+    /// input.
     pub fn crop(&self, region: &Region) -> Result<PoseCrop> {
         PoseCrop::new(region, self.size, self.normalize_factor)
     }
 
-    /// Writes what the model sees of `region` into `out`: float32 `[3, H, W]`.
+    /// Writes the model's view of `region` into `out`: float32 `[3, H, W]`.
     ///
     /// # Errors
-    /// A slot of another shape or type, an image whose pixels don't fit its size, a region that shows nothing.
+    /// If the slot has another shape or type, the image's pixels don't match its size, or the
+    /// region is empty.
     pub fn write(&self, image: &Image, region: &Region, mut out: ArrayMut<'_>) -> Result<()> {
         check_image(image)?;
         check_slot(&out, self.size)?;
@@ -117,8 +123,9 @@ impl PoseProcessor {
         Ok(())
     }
 
-    /// Writes the sample's region of its image into `out`, and gives a meta with the region: [`Self::crop`] leads from it
-    /// back to the image. A sample without a region shows all of its image.
+    /// Writes the sample's region of its image into `out` and returns a meta with the region;
+    /// [`Self::crop`] maps from the input back to the image. A sample without a region shows its
+    /// whole image.
     pub fn prepare_image(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Meta> {
         let image = image_of(sample)?;
         let region = sample.region.into_option().unwrap_or(Region {
@@ -135,7 +142,7 @@ impl PoseProcessor {
         })
     }
 
-    /// How inputs become a batch: all have one shape.
+    /// How inputs are collated into a batch: stacked, since all have the same shape.
     pub fn collate(&self) -> CollateRule {
         CollateRule::stack(crate::PIXEL_VALUES)
     }
@@ -146,7 +153,7 @@ impl PoseProcessor {
     }
 }
 
-/// The two positions of a side that a point lies between, and their weights.
+/// The two neighbouring positions of a point along one axis, and their weights.
 #[derive(Clone, Copy)]
 struct Tap {
     first: usize,
@@ -155,7 +162,7 @@ struct Tap {
 }
 
 impl Tap {
-    /// `None` outside: there is no blending with what is beyond the border.
+    /// `None` outside the image: pixels aren't blended with what is beyond the border.
     fn new(at: f64, length: usize) -> Option<Self> {
         let last = length.checked_sub(1)?;
         if !(0.0..=last as f64).contains(&at) {
@@ -179,7 +186,8 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// In float64, summed and rounded as `scipy.ndimage.affine_transform` of order 1 does.
+    /// Bilinear interpolation in float64, summed and rounded like `scipy.ndimage.affine_transform`
+    /// of order 1.
     fn between(&self, y: Tap, x: Tap) -> [u8; 3] {
         let mut sums = [0f64; 3];
         for (row, down) in [(y.first, y.weights[0]), (y.second, y.weights[1])] {
@@ -205,7 +213,7 @@ mod tests {
         PoseProcessor::from_checkpoint(&file, &Value::Null)
     }
 
-    /// The pixels of a processor that neither rescales nor normalises, and the meta.
+    /// The pixels from a processor that neither rescales nor normalises, and the meta.
     fn prepared(sample: &Sample) -> (Vec<f32>, Meta) {
         let file = json!({"size": {"height": 8, "width": 8}, "do_rescale": false, "do_normalize": false});
         let p = processor(file).unwrap();
@@ -230,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_without_a_region_shows_all_of_its_image_and_black_around_it() {
+    fn a_sample_without_a_region_shows_its_whole_image_on_black() {
         let (values, meta) = prepared(&half_white(None));
         assert_eq!(
             meta.region.into_option().map(|r| [r.x, r.y, r.width, r.height]),
@@ -241,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_region_is_shown_upright() {
+    fn a_rotated_region_is_shown_upright() {
         let region = Region {
             x: 6.0,
             y: 6.0,
@@ -257,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_show_something_else_than_a_box_are_refused() {
+    fn files_that_do_not_show_a_box_are_rejected() {
         for (file, part) in [
             (
                 json!({"do_affine_transform": false}),

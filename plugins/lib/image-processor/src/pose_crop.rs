@@ -1,23 +1,26 @@
-//! The part of an image that a top-down pose model sees: a box with space around it, stretched to the input's size.
+//! The part of an image that a top-down pose model sees: a box with a margin, warped to the input's
+//! size.
 //!
-//! The mapping is that of unbiased data processing (Huang et al., "The Devil is in the Details: Delving into Unbiased Data
-//! Processing for Human Pose Estimation", CVPR 2020), in which a side of n pixels is n - 1 long. Its arithmetic is that of the
-//! reference's `VitPoseImageProcessor`, float32 where that has it, so that the pixels are equal.
+//! The mapping follows unbiased data processing (Huang et al., "The Devil is in the Details:
+//! Delving into Unbiased Data Processing for Human Pose Estimation", CVPR 2020), in which a side of
+//! n pixels has length n - 1. Its arithmetic is that of the reference's `VitPoseImageProcessor`,
+//! with float32 in the same places, so that the pixels are equal.
 
 use cvhost_plugin_api::data::Region;
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// How much larger than the box the part is.
+/// Scale of the crop relative to the box.
 const PADDING: f32 = 1.25;
-/// The reference's unit of boxes, in pixels. A processor's `normalize_factor` takes its place only where the part is found.
+/// The unit of box sizes in the reference, in pixels. A processor's `normalize_factor` replaces it
+/// only when the crop is computed.
 const UNIT: f32 = 200.0;
 
-/// A part of an image, and the way between its pixels and the input's.
+/// A crop of an image, with the mapping between its pixels and the input's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PoseCrop {
-    /// x and y in pixels of the image.
+    /// x and y, in pixels of the image.
     centre: [f32; 2],
-    /// Width and height in pixels of the image.
+    /// Width and height, in pixels of the image.
     extent: [f32; 2],
     /// Radians, counter-clockwise.
     angle: f64,
@@ -26,23 +29,25 @@ pub struct PoseCrop {
 }
 
 impl PoseCrop {
-    /// The part around `region`, in pixels of the image, for an input of `size`, height and width in pixels: the region,
-    /// lengthened in one direction to the input's aspect ratio, and a quarter larger. It may reach over the image's border.
-    /// A region with an angle is shown upright; the reference has none.
+    /// The crop around `region`, in pixels of the image, for an input of `size`, height and width
+    /// in pixels: the region, extended in one direction to the input's aspect ratio and enlarged by
+    /// a quarter. It may extend beyond the image's border. A rotated region is shown upright; the
+    /// reference doesn't support rotation.
     ///
     /// # Errors
-    /// A region that is no finite part with a width and a height, or a side of `size` below 2.
+    /// If the region isn't finite with positive width and height, or a side of `size` is below 2.
     pub fn new(region: &Region, size: [u32; 2], normalize_factor: f64) -> Result<Self> {
         let numbers = [region.x, region.y, region.width, region.height, region.angle];
         if numbers.iter().any(|v| !v.is_finite()) || region.width <= 0.0 || region.height <= 0.0 {
             return Err(PluginError::data(format!(
-                "a box of {} x {} pixels at ({}, {}) shows nothing; expected finite numbers, and a width and a height above 0",
+                "a box of {} x {} pixels at ({}, {}) is empty or not finite; expected finite numbers, \
+                 and a width and a height above 0",
                 region.width, region.height, region.x, region.y
             )));
         }
         if size.iter().any(|side| *side < 2) {
             return Err(PluginError::failed(format!(
-                "a pose model's input has height and width {size:?}: expected 2 or more each"
+                "a pose model's input has height and width {size:?}; expected at least 2 each"
             )));
         }
         let aspect = f64::from(size[1]) / f64::from(size[0]);
@@ -71,8 +76,8 @@ impl PoseCrop {
         Ok(crop)
     }
 
-    /// A point of the image, x and y in pixels, in pixels of a map of `size`, height and width, that shows the part: the
-    /// input's size, or a heat map's.
+    /// Maps a point of the image, x and y in pixels, to pixels of a map of the crop with `size`,
+    /// height and width: the input's size or a heat map's.
     pub fn to_map(&self, [x, y]: [f64; 2], size: [u32; 2]) -> [f64; 2] {
         let (sin, cos) = self.angle.sin_cos();
         let [dx, dy] = [x - f64::from(self.centre[0]), y - f64::from(self.centre[1])];
@@ -84,7 +89,8 @@ impl PoseCrop {
         ]
     }
 
-    /// The reverse of [`Self::to_map`]: a point of a map of `size`, height and width, in pixels of the image.
+    /// The inverse of [`Self::to_map`]: maps a point of a map of `size`, height and width, to
+    /// pixels of the image.
     pub fn to_image(&self, [x, y]: [f64; 2], size: [u32; 2]) -> [f64; 2] {
         let [scale_x, scale_y] = self.steps(size);
         let [dx, dy] = [
@@ -98,20 +104,22 @@ impl PoseCrop {
         ]
     }
 
-    /// Pixels of the image from one pixel of the map to the next. A map of one pixel has no next one.
+    /// Distance between neighbouring pixels of the map, in pixels of the image. A side of one pixel
+    /// counts as one step.
     fn steps(&self, [height, width]: [u32; 2]) -> [f64; 2] {
         let step = |extent: f32, side: u32| f64::from(extent) / (f64::from(side) - 1.0).max(1.0);
         [step(self.extent[0], width), step(self.extent[1], height)]
     }
 
-    /// The rows (y, then x) of the mapping from the input's row and column, and 1, to the image's.
+    /// The rows (y, then x) of the affine matrix that maps (row, column, 1) of the input to the
+    /// image.
     pub(crate) fn to_source(self) -> [[f64; 3]; 2] {
         let sides = [f64::from(self.size[1]) - 1.0, f64::from(self.size[0]) - 1.0];
         let scale_x = sides[0] / f64::from(self.extent[0]);
         let scale_y = sides[1] / f64::from(self.extent[1]);
         let (sin, cos) = self.angle.sin_cos();
         let (sin32, cos32) = (sin as f32, cos as f32);
-        // Twice the centre takes the place of the image's size in the paper.
+        // The paper's image size is replaced by twice the centre.
         let [w, h] = self.centre.map(|c| -0.5 * (c * 2.0));
         let shift_x = w * cos32 - h * sin32 + 0.5 * self.extent[0];
         let shift_y = w * sin32 + h * cos32 + 0.5 * self.extent[1];
@@ -120,8 +128,8 @@ impl PoseCrop {
             [sin * scale_y, cos * scale_y, scale_y * f64::from(shift_y)],
         ];
         let [[a, b, c], [d, e, f]] = matrix.map(|row| row.map(|v| f64::from(v as f32)));
-        // By elimination, with reciprocals of the pivots, as the reference's linear algebra does it: the rounding decides which
-        // pixels are outside the image.
+        // Inverted by elimination with reciprocals of the pivots, like the reference's linear
+        // algebra: the rounding decides which pixels are outside the image.
         let pivot = 1.0 / a;
         let below = d * pivot;
         let second = 1.0 / (e - below * b);
@@ -133,7 +141,7 @@ impl PoseCrop {
         [[y_from_y, y_from_x, y_shift], [x_from_y, x_from_x, x_shift]]
     }
 
-    /// Whether the input's rows are rows of the image.
+    /// Whether rows of the input are rows of the image, i.e. the crop isn't rotated.
     pub(crate) fn is_upright(self) -> bool {
         self.angle == 0.0
     }
@@ -158,8 +166,8 @@ mod tests {
     }
 
     #[test]
-    fn a_box_gets_the_inputs_aspect_ratio_and_a_quarter_more() {
-        // 40 x 40 becomes 40 x 53 1/3, and 50 x 66 2/3 with the space around it.
+    fn a_box_is_extended_to_the_aspect_ratio_and_enlarged() {
+        // 40 x 40 becomes 40 x 53 1/3, and 50 x 66 2/3 with the margin.
         let crop = PoseCrop::new(&region([10.0, 20.0, 40.0, 40.0], 0.0), [64, 48], 200.0).unwrap();
         assert!(near(
             crop.to_image([0.0, 0.0], [64, 48]),
@@ -175,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn points_go_to_the_input_and_back() {
+    fn points_round_trip_through_the_input() {
         for angle in [0.0, 0.4, -2.0] {
             let crop = PoseCrop::new(&region([3.0, 4.0, 50.0, 20.0], angle), [64, 48], 200.0).unwrap();
             for point in [[3.0, 4.0], [28.0, 14.0], [-7.0, 60.0]] {
@@ -183,7 +191,7 @@ mod tests {
                     assert!(near(crop.to_image(crop.to_map(point, size), size), point));
                 }
             }
-            // The pixels that are shown are at the places that points go to.
+            // The pixels shown agree with the mapping of points.
             let [y_of, x_of] = crop.to_source();
             for [row, column] in [[0.0, 0.0], [63.0, 10.0], [20.0, 47.0]] {
                 let shown = [x_of, y_of].map(|of| of[0] * row + of[1] * column + of[2]);
@@ -193,15 +201,16 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_box_is_shown_upright() {
-        // A quarter turn counter-clockwise: what is above the centre in the image was its right-hand side.
+    fn a_rotated_box_is_shown_upright() {
+        // A quarter turn counter-clockwise: what is above the centre in the image was on its
+        // right-hand side.
         let angle = std::f64::consts::FRAC_PI_2;
         let crop = PoseCrop::new(&region([10.0, 10.0, 20.0, 20.0], angle), [33, 33], 200.0).unwrap();
         assert!(near(crop.to_map([20.0, 20.0 - 12.5], [33, 33]), [32.0, 16.0]));
     }
 
     #[test]
-    fn boxes_that_show_nothing_are_errors() {
+    fn empty_boxes_are_errors() {
         for corners in [
             [0.0, 0.0, 0.0, 5.0],
             [0.0, 0.0, 5.0, -1.0],

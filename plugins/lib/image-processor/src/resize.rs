@@ -1,17 +1,18 @@
-//! Resizing 8-bit RGB with antialiasing, to the bit as PIL does it.
+//! Antialiased resizing of 8-bit RGB, bit-exact with PIL.
 //!
-//! A convolution that widens its filter when shrinking, along rows and along columns, with 22-bit fixed-point weights and the
-//! image rounded to 8 bits in between. Libraries that take the passes in another order or have 16-bit weights differ by
-//! 1/255 in a fifth of the pixels, which the small models of the reference cases notice.
+//! A separable convolution whose filter widens when downscaling, with 22-bit fixed-point weights;
+//! the intermediate image is rounded to 8 bits. Libraries that order the passes differently or use
+//! 16-bit weights differ by 1/255 in a fifth of the pixels, which is noticeable in the small models
+//! of the reference cases.
 
 use cvhost_plugin_api::error::{PluginError, Result};
 use std::f64::consts::PI;
 use std::ops::Range;
 
-/// Fraction bits of a weight: 32 less 8 for the pixel and 2 for filters that overshoot.
+/// Fraction bits of a weight: 32 minus 8 for the pixel and 2 for filters that overshoot.
 pub(crate) const WEIGHT_BITS: u32 = 22;
 
-/// How pixels in between are found. The numbers in `preprocessor_config.json` are PIL's.
+/// The interpolation filter. The codes in `preprocessor_config.json` are PIL's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resample {
     Nearest,
@@ -32,22 +33,22 @@ impl Resample {
         Resample::Hamming,
     ];
 
-    /// The filter of that number in `preprocessor_config.json`.
+    /// The filter with this code in `preprocessor_config.json`.
     pub fn from_code(code: u64) -> Result<Self> {
         usize::try_from(code).ok().and_then(|i| Self::ALL.get(i)).copied().ok_or_else(|| {
             PluginError::checkpoint(format!(
-                "preprocessor_config.json: `resample` is {code}; expected 0 (nearest), 1 (lanczos), 2 (bilinear), 3 (bicubic), \
-                 4 (box) or 5 (hamming)"
+                "preprocessor_config.json: `resample` is {code}; expected 0 (nearest), 1 (lanczos), 2 (bilinear), 3 \
+                 (bicubic), 4 (box) or 5 (hamming)"
             ))
         })
     }
 
-    /// Its number in `preprocessor_config.json`.
+    /// The filter's code in `preprocessor_config.json`.
     pub fn code(self) -> u64 {
         Self::ALL.iter().position(|&r| r == self).unwrap_or_default() as u64
     }
 
-    /// How far the filter reaches to either side, in pixels of the smaller image.
+    /// Half width of the filter, in pixels of the smaller image.
     fn support(self) -> f64 {
         match self {
             Resample::Nearest => 0.0,
@@ -62,7 +63,7 @@ impl Resample {
         let distance = x.abs();
         match self {
             Resample::Nearest => 1.0,
-            // Half open, so that a pixel on the border counts once.
+            // Half-open, so that a pixel on the border counts only once.
             Resample::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
             Resample::Bilinear => (1.0 - distance).max(0.0),
             Resample::Hamming if x == 0.0 => 1.0,
@@ -77,7 +78,7 @@ impl Resample {
     }
 }
 
-/// Keys 1981 with a = -0.5.
+/// Keys' cubic convolution kernel (1981) with a = -0.5.
 fn keys_cubic(x: f64) -> f64 {
     const A: f64 = -0.5;
     if x < 1.0 {
@@ -93,15 +94,16 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
 
-/// What output positions of one axis are made of.
+/// The input positions and weights for the output positions of one axis.
 pub(crate) struct Taps {
-    /// Of each output position: its first input position, and where its weights lie in `weights`.
+    /// For each output position: its first input position, and the range of its weights in
+    /// `weights`.
     spans: Vec<(usize, Range<usize>)>,
     weights: Vec<i32>,
 }
 
 impl Taps {
-    /// The weights that take `from` positions to `to`, for the output positions in `part`.
+    /// The weights for resizing `from` positions to `to`, for the output positions in `part`.
     pub(crate) fn new(filter: Resample, from: usize, to: usize, part: Range<usize>) -> Self {
         if filter == Resample::Nearest {
             return Self::nearest(from, to, part);
@@ -132,7 +134,7 @@ impl Taps {
         taps
     }
 
-    /// One input position each.
+    /// One input position per output position.
     fn nearest(from: usize, to: usize, part: Range<usize>) -> Self {
         let spans = nearest(from, to).skip(part.start).take(part.len());
         Taps {
@@ -141,27 +143,28 @@ impl Taps {
         }
     }
 
-    /// Of each output position, in order: its first input position and the weights from there on.
+    /// For each output position, in order: its first input position and the weights from there on.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
         self.spans
             .iter()
             .map(|(start, range)| (*start, self.weights.get(range.clone()).unwrap_or_default()))
     }
 
-    /// The input positions that are used.
+    /// The range of input positions used.
     pub(crate) fn reach(&self) -> Range<usize> {
         let first = self.spans.first().map_or(0, |(start, _)| *start);
         let end = self.spans.last().map_or(0, |(start, range)| start + range.len());
         first..end
     }
 
-    /// The most input positions that an output position is made of.
+    /// The maximum number of input positions per output position.
     pub(crate) fn most(&self) -> usize {
         self.spans.iter().map(|(_, range)| range.len()).max().unwrap_or(0)
     }
 }
 
-/// The input position of each of `to` output positions. It is added up in steps, as PIL does: the rounding matters at borders.
+/// The input position for each of `to` output positions. The position is accumulated step by step
+/// like in PIL, because the rounding matters at borders.
 pub(crate) fn nearest(from: usize, to: usize) -> impl Iterator<Item = usize> {
     let scale = from as f64 / to as f64;
     let mut at = scale * 0.5;

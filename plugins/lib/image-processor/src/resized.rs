@@ -1,29 +1,31 @@
-//! An image resized row by row: what is in between stays in the processor's caches.
+//! Resizes an image row by row, so that intermediate results stay in the CPU's caches.
 
 use crate::kernels::{self, ROWS};
 use crate::resize::{Resample, Taps};
 use cvhost_plugin_api::error::Result;
 use std::ops::Range;
 
-/// Rows, resized along x, that are gathered before those that the vertical pass is through with are thrown away.
+/// Number of rows, resized along x, that accumulate before those no longer needed by the vertical
+/// pass are dropped.
 const GATHERED: usize = 32;
 
-/// A resize of which a part is wanted. All sizes are in pixels.
+/// A resize of which only a part is computed. All sizes are in pixels.
 pub(crate) struct Resized<'a> {
-    /// 8-bit RGB, `[height, width, 3]`; its length fits `size`.
+    /// 8-bit RGB, `[height, width, 3]`; its length matches `size`.
     pub(crate) pixels: &'a [u8],
     /// Width and height.
     pub(crate) size: (usize, usize),
-    /// Width and height afterwards.
+    /// Width and height after resizing.
     pub(crate) to: (usize, usize),
-    /// The part that is wanted, of `to`.
+    /// The columns of the result to compute.
     pub(crate) columns: Range<usize>,
     pub(crate) rows: Range<usize>,
     pub(crate) filter: Resample,
 }
 
 impl Resized<'_> {
-    /// Gives the wanted rows to `emit` in order, numbered from 0: 8-bit RGB, three bytes a wanted column.
+    /// Passes the wanted rows to `emit` in order, numbered from 0: 8-bit RGB, three bytes per
+    /// wanted column.
     pub(crate) fn each_row(&self, emit: impl FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
         let ((width, height), (to_width, to_height)) = (self.size, self.to);
         let x = (to_width != width).then(|| Taps::new(self.filter, width, to_width, self.columns.clone()));
@@ -37,7 +39,7 @@ impl Resized<'_> {
         }
     }
 
-    /// The image's bytes from this column and row on.
+    /// The image's bytes starting at this column and row.
     fn from(&self, column: usize, row: usize) -> &[u8] {
         self.pixels
             .get(row * self.stride() + 3 * column..)
@@ -48,7 +50,7 @@ impl Resized<'_> {
         3 * self.size.0
     }
 
-    /// Bytes of a wanted row.
+    /// Bytes per output row.
     fn length(&self) -> usize {
         3 * self.columns.len()
     }
@@ -120,7 +122,7 @@ impl Resized<'_> {
         let mut pass = Horizontal::new(x);
         let length = self.length();
         let end = y.reach().end;
-        // Rows of the image from `base` on, resized along x.
+        // Rows of the image starting at `base`, resized along x.
         let most = y.most() + GATHERED;
         let mut gathered = vec![0u8; most * length];
         let (mut base, mut count) = (0, 0);
@@ -148,23 +150,24 @@ impl Resized<'_> {
     }
 }
 
-/// Whether the pass along columns comes first. Each pass rounds to 8 bits, so it matters. As in Pillow 13: where the height
-/// shrinks by more than twice what the width does; older versions always take rows first.
+/// Whether the vertical pass comes first. The order matters because each pass rounds to 8 bits.
+/// Pillow 13 does so if the height shrinks more than twice as much as the width; older versions
+/// always process rows first.
 fn columns_first((width, height): (usize, usize), (to_width, to_height): (usize, usize)) -> bool {
     to_height < height && (height - to_height) + 2 * to_width > 2 * width
 }
 
-/// The starts and lengths of blocks of [`ROWS`] in so many rows.
+/// The starts and lengths of blocks of up to [`ROWS`] rows.
 fn blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows)
         .step_by(ROWS)
         .map(move |first| (first, ROWS.min(rows - first)))
 }
 
-/// The pass along rows, [`ROWS`] of them at a time.
+/// The horizontal pass, [`ROWS`] rows at a time.
 struct Horizontal<'a> {
     taps: &'a Taps,
-    /// The columns of the image that are needed.
+    /// The columns of the image needed.
     reach: Range<usize>,
     columns: Vec<[u8; ROWS]>,
     resized: Vec<[u8; ROWS]>,
@@ -181,8 +184,8 @@ impl<'a> Horizontal<'a> {
         }
     }
 
-    /// Resizes `count` rows. `rows` begins at the first row's column `reach.start`; the results go to `out`, one after the
-    /// other.
+    /// Resizes `count` rows. `rows` starts at column `reach.start` of the first row; the results
+    /// are written to `out` one after the other.
     fn run(&mut self, rows: &[u8], stride: usize, count: usize, out: &mut [u8]) {
         kernels::to_columns(rows, stride, &mut self.columns);
         kernels::along_x(&self.columns, self.reach.start, self.taps, &mut self.resized);

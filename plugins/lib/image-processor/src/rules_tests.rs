@@ -1,4 +1,5 @@
-//! Every processor against what `fixtures/make_rules.py` recorded of transformers' with their PIL backend, to the bit.
+//! Compares every processor bit by bit with the results of transformers' PIL backend recorded by
+//! `fixtures/make_rules.py`.
 
 use crate::{Defaults, PoseProcessor, Processor};
 use cvhost_plugin_api::data::{Array, ArrayMut, Field, Image, Region, Role};
@@ -34,11 +35,7 @@ fn image(case: &Value) -> Image {
             ([height, width], pixels.collect())
         }
     };
-    Image {
-        width: width as u32,
-        height: height as u32,
-        pixels: pixels.into(),
-    }
+    Image::rgb8(width as u32, height as u32, pixels)
 }
 
 fn map(case: &Value, image: &Image) -> Option<Field> {
@@ -73,7 +70,7 @@ fn family(name: &str) -> Defaults {
     }
 }
 
-/// The pixels' hash; `None` where the input doesn't have the recorded size.
+/// Hash of the pixels; `None` if the input doesn't have the recorded size.
 fn pixels(case: &Value, shape: &[u64], write: impl FnOnce(ArrayMut<'_>)) -> Option<String> {
     let [height, width] = sides(&case["size"]).map(|side| side as u64);
     if shape != [3, height, width] {
@@ -85,7 +82,7 @@ fn pixels(case: &Value, shape: &[u64], write: impl FnOnce(ArrayMut<'_>)) -> Opti
 }
 
 #[test]
-fn pixels_and_labels_are_those_of_the_reference() {
+fn pixels_and_labels_match_the_reference() {
     let cases: Vec<Value> = serde_json::from_str(RULES).unwrap();
     assert_eq!(cases.len(), 88);
     let (mut wrong, mut points) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! Segments as mask classification models (MaskFormer, Mask2Former) are trained with.
+//! Training labels of mask classification models (MaskFormer, Mask2Former): segments.
 
 use crate::Processor;
 use cvhost_plugin_api::data::{Array, Field, Fields, Role};
@@ -6,22 +6,26 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use std::collections::BTreeMap;
 
 impl Processor {
-    /// A map of segments as labels: `mask_labels` `[N, H, W]` u8, 0 or 1, and `class_labels` `[N]` int64, in the order of the
-    /// segments' ids. `map` is a label map `[height, width]` of integers in the image's size; it is resized by nearest
-    /// neighbour and cropped as the image is, so a small segment may vanish. N is 0 where there is none.
+    /// Converts a segment map to labels: `mask_labels` `[N, H, W]` u8, 0 or 1, and `class_labels`
+    /// `[N]` int64, ordered by segment id. `map` is an integer label map `[height, width]` of the
+    /// image's size; it is resized with nearest neighbour and cropped like the image, so a small
+    /// segment may vanish. N is 0 if there are no segments.
     ///
-    /// `classes` gives each id's class; without it an id is the class itself. Pixels of the file's `ignore_index`, and of the
-    /// field's `fill`, belong to no segment. With `do_reduce_labels` nor do those of 0, and ids without `classes`, and all
-    /// classes, are one less. As the reference's `convert_segmentation_map_to_binary_masks`, which for a reduced map takes a pixel
-    /// of 255 for a segment.
+    /// `classes` maps each id to its class; without it, the id is the class. Pixels with the file's
+    /// `ignore_index` or the field's `fill` belong to no segment. With `do_reduce_labels`, pixels
+    /// with 0 don't either, and all classes, as well as ids without `classes`, are reduced by one.
+    /// This is the reference's `convert_segmentation_map_to_binary_masks`, except that the
+    /// reference treats a pixel of 255 in a reduced map as a segment.
     ///
     /// # Errors
-    /// An array of another shape or of floats, an id without a class, `do_reduce_labels` without `ignore_index`.
+    /// If the array has another shape or holds floats, an id has no class, or `do_reduce_labels` is
+    /// set without `ignore_index`.
     pub fn segment_labels(&self, map: &Field, classes: Option<&BTreeMap<i64, i64>>) -> Result<Fields> {
         let rule = self.labels;
         if rule.do_reduce_labels && rule.ignore_index.is_none() {
             return Err(PluginError::unsupported(
-                "preprocessor_config.json: `do_reduce_labels` without an `ignore_index`, which takes the place of 0",
+                "preprocessor_config.json: `do_reduce_labels` is set without an `ignore_index`, which \
+                 replaces 0",
             )
             .with_help("add `\"ignore_index\": 255` to the file"));
         }
@@ -35,7 +39,7 @@ impl Processor {
         let mut segments: BTreeMap<i64, usize> = BTreeMap::new();
         let mut last = None;
         for &id in &ids {
-            // Neighbours are mostly of one segment.
+            // Neighbouring pixels mostly belong to the same segment.
             if last != Some(id) && belongs(id) {
                 segments.insert(id, 0);
             }
@@ -120,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn reduced_maps_have_no_background_and_classes_one_less() {
+    fn reduced_maps_drop_background_and_shift_classes() {
         let file = json!({"ignore_index": 255, "do_reduce_labels": true});
         let found = labels(file.clone(), &[0, 3, 255], None).unwrap();
         assert_eq!(found, (vec![1, 1, 3], vec![0, 1, 0], vec![2]));
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_image_without_segments_gives_empty_labels() {
+    fn an_image_without_segments_gives_empty_labels() {
         assert_eq!(
             labels(json!({}), &[255, 255], None).unwrap(),
             (vec![0, 1, 2], vec![], vec![])
@@ -137,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_meaning_is_an_error() {
+    fn inconsistent_input_is_an_error() {
         let error = labels(json!({}), &[5], Some(&[(2, 1)])).unwrap_err();
         assert!(error.message.contains("`map`: segment 5 has no class"), "{error}");
         let error = labels(json!({"do_reduce_labels": true}), &[5], None).unwrap_err();

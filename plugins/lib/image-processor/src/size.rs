@@ -1,31 +1,33 @@
-//! How large an image becomes.
+//! Computes the size that an image is resized to.
 
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// The longest side that is accepted anywhere, in pixels.
+/// The maximum side length accepted anywhere, in pixels.
 pub(crate) const MAX_SIDE: u32 = 16384;
 
-/// The rule for a model input's size, in pixels.
+/// The rule for the size of a model's input, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Size {
-    /// Keeps the aspect ratio: the shorter side becomes `shortest`, unless the longer one would pass `longest`.
+    /// Keeps the aspect ratio: the shorter side becomes `shortest`, unless the longer one would
+    /// exceed `longest`.
     Edges { shortest: u32, longest: u32 },
-    /// Keeps the aspect ratio: the shorter side becomes this.
+    /// Keeps the aspect ratio: the shorter side becomes `edge`.
     Shortest { edge: u32 },
-    /// ConvNeXT's rule. An `edge` below 384: the shorter side becomes edge / crop_pct, and the inner square of `edge` is left.
-    /// From 384 on: a square of `edge`, whatever the image's aspect ratio.
+    /// ConvNeXT's rule. For an `edge` below 384, the shorter side becomes edge / crop_pct, and the
+    /// image is center-cropped to a square of `edge`. From 384 on, the image is warped to a square
+    /// of `edge`, regardless of its aspect ratio.
     ConvNext { edge: u32, crop_pct: f64 },
-    /// Exactly this, whatever the image's aspect ratio.
+    /// Exactly this size, regardless of the image's aspect ratio.
     Exact { height: u32, width: u32 },
-    /// Keeps the aspect ratio: as large as fits.
+    /// Keeps the aspect ratio: as large as fits into `height` × `width`.
     Within { height: u32, width: u32 },
 }
 
-/// From this edge on ConvNeXT's rule crops nothing.
+/// From this edge on, ConvNeXT's rule warps instead of cropping.
 const CONV_NEXT_WARPS: u32 = 384;
 
 impl Size {
-    /// Height and width of the middle part that the rule leaves of a resized image.
+    /// Height and width of the center crop that the rule takes of a resized image.
     pub(crate) fn crop(self) -> Option<[u32; 2]> {
         match self {
             Size::ConvNext { edge, .. } if edge < CONV_NEXT_WARPS => Some([edge, edge]),
@@ -34,8 +36,8 @@ impl Size {
     }
 }
 
-/// The width and height that an image is resized to. `multiple` floors the sides that come from `Size::Edges`; then all sides are
-/// rounded up to a multiple of `divisor`.
+/// The width and height that an image is resized to. Sides from `Size::Edges` are rounded down to a
+/// multiple of `multiple`; then all sides are rounded up to a multiple of `divisor`.
 pub(crate) fn target(size: Size, multiple: u32, divisor: u32, width: u32, height: u32) -> Result<(u32, u32)> {
     let (target_width, target_height) = match size {
         Size::Exact { height, width } => (u64::from(width), u64::from(height)),
@@ -56,7 +58,8 @@ pub(crate) fn target(size: Size, multiple: u32, divisor: u32, width: u32, height
             (w - w % multiple, h - h % multiple)
         }
     };
-    // An image like a thread would get a side of nothing; it gets the smallest one that there is.
+    // A side of an extremely elongated image would become 0; it gets the smallest possible size
+    // instead.
     let least = if matches!(size, Size::Edges { .. }) {
         u64::from(multiple.max(1))
     } else {
@@ -73,15 +76,16 @@ pub(crate) fn target(size: Size, multiple: u32, divisor: u32, width: u32, height
     match (side(target_width), side(target_height)) {
         (Some(w), Some(h)) => Ok((w, h)),
         _ => Err(PluginError::data(format!(
-            "an image of {width}x{height} pixels would be resized to {target_width}x{target_height}; the longest side may be \
-             {MAX_SIDE}"
+            "an image of {width}x{height} pixels would be resized to {target_width}x{target_height}; \
+             the longest side may be at most {MAX_SIDE}"
         ))
         .with_help("give `data.image_size` as [height, width]")),
     }
 }
 
-/// DETR's rule. Where the longer side would pass `longest`, the shorter becomes longest · short / long, rounded half to even,
-/// and the other follows from the unrounded value and is truncated.
+/// DETR's rule. If the longer side would exceed `longest`, the shorter one becomes longest · short
+/// / long, rounded half to even, and the longer one is computed from the unrounded value and
+/// truncated.
 fn by_edges(shortest: u32, longest: u32, multiple: u32, width: u32, height: u32) -> (u64, u64) {
     let (w, h) = (f64::from(width), f64::from(height));
     let (short, long) = (w.min(h), w.max(h));
@@ -93,7 +97,7 @@ fn by_edges(shortest: u32, longest: u32, multiple: u32, width: u32, height: u32)
     };
     let side = exact.round_ties_even();
 
-    // YOLOS, the family with a multiple, lets only a wide image stay as it is.
+    // YOLOS, the family with a multiple, leaves only a landscape or square image unchanged.
     let stays = short == side && (multiple <= 1 || w >= h);
     if stays {
         (u64::from(width), u64::from(height))
@@ -104,9 +108,9 @@ fn by_edges(shortest: u32, longest: u32, multiple: u32, width: u32, height: u32)
     }
 }
 
-/// The shorter side becomes `edge`, the other one keeps the aspect ratio and is truncated.
+/// The shorter side becomes `edge`; the longer one keeps the aspect ratio and is truncated.
 fn by_shortest(edge: u64, width: u32, height: u32) -> (u64, u64) {
-    // In whole numbers first, as the reference multiplies, then divides in floating point.
+    // Multiplies integers, then divides in floating point, like the reference.
     let longer = |long: u32, short: u32| int(edge.saturating_mul(u64::from(long)) as f64 / f64::from(short));
     if width <= height {
         (edge, longer(height, width))
@@ -125,7 +129,8 @@ mod tests {
 
     type Case = (u32, u32, u32, u32, (u32, u32), (u32, u32));
 
-    /// Width, height, shortest and longest edge, and the (width, height) that the reference gives for DETR and for YOLOS.
+    /// Width, height, shortest and longest edge, and the reference's (width, height) for DETR and
+    /// for YOLOS.
     #[rustfmt::skip]
     const REFERENCE: [Case; 23] = [
         (640, 480, 800, 1333, (1066, 800), (1056, 800)),
@@ -154,7 +159,7 @@ mod tests {
     ];
 
     #[test]
-    fn sizes_are_those_of_the_reference() {
+    fn sizes_match_the_reference() {
         for (width, height, shortest, longest, detr, yolos) in REFERENCE {
             let size = Size::Edges { shortest, longest };
             assert_eq!(
@@ -221,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_image_like_a_thread_keeps_at_least_one_patch() {
+    fn an_elongated_image_keeps_at_least_one_patch() {
         let size = Size::Edges {
             shortest: 800,
             longest: 1333,

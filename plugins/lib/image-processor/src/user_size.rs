@@ -1,13 +1,14 @@
-//! The user's `image_size`, in place of the size that a file says.
+//! Applies the user's `image_size` in place of the file's size.
 
 use crate::entry::Entry;
 use crate::size::{MAX_SIDE, Size};
 use cvhost_plugin_api::error::Result;
 use serde_json::Value;
 
-/// `[height, width]` is exactly the input; so is one number, as a square, unless `edge`: then it is the shortest edge, with
-/// DETR's ratio to the longest. A processor that resizes and then crops goes on doing so, by the same
-/// ratio. ConvNeXT's can't make an input that isn't square, so ViT's takes its place.
+/// Sets the input size. `[height, width]` is exact; a single number is a square, or with `edge` the
+/// shortest edge, with DETR's ratio to the longest. A processor that resizes and then crops keeps
+/// doing so at the same ratio. ConvNeXT's processor can't produce a non-square input, so ViT's
+/// replaces it.
 pub(crate) fn apply_user_size(
     entry: &Entry,
     edge: bool,
@@ -28,9 +29,9 @@ pub(crate) fn apply_user_size(
         }
         Value::Number(_) => [entry.side()?; 2],
         _ if edge => {
-            return Err(entry.wrong("[height, width], or one number for the shortest edge"));
+            return Err(entry.wrong("[height, width], or a single number for the shortest edge"));
         }
-        _ => return Err(entry.wrong("[height, width], or one number for a square")),
+        _ => return Err(entry.wrong("[height, width], or a single number for a square")),
     };
     let [height, width] = wanted;
     match (*size, center_crop.as_mut()) {
@@ -66,7 +67,7 @@ pub(crate) fn apply_user_size(
     Ok(())
 }
 
-/// `side` by the ratio of `new` to `old`, at most what is allowed.
+/// `side` scaled by `new` / `old`, limited to the allowed range.
 fn scaled(side: u32, new: u32, old: u32) -> u32 {
     let exact = f64::from(side) * f64::from(new) / f64::from(old.max(1));
     (exact.round() as u32).clamp(1, MAX_SIDE)

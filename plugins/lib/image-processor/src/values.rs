@@ -1,13 +1,14 @@
-//! What 8-bit pixels become: rescaled and normalised.
+//! Maps 8-bit pixels to rescaled and normalised values.
 
-/// What each 8-bit value of each channel becomes, and arithmetic that gives the same where there is some.
+/// The result for each 8-bit value of each channel, and equivalent arithmetic if there is any.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Values {
     pub(crate) table: [[f32; 256]; 3],
     pub(crate) rule: Option<[Rule; 3]>,
 }
 
-/// `(pixel · (rescale_high + rescale_low) - mean) / std`, the first product and sum rounded once.
+/// `(pixel · (rescale_high + rescale_low) - mean) / std`, with the first product and sum rounded
+/// once.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rule {
     pub(crate) rescale_high: f32,
@@ -17,7 +18,8 @@ pub(crate) struct Rule {
 }
 
 impl Values {
-    /// Rescaling is done in float64 and rounded, normalising by mean and standard deviation in float32, as the reference does.
+    /// Rescales in float64 and rounds to float32, then normalises by mean and standard deviation in
+    /// float32, like the reference.
     pub(crate) fn new(rescale: Option<f64>, normalise: Option<([f64; 3], [f64; 3])>) -> Self {
         let factor = rescale.unwrap_or(1.0);
         let mut table = [[0.0; 256]; 3];
@@ -57,7 +59,7 @@ impl Rule {
         }
     }
 
-    /// What a pixel becomes, in the operations of the kernels.
+    /// The value of a pixel, computed with the same operations as in the kernels.
     fn of(self, pixel: u8) -> f32 {
         let pixel = f32::from(pixel);
         let scaled = pixel.mul_add(self.rescale_high, pixel * self.rescale_low);
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_rules_have_arithmetic_and_it_gives_the_tables_values() {
+    fn usual_rules_have_arithmetic_equal_to_the_table() {
         let imagenet = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
         for (rescale, normalise) in [
             (Some(1.0 / 255.0), Some(imagenet)),
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_the_references() {
+    fn values_match_the_reference() {
         let values = Values::new(Some(1.0 / 255.0), Some(([0.485; 3], [0.229; 3])));
         // numpy: (np.float32(np.float64(v) / 255) - np.float32(0.485)) / np.float32(0.229)
         assert_eq!(values.table[0][0], -2.117_904);

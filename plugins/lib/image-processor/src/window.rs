@@ -1,18 +1,18 @@
-//! The part of a resized image that a model sees.
+//! The part of a resized image that is visible to a model.
 
 use std::ops::Range;
 
-/// The part of one side of a resized image that is shown. It may reach over the image's border.
+/// The visible part of one side of a resized image. It may extend beyond the image's border.
 pub(crate) struct Window {
-    /// Positions of the input before the image begins.
+    /// Number of input positions before the image starts.
     pub(crate) before: usize,
-    /// The image's positions that are shown.
+    /// The visible positions of the image.
     pub(crate) shown: Range<usize>,
 }
 
 impl Window {
-    /// The middle `crop` of a side of `size`. Where a half is left over it is before an image that is too small, and after
-    /// a part.
+    /// The center crop of length `crop` of a side of length `size`. An odd remainder goes before an
+    /// image that is smaller than the crop, and after the crop otherwise.
     pub(crate) fn middle(size: u32, crop: u32) -> Self {
         let (size, crop) = (i64::from(size), i64::from(crop));
         let start = (size - crop).div_euclid(2);

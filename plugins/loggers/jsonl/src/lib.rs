@@ -27,11 +27,8 @@ use schemars::JsonSchema;
 struct JsonlConfig {}
 
 cvhost_plugin_api::export_plugin! {
-    torch: false,
     schema: "../config.schema.json",
-    tasks: {},
-    adapters: {},
-    loggers: { default "jsonl" => logger::JsonlLogger::default() },
+    loggers: { default "jsonl" => |_| Ok(logger::JsonlLogger::default()) },
 }
 
 #[cfg(test)]

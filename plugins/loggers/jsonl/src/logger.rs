@@ -77,7 +77,7 @@ impl Logger for JsonlLogger {
                     write_json(&run.folder.join("tags.json"), &Value::Object(run.tags.clone()))?;
                 }
                 LogKind::IMAGE => {
-                    if let Some(image) = item.image.as_ref().into_option() {
+                    if let Some(image) = item.image.as_ref() {
                         let file = format!("{}-{}.png", safe_name(&item.name), item.step);
                         write_image(&run.folder.join("pictures").join(file), image)?;
                     }

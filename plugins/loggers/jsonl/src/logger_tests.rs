@@ -147,11 +147,7 @@ fn images_become_png_files_inside_the_folder() {
         .to_rgb8();
     assert_eq!(read.into_raw(), image.pixels.to_vec());
 
-    let broken = Image {
-        width: 9,
-        height: 9,
-        pixels: vec![0].into(),
-    };
+    let broken = Image::rgb8(9, 9, vec![0]);
     let logged = LogItem {
         name: "b".into(),
         image: Some(broken).into(),

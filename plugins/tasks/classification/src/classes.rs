@@ -1,9 +1,9 @@
 //! Which class gets which number.
 
-use crate::FORM;
 use crate::found::{Fixed, Found, Source};
 use cvhost_datasets::{check_num_classes, checkpoint_numbering, list_of};
 use cvhost_plugin_api::data::{LabelSpec, OpenArgs, Problem};
+use cvhost_plugin_api::forms::classification::FORM;
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};

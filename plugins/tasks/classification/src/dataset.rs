@@ -11,7 +11,7 @@ use crate::records::Records;
 use crate::table;
 use cvhost_datasets::{ImageFolder, Trouble};
 use cvhost_plugin_api::data::{
-    Array, Fields, ImageSource, LabelSpec, OpenArgs, Problem, Record, RecordMeta, Role,
+    Array, Fields, ImageSource, LabelSpec, OpenArgs, Problem, Record, RecordArgs, RecordMeta, Role,
 };
 use cvhost_plugin_api::sdk::DataSet;
 use cvhost_plugin_api::{PluginError, Result};
@@ -133,7 +133,8 @@ impl DataSet for ClassificationDataSet {
         })
     }
 
-    fn record(&self, index: usize) -> Result<Record> {
+    fn record(&self, args: &RecordArgs) -> Result<Record> {
+        let index = args.index as usize;
         self.check_index(index)?;
         let image = self.records.name(index);
         let mut distribution = vec![0.0f32; self.spec.names.len()];

@@ -1,5 +1,5 @@
 use super::*;
-use cvhost_plugin_api::data::Severity;
+use cvhost_plugin_api::data::{RecordArgs, Severity};
 use serde_json::{Value, json};
 
 /// A temporary folder with files, and the arguments to open it.
@@ -39,6 +39,7 @@ impl Folder {
             },
             config,
             checkpoint_classes: Vec::new(),
+            ..OpenArgs::default()
         }
     }
 
@@ -64,7 +65,7 @@ fn warnings(data: &ClassificationDataSet) -> String {
 }
 
 fn distribution(data: &ClassificationDataSet, index: usize) -> Vec<f32> {
-    let record = data.record(index).unwrap();
+    let record = data.record(&RecordArgs::at(index as u64)).unwrap();
     let array = record.fields.require("class_distribution").unwrap();
     array.values::<f32>().unwrap().to_vec()
 }
@@ -82,7 +83,7 @@ fn class_folders_are_sorted_and_their_images_are_records() {
     let data = folder.open("train", "", json!({})).unwrap();
     assert_eq!(names(&data), ["cat", "dog"]);
     assert_eq!(data.len(), 4);
-    let record = data.record(0).unwrap();
+    let record = data.record(&RecordArgs::at(0)).unwrap();
     assert_eq!(record.name, "cat/10.webp");
     assert_eq!(
         record.images[0].path,
@@ -92,7 +93,7 @@ fn class_folders_are_sorted_and_their_images_are_records() {
     assert_eq!(distribution(&data, 0), [1.0, 0.0]);
     assert_eq!(distribution(&data, 3), [0.0, 1.0]);
     assert_eq!(
-        data.record(2)
+        data.record(&RecordArgs::at(2))
             .unwrap()
             .fields
             .require("image")
@@ -102,7 +103,7 @@ fn class_folders_are_sorted_and_their_images_are_records() {
         "cat/deep/1.jpg"
     );
     assert_eq!(data.meta(3).unwrap().classes.as_slice(), [1]);
-    assert!(data.record(4).is_err() && data.meta(4).is_err());
+    assert!(data.record(&RecordArgs::at(4)).is_err() && data.meta(4).is_err());
     let extra: Value = serde_json::from_str(&data.spec().extra).unwrap();
     assert_eq!(extra, json!({"multi_label": false, "class_counts": [3, 1]}));
     assert_eq!(data.spec().form, "classification/1");
@@ -217,7 +218,7 @@ fn a_table_and_folders_can_be_mixed_between_splits() {
     let train = folder.open("train", "train.csv", json!({})).unwrap();
     assert_eq!(distribution(&train, 0), [1.0, 1.0]);
     assert_eq!(distribution(&train, 2), [0.0, 0.0]);
-    assert_eq!(train.record(1).unwrap().name, "line 3 (2.png)");
+    assert_eq!(train.record(&RecordArgs::at(1)).unwrap().name, "line 3 (2.png)");
     let extra: Value = serde_json::from_str(&train.spec().extra).unwrap();
     assert_eq!(extra, json!({"multi_label": true, "class_counts": [1, 2]}));
     let val = folder.open("val", "", json!({})).unwrap();
@@ -397,8 +398,12 @@ fn a_repaired_table_has_only_the_rows_that_are_right() {
     folder.write("train.csv", content);
     let args = folder.args("train", "train.csv", json!({}));
     let repaired = crate::repair::repair(&args).unwrap();
-    assert!(repaired.path.ends_with("train.repaired.csv"), "{}", repaired.path);
-    let text = std::str::from_utf8(&repaired.bytes).unwrap();
+    assert!(
+        repaired.files[0].path.ends_with("train.repaired.csv"),
+        "{}",
+        repaired.files[0].path
+    );
+    let text = std::str::from_utf8(&repaired.files[0].bytes).unwrap();
     assert_eq!(text, "image,label,note\r\n\r\n\"a.png\",cat,1\r\nd.png,dog,8");
     let told: Vec<&str> = repaired.changes.iter().map(|c| c.as_str()).collect();
     for part in [
@@ -424,7 +429,7 @@ fn a_repaired_table_has_only_the_rows_that_are_right() {
         2
     );
     let good = crate::repair::repair(&folder.args("train", "train.repaired.csv", json!({}))).unwrap();
-    assert!(good.changes.is_empty() && good.bytes.as_slice() == text.as_bytes());
+    assert!(good.changes.is_empty() && good.files[0].bytes.as_slice() == text.as_bytes());
     let folders = folder.args("train", "", json!({}));
     assert!(
         crate::repair::repair(&folders)

@@ -8,7 +8,7 @@ use crate::gathered::Gathered;
 use crate::measures::{self, Counts, mean};
 use crate::predictions;
 use crate::scores;
-use cvhost_plugin_api::abi_stable::std_types::RString;
+use cvhost_plugin_api::data::Text;
 use cvhost_plugin_api::data::{Curve, Fields, LabelSpec, Matrix, MetricInfo, Report, Table};
 use cvhost_plugin_api::sdk::Evaluator;
 use cvhost_plugin_api::{PluginError, Result};
@@ -72,7 +72,7 @@ pub fn metrics() -> Vec<MetricInfo> {
     SUMMARY
         .iter()
         .chain(&classes)
-        .map(|(name, what)| MetricInfo::new(name, true, what))
+        .map(|(name, what)| MetricInfo::higher(name, what))
         .collect()
 }
 
@@ -261,6 +261,7 @@ impl ClassificationEvaluator {
             y_label: "true positive rate".into(),
             x: x.into(),
             y: y.into(),
+            extra: Default::default(),
         }
     }
 
@@ -327,6 +328,7 @@ impl ClassificationEvaluator {
             name: "confusion".into(),
             labels: self.spec.names.clone(),
             values: values.into(),
+            extra: Default::default(),
         }
     }
 }
@@ -334,9 +336,9 @@ impl ClassificationEvaluator {
 /// The matrix with a row a true class, as a table.
 fn as_table(matrix: &Matrix) -> Table {
     let count = matrix.labels.len();
-    let mut columns: Vec<RString> = vec!["true, predicted as".into()];
+    let mut columns: Vec<Text> = vec!["true, predicted as".into()];
     columns.extend(matrix.labels.iter().cloned());
-    let row = |(label, values): (&RString, &[f64])| {
+    let row = |(label, values): (&Text, &[f64])| {
         let cells = values.iter().map(|v| v.to_string().into());
         std::iter::once(label.clone()).chain(cells).collect()
     };
@@ -349,6 +351,7 @@ fn as_table(matrix: &Matrix) -> Table {
             .zip(matrix.values.chunks(count.max(1)))
             .map(row)
             .collect(),
+        extra: Default::default(),
     }
 }
 

@@ -23,18 +23,16 @@ mod scores;
 mod table;
 
 use cvhost_plugin_api::Result;
-use cvhost_plugin_api::data::{Fields, Image, LabelSpec, MetricInfo, OpenArgs, Repair};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::data::{Image, MetricInfo, OpenArgs, Repair};
+use cvhost_plugin_api::forms::classification;
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, PredictionArgs, Task};
 use serde_json::Value;
-
-/// The versioned form of targets and predictions.
-const FORM: &str = "classification/1";
 
 struct Classification;
 
 impl Task for Classification {
     fn form(&self) -> &str {
-        FORM
+        classification::FORM
     }
 
     fn metrics(&self) -> Vec<MetricInfo> {
@@ -49,29 +47,26 @@ impl Task for Classification {
         repair::repair(args)
     }
 
-    fn evaluator(&self, spec: &LabelSpec, config: &Value) -> Result<Box<dyn Evaluator>> {
-        let save_predictions = config["evaluation"]["save_predictions"]
+    fn evaluator(&self, args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
+        let save_predictions = args.config["evaluation"]["save_predictions"]
             .as_bool()
             .unwrap_or(false);
         Ok(Box::new(evaluate::ClassificationEvaluator::new(
-            spec,
+            args.spec,
             save_predictions,
         )?))
     }
 
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: &Value) -> Result<Value> {
-        json::to_json(prediction, spec, options)
+    fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
+        json::to_json(args.prediction, args.spec, &args.options)
     }
 
-    fn draw(&self, prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
-        draw::draw(prediction, spec, canvas, options)
+    fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
+        draw::draw(args.prediction, args.spec, canvas, &args.options)
     }
 }
 
 cvhost_plugin_api::export_plugin! {
-    torch: false,
     schema: "../config.schema.json",
-    tasks: { "classification" => Classification },
-    adapters: {},
-    loggers: {},
+    tasks: { "classification" => |_| Ok(Classification) },
 }

@@ -40,5 +40,6 @@ pub fn artifact(rows: &[Row<'_>], spec: &LabelSpec, multi_label: bool) -> Result
     Ok(Artifact {
         file_name: "predictions.csv".into(),
         bytes: bytes.into(),
+        extra: Default::default(),
     })
 }

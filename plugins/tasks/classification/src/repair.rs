@@ -57,12 +57,6 @@ pub fn repair(args: &OpenArgs) -> Result<Repair> {
     let stem = file.file_stem().map(|s| s.to_string_lossy()).unwrap_or_default();
     let ending = file.extension().map_or("csv".into(), |e| e.to_string_lossy());
     let path = file.with_file_name(format!("{stem}.repaired.{ending}"));
-    Ok(Repair {
-        path: path.to_string_lossy().into_owned().into(),
-        bytes: kept.into(),
-        changes: told
-            .iter()
-            .map(|line| format!("dropped: {line}").into())
-            .collect(),
-    })
+    let changes = told.iter().map(|line| format!("dropped: {line}"));
+    Ok(Repair::file(path.to_string_lossy(), kept, changes))
 }

@@ -11,7 +11,7 @@ use crate::labels::{self, Labels};
 use cvhost_annotations::{Annotation, BoxSet, ByImage, Found, Located, Request};
 use cvhost_datasets::upright_size;
 use cvhost_plugin_api::data::{
-    Array, Fields, ImageSource, LabelSpec, OpenArgs, Problem, Record, RecordMeta, Role,
+    Array, Fields, ImageSource, LabelSpec, OpenArgs, Problem, Record, RecordArgs, RecordMeta, Role,
 };
 use cvhost_plugin_api::sdk::DataSet;
 use cvhost_plugin_api::{PluginError, Result};
@@ -196,10 +196,12 @@ impl DataSet for DetectionDataSet {
             width,
             height,
             classes: classes.into(),
+            extra: Default::default(),
         })
     }
 
-    fn record(&self, index: usize) -> Result<Record> {
+    fn record(&self, args: &RecordArgs) -> Result<Record> {
+        let index = args.index as usize;
         self.check_index(index)?;
         let images = &self.set.images;
         let path = self.root.join(images.name(index));

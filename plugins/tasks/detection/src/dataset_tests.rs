@@ -1,5 +1,6 @@
 use super::*;
 use crate::testing::{Folder, annotation, document};
+use cvhost_plugin_api::data::RecordArgs;
 use serde_json::{Value, json};
 
 fn refusal(folder: &Folder, document: &Value) -> String {
@@ -23,7 +24,7 @@ fn a_record_holds_boxes_labels_and_the_files_own_numbers() {
     let data = folder.open(&document, json!({})).unwrap();
     assert_eq!(data.len(), 2);
     assert_eq!(data.spec().names.as_slice(), ["five", "nine"]);
-    let record = data.record(0).unwrap();
+    let record = data.record(&RecordArgs::at(0)).unwrap();
     assert_eq!(record.name, "image 17 (sub/b.jpg)");
     assert!(record.images[0].path.ends_with("sub/b.jpg"));
     let fields = &record.fields;
@@ -45,7 +46,7 @@ fn a_record_holds_boxes_labels_and_the_files_own_numbers() {
         (meta.width, meta.height, meta.classes.as_slice()),
         (100, 100, &[1][..])
     );
-    assert!(data.record(2).is_err());
+    assert!(data.record(&RecordArgs::at(2)).is_err());
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn a_image_without_objects_stays() {
         .open(&document(&[(1, "a.jpg")], vec![]), json!({}))
         .unwrap();
     assert_eq!(data.len(), 1);
-    let record = data.record(0).unwrap();
+    let record = data.record(&RecordArgs::at(0)).unwrap();
     assert_eq!(record.fields.require("boxes").unwrap().dims(), [0, 4]);
     assert!(data.problems()[0].message.contains("no annotated boxes"));
 }
@@ -118,7 +119,14 @@ fn wrong_boxes_follow_the_policy() {
     ];
     annotations[4]["bbox"][0] = Value::Null;
     let document = document(&[(1, "a.jpg")], annotations);
-    let boxes = |data: &DetectionDataSet| data.record(0).unwrap().fields.require("boxes").unwrap().dims()[0];
+    let boxes = |data: &DetectionDataSet| {
+        data.record(&RecordArgs::at(0))
+            .unwrap()
+            .fields
+            .require("boxes")
+            .unwrap()
+            .dims()[0]
+    };
     let told = |data: &DetectionDataSet| {
         data.problems()
             .iter()
@@ -141,7 +149,7 @@ fn wrong_boxes_follow_the_policy() {
     assert_eq!(clip.problems().len(), 4);
     // The evaluation keeps the boxes that have numbers.
     assert_eq!(
-        clip.record(0)
+        clip.record(&RecordArgs::at(0))
             .unwrap()
             .fields
             .require("ground_truth")

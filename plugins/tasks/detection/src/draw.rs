@@ -185,11 +185,7 @@ mod tests {
             draw(&fields(&boxes, &[0.5; 6]), &spec, &mut canvas, &json!({})).unwrap();
             assert_eq!(canvas.pixels.len(), width as usize * height as usize * 3);
         }
-        let mut broken = Image {
-            width: 5,
-            height: 5,
-            pixels: vec![0; 3].into(),
-        };
+        let mut broken = Image::rgb8(5, 5, vec![0; 3]);
         assert!(draw(&fields(&[], &[]), &spec, &mut broken, &json!({})).is_err());
     }
 }

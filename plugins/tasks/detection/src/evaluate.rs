@@ -46,16 +46,14 @@ const IOU_75: usize = 5;
 pub fn metrics() -> Vec<MetricInfo> {
     let mut metrics: Vec<MetricInfo> = SUMMARY
         .iter()
-        .map(|(name, what)| MetricInfo::new(name, true, what))
+        .map(|(name, what)| MetricInfo::higher(name, what))
         .collect();
-    metrics.push(MetricInfo::new(
+    metrics.push(MetricInfo::higher(
         "map_<class>",
-        true,
         "average precision of one class, mean over IoU 0.50 to 0.95",
     ));
-    metrics.push(MetricInfo::new(
+    metrics.push(MetricInfo::higher(
         "mar_100_<class>",
-        true,
         "average recall of one class with 100 predictions an image",
     ));
     metrics
@@ -154,6 +152,7 @@ impl CocoEvaluator {
         Ok(Artifact {
             file_name: "predictions.json".into(),
             bytes: serde_json::to_vec(&entries)?.into(),
+            extra: Default::default(),
         })
     }
 }

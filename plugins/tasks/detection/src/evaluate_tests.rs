@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::{Folder, annotation, document};
-use cvhost_plugin_api::data::Role;
+use cvhost_plugin_api::data::{RecordArgs, Role};
 use cvhost_plugin_api::sdk::DataSet;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -26,7 +26,7 @@ fn fixture_set() -> (LabelSpec, Vec<Fields>, Vec<Fields>) {
     let all = fixture("predictions.json");
     let (mut targets, mut predictions) = (Vec::new(), Vec::new());
     for index in 0..data.len() {
-        let target = data.record(index).unwrap().fields;
+        let target = data.record(&RecordArgs::at(index as u64)).unwrap().fields;
         let image = image_id(&target).unwrap();
         let (mut boxes, mut labels, mut scores) = (Vec::new(), Vec::new(), Vec::new());
         for p in all.as_array().unwrap().iter().filter(|p| p["image_id"] == image) {
@@ -173,7 +173,10 @@ fn targets_without_predictions_and_the_reverse_are_evaluated() {
         vec![annotation(1, 1, 5, [10.0, 10.0, 20.0, 20.0])],
     );
     let data = folder.open(&document, json!({})).unwrap();
-    let targets = [data.record(0).unwrap().fields, data.record(1).unwrap().fields];
+    let targets = [
+        data.record(&RecordArgs::at(0)).unwrap().fields,
+        data.record(&RecordArgs::at(1)).unwrap().fields,
+    ];
     let none = prediction(&[], &[], &[]);
     let wrong = prediction(&[[0.0, 0.0, 5.0, 5.0]], &[1], &[0.5]);
     let mut evaluator = CocoEvaluator::new(&data.spec(), false).unwrap();
@@ -196,7 +199,7 @@ fn a_perfect_model_has_map_1_and_nan_is_left_out() {
         vec![annotation(1, 1, 5, [10.0, 10.0, 20.0, 20.0])],
     );
     let data = folder.open(&document, json!({})).unwrap();
-    let target = data.record(0).unwrap().fields;
+    let target = data.record(&RecordArgs::at(0)).unwrap().fields;
     let found = prediction(
         &[
             [10.0, 10.0, 30.0, 30.0],

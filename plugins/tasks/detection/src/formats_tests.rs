@@ -1,7 +1,7 @@
 //! The same boxes in every format give the same records.
 
 use super::*;
-use cvhost_plugin_api::data::Array;
+use cvhost_plugin_api::data::{Array, RecordArgs};
 use serde_json::json;
 use std::fmt::Write;
 use std::fs;
@@ -50,6 +50,7 @@ fn args(root: &Path, split: &str, images: &str, annotations: &str, config: Value
         },
         config,
         checkpoint_classes: Vec::new(),
+        ..OpenArgs::default()
     }
 }
 
@@ -198,7 +199,10 @@ fn the_same_boxes_give_the_same_records_in_every_format() {
         assert_eq!(other.len(), coco.len(), "{annotations}");
         assert_eq!(other.spec().names, coco.spec().names, "{annotations}");
         for index in 0..coco.len() {
-            let (expected, found) = (coco.record(index).unwrap(), other.record(index).unwrap());
+            let (expected, found) = (
+                coco.record(&RecordArgs::at(index as u64)).unwrap(),
+                other.record(&RecordArgs::at(index as u64)).unwrap(),
+            );
             assert_eq!(found.images, expected.images);
             assert_eq!(
                 other.meta(index).unwrap().classes,
@@ -240,7 +244,7 @@ fn label_files_follow_the_upright_image() {
     assert_eq!(data.meta(0).unwrap().width, 0); // not known before the image is opened
     assert_eq!(data.meta(0).unwrap().classes.as_slice(), [0]);
     for index in 0..2 {
-        let fields = data.record(index).unwrap().fields;
+        let fields = data.record(&RecordArgs::at(index as u64)).unwrap().fields;
         assert_eq!(numbers(fields.require("boxes").unwrap()), [0.0, 0.0, 50.0, 50.0]);
         let truth = numbers(fields.require("ground_truth").unwrap());
         let expected = [0.0, 0.0, -5.0, 50.0, 60.0, 3000.0, 0.0];
@@ -256,7 +260,12 @@ fn label_files_follow_the_upright_image() {
     });
     assert!(clipped, "{told:?}");
     fs::write(root.path().join("images/a.png"), "no image").unwrap();
-    assert!(data.record(0).unwrap_err().message.contains("a.png"));
+    assert!(
+        data.record(&RecordArgs::at(0))
+            .unwrap_err()
+            .message
+            .contains("a.png")
+    );
 }
 
 #[test]
@@ -304,7 +313,7 @@ fn keypoints_and_panoptic_files_give_their_boxes() {
         fs::write(root.path().join("annotations.json"), document.to_string()).unwrap();
         let data = DetectionDataSet::open(&args(root.path(), "val", "", "", json!({}))).unwrap();
         assert_eq!(data.spec().names.as_slice(), ["person"]);
-        let fields = data.record(0).unwrap().fields;
+        let fields = data.record(&RecordArgs::at(0)).unwrap().fields;
         assert_eq!(numbers(fields.require("boxes").unwrap()), [1.0, 1.0, 3.0, 3.0]);
         if document["annotations"][0]["segments_info"].is_array() {
             let told = data.problems()[0].message.to_string();

@@ -1,9 +1,9 @@
 //! From category ids, which may start anywhere and have gaps, to labels 0, 1, 2 …
 
-use crate::FORM;
 use cvhost_annotations::Category;
 use cvhost_datasets::{check_num_classes, checkpoint_numbering, list_of};
 use cvhost_plugin_api::data::{LabelSpec, OpenArgs, Problem};
+use cvhost_plugin_api::forms::detection::FORM;
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::{HashMap, HashSet};
 

@@ -21,18 +21,16 @@ mod state;
 mod testing;
 
 use cvhost_plugin_api::Result;
-use cvhost_plugin_api::data::{Fields, Image, LabelSpec, MetricInfo, OpenArgs, Repair};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::data::{Image, MetricInfo, OpenArgs, Repair};
+use cvhost_plugin_api::forms::detection;
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, PredictionArgs, Task};
 use serde_json::Value;
-
-/// The versioned form of targets and predictions.
-const FORM: &str = "detection/1";
 
 struct Detection;
 
 impl Task for Detection {
     fn form(&self) -> &str {
-        FORM
+        detection::FORM
     }
 
     fn metrics(&self) -> Vec<MetricInfo> {
@@ -47,27 +45,27 @@ impl Task for Detection {
         repair::repair(args)
     }
 
-    fn evaluator(&self, spec: &LabelSpec, config: &Value) -> Result<Box<dyn Evaluator>> {
-        let save_predictions = config["evaluation"]["save_predictions"]
+    fn evaluator(&self, args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
+        let save_predictions = args.config["evaluation"]["save_predictions"]
             .as_bool()
             .unwrap_or(false);
-        Ok(Box::new(evaluate::CocoEvaluator::new(spec, save_predictions)?))
+        Ok(Box::new(evaluate::CocoEvaluator::new(
+            args.spec,
+            save_predictions,
+        )?))
     }
 
     /// `finish` has left out what is below the threshold.
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, _options: &Value) -> Result<Value> {
-        json::to_json(prediction, spec)
+    fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
+        json::to_json(args.prediction, args.spec)
     }
 
-    fn draw(&self, prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
-        draw::draw(prediction, spec, canvas, options)
+    fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
+        draw::draw(args.prediction, args.spec, canvas, &args.options)
     }
 }
 
 cvhost_plugin_api::export_plugin! {
-    torch: false,
     schema: "../config.schema.json",
-    tasks: { "detection" => Detection },
-    adapters: {},
-    loggers: {},
+    tasks: { "detection" => |_| Ok(Detection) },
 }

@@ -54,6 +54,7 @@ fn large(images: usize) -> (tempfile::TempDir, OpenArgs) {
         annotations: file.display().to_string(),
         config: json!({}),
         checkpoint_classes: Vec::new(),
+        ..OpenArgs::default()
     };
     (root, args)
 }

@@ -33,11 +33,8 @@ pub fn repair(args: &OpenArgs) -> Result<Repair> {
         let (document, changes) = convert::repair(found, &args.split, policy)?;
         (path, document, changes)
     };
-    Ok(Repair {
-        path: path.to_string_lossy().into_owned().into(),
-        bytes: serde_json::to_vec(&document)?.into(),
-        changes: changes.into_iter().map(Into::into).collect(),
-    })
+    let path = path.to_string_lossy().into_owned();
+    Ok(Repair::file(path, serde_json::to_vec(&document)?, changes))
 }
 
 /// The file with another ending: `a.json` and `repaired.json` make `a.repaired.json`.

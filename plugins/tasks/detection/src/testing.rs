@@ -31,6 +31,7 @@ impl Folder {
             annotations: self.0.path().join("instances.json").display().to_string(),
             config,
             checkpoint_classes: Vec::new(),
+            ..OpenArgs::default()
         }
     }
 

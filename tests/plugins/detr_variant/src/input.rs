@@ -1,9 +1,9 @@
 //! The input side: the size that `preprocessor_config.json` asks for, with both sides rounded.
 
 use cvhost_image_processor::{Defaults, Processor, input_shape};
-use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Sample, Shape};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Shape};
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Checkpoint, Input};
+use cvhost_plugin_api::sdk::{Checkpoint, Input, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::Value;
 
 /// Both sides of the input are multiples of this, in pixels: the stride of DETR's backbone, so that no feature looks over an edge.
@@ -34,11 +34,12 @@ fn rounded(side: u32) -> u32 {
 }
 
 impl Input for RoundedSides {
-    fn shape(&self, width: u32, height: u32, _train: bool) -> Result<Shape> {
-        Ok(input_shape(self.size(width, height)?))
+    fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
+        Ok(input_shape(self.size(args.width, args.height)?))
     }
 
-    fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
+    fn prepare(&self, args: &PrepareArgs<'_>, out: ArrayMut<'_>) -> Result<Prepared> {
+        let sample = args.sample;
         let image = sample
             .images
             .first()

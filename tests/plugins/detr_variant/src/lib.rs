@@ -5,10 +5,8 @@ mod filter;
 mod input;
 mod model;
 
-use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{self, Adapter, Checkpoint, Input, Model};
-use cvhost_plugin_api::serde_json::Value;
+use cvhost_plugin_api::sdk::{self, Adapter, AdapterArgs, Input, Model};
 
 /// The adapter that this one builds on.
 const BASE: &str = "detr";
@@ -16,21 +14,18 @@ const BASE: &str = "detr";
 struct Variant;
 
 impl Adapter for Variant {
-    fn input(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
-        let base = sdk::adapter(BASE)?.input(checkpoint, config, spec)?;
-        Ok(Box::new(input::RoundedSides::new(base, checkpoint, config)?))
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let base = sdk::adapter(BASE)?.input(args)?;
+        Ok(Box::new(input::RoundedSides::new(base, args.checkpoint, args.config)?))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
-        let base = sdk::adapter(BASE)?.model(checkpoint, config, spec)?;
-        Ok(Box::new(model::Filtered::new(base, config)))
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let base = sdk::adapter(BASE)?.model(args)?;
+        Ok(Box::new(model::Filtered::new(base, args.config)))
     }
 }
 
 cvhost_plugin_api::export_plugin! {
-    torch: false,
     schema: "../config.schema.json",
-    tasks: {},
-    adapters: { "detr-variant" => Variant, serves [("detection/1", "detr")] },
-    loggers: {},
+    adapters: { "detr-variant" => |_| Ok(Variant), serves [(cvhost_plugin_api::forms::detection::FORM, "detr")] },
 }

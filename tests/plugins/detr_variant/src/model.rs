@@ -1,9 +1,9 @@
 //! The network: the other adapter's, but for what becomes of its predictions.
 
 use crate::filter::Filter;
-use cvhost_plugin_api::data::{Batch, Fields, Meta, NamedTensor, Output, Parameter, StepContext};
+use cvhost_plugin_api::data::{Batch, Fields, Output, Parameter, StepContext};
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Event, Model};
+use cvhost_plugin_api::sdk::{Event, Model, FinishArgs};
 use cvhost_plugin_api::serde_json::Value;
 
 pub struct Filtered {
@@ -21,7 +21,8 @@ impl Filtered {
 }
 
 impl Model for Filtered {
-    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &Value) -> Result<Vec<Fields>> {
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let options = &args.options;
         let filter = Filter {
             min_box_size: self.min_box_size,
             iou_threshold: options["iou_threshold"].as_f64(),
@@ -32,7 +33,7 @@ impl Model for Filtered {
         if let Some(options) = options.as_object_mut() {
             options.remove("max_detections");
         }
-        let all = self.base.finish(outputs, metas, &options)?;
+        let all = self.base.finish(&args.with_options(options))?;
         all.iter().map(|predictions| filter.apply(predictions)).collect()
     }
 
@@ -48,7 +49,7 @@ impl Model for Filtered {
         self.base.normalisers(batch)
     }
 
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         self.base.forward(batch, context)
     }
 

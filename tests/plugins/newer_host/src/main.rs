@@ -14,7 +14,8 @@ extern "C" fn max_level() -> u32 {
 extern "C" fn cancelled() -> bool {
     false
 }
-extern "C" fn adapter(name: RStr<'_>) -> AbiResult<AdapterBox> {
+extern "C" fn adapter(args: NewArgsRef<'_>) -> AbiResult<AdapterBox> {
+    let name = args.name();
     RErr(PluginError::failed(format!(
         "this program has no adapter `{name}`"
     )))

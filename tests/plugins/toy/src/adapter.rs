@@ -5,7 +5,7 @@ use cvhost_plugin_api::data::{
     Parameter, Prepared, Role, Sample, Shape, StepContext, TensorHandle,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor, no_grad};
 use cvhost_plugin_api::torch::{Init, ParameterSet, named};
@@ -13,11 +13,14 @@ use cvhost_plugin_api::torch::{Init, ParameterSet, named};
 pub struct Columns;
 
 impl Adapter for Columns {
-    fn input(&self, _: &Checkpoint, _: &Value, _: &LabelSpec) -> Result<Box<dyn Input>> {
+    fn input(&self, _args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
         Ok(Box::new(Pixels))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let checkpoint = args.checkpoint;
+        let config = args.config;
+        let spec = args.spec;
         let grid = config["model"]["grid"]
             .as_i64()
             .or(checkpoint.config["grid"].as_i64())
@@ -44,16 +47,18 @@ impl Adapter for Columns {
 struct Pixels;
 
 impl Input for Pixels {
-    fn shape(&self, width: u32, height: u32, _: bool) -> Result<Shape> {
+    fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
+        let width = args.width;
+        let height = args.height;
         let dims = vec![1, u64::from(height), u64::from(width)];
         Ok(Shape {
             name: "brightness".into(),
             dtype: DType::F32,
-            dims: dims.into(),
-        })
+            dims: dims.into(), extra: Default::default() })
     }
 
-    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
+    fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
+        let sample = args.sample;
         let image = sample
             .images
             .first()
@@ -104,7 +109,7 @@ impl Model for Network {
         self.parameters.initialise(names)
     }
 
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         let columns = batch
             .tensor("brightness")?
             .f_adaptive_avg_pool2d([1, self.grid])?
@@ -139,7 +144,9 @@ impl Model for Network {
         Ok(output)
     }
 
-    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], _: &Value) -> Result<Vec<Fields>> {
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let outputs = args.outputs;
+        let metas = args.metas;
         let logits = outputs
             .first()
             .ok_or_else(|| PluginError::failed("no logits"))?

@@ -7,7 +7,7 @@ mod task;
 cvhost_plugin_api::export_plugin! {
     torch: true,
     schema: "../config.schema.json",
-    tasks: { "halves" => task::Halves },
-    adapters: { "columns" => adapter::Columns, serves [("halves/1", "toy-columns")] },
-    loggers: { "counter" => logger::Counter::default() },
+    tasks: { "halves" => |_| Ok(task::Halves) },
+    adapters: { "columns" => |_| Ok(adapter::Columns), serves [("halves/1", "toy-columns")] },
+    loggers: { "counter" => |_| Ok(logger::Counter::default()) },
 }

@@ -1,11 +1,11 @@
 //! Task `halves`: is the left or the right half of the image bright? Data, metric and images.
 
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordMeta,
+    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordArgs, RecordMeta,
     Repair, Report, Role,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 pub struct Halves;
@@ -17,9 +17,7 @@ impl Task for Halves {
     }
 
     fn metrics(&self) -> Vec<MetricInfo> {
-        vec![MetricInfo::new(
-            "accuracy",
-            true,
+        vec![MetricInfo::higher("accuracy",
             "the part of the images whose half was right",
         )]
     }
@@ -68,11 +66,13 @@ impl Task for Halves {
         })
     }
 
-    fn evaluator(&self, _: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
+    fn evaluator(&self, _args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
         Ok(Box::new(Accuracy::default()))
     }
 
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, _options: &Value) -> Result<Value> {
+    fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
+        let prediction = args.prediction;
+        let spec = args.spec;
         let side = first(prediction, "side")?;
         let score = first(prediction, "score")?;
         Ok(
@@ -80,7 +80,8 @@ impl Task for Halves {
         )
     }
 
-    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Image, _: &Value) -> Result<()> {
+    fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
+        let prediction = args.prediction;
         let side = first(prediction, "side")? as u32;
         for y in 0..canvas.height {
             canvas.set_pixel(side * (canvas.width - 1), y, [255, 0, 0]);
@@ -146,7 +147,8 @@ impl DataSet for Images {
         })
     }
 
-    fn record(&self, index: usize) -> Result<Record> {
+    fn record(&self, args: &RecordArgs) -> Result<Record> {
+        let index = args.index as usize;
         assert!(!self.panics, "the toy was told to panic");
         let noise = noise(self.seed, index as u64);
         let side = self.sides[index];

@@ -8,10 +8,10 @@ use cvhost::error::{Error, Kind, Result};
 use cvhost::interrupt;
 use cvhost::output;
 use cvhost::progress::Pass;
-use cvhost_plugin_api::abi::{Input, Input_TO, InputBox};
+use cvhost_plugin_api::abi::{Input, Input_TO, InputBox, PrepareArgsRef, ShapeArgsRef};
 use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
-use cvhost_plugin_api::abi_stable::std_types::{RResult, RString, RVec};
-use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Sample, Shape};
+use cvhost_plugin_api::abi_stable::std_types::RResult;
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, List, Prepared, Shape, Text};
 use cvhost_plugin_api::error::{AbiResult, PluginError};
 use cvhost_report::sketch::{Cell, sheet};
 use image::{ImageFormat, RgbImage};
@@ -119,19 +119,23 @@ impl NoModel {
 }
 
 impl Input for NoModel {
-    fn shape(&self, _width: u32, _height: u32, _train: bool) -> AbiResult<Shape> {
+    fn shape(&self, _args: ShapeArgsRef) -> AbiResult<Shape> {
         self.refused()
     }
 
-    fn prepare(&self, _sample: &Sample, _out: ArrayMut<'_>) -> AbiResult<Prepared> {
+    fn prepare(&self, _args: PrepareArgsRef<'_>, _out: ArrayMut<'_>) -> AbiResult<Prepared> {
         self.refused()
     }
 
-    fn collate(&self) -> RVec<CollateRule> {
-        RVec::new()
+    fn collate(&self) -> AbiResult<List<CollateRule>> {
+        self.refused()
     }
 
-    fn config_json(&self) -> AbiResult<RString> {
+    fn config_json(&self) -> AbiResult<Text> {
+        self.refused()
+    }
+
+    fn stride(&self) -> AbiResult<u64> {
         self.refused()
     }
 }

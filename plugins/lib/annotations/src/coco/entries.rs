@@ -1,4 +1,4 @@
-//! One entry of a COCO file's lists, as serde reads it.
+//! Entries of a COCO file's lists, as deserialized by serde.
 
 use super::numbers::{Flag, Integer, RawBox};
 use crate::boxes::{Annotation, Category};
@@ -14,15 +14,15 @@ pub struct RawImage {
 }
 
 impl RawImage {
-    /// Width and height in pixels; 0 where the file doesn't say.
+    /// Width and height in pixels; 0 if the file doesn't give them.
     pub fn size(&self) -> (u32, u32) {
         let side = |v: Option<Integer>| v.and_then(|v| u32::try_from(v.0).ok()).unwrap_or(0);
         (side(self.width), side(self.height))
     }
 }
 
-/// An object of `instances` and `keypoints` files, or an image of `panoptic` ones. `S` and `K` say how much of the shape and
-/// of the keypoints is read.
+/// An object of an `instances` or `keypoints` file, or an image of a `panoptic` file. `S` and `K`
+/// determine how much of the shape and of the keypoints is read.
 #[derive(Deserialize)]
 #[serde(bound = "S: Deserialize<'de>, K: Deserialize<'de>")]
 pub struct RawAnnotation<S, K> {
@@ -36,7 +36,7 @@ pub struct RawAnnotation<S, K> {
     pub keypoints: Option<K>,
     pub segments_info: Option<Vec<RawSegment>>,
     pub file_name: Option<Box<str>>,
-    /// Results of a detector have it.
+    /// Present in detector results.
     score: Option<f64>,
 }
 
@@ -45,12 +45,12 @@ impl<S, K> RawAnnotation<S, K> {
         self.image_id.0
     }
 
-    /// The object's box and the rest; `Err` says what is missing.
+    /// The annotation of the object; `Err` names the missing field.
     pub fn object(&self) -> Result<Annotation, String> {
         let missing = |name: &str| {
             if self.score.is_some() {
                 format!(
-                    "missing field `{name}`; with a `score` it is the result of a detector, not an annotation"
+                    "missing field `{name}`; an entry with a `score` is a detector result, not an annotation"
                 )
             } else {
                 format!("missing field `{name}`")
@@ -79,7 +79,7 @@ pub struct RawSegment {
 }
 
 impl RawSegment {
-    /// The box is NaN where the file has none.
+    /// The box is NaN if the file has none.
     pub fn object(&self, image_id: i64) -> Annotation {
         let RawBox(bbox) = self.bbox.unwrap_or(RawBox([f64::NAN; 4]));
         Annotation {
@@ -99,7 +99,7 @@ pub struct RawCategory {
     name: String,
     supercategory: Option<String>,
     isthing: Option<Flag>,
-    /// Some tools leave rubbish here; what isn't names and pairs counts as none.
+    /// Some tools write garbage here; anything but names and pairs counts as empty.
     keypoints: Option<Value>,
     skeleton: Option<Value>,
 }

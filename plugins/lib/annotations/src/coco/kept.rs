@@ -1,4 +1,4 @@
-//! Shapes and keypoints of a file's annotations, one behind the other in few large pieces of memory.
+//! Shapes and keypoints of a file's annotations, stored contiguously in a few large allocations.
 
 use super::segmentation::Segmentation;
 
@@ -6,16 +6,16 @@ use super::segmentation::Segmentation;
 #[derive(Debug, Default)]
 pub struct Shapes {
     slots: Vec<Slot>,
-    /// Coordinates of all polygons, and where each ends.
+    /// Coordinates of all polygons, and the end of each.
     numbers: Vec<f64>,
     ends: Vec<usize>,
-    /// Compressed counts of all masks.
+    /// Concatenated compressed counts of all masks.
     texts: String,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Slot {
-    /// Polygons from `first` on.
+    /// Polygons starting at index `first`.
     Polygons { first: usize, count: u32 },
     Rle {
         start: usize,
@@ -28,7 +28,7 @@ enum Slot {
 /// The shape of one annotation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ShapeRef<'a> {
-    /// Rings of x, y by turns, in pixels; none for an object without a shape, or with one that isn't right.
+    /// Rings of alternating x and y in pixels; empty for an object without a valid shape.
     Polygons(Vec<&'a [f64]>),
     /// A mask of `height` x `width` pixels with compressed `counts`, see [`super::rle`].
     Rle {
@@ -67,7 +67,7 @@ impl Shapes {
         self.slots.push(slot);
     }
 
-    /// The shape of the annotation with this index; `None` outside.
+    /// The shape of the annotation at `index`; `None` if out of range.
     pub fn get(&self, index: usize) -> Option<ShapeRef<'_>> {
         Some(match *self.slots.get(index)? {
             Slot::Polygons { first, count } => {
@@ -117,8 +117,8 @@ impl Keypoints {
         self.ends.push(self.numbers.len());
     }
 
-    /// x, y in pixels and visibility (0 not labelled, 1 hidden, 2 visible) by turns, as the file has them; none for an
-    /// annotation without keypoints, and outside.
+    /// Triples of x, y in pixels and visibility (0 not labelled, 1 hidden, 2 visible), as in the
+    /// file; empty for an annotation without keypoints and for an index out of range.
     pub fn get(&self, index: usize) -> &[f64] {
         let start = match index.checked_sub(1) {
             Some(before) => self.ends.get(before).copied(),

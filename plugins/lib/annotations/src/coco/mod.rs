@@ -1,10 +1,10 @@
-//! Reads COCO annotation files entry by entry: `instances`, `keypoints` and `panoptic`. A million boxes take about 80 MB,
-//! whatever polygons the file holds beside them; shapes and keypoints are kept where they are wanted.
+//! Reads COCO annotation files entry by entry: `instances`, `keypoints` and `panoptic`. A million
+//! boxes take about 80 MB, regardless of the polygons in the file; shapes and keypoints are stored
+//! on request.
 
 mod entries;
 mod kept;
 mod numbers;
-pub mod rle;
 mod segmentation;
 
 pub use kept::{Keypoints, ShapeRef, Shapes};
@@ -23,18 +23,18 @@ use std::io::{BufReader, Read};
 use std::marker::PhantomData;
 use std::path::Path;
 
-/// What is done with `segmentation`.
+/// How `segmentation` is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ShapesWanted {
-    /// Passed over.
+    /// Skipped.
     No,
-    /// Looked at and forgotten.
+    /// Validated and discarded.
     #[default]
     Checked,
     Kept,
 }
 
-/// How much of a file is wanted beside its boxes.
+/// What to read from a file besides the boxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wanted {
     pub shapes: ShapesWanted,
@@ -44,19 +44,19 @@ pub struct Wanted {
 /// A COCO file.
 #[derive(Debug, Default)]
 pub struct Document {
-    /// Of a panoptic file: its segments, in the file's order.
+    /// For a panoptic file: its segments, in file order.
     pub set: BoxSet,
-    /// In the order of the annotations, if they are wanted.
+    /// In the order of the annotations; `None` unless requested.
     pub shapes: Option<Shapes>,
     pub keypoints: Option<Keypoints>,
-    /// Indices of annotations whose shape isn't right, and why.
+    /// Indices of annotations with an invalid shape, and the reason.
     pub shape_faults: Vec<(u32, ShapeFault)>,
-    /// Of a panoptic file: image ids with the names of their PNG files, whose pixels hold segment ids as R + 256 G + 65536 B
-    /// (empty where the file doesn't say).
+    /// For a panoptic file: image ids with the names of their PNG files (empty if the file doesn't
+    /// give one), whose pixels encode segment ids as R + 256 G + 65536 B.
     pub panoptic: Option<Vec<(i64, Box<str>)>>,
 }
 
-/// What a COCO file looks like, for errors.
+/// Description of a COCO file, for error messages.
 pub const EXPECTED: &str = "an annotation file is a COCO JSON object with the lists `images` (id, file_name, width, height), \
      `annotations` (id, image_id, category_id, bbox as [x, y, width, height]) and `categories` (id, name)";
 
@@ -67,7 +67,7 @@ pub fn open(path: &Path, wanted: Wanted) -> Result<Document> {
     read(file, wanted).map_err(|e| PluginError::data(format!("{}: {e}", path.display())).with_help(EXPECTED))
 }
 
-/// Reads a document. The error says what, and in which line; it may be one of `reader`.
+/// Reads a document. The error gives the reason and the line; it may be an error of `reader`.
 pub fn read(reader: impl Read, wanted: Wanted) -> Result<Document, serde_json::Error> {
     let reader = plain_json(reader).map_err(serde_json::Error::io)?;
     let reader = BufReader::with_capacity(64 * 1024, reader);
@@ -106,7 +106,7 @@ fn document<R: Read, S: Shape, K: PointList>(
     Ok(document)
 }
 
-/// What is wrong with a `segmentation`, by itself.
+/// Checks a `segmentation` without its image.
 pub fn shape_fault(segmentation: &serde_json::Value) -> Option<ShapeFault> {
     match Kept::deserialize(segmentation) {
         Ok(kept) => match kept.take() {
@@ -117,7 +117,7 @@ pub fn shape_fault(segmentation: &serde_json::Value) -> Option<ShapeFault> {
     }
 }
 
-/// What is read of `keypoints`.
+/// The part of `keypoints` that is read.
 trait PointList: for<'de> Deserialize<'de> {
     fn into_numbers(self) -> Vec<f64>;
 }
@@ -128,7 +128,7 @@ impl PointList for Skipped {
     }
 }
 
-/// Null, which NaN has become, is NaN again.
+/// Null, which replaces NaN in the input, is converted back to NaN.
 #[derive(Deserialize)]
 struct Points(Vec<Option<f64>>);
 
@@ -152,7 +152,7 @@ impl<'de, S: Shape, K: PointList> Visitor<'de> for DocumentVisitor<'_, S, K> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
         Err(A::Error::custom(
-            "invalid type: sequence, expected a COCO JSON object; a bare list is what detectors write as their results",
+            "invalid type: sequence, expected a COCO JSON object; a bare list is the format of detector results",
         ))
     }
 
@@ -169,7 +169,7 @@ impl<'de, S: Shape, K: PointList> Visitor<'de> for DocumentVisitor<'_, S, K> {
                 && std::mem::replace(seen, true)
             {
                 return Err(A::Error::custom(format!(
-                    "the list `{key}` stands twice in the file"
+                    "the list `{key}` occurs twice in the file"
                 )));
             }
             match list {
@@ -202,14 +202,14 @@ impl Document {
         let objects = &mut self.set.annotations;
         let Some(segments) = &raw.segments_info else {
             if self.panoptic.is_some() {
-                return Err("no `segments_info`, though entries before it have that".to_owned());
+                return Err("no `segments_info`, although earlier entries have it".to_owned());
             }
             let object = raw.object()?;
             self.add(object, raw);
             return Ok(());
         };
         if self.panoptic.is_none() && !objects.is_empty() {
-            return Err("`segments_info`, though entries before it are objects with boxes".to_owned());
+            return Err("`segments_info`, although earlier entries are objects with boxes".to_owned());
         }
         let image_id = raw.image_id();
         objects.extend(segments.iter().map(|segment| segment.object(image_id)));
@@ -240,8 +240,8 @@ impl Document {
         }
     }
 
-    /// Leaves the things of a panoptic file, which are boxes, and drops stuff; where no category says which it is, all are
-    /// things. How many segments and categories were dropped.
+    /// Keeps the things of a panoptic file, which have boxes, and drops stuff; if no category has
+    /// `isthing`, all count as things. Returns the number of dropped segments and categories.
     pub fn leave_things(&mut self) -> (usize, usize) {
         let stuff = |category: &Category| category.is_thing == Some(false);
         let mut ids: Vec<i64> = self
@@ -261,7 +261,7 @@ impl Document {
     }
 }
 
-/// A list whose entries are handed on one by one; an error says which entry.
+/// A list whose entries are passed on one by one; errors name the entry.
 struct List<Raw, F> {
     name: &'static str,
     take: F,

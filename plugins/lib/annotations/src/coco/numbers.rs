@@ -1,9 +1,9 @@
-//! Numbers as annotation tools spell them.
+//! Numbers in the spellings that annotation tools use.
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use std::fmt;
 
-/// A whole number; some tools write it as `17.0`.
+/// An integer; some tools write `17.0`.
 #[derive(Debug, Clone, Copy)]
 pub struct Integer(pub i64);
 
@@ -13,7 +13,7 @@ impl<'de> Deserialize<'de> for Integer {
         impl Visitor<'_> for IntegerVisitor {
             type Value = Integer;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number")
+                f.write_str("an integer")
             }
             fn visit_i64<E: Error>(self, value: i64) -> Result<Integer, E> {
                 Ok(Integer(value))
@@ -21,14 +21,14 @@ impl<'de> Deserialize<'de> for Integer {
             fn visit_u64<E: Error>(self, value: u64) -> Result<Integer, E> {
                 i64::try_from(value)
                     .map(Integer)
-                    .map_err(|_| E::custom(format!("{value} is too large a number")))
+                    .map_err(|_| E::custom(format!("{value} is too large")))
             }
             fn visit_f64<E: Error>(self, value: f64) -> Result<Integer, E> {
-                // Up to 2^53 a f64 holds every whole number.
+                // An f64 represents all integers up to 2^53 exactly.
                 if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {
                     Ok(Integer(value as i64))
                 } else {
-                    Err(E::custom(format!("{value} is not a whole number")))
+                    Err(E::custom(format!("{value} is not an integer")))
                 }
             }
         }
@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
-/// `[x, y, width, height]`; null, which NaN has become, is NaN again.
+/// `[x, y, width, height]`; null, which replaces NaN in the input, is converted back to NaN.
 #[derive(Debug, Clone, Copy)]
 pub struct RawBox(pub [f64; 4]);
 

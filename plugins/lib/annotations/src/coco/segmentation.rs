@@ -1,7 +1,7 @@
-//! Outlines and masks of objects, and what can be wrong with them.
+//! Polygons and masks of objects, and their validation.
 
 use super::numbers::Integer;
-use super::rle::{self, Broken, Rle, Runs};
+use cvhost_rle::{self as rle, Broken, Rle, Runs};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -9,22 +9,22 @@ use std::fmt;
 /// The shape of one object.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Segmentation {
-    /// Rings of x, y by turns, in pixels; none for an object without a shape.
+    /// Rings of alternating x and y in pixels; empty for an object without a shape.
     Polygons(Vec<Vec<f64>>),
     Rle(Rle),
 }
 
-/// What is wrong with a shape.
+/// The defect of an invalid shape.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ShapeFault {
     /// An odd number of coordinates.
     OddPolygon(usize),
-    /// So many coordinates, fewer than three points have.
+    /// Fewer coordinates than three points have; the number of coordinates.
     ShortPolygon(usize),
     NotFinite,
-    /// Numbers where lists of numbers were expected.
+    /// A flat list of numbers instead of a list of lists.
     FlatList,
-    /// Without `counts` or `size`.
+    /// `counts` or `size` is missing.
     Incomplete,
     RunSum {
         sum: u64,
@@ -34,7 +34,7 @@ pub enum ShapeFault {
     Broken(Broken),
     /// Neither a list nor RLE.
     OtherType,
-    /// A mask of another size than its image.
+    /// A mask whose size differs from its image's.
     OtherSize {
         height: u32,
         width: u32,
@@ -45,7 +45,7 @@ impl fmt::Display for ShapeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ShapeFault::OddPolygon(count) => {
-                write!(f, "polygon with {count} numbers, which aren't pairs of x and y")
+                write!(f, "polygon with {count} numbers, which can't be pairs of x and y")
             }
             ShapeFault::ShortPolygon(count) => {
                 write!(f, "polygon with {count} numbers, fewer than three points")
@@ -60,26 +60,27 @@ impl fmt::Display for ShapeFault {
                     "RLE whose counts sum to {sum}, not to {height} x {width} = {wanted}"
                 )
             }
-            ShapeFault::Broken(Broken::Text) => f.write_str("RLE whose compressed counts are no such text"),
+            ShapeFault::Broken(Broken::Text) => f.write_str("RLE with invalid compressed counts"),
             ShapeFault::Broken(Broken::Negative) => f.write_str("RLE with a negative count"),
+            ShapeFault::Broken(Broken::Size) => f.write_str("RLE whose counts don't add up to its size"),
             ShapeFault::OtherType => f.write_str("neither a list of polygons nor RLE"),
             ShapeFault::OtherSize { height, width } => {
                 write!(
                     f,
-                    "RLE of {height} x {width}, which isn't the image's height and width"
+                    "RLE of {height} x {width}, which differs from the image's height and width"
                 )
             }
         }
     }
 }
 
-/// What a reader makes of `segmentation`.
+/// How a reader handles `segmentation`.
 pub trait Shape: for<'de> Deserialize<'de> {
-    /// The shape, if it is kept, or what is wrong with it.
+    /// The shape, if it is stored, or its defect.
     fn take(self) -> Result<Option<Segmentation>, ShapeFault>;
 }
 
-/// Not looked at.
+/// Not read.
 pub struct Skipped;
 
 impl<'de> Deserialize<'de> for Skipped {
@@ -94,7 +95,7 @@ impl Shape for Skipped {
     }
 }
 
-/// Looked at while it is read, and forgotten: a polygon's coordinates are only counted.
+/// Validated while reading and discarded: a polygon's coordinates are only counted.
 pub struct Checked(Result<(), ShapeFault>);
 
 impl Shape for Checked {
@@ -110,7 +111,7 @@ impl<'de> Deserialize<'de> for Checked {
     }
 }
 
-/// Kept.
+/// Stored.
 pub struct Kept(Result<Segmentation, ShapeFault>);
 
 impl Shape for Kept {
@@ -129,7 +130,7 @@ impl<'de> Deserialize<'de> for Kept {
 
 /// The coordinates of one polygon.
 trait Ring: Default {
-    /// One coordinate as it is read.
+    /// The type a coordinate is deserialized as.
     type Number: for<'de> Deserialize<'de>;
     fn push(&mut self, number: Self::Number);
     fn count(&self) -> usize;
@@ -216,7 +217,7 @@ impl<'de, R: Ring> Visitor<'de> for ShapeVisitor<R> {
     }
 }
 
-/// One entry of the list: a polygon, checked.
+/// One entry of the list: a validated polygon.
 struct Part<R>(Result<R, ShapeFault>);
 
 impl<'de, R: Ring> Deserialize<'de> for Part<R> {
@@ -265,7 +266,7 @@ impl<'de, R: Ring> Deserialize<'de> for Part<R> {
     }
 }
 
-/// Compressed, or as a list of lengths.
+/// Compressed text, or a list of run lengths.
 enum Counts {
     Text(Box<str>),
     List(Vec<i64>),
@@ -278,7 +279,7 @@ impl<'de> Deserialize<'de> for Counts {
             type Value = Counts;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`counts` as text or as a list of whole numbers")
+                f.write_str("`counts` as text or as a list of integers")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Counts, E> {
@@ -298,7 +299,7 @@ impl<'de> Deserialize<'de> for Counts {
 }
 
 impl Counts {
-    /// The compressed text of runs that cover `height * width` pixels.
+    /// The counts as compressed text, if the runs cover `height * width` pixels.
     fn checked(self, height: u32, width: u32) -> Result<Box<str>, ShapeFault> {
         let wanted = u64::from(height) * u64::from(width);
         let (sum, text) = match self {
@@ -323,7 +324,7 @@ impl Counts {
 }
 
 impl Segmentation {
-    /// What is wrong with a shape of an image of `(width, height)`, 0 where unknown, that can't be seen by the shape alone.
+    /// Finds defects that need the image: `(width, height)` is its size, 0 if unknown.
     pub fn fault(&self, (width, height): (u32, u32)) -> Option<ShapeFault> {
         match self {
             Segmentation::Polygons(rings) => {

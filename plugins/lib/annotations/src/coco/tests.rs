@@ -56,23 +56,26 @@ fn a_wrong_type_names_the_entry_and_its_line() {
         ),
         (
             r#"{"image_id": 2, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}"#,
-            "result of a detector",
+            "detector result",
         ),
     ] {
         let error = parse(&with_annotations(entry)).unwrap_err();
-        let told = error.message.contains("annotations[0]") && error.message.contains(part);
-        assert!(told && error.message.contains("line 1"), "{entry}: {error}");
+        let reported = error.message.contains("annotations[0]") && error.message.contains(part);
+        assert!(reported && error.message.contains("line 1"), "{entry}: {error}");
     }
 }
 
 #[test]
-fn another_document_says_what_is_expected() {
+fn a_different_document_is_rejected_with_the_expected_format() {
     for (text, part) in [
         ("[]", "expected a COCO JSON object"),
-        ("[{\"image_id\": 1, \"score\": 0.5}]", "detectors write"),
+        (
+            "[{\"image_id\": 1, \"score\": 0.5}]",
+            "format of detector results",
+        ),
         ("{}", "the list `images` is missing"),
         ("{\"images\": 3}", "expected the list `images`"),
-        ("{\"images\": [], \"images\": []}", "twice"),
+        ("{\"images\": [], \"images\": []}", "occurs twice"),
         ("not json", "line 1"),
         ("", "EOF"),
         ("\u{feff}{}", "the list `images` is missing"),
@@ -95,7 +98,7 @@ fn nesting_a_million_deep_is_refused() {
 }
 
 #[test]
-fn wrong_shapes_are_told_with_their_annotations_and_the_boxes_stay() {
+fn invalid_shapes_are_reported_by_annotation_and_keep_their_boxes() {
     let text = with_annotations(&format!(
         r#"{{"id": 5, {BOX}, "segmentation": [[1, 2, 3]]}}, {{"id": 6, {BOX}, "segmentation": [[1, 2, 3, 4, 5, 6]]}},
            {{"id": 7, {BOX}, "segmentation": {{"size": [2, 2], "counts": [1, 1]}}}}"#
@@ -135,7 +138,7 @@ fn wrong_shapes_are_told_with_their_annotations_and_the_boxes_stay() {
 }
 
 #[test]
-fn shapes_and_keypoints_are_kept_where_they_are_wanted() {
+fn shapes_and_keypoints_are_stored_on_request() {
     let text = with_annotations(&format!(
         r#"{{"id": 5, {BOX}, "segmentation": [[1, 2, 3, 4, 5, 6], [0, 0, 1, 0, 1, 1]], "keypoints": [1, 2.5, 2, 0, 0, 0]}},
            {{"id": 6, {BOX}}},
@@ -176,7 +179,7 @@ const PANOPTIC: &str = r#"{
     "categories": [{"id": 1, "name": "person", "isthing": 1}, {"id": 200, "name": "sky", "isthing": 0}]}"#;
 
 #[test]
-fn a_panoptic_file_gives_its_segments_and_png_files() {
+fn a_panoptic_file_yields_its_segments_and_png_files() {
     let mut document = parse(PANOPTIC).unwrap();
     assert_eq!(document.panoptic.as_deref(), Some(&[(2, "a.png".into())][..]));
     assert_eq!(document.set.naming, Naming::Segments);

@@ -10,7 +10,7 @@ fn parse(text: &str) -> (Result<BoxSet, String>, Vec<String>) {
 }
 
 #[test]
-fn both_kinds_of_boxes_are_read_in_the_files_order() {
+fn both_kinds_of_boxes_are_read_in_file_order() {
     let (set, faults) = parse(
         "\u{feff}filename,width,height,class,xmin,ymin,xmax,ymax\r\n\r\n\"b, \"\"1\"\".jpg\",640,480,WBC,1,2,4,6.5\r\n\
          ./a.jpg,10,20,RBC,0,0,1,1\nb,640,480,,,,,\n\"b, \"\"1\"\".jpg\",640,480,RBC,5,5,6,7",
@@ -48,7 +48,7 @@ fn both_kinds_of_boxes_are_read_in_the_files_order() {
 }
 
 #[test]
-fn wrong_rows_come_with_their_lines_and_the_others_are_read() {
+fn invalid_rows_are_reported_by_line_and_the_others_are_read() {
     let (set, faults) = parse(
         "image,class,x1,y1,x2,y2,width,height\na.jpg,cat,1,2,3,4,5,6\na.jpg,cat,1,2\n,cat,1,2,3,4,5,6\n\
          a.jpg,,1,2,3,4,5,6\na.jpg,cat,,,,,5,6\na.jpg,cat,one,2,3,4,5,6\na.jpg,cat,1,2,3,4,50,6\n",
@@ -56,11 +56,11 @@ fn wrong_rows_come_with_their_lines_and_the_others_are_read() {
     assert_eq!(set.unwrap().annotations.len(), 1);
     for (line, part) in [
         "line 3: 4 cells, but the header has 8",
-        "line 4: no file name",
+        "line 4: the file name is empty",
         "line 5: a box without a class",
         "line 6: a class without a box",
         "line 7: `one` is not a number",
-        "line 8: a.jpg is 50 x 6 here, but 5 x 6 in a row before",
+        "line 8: a.jpg is 50 x 6 here, but 5 x 6 in an earlier row",
     ]
     .iter()
     .enumerate()
@@ -70,22 +70,19 @@ fn wrong_rows_come_with_their_lines_and_the_others_are_read() {
 }
 
 #[test]
-fn a_header_that_lacks_something_says_what() {
+fn an_incomplete_header_is_rejected_with_the_missing_part() {
     for (header, part) in [
         ("", "is empty"),
-        ("a.jpg,1,2,3,4,cat", "no column has the images' file names"),
-        ("image,xmin,ymin,xmax,ymax", "no column has the classes"),
-        (
-            "image,class,xmin,ymin,xmax",
-            "columns of the box are not complete",
-        ),
+        ("a.jpg,1,2,3,4,cat", "no column with the file names of the images"),
+        ("image,xmin,ymin,xmax,ymax", "no column with the classes"),
+        ("image,class,xmin,ymin,xmax", "columns of the box are incomplete"),
         ("image,class,class", "two columns are named `class`"),
     ] {
         let error = parse(header).0.unwrap_err();
         assert!(error.contains(part), "{header}: {error}");
     }
     let open = format!("image,class,x,y,w,h\n\"{}", "a\n".repeat(1 << 20));
-    assert!(parse(&open).0.unwrap_err().contains("a quote may be open"));
+    assert!(parse(&open).0.unwrap_err().contains("a quote may be unclosed"));
     assert!(
         read(&b"\xff\xfei\0"[..], b',', &mut Faults::default())
             .unwrap_err()

@@ -1,4 +1,4 @@
-//! What is in a folder, and what a file is.
+//! Inspects folders and files.
 
 use crate::yolo::DataYaml;
 use cvhost_images::walk;
@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The kinds of files and folders that hold annotations.
+/// Kinds of files and folders that hold annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Folder,
@@ -18,7 +18,7 @@ pub enum Kind {
     Other,
 }
 
-/// What a path is: by its ending, else by its first character.
+/// The kind of a path, determined by its extension, otherwise by its first character.
 pub fn kind(path: &Path) -> Kind {
     if path.is_dir() {
         return Kind::Folder;
@@ -47,7 +47,7 @@ pub fn kind(path: &Path) -> Kind {
     }
 }
 
-/// The ordinary files in a folder, sorted; none where it can't be listed.
+/// The regular files in a folder, sorted; empty if it can't be listed.
 pub fn files_in(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|e| e.path()).filter(|path| path.is_file()).collect();
@@ -55,13 +55,13 @@ pub fn files_in(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whether a name ends in one of these endings, in any case.
+/// Whether a path has one of these extensions, ignoring case.
 pub fn ends_with(path: &Path, endings: &[&str]) -> bool {
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
     extension.is_some_and(|e| endings.contains(&e.as_str()))
 }
 
-/// The one file with such an ending, if there is exactly one.
+/// The file with one of these extensions, if there is exactly one.
 pub fn only(folder: &Path, endings: &[&str]) -> Option<PathBuf> {
     let mut files = files_in(folder)
         .into_iter()
@@ -70,12 +70,12 @@ pub fn only(folder: &Path, endings: &[&str]) -> Option<PathBuf> {
     files.next().is_none().then_some(first)
 }
 
-/// Whether there is a file with this ending in a folder or below it.
+/// Whether a file with this extension exists in or below a folder.
 pub fn has_below(folder: &Path, ending: &str) -> bool {
     walk(folder, |name| ends_with(Path::new(name), &[ending])).is_ok_and(|files| !files.names.is_empty())
 }
 
-/// The file that describes a YOLO data set, if the folder has one.
+/// The `data.yaml` of a YOLO dataset, if the folder has one.
 pub fn yaml_in(folder: &Path) -> Option<PathBuf> {
     let usual = ["data.yaml", "data.yml", "dataset.yaml"].map(|name| folder.join(name));
     if let Some(found) = usual.into_iter().find(|path| path.is_file()) {

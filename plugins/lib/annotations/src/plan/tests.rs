@@ -12,7 +12,7 @@ fn request<'a>(split: &'a str, images: &'a Path, annotations: &'a Path, format: 
     }
 }
 
-/// The plan of the split `val` for a folder and annotations below a root.
+/// The plan of the split `val` for an image folder and annotations, both relative to a root.
 fn plan(root: &Path, images: &str, annotations: &str, format: Format) -> Result<(Plan, Option<String>)> {
     let annotations = if annotations.is_empty() {
         PathBuf::new()
@@ -22,14 +22,14 @@ fn plan(root: &Path, images: &str, annotations: &str, format: Format) -> Result<
     make(&request("val", &root.join(images), &annotations, format))
 }
 
-/// Files, the folder that is named, and the format and the source that are found.
+/// Files, the configured folder, and the expected format and source.
 type Layout<'a> = (&'a [(&'a str, &'a str)], &'a str, Format, &'a str);
 
 #[test]
-fn the_usual_layouts_are_told_apart() {
+fn the_usual_layouts_are_detected() {
     const XML: &str = "<annotation/>";
     let layouts: [Layout; 13] = [
-        // Roboflow's exports, a folder a split.
+        // Roboflow's exports, one folder per split.
         (
             &[("valid/_annotations.coco.json", "{}"), ("README.txt", "x")],
             "valid",
@@ -74,7 +74,7 @@ fn the_usual_layouts_are_told_apart() {
             Format::Csv,
             "valid/_annotations.csv",
         ),
-        // COCO's own, and the same with one folder more.
+        // COCO's original layout, and the same with an additional folder.
         (
             &[
                 ("annotations/instances_val2017.json", "{}"),
@@ -96,7 +96,7 @@ fn the_usual_layouts_are_told_apart() {
             Format::Coco,
             "instances_val2014.json",
         ),
-        // VOC's own.
+        // VOC's original layout.
         (
             &[
                 ("VOC/Annotations/a.xml", XML),
@@ -117,7 +117,7 @@ fn the_usual_layouts_are_told_apart() {
             Format::Voc,
             "VOC/ImageSets/Main/val.txt",
         ),
-        // Ultralytics', with a file of any name, and labels beside images.
+        // Ultralytics' layout with a YAML file of any name, and labels next to the images.
         (
             &[
                 ("coco8.yaml", "names: {0: a}\nval: images/val"),
@@ -139,7 +139,7 @@ fn the_usual_layouts_are_told_apart() {
 }
 
 #[test]
-fn annotations_that_are_named_tell_their_format() {
+fn the_format_of_configured_annotations_is_detected() {
     let root = folder(&[
         ("a.json", ""),
         ("no_ending", " {\"images\": []}"),
@@ -168,7 +168,7 @@ fn annotations_that_are_named_tell_their_format() {
         assert_eq!(plan.format(), format, "{annotations}");
     }
     for (annotations, format, part) in [
-        ("odd.bin", Format::Auto, "is none of the files that are read"),
+        ("odd.bin", Format::Auto, "is not a supported annotation file"),
         ("empty", Format::Auto, "has neither XML files nor label files"),
         ("set", Format::Coco, "is a folder"),
         ("a.json", Format::Yolo, "is neither data.yaml"),
@@ -182,7 +182,7 @@ fn annotations_that_are_named_tell_their_format() {
 }
 
 #[test]
-fn two_formats_in_one_folder_are_told_and_can_be_chosen() {
+fn two_formats_in_one_folder_cause_a_warning_and_can_be_chosen() {
     let root = folder(&[
         ("annotations.json", "{}"),
         ("a.jpg", ""),
@@ -193,7 +193,7 @@ fn two_formats_in_one_folder_are_told_and_can_be_chosen() {
     assert_eq!(taken.format(), Format::Coco);
     let warning = warning.unwrap();
     assert!(
-        warning.contains("taken as COCO, though YOLO and Pascal VOC"),
+        warning.contains("read as COCO, although YOLO and Pascal VOC"),
         "{warning}"
     );
     assert!(warning.contains("`data.format`"), "{warning}");
@@ -202,7 +202,7 @@ fn two_formats_in_one_folder_are_told_and_can_be_chosen() {
 }
 
 #[test]
-fn what_cannot_be_decided_is_an_error_that_names_the_choice() {
+fn an_ambiguous_split_is_an_error_that_names_the_candidates() {
     let root = folder(&[("instances_a.json", "{}"), ("instances_b.json", "{}")]);
     let error = plan(root.path(), "", "", Format::Auto).unwrap_err();
     assert!(error.to_string().contains("instances_b.json"), "{error}");

@@ -1,7 +1,8 @@
-//! Pascal VOC: one XML file an image, and lists of the images of a split in `ImageSets/Main`.
+//! Pascal VOC: one XML file per image, and lists of a split's images in `ImageSets/Main`.
 //!
-//! Boxes are `xmax - xmin` wide, and nothing is subtracted: VOC's own tools count pixels from 1, most exporters from 0, and a
-//! file doesn't say which. Objects that are marked `difficult` are to be ignored, as in VOC's evaluation.
+//! Boxes are `xmax - xmin` wide, without a pixel offset: VOC's own tools count pixels from 1, most
+//! exporters from 0, and the file doesn't say which. Objects marked `difficult` are ignored, as in
+//! VOC's evaluation.
 
 mod xml;
 
@@ -19,33 +20,34 @@ use std::path::{Component, Path, PathBuf};
 const MAX_XML: u64 = 32 << 20;
 /// The largest list of images, in bytes.
 const MAX_LIST: u64 = 256 << 20;
-/// So many files are in memory at a time.
+/// Maximum number of files in memory at a time.
 const BLOCK: usize = 4096;
 
 const BROKEN: &str = "files that can't be read";
 const OBJECTS: &str = "objects without a class or a box";
 const REPEATED: &str = "repeated images";
 
-/// Where a split's files are.
+/// The location of a split's files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// What file names start from, and the folder of the images below it, empty for none.
+    /// The folder that file names are relative to, and the image folder below it, empty for none.
     pub root: PathBuf,
     pub images: &'static str,
     /// The folder of the XML files.
     pub files: PathBuf,
-    /// The list of the split's images, or one XML file; without one all files are the split.
+    /// The list of the split's images, or a single XML file; `None` uses all files.
     pub list: Option<PathBuf>,
 }
 
 impl Plan {
-    /// How messages call it.
+    /// The path used in messages.
     pub fn source(&self) -> &Path {
         self.list.as_deref().unwrap_or(&self.files)
     }
 }
 
-/// Reads a split. Classes are numbered from 1 by their names. Images without a file aren't in the set; `warnings` tells.
+/// Reads a split. Classes are numbered by name from 1. Images without an XML file aren't in the set
+/// and are counted in `warnings`.
 pub fn read(plan: &Plan, faults: &mut Faults, warnings: &mut Vec<String>) -> Result<BoxSet> {
     let stems = stems(plan)?;
     let mut set = BoxSet {
@@ -72,7 +74,7 @@ pub fn read(plan: &Plan, faults: &mut Faults, warnings: &mut Vec<String>) -> Res
     Ok(set)
 }
 
-/// The names of the XML files without their ending, from their folder on.
+/// The names of the XML files without extension, relative to their folder.
 fn stems(plan: &Plan) -> Result<Vec<String>> {
     let Some(list) = &plan.list else {
         let files = walk(&plan.files, |name| has_ending(name, "xml")).map_err(|e| {
@@ -90,7 +92,7 @@ fn stems(plan: &Plan) -> Result<Vec<String>> {
     let text = limits::utf8(&bytes).map_err(failed)?;
     let mut stems = Vec::new();
     for (line, text) in (1..).zip(text.lines()) {
-        // Lists of one class have 1, 0 or -1 behind the name.
+        // Class-specific lists have 1, 0 or -1 after the name.
         let mut cells = text.split_whitespace();
         let Some(name) = cells.next() else { continue };
         if cells.next() == Some("-1") {
@@ -104,7 +106,7 @@ fn stems(plan: &Plan) -> Result<Vec<String>> {
         };
         if !is_inside(name) {
             return Err(failed(format!(
-                "line {line}: {name:?} leads out of the folder; refused"
+                "line {line}: {name:?} leads out of the folder; rejected"
             )));
         }
         stems.push(name.to_owned());
@@ -116,7 +118,7 @@ fn file_of(plan: &Plan, stem: &str) -> PathBuf {
     plan.files.join(format!("{stem}.xml"))
 }
 
-/// The image's name from the root on, and what its file says.
+/// The image's name relative to the root, and the content of its XML file.
 fn image(plan: &Plan, stem: &str) -> Result<(String, Image), String> {
     let bytes = limits::read(&file_of(plan, stem), MAX_XML)?;
     let image = parse(&bytes)?;
@@ -124,7 +126,7 @@ fn image(plan: &Plan, stem: &str) -> Result<(String, Image), String> {
         "" => name.to_owned(),
         folder => format!("{folder}/{name}"),
     };
-    // The file's own word counts where it is right; many tools rename images, or move them.
+    // The file's `filename` is used if it exists; many tools rename or move images.
     let beside = stem.rsplit_once('/').map_or("", |(folder, _)| folder);
     let named = image.file_name.as_str();
     let mut candidates = Vec::new();
@@ -148,7 +150,7 @@ fn image(plan: &Plan, stem: &str) -> Result<(String, Image), String> {
     Ok((name, image))
 }
 
-/// Whether a relative name stays below its folder.
+/// Whether a relative name stays inside its folder.
 fn is_inside(name: &str) -> bool {
     let normal = |c: Component| matches!(c, Component::Normal(_) | Component::CurDir);
     !name.is_empty() && !name.contains('\0') && Path::new(name).components().all(normal)
@@ -181,7 +183,7 @@ fn add(set: &mut BoxSet, classes: &mut Classes, name: &str, image: &Image, fault
     }
 }
 
-/// Classes in the order in which they came.
+/// Classes in order of first occurrence.
 #[derive(Default)]
 struct Classes {
     numbers: HashMap<String, i64>,
@@ -197,7 +199,7 @@ impl Classes {
         number
     }
 
-    /// Numbers them by name, from 1.
+    /// Renumbers the classes by name, from 1.
     fn number(self, set: &mut BoxSet) {
         let mut names: Vec<(String, i64)> = self.numbers.into_iter().collect();
         names.sort_unstable();
@@ -218,14 +220,14 @@ impl Classes {
     }
 }
 
-/// A fault for each image that several files are about.
+/// Reports each image that occurs in several files.
 fn repeated(set: &BoxSet, faults: &mut Faults) {
     let mut names: Vec<&str> = set.images.names().collect();
     names.sort_unstable();
     for same in names.chunk_by(|a, b| a == b).filter(|same| same.len() > 1) {
         faults.push(REPEATED, || {
             format!(
-                "{} files are about the image {}",
+                "{} files describe the image {}",
                 same.len(),
                 same.first().unwrap_or(&"")
             )
@@ -233,14 +235,14 @@ fn repeated(set: &BoxSet, faults: &mut Faults) {
     }
 }
 
-/// A line about images without an XML file, if there are any.
+/// A warning about images without an XML file, if there are any.
 fn unannotated(plan: &Plan, set: &BoxSet) -> Option<String> {
     let folder = plan.root.join(plan.images);
     let images = walk(&folder, is_image).ok()?.names.len();
     let lacking = images.checked_sub(set.images.len()).filter(|n| *n > 0)?;
     Some(format!(
-        "{}: {lacking} of {images} images have no XML file and are left out; one without objects counts as an image without \
-         objects",
+        "{}: {lacking} of {images} images have no XML file and are skipped; an XML file without objects marks an image \
+         without objects",
         folder.display()
     ))
 }

@@ -16,7 +16,7 @@ fn xml(file_name: &str, objects: &[(&str, [f64; 4], u8)]) -> String {
     )
 }
 
-fn told(faults: Faults) -> String {
+fn report_of(faults: Faults) -> String {
     faults
         .into_result("x", "")
         .err()
@@ -24,7 +24,7 @@ fn told(faults: Faults) -> String {
 }
 
 #[test]
-fn classes_are_numbered_by_name_and_difficult_objects_are_ignored_ones() {
+fn classes_are_numbered_by_name_and_difficult_objects_are_ignored() {
     let root = folder(&[
         ("a.jpg", ""),
         ("b.jpg", ""),
@@ -48,7 +48,7 @@ fn classes_are_numbered_by_name_and_difficult_objects_are_ignored_ones() {
     };
     let (mut faults, mut warnings) = (Faults::default(), Vec::new());
     let set = read(&plan, &mut faults, &mut warnings).unwrap();
-    assert_eq!(told(faults), "");
+    assert_eq!(report_of(faults), "");
     assert!(warnings.is_empty());
     assert_eq!(set.images.names().collect::<Vec<_>>(), ["a.jpg", "b.jpg"]);
     assert_eq!(set.images.size(1), (20, 10));
@@ -61,7 +61,7 @@ fn classes_are_numbered_by_name_and_difficult_objects_are_ignored_ones() {
 }
 
 #[test]
-fn a_image_is_found_by_its_name_in_the_file_or_by_the_files() {
+fn an_image_is_found_by_the_name_in_its_file_or_by_the_files_name() {
     let root = folder(&[
         ("JPEGImages/renamed.png", ""),
         ("JPEGImages/sub/c.JPG", ""),
@@ -89,7 +89,7 @@ fn a_image_is_found_by_its_name_in_the_file_or_by_the_files() {
 }
 
 #[test]
-fn a_list_gives_the_images_and_their_order() {
+fn a_list_determines_the_images_and_their_order() {
     let root = folder(&[
         ("a.jpg", ""),
         ("b.jpg", ""),
@@ -115,7 +115,7 @@ fn a_list_gives_the_images_and_their_order() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_with_files_and_objects() {
+fn all_errors_are_reported_with_files_and_objects() {
     let root = folder(&[
         ("a.jpg", ""),
         ("more.jpg", ""),
@@ -135,12 +135,12 @@ fn all_that_is_wrong_is_told_with_files_and_objects() {
     };
     let (mut faults, mut warnings) = (Faults::default(), Vec::new());
     read(&plan, &mut faults, &mut warnings).unwrap();
-    let report = told(faults);
+    let report = report_of(faults);
     for part in [
         "c.xml the file ends within an element",
         "object 1 of a.jpg has no `name`",
         "object 1 of a.jpg has no `bndbox`",
-        "3 files are about the image a.jpg",
+        "3 files describe the image a.jpg",
     ] {
         assert!(report.contains(part), "no {part:?} in:\n{report}");
     }

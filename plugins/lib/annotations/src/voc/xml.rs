@@ -1,22 +1,23 @@
-//! One Pascal VOC file: the objects of one image.
+//! A Pascal VOC file: the objects of one image.
 //!
-//! Events are read one by one; entities other than XML's own five and character references are refused, never expanded.
+//! Events are read one by one; entities other than XML's five predefined ones and character
+//! references are rejected, never expanded.
 
 use crate::limits;
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, Event};
 
-/// The deepest nesting of elements.
+/// Maximum nesting depth of elements.
 const MAX_DEPTH: usize = 64;
-/// The longest text of one element that is read, in bytes.
+/// Maximum length of the text of an element, in bytes.
 const MAX_TEXT: usize = 4096;
 
-/// An image as its file has it.
+/// An image as described by its file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Image {
-    /// Empty where the file doesn't say.
+    /// Empty if the file doesn't give it.
     pub file_name: String,
-    /// Width and height in pixels; 0 where the file doesn't say.
+    /// Width and height in pixels; 0 if the file doesn't give them.
     pub size: (u32, u32),
     pub objects: Vec<Object>,
 }
@@ -24,15 +25,15 @@ pub struct Image {
 /// An object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
-    /// The class; empty where the file doesn't say.
+    /// The class; empty if the file doesn't give it.
     pub name: String,
-    /// `[xmin, ymin, xmax, ymax]` as the file has it; NaN where it has no number.
+    /// `[xmin, ymin, xmax, ymax]` as in the file; NaN where the file has no number.
     pub xyxy: [f64; 4],
-    /// Whether there was a `bndbox` at all.
+    /// Whether there is a `bndbox` at all.
     pub has_box: bool,
-    /// Marked as hard to recognise.
+    /// Marked as difficult to recognise.
     pub difficult: bool,
-    /// Reaches out of the image, or is partly hidden.
+    /// Extends beyond the image, or is partly occluded.
     pub truncated: bool,
 }
 
@@ -48,7 +49,7 @@ impl Default for Object {
     }
 }
 
-/// The elements that count, by where they stand; a `part` of an object has a name and a box of its own, which don't.
+/// The relevant elements by their position; the name and box of an object's `part` are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Element {
     Root,
@@ -87,12 +88,12 @@ impl Element {
     }
 }
 
-/// Parses a file's content. The error says what is wrong, and in which line.
+/// Parses a file's content. The error gives the reason and the line.
 pub fn parse(bytes: &[u8]) -> Result<Image, String> {
     let text = limits::utf8(bytes)?;
     let mut reader = Reader::from_reader(text.as_bytes());
     let mut state = State::default();
-    let told = |position: u64, what: String| {
+    let at_line = |position: u64, what: String| {
         let before = text
             .as_bytes()
             .get(..position as usize)
@@ -104,9 +105,9 @@ pub fn parse(bytes: &[u8]) -> Result<Image, String> {
             Ok(Event::Eof) => break,
             Ok(event) => state
                 .take(event)
-                .map_err(|what| told(reader.buffer_position(), what))?,
+                .map_err(|what| at_line(reader.buffer_position(), what))?,
             Err(e) => {
-                return Err(told(
+                return Err(at_line(
                     reader.error_position(),
                     format!("this is not valid XML: {e}"),
                 ));
@@ -114,8 +115,8 @@ pub fn parse(bytes: &[u8]) -> Result<Image, String> {
         }
     }
     match state.path.last() {
-        Some(_) => Err("the file ends within an element; it is cut short".to_owned()),
-        None if !state.rooted => Err("there is no element `annotation`".to_owned()),
+        Some(_) => Err("the file ends within an element; it is truncated".to_owned()),
+        None if !state.rooted => Err("the element `annotation` is missing".to_owned()),
         None => Ok(state.image),
     }
 }
@@ -145,7 +146,7 @@ impl State {
             Event::CData(text) => self.add(&text),
             Event::GeneralRef(reference) => self.reference(&reference),
             Event::DocType(declaration) if contains(&declaration, b"<!ENTITY") => {
-                Err("it declares entities; refused".to_owned())
+                Err("entity declarations are not allowed".to_owned())
             }
             _ => Ok(()),
         }
@@ -162,7 +163,7 @@ impl State {
                 return Err(format!("the root element is `{name}`, not `annotation`"));
             }
             if std::mem::replace(&mut self.rooted, true) {
-                return Err("a second element `annotation`; a file is about one image".to_owned());
+                return Err("a second element `annotation`; a file describes one image".to_owned());
             }
         }
         match element {
@@ -177,7 +178,7 @@ impl State {
 
     fn close(&mut self) {
         let text = self.text.trim();
-        let side = || text.parse::<f64>().ok().map_or(0, |v| v as u32); // NaN and what is negative become 0
+        let side = || text.parse::<f64>().ok().map_or(0, |v| v as u32); // NaN and negative values become 0
         let flag = !matches!(text, "" | "0" | "false" | "False" | "Unspecified" | "Unknown");
         match self.path.pop() {
             Some(Element::FileName) => self.image.file_name = text.to_owned(),
@@ -209,13 +210,13 @@ impl State {
     }
 
     fn add(&mut self, text: &[u8]) -> Result<(), String> {
-        // The whole file is UTF-8, and tags are ASCII where they cut it.
+        // The whole file is UTF-8, and it is split only at tags, which are ASCII.
         let text = std::str::from_utf8(text).map_err(|_| "not UTF-8".to_owned())?;
         if matches!(self.path.last(), None | Some(Element::Other)) {
             return Ok(());
         }
         if self.text.len() + text.len() > MAX_TEXT {
-            return Err(format!("a text of more than {MAX_TEXT} bytes"));
+            return Err(format!("text longer than {MAX_TEXT} bytes"));
         }
         self.text.push_str(text);
         Ok(())
@@ -233,7 +234,7 @@ impl State {
                 let character = reference.resolve_char_ref().ok().flatten();
                 character.ok_or_else(|| {
                     format!(
-                        "the entity `&{};` is not XML's own; refused",
+                        "the entity `&{};` is not predefined in XML; rejected",
                         String::from_utf8_lossy(bytes)
                     )
                 })?
@@ -252,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_image_with_its_objects_is_read() {
+    fn an_image_with_its_objects_is_read() {
         let image = parse(
             br#"<?xml version="1.0"?><annotation verified="no"><folder>x</folder><filename>a &amp; b&#46;jpg</filename>
             <size><width>640</width><height>480.0</height><depth>3</depth></size>
@@ -274,20 +275,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_file_says_what_it_is_and_where() {
+    fn other_files_are_rejected_with_reason_and_line() {
         for (text, part) in [
-            ("", "no element `annotation`"),
+            ("", "the element `annotation` is missing"),
             ("\n<html></html>", "line 2: the root element is `html`"),
             (
                 "<annotation>\n<object></annotation>",
                 "line 2: this is not valid XML",
             ),
-            ("<annotation><object>", "cut short"),
+            ("<annotation><object>", "truncated"),
             ("<annotation/><annotation/>", "a second element"),
-            ("{\"images\": []}", "no element `annotation`"),
+            ("{\"images\": []}", "the element `annotation` is missing"),
             (
                 "<!DOCTYPE a [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><annotation>&b;</annotation>",
-                "declares entities",
+                "entity declarations are not allowed",
             ),
             (
                 "<annotation><filename>&b;</filename></annotation>",

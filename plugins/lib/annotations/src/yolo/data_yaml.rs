@@ -1,22 +1,22 @@
-//! `data.yaml`: where the images of a YOLO data set are, and what its classes are called.
+//! `data.yaml`: the image folders and class names of a YOLO dataset.
 //!
-//! The parser hands out events one by one. Aliases are refused, so nothing can multiply.
+//! Events are read one by one. Aliases are rejected, so the input can't expand.
 
 use crate::limits;
 use saphyr_parser::{Event, Parser};
 use std::path::Path;
 
-/// The largest file, in bytes: names of some ten thousand classes.
+/// Maximum file size in bytes: enough for tens of thousands of class names.
 const MAX_BYTES: u64 = 4 << 20;
-/// The deepest nesting of lists and maps.
+/// Maximum nesting depth of lists and maps.
 const MAX_DEPTH: usize = 32;
-/// The most values.
+/// Maximum number of values.
 const MAX_NODES: usize = 400_000;
 
-/// What detection needs of the file.
+/// The fields that detection uses.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DataYaml {
-    /// The data set's folder, which the splits start from.
+    /// The dataset's folder, which the splits are relative to.
     pub path: Option<String>,
     pub train: Vec<String>,
     pub val: Vec<String>,
@@ -25,17 +25,17 @@ pub struct DataYaml {
     pub names: Vec<(i64, String)>,
     /// The number of classes.
     pub nc: Option<i64>,
-    /// Of data sets with keypoints: how many, and how many numbers each has.
+    /// For datasets with keypoints: the number of keypoints, and of values per keypoint.
     pub kpt_shape: Option<[usize; 2]>,
 }
 
 impl DataYaml {
-    /// The file at `path`. The error doesn't name it.
+    /// Reads the file at `path`. The error doesn't contain the path.
     pub fn open(path: &Path) -> Result<Self, String> {
         parse(&limits::read(path, MAX_BYTES)?)
     }
 
-    /// The folders or lists of a split, as the file has them.
+    /// The folders or lists of a split, as given in the file.
     pub fn split(&self, split: &str) -> &[String] {
         match split {
             "train" => &self.train,
@@ -45,13 +45,13 @@ impl DataYaml {
         }
     }
 
-    /// How many numbers a label has behind its box.
+    /// The number of keypoint values after a label's box.
     pub fn keypoint_numbers(&self) -> Option<usize> {
         self.kpt_shape.map(|[count, numbers]| count * numbers)
     }
 }
 
-/// Parses a file's content. The error says what is wrong, and in which line.
+/// Parses a file's content. The error gives the reason and the line.
 pub fn parse(bytes: &[u8]) -> Result<DataYaml, String> {
     let text = limits::utf8(bytes)?;
     let Node::Map(entries) = document(text)? else {
@@ -62,7 +62,7 @@ pub fn parse(bytes: &[u8]) -> Result<DataYaml, String> {
     for (key, value) in &entries {
         let Node::Text(key) = key else { continue };
         if seen.contains(&key.as_str()) {
-            return Err(format!("the key `{key}` stands twice"));
+            return Err(format!("the key `{key}` occurs twice"));
         }
         match key.as_str() {
             "path" => data.path = value.text().filter(|t| !t.is_empty()).map(str::to_owned),
@@ -99,7 +99,7 @@ fn names(value: &Node) -> Result<Vec<(i64, String)>, String> {
     let text = |node: &Node| {
         let name = node.text().map(str::trim).filter(|name| !name.is_empty());
         name.map(str::to_owned)
-            .ok_or("`names` has something that is not a name")
+            .ok_or("`names` has an entry that is not a name")
     };
     let mut names = Vec::new();
     match value {
@@ -134,7 +134,8 @@ fn shape(value: &Node) -> Result<[usize; 2], String> {
     }
 }
 
-/// A value; a scalar is its text, whatever YAML makes of it: a class may be called `no` or `1`.
+/// A value. A scalar is kept as text, regardless of its YAML type: a class may be called `no` or
+/// `1`.
 #[derive(Debug)]
 enum Node {
     Text(String),
@@ -151,13 +152,13 @@ impl Node {
     }
 }
 
-/// A list or map that is being read.
+/// A list or map under construction.
 enum Frame {
     List(Vec<Node>),
     Map(Vec<(Node, Node)>, Option<Node>),
 }
 
-/// The one document of a text.
+/// The single document of a text.
 fn document(text: &str) -> Result<Node, String> {
     if let Some(line) = nested_line(text) {
         return Err(format!(
@@ -174,13 +175,13 @@ fn document(text: &str) -> Result<Node, String> {
         let fault = |what: &str| Err(format!("line {}: {what}", span.start.line()));
         count += 1;
         if count > MAX_NODES {
-            return fault("more values than a data set's description has");
+            return fault("more values than expected in a dataset description");
         }
         let finished = match event {
             Event::Scalar(text, ..) => Node::Text(text.into_owned()),
-            Event::Alias(_) => return fault("aliases are refused; write the value out"),
+            Event::Alias(_) => return fault("aliases are not allowed; write the value out"),
             Event::SequenceStart(..) | Event::MappingStart(..) if frames.len() >= MAX_DEPTH => {
-                return fault("lists and maps are nested too deep");
+                return fault("lists and maps are nested too deeply");
             }
             Event::SequenceStart(..) => {
                 frames.push(Frame::List(Vec::new()));
@@ -195,7 +196,9 @@ fn document(text: &str) -> Result<Node, String> {
                 Some(Frame::Map(map, _)) => Node::Map(map),
                 None => continue,
             },
-            Event::DocumentStart(_) if root.is_some() => return fault("a second document; there may be one"),
+            Event::DocumentStart(_) if root.is_some() => {
+                return fault("a second document; only one is allowed");
+            }
             _ => continue,
         };
         match frames.last_mut() {
@@ -210,7 +213,8 @@ fn document(text: &str) -> Result<Node, String> {
     Ok(root.unwrap_or(Node::Map(Vec::new())))
 }
 
-/// The line with a run of openers that can't be anything but deep nesting: the parser would look ahead through all of it.
+/// The line with a run of opening brackets that can only be deep nesting: the parser would scan
+/// ahead through all of it.
 fn nested_line(text: &str) -> Option<usize> {
     let nested = |line: &str| {
         let mut run = 0;
@@ -254,17 +258,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn errors_are_reported_with_their_line() {
         for (text, part) in [
             ("[a, b]", "not a map"),
             ("names: 3", "neither a list nor a map"),
             ("names: [[a]]", "not a name"),
             ("names: {a: b}", "not a class number"),
-            ("names: [a]\nnames: [b]", "`names` stands twice"),
+            ("names: [a]\nnames: [b]", "`names` occurs twice"),
             ("nc: many", "`nc` is not a number"),
             ("train: {a: b}", "`train` is neither"),
             ("kpt_shape: [17, 4]", "kpt_shape"),
-            ("a: &a [1]\nb: [*a, *a]", "line 2: aliases are refused"),
+            ("a: &a [1]\nb: [*a, *a]", "line 2: aliases are not allowed"),
             ("a: b\n---\nc: d", "a second document"),
             ("a: [b", "this is not valid YAML"),
             ("a: b\n\tc: d: e", "not valid YAML"),
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_and_bombs_are_refused_at_once() {
+    fn deep_nesting_and_bombs_are_rejected_immediately() {
         let begin = Instant::now();
         for text in [
             "[".repeat(1_000_000),

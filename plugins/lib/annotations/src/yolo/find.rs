@@ -1,4 +1,4 @@
-//! Which images a YOLO split has, and where their labels are.
+//! Finds the images of a YOLO split and their labels.
 
 use super::{DataYaml, Plan};
 use crate::limits;
@@ -6,10 +6,10 @@ use cvhost_images::{is_image, walk};
 use cvhost_plugin_api::{PluginError, Result};
 use std::path::{Component, Path, PathBuf};
 
-/// The largest list of images, in bytes.
+/// Maximum size of an image list, in bytes.
 const MAX_LIST: u64 = 256 << 20;
 
-/// The split's images, from the plan's root on, sorted unless a list gives their order.
+/// The split's images relative to the plan's root, sorted unless a list determines their order.
 pub fn images(plan: &Plan, data: &DataYaml, split: &str) -> Result<Vec<String>> {
     if let Some(list) = &plan.list {
         return listed(&plan.root, list);
@@ -35,29 +35,30 @@ pub fn images(plan: &Plan, data: &DataYaml, split: &str) -> Result<Vec<String>> 
     if !images.is_empty() {
         return Ok(images);
     }
-    // The folder itself is the split's, unless it is the whole data set's.
+    // The folder belongs to the split, unless it is the whole dataset's.
     let whole = own.canonicalize().is_ok_and(|own| own == root);
     if !whole {
         return all();
     }
     let key = format!("data.{split}_data_path");
     let what = if entries.is_empty() {
-        format!("{} names no images of the {split} split", yaml.display())
+        format!("{} lists no images of the {split} split", yaml.display())
     } else {
-        format!("the {split} images that {} names were not found", yaml.display())
+        format!("the {split} images listed in {} were not found", yaml.display())
     };
     let looked = entries
         .iter()
-        .map(|entry| format!("`{split}: {entry}` is nowhere in {}", root.display()));
+        .map(|entry| format!("`{split}: {entry}` was not found in {}", root.display()));
     Err(PluginError::config(&key, what)
         .with_details(looked)
         .with_help(format!(
-            "mend the file, or set `{key}` to the split's images themselves"
+            "fix the file, or set `{key}` to the folder of the split's images"
         )))
 }
 
-/// The folder or list that an entry of `data.yaml` means, if it lies in `root`. Exporters write `path` as it was on their
-/// machine, and `../` as if the file stood one folder deeper; so several starting points are tried.
+/// The folder or list that an entry of `data.yaml` refers to, if it is inside `root`. Exporters
+/// write `path` as on their machine, and `../` as if the file were one folder deeper, so several
+/// starting points are tried.
 fn resolve(entry: &str, path: Option<&str>, own: &Path, root: &Path) -> Option<PathBuf> {
     let plain = entry.trim_start_matches("../").trim_start_matches("./");
     let base = path.map(|path| own.join(path));
@@ -86,8 +87,8 @@ fn found_in(root: &Path, below: &str) -> Result<Vec<String>> {
     Ok(files.names.iter().map(|name| format!("{below}/{name}")).collect())
 }
 
-/// The images that a list names: from the root on, from the list's folder on, or absolute, but in the root. What is not
-/// there is told later, with all the rest.
+/// The images in a list: relative to the root, relative to the list's folder, or absolute but
+/// inside the root. Missing images are reported later, together with all other errors.
 fn listed(root: &Path, list: &Path) -> Result<Vec<String>> {
     let failed = |what: String| PluginError::data(format!("{} {what}", list.display()));
     let bytes = limits::read(list, MAX_LIST).map_err(failed)?;
@@ -120,10 +121,10 @@ fn listed(root: &Path, list: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Where labels may be.
+/// The folders that may contain labels.
 pub struct LabelFolders {
     root: PathBuf,
-    /// The folder that the configuration names.
+    /// The configured folder.
     given: Option<PathBuf>,
 }
 
@@ -135,7 +136,7 @@ impl LabelFolders {
         }
     }
 
-    /// The files that may have the labels of an image, the usual one first.
+    /// The possible label files of an image, most likely first.
     pub fn candidates(&self, image: &str) -> impl Iterator<Item = PathBuf> {
         let path = Path::new(image);
         let own = path.parent().unwrap_or(Path::new(""));

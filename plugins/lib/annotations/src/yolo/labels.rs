@@ -1,10 +1,10 @@
-//! One YOLO label file: a line an object, `class cx cy w h`, in parts of the image's sides.
+//! A YOLO label file: one object per line, `class cx cy w h`, in fractions of the image's sides.
 
 /// The largest class number.
 const MOST_CLASSES: u32 = 65_535;
-/// Numbers further from the image than this are pixels, not parts of its sides.
+/// Larger absolute values are pixels, not fractions of the image's sides.
 const FARTHEST: f64 = 2.0;
-/// So many faults of a file are told.
+/// Maximum number of faults reported per file.
 const MOST_FAULTS: usize = 20;
 
 /// One object.
@@ -13,19 +13,20 @@ pub struct Row {
     /// From 1.
     pub line: u32,
     pub class: u32,
-    /// `[x, y, width, height]`, x and y of the left upper corner, in parts of the image's sides.
+    /// `[x, y, width, height]` in fractions of the image's sides; x and y are the top left corner.
     pub xywh: [f64; 4],
 }
 
-/// What a file holds, and what is wrong in it: a line and what.
+/// The content of a file, and its faults as line and message.
 #[derive(Debug, Default, PartialEq)]
 pub struct Labels {
     pub rows: Vec<Row>,
     pub faults: Vec<(u32, String)>,
 }
 
-/// Parses a file's content. `keypoints` is how many numbers a row has behind its box, where the data set has keypoints (the
-/// product of `kpt_shape`). A row of a polygon (`class x1 y1 x2 y2 x3 y3 …`) gives the box around it.
+/// Parses a file's content. `keypoints` is the number of keypoint values after the box, for
+/// datasets with keypoints (the product of `kpt_shape`). A polygon row (`class x1 y1 x2 y2 x3 y3
+/// …`) yields its bounding box.
 pub fn parse(bytes: &[u8], keypoints: Option<usize>) -> Labels {
     let mut labels = Labels::default();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -58,14 +59,14 @@ fn object(row: &str, keypoints: Option<usize>) -> Result<(u32, [f64; 4]), String
         _ if is_polygon => around(&numbers),
         [cx, cy, w, h, ..] if numbers.len() == 4 || has_keypoints => [cx - w / 2.0, cy - h / 2.0, w, h],
         [_, _, _, _, _] => {
-            return Err("6 numbers; with a score it is what a detector found, not a label".to_owned());
+            return Err("6 numbers; a row with a score is a detection, not a label".to_owned());
         }
         _ => return Err(columns(numbers.len(), keypoints)),
     };
     let far = |v: &&f64| v.is_finite() && v.abs() > FARTHEST;
     if let Some(far) = numbers.iter().take(4).find(far) {
         return Err(format!(
-            "{far} is not a part of the image's side (0 to 1); is it in pixels?"
+            "{far} is not a fraction of the image's side (0 to 1); is it in pixels?"
         ));
     }
     Ok((class, xywh))
@@ -74,16 +75,16 @@ fn object(row: &str, keypoints: Option<usize>) -> Result<(u32, [f64; 4]), String
 fn columns(count: usize, keypoints: Option<usize>) -> String {
     let keypoints = keypoints.map(|n| {
         let n = n + 5;
-        format!(", or {n} with keypoints by `kpt_shape`")
+        format!(", or {n} with keypoints according to `kpt_shape`")
     });
     format!(
         "{} numbers; a box has 5 (class, cx, cy, w, h){}",
         count + 1,
-        keypoints.unwrap_or_else(|| ", and a polygon its class and at least 3 pairs of x and y".to_owned())
+        keypoints.unwrap_or_else(|| ", and a polygon a class and at least 3 pairs of x and y".to_owned())
     )
 }
 
-/// Some tools write the class as `3.0`.
+/// The class number; some tools write `3.0`.
 fn class(cell: &str) -> Result<u32, String> {
     let number = cell.parse::<f64>().ok().filter(|v| v.fract() == 0.0 && *v >= 0.0);
     match number {
@@ -93,10 +94,10 @@ fn class(cell: &str) -> Result<u32, String> {
     }
 }
 
-/// The box around points.
+/// The bounding box of points.
 fn around(points: &[f64]) -> [f64; 4] {
     let axis = |start: usize| points.iter().skip(start).step_by(2).copied();
-    // A NaN must not get lost.
+    // NaN must be propagated.
     let least = |start| axis(start).fold(f64::INFINITY, |a, b| if b.is_nan() || b < a { b } else { a });
     let most = |start| axis(start).fold(f64::NEG_INFINITY, |a, b| if b.is_nan() || b > a { b } else { a });
     let (x, y) = (least(0), least(1));
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn boxes_polygons_and_keypoints_give_boxes() {
+    fn boxes_polygons_and_keypoints_yield_boxes() {
         let text = b"\xef\xbb\xbf0 0.5 0.5 0.25 0.5\r\n\n 2.0\t0.1 0.2 0.3 0.2 0.3 0.6 \n1 nan 0.5 0.1 0.1";
         let labels = parse(text, None);
         assert_eq!(labels.faults, []);
@@ -131,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn wrong_rows_are_told_with_their_lines() {
+    fn invalid_rows_are_reported_with_their_lines() {
         for (row, part) in [
             ("cat 0.5 0.5 0.1 0.1", "`cat` is not a class number"),
             ("-1 0.5 0.5 0.1 0.1", "`-1` is not a class number"),
             ("1e9 0.5 0.5 0.1 0.1", "above 65535"),
             ("0 0.5 0.5 0.1", "4 numbers; a box has 5"),
-            ("0 0.5 0.5 0.1 0.1 0.9", "with a score"),
+            ("0 0.5 0.5 0.1 0.1 0.9", "a row with a score"),
             ("0 0.5 0.5 0.1 0.1 0.1 0.1 0.1", "8 numbers"),
             ("0 0.5 x 0.1 0.1", "`x` is not a number"),
             ("0 320 240 50 60", "is it in pixels?"),

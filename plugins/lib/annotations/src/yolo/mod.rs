@@ -1,4 +1,5 @@
-//! YOLO: a text file an image, and `data.yaml` with the names of the classes and the folders of the splits.
+//! YOLO: one text file per image, and `data.yaml` with the class names and the folders of the
+//! splits.
 
 mod data_yaml;
 mod find;
@@ -15,43 +16,43 @@ pub(crate) use find::LabelFolders;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// The largest label file, in bytes.
+/// Maximum size of a label file, in bytes.
 const MAX_LABELS: u64 = 32 << 20;
-/// The largest list of class names, in bytes.
+/// Maximum size of a class name list, in bytes.
 const MAX_NAMES: u64 = 4 << 20;
-/// So many files are in memory at a time.
+/// Maximum number of files in memory at a time.
 const BLOCK: usize = 4096;
-/// So many names stand in a message.
+/// Maximum number of names in a message.
 const MOST_NAMES: usize = 5;
-/// Lists of class names that stand beside labels.
+/// Files with class names next to the labels.
 const NAME_FILES: [&str; 3] = ["classes.txt", "obj.names", "classes.names"];
 
 const BROKEN: &str = "files that can't be read";
 const ROWS: &str = "rows that can't be read";
 const CLASSES: &str = "wrong classes";
 
-/// Where a split's files are.
+/// The location of a split's files.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// The folder that the configuration names: the images', or the data set's.
+    /// The configured folder: that of the images or of the dataset.
     pub root: PathBuf,
     pub yaml: Option<PathBuf>,
     /// A list of the split's images.
     pub list: Option<PathBuf>,
-    /// The folder of the labels; without one they are looked for beside the images.
+    /// The folder of the labels; without one, they are searched for next to the images.
     pub labels: Option<PathBuf>,
 }
 
 impl Plan {
-    /// How messages call it.
+    /// The path used in messages.
     pub fn source(&self) -> &Path {
         let named = self.list.as_deref().or(self.yaml.as_deref());
         named.or(self.labels.as_deref()).unwrap_or(&self.root)
     }
 }
 
-/// Reads a split. Its boxes are relative to the image's sides, since its sizes stand nowhere. `class_names` are those of the
-/// configuration, which count where no file names the classes.
+/// Reads a split. Its boxes are relative to the image's sides, since the files don't contain image
+/// sizes. `class_names` are the configured ones, used if no file names the classes.
 pub fn read(
     plan: &Plan,
     split: &str,
@@ -105,13 +106,13 @@ pub fn read(
             plan.source().display()
         );
         return Err(PluginError::data(message).with_details(looked).with_help(
-            "labels stand in `labels` beside `images`, or beside their images; else name their folder in \
-             `data.<split>_annotation_file`",
+            "labels are expected in `labels` next to `images`, or next to their images; otherwise set \
+             `data.<split>_annotation_file` to their folder",
         ));
     }
     if unlabelled > 0 {
         warnings.push(format!(
-            "{}: {unlabelled} of {} images have no label file: they count as images without objects",
+            "{}: {unlabelled} of {} images have no label file and count as images without objects",
             plan.source().display(),
             images.len()
         ));
@@ -125,7 +126,7 @@ pub fn read(
     Ok(set)
 }
 
-/// The labels of an image and the folder that they were in, if there are any.
+/// The labels of an image and the folder they were found in, if there are any.
 fn labels_of(
     folders: &LabelFolders,
     image: &str,
@@ -153,7 +154,7 @@ fn add(set: &mut BoxSet, image_id: i64, rows: &[Row]) {
     }));
 }
 
-/// A line about label files without an image, if there are any.
+/// A warning about label files without an image, if there are any.
 fn orphans(folder: &Path, images: &[String]) -> Option<String> {
     let stem = |name: &str| {
         Path::new(name)
@@ -173,7 +174,7 @@ fn orphans(folder: &Path, images: &[String]) -> Option<String> {
     let names: Vec<&str> = lacking.iter().take(MOST_NAMES).map(String::as_str).collect();
     (!lacking.is_empty()).then(|| {
         format!(
-            "{}: {} label files have no image and are passed over: {}{}",
+            "{}: {} label files have no image and are skipped: {}{}",
             folder.display(),
             lacking.len(),
             names.join(", "),
@@ -182,7 +183,8 @@ fn orphans(folder: &Path, images: &[String]) -> Option<String> {
     })
 }
 
-/// The classes: those of `data.yaml`, of a list of names beside the labels, of the configuration, or mere numbers.
+/// The classes, from the first available source: `data.yaml`, a name list next to the labels, the
+/// configuration, or plain numbers.
 fn categories(
     plan: &Plan,
     data: &DataYaml,
@@ -212,8 +214,8 @@ fn categories(
     if names.is_empty() {
         names = numbered((0..=highest.unwrap_or(0)).map(|n| n.to_string()).collect());
         warnings.push(format!(
-            "{}: nothing names the classes (`names` in data.yaml, classes.txt beside the labels, or `model.class_names`); their \
-             numbers are their names",
+            "{}: no class names found (`names` in data.yaml, classes.txt next to the labels, or `model.class_names`); the \
+             class numbers are used as names",
             plan.source().display()
         ));
     }

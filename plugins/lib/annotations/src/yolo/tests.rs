@@ -16,7 +16,7 @@ fn classes(set: &BoxSet) -> Vec<(i64, &str)> {
     set.categories.iter().map(|c| (c.id, c.name.as_str())).collect()
 }
 
-fn told(faults: Faults) -> String {
+fn report_of(faults: Faults) -> String {
     faults
         .into_result("x", "")
         .err()
@@ -47,7 +47,7 @@ fn an_export_is_read_from_its_root_and_from_the_splits_folder() {
         };
         let (mut faults, mut warnings) = (Faults::default(), Vec::new());
         let set = read(&plan, "train", &[], &mut faults, &mut warnings).unwrap();
-        assert_eq!(told(faults), "", "{folder}");
+        assert_eq!(report_of(faults), "", "{folder}");
         assert_eq!((names(&set)[0], set.images.len()), (first, 2), "{folder}");
         assert_eq!(classes(&set), [(0, "cat"), (1, "dog")]);
         let second = set.annotations[1];
@@ -67,13 +67,13 @@ fn an_export_is_read_from_its_root_and_from_the_splits_folder() {
     let error = read(&whole, "test", &[], &mut Faults::default(), &mut Vec::new()).unwrap_err();
     assert_eq!(error.key, "data.test_data_path");
     assert!(
-        error.message.contains("names no images of the test split"),
+        error.message.contains("lists no images of the test split"),
         "{error}"
     );
 }
 
 #[test]
-fn a_file_that_names_folders_elsewhere_does_not_lead_out_of_the_data_set() {
+fn folders_outside_the_dataset_are_not_used() {
     let root = folder(&[
         (
             "set/data.yaml",
@@ -88,13 +88,13 @@ fn a_file_that_names_folders_elsewhere_does_not_lead_out_of_the_data_set() {
     };
     let error = read(&plan, "train", &[], &mut Faults::default(), &mut Vec::new()).unwrap_err();
     assert!(
-        error.to_string().contains("`train: ../outside` is nowhere in"),
+        error.to_string().contains("`train: ../outside` was not found in"),
         "{error}"
     );
 }
 
 #[test]
-fn lists_folders_of_labels_and_labels_beside_images_are_found() {
+fn lists_label_folders_and_labels_next_to_images_are_found() {
     let root = folder(&[
         ("images/train/a.jpg", ""),
         ("labels/train/a.txt", "0 0.5 0.5 1 1"),
@@ -148,7 +148,7 @@ fn lists_folders_of_labels_and_labels_beside_images_are_found() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_with_lines() {
+fn all_errors_are_reported_with_lines() {
     let root = folder(&[
         ("data.yaml", "names: [a]\nnc: 3\n"),
         ("images/a.jpg", ""),
@@ -162,11 +162,11 @@ fn all_that_is_wrong_is_told_with_lines() {
     let (mut faults, mut warnings) = (Faults::default(), Vec::new());
     let set = read(&plan, "train", &[], &mut faults, &mut warnings).unwrap();
     assert_eq!(set.annotations.len(), 1);
-    let report = told(faults);
+    let report = report_of(faults);
     for part in [
         "`nc` is 3, but there are 1 `names`",
         "line 2 of the labels of a.jpg: `x` is not a class number",
-        "line 3 of the labels of a.jpg: 320 is not a part",
+        "line 3 of the labels of a.jpg: 320 is not a fraction",
     ] {
         assert!(report.contains(part), "no {part:?} in:\n{report}");
     }
@@ -177,7 +177,7 @@ fn all_that_is_wrong_is_told_with_lines() {
 }
 
 #[test]
-fn a_split_without_any_label_file_says_where_was_looked() {
+fn a_split_without_label_files_reports_the_searched_paths() {
     let root = folder(&[("images/a.jpg", "")]);
     let error = read(
         &plan(&root.path().join("images")),
@@ -197,13 +197,13 @@ fn a_split_without_any_label_file_says_where_was_looked() {
 }
 
 #[test]
-fn classes_without_names_get_the_configurations_or_numbers() {
+fn unnamed_classes_get_configured_names_or_numbers() {
     let root = folder(&[("images/a.jpg", ""), ("labels/a.txt", "2 0.5 0.5 1 1")]);
     let plan = plan(&root.path().join("images"));
     let mut warnings = Vec::new();
     let set = read(&plan, "train", &[], &mut Faults::default(), &mut warnings).unwrap();
     assert_eq!(classes(&set), [(0, "0"), (1, "1"), (2, "2")]);
-    assert!(warnings[0].contains("nothing names the classes"), "{warnings:?}");
+    assert!(warnings[0].contains("no class names found"), "{warnings:?}");
     let given = ["x", "y", "z"].map(str::to_owned);
     let set = read(&plan, "train", &given, &mut Faults::default(), &mut Vec::new()).unwrap();
     assert_eq!(classes(&set), [(0, "x"), (1, "y"), (2, "z")]);

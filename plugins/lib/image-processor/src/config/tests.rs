@@ -5,7 +5,7 @@ fn processor(file: Value, config: Value) -> Result<Processor> {
 }
 
 #[test]
-fn a_missing_file_means_the_defaults() {
+fn a_missing_file_gives_the_defaults() {
     let p = processor(Value::Null, json!({})).unwrap();
     assert_eq!(
         p.size,
@@ -22,7 +22,7 @@ fn a_missing_file_means_the_defaults() {
 }
 
 #[test]
-fn the_layouts_of_size_are_read() {
+fn all_layouts_of_size_are_read() {
     let edges = |shortest, longest| Size::Edges { shortest, longest };
     let cases = [
         (json!({"size": 512}), edges(512, 1333)),
@@ -68,7 +68,7 @@ fn the_layouts_of_size_are_read() {
 }
 
 #[test]
-fn the_processor_that_the_file_names_decides_about_multiples() {
+fn the_named_processor_determines_the_multiple() {
     let multiple = |file: Value| processor(file, json!({})).unwrap().multiple;
     assert_eq!(
         multiple(json!({"image_processor_type": "YolosImageProcessorFast"})),
@@ -83,7 +83,7 @@ fn the_processor_that_the_file_names_decides_about_multiples() {
 }
 
 #[test]
-fn the_users_configuration_wins_and_is_saved() {
+fn user_configuration_overrides_the_file_and_is_saved() {
     let file = json!({"size": 800, "max_size": 1333, "format": "coco_detection",
         "feature_extractor_type": "DetrFeatureExtractor", "do_normalize": false});
     let config = json!({"model": {"image_size": 320},
@@ -113,7 +113,7 @@ fn the_users_configuration_wins_and_is_saved() {
 }
 
 #[test]
-fn wrong_values_name_the_key_and_what_was_expected() {
+fn errors_name_the_key_and_the_expected_value() {
     let checkpoint = [
         (
             json!([1]),
@@ -177,7 +177,7 @@ fn by_type(name: &str, mut file: Value) -> Processor {
 }
 
 #[test]
-fn the_named_processors_defaults_count() {
+fn defaults_come_from_the_named_processor() {
     let exact = |height, width| Size::Exact { height, width };
     let rt_detr = by_type("RTDetrImageProcessorFast", json!({}));
     assert_eq!(rt_detr.size, exact(640, 640));
@@ -210,7 +210,7 @@ fn the_named_processors_defaults_count() {
 }
 
 #[test]
-fn older_names_of_keys_keep_their_meaning_and_are_saved_as_the_new_ones() {
+fn legacy_keys_are_read_and_saved_under_their_new_names() {
     let file = json!({"feature_extractor_type": "MaskFormerFeatureExtractor", "size": 512, "max_size": 2048,
         "size_divisibility": 16, "reduce_labels": true, "ignore_index": 255});
     let old = processor(file, json!({})).unwrap();
@@ -249,7 +249,7 @@ fn older_names_of_keys_keep_their_meaning_and_are_saved_as_the_new_ones() {
 }
 
 #[test]
-fn one_number_of_the_user_is_a_square_for_families_that_stretch() {
+fn a_scalar_user_size_is_a_square_for_families_that_stretch() {
     let user = json!({"data": {"image_size": 320}});
     let square = read(&Value::Null, &user, &Defaults::rt_detr()).unwrap();
     assert_eq!(square.target_size(640, 480).unwrap(), (320, 320));
@@ -257,7 +257,7 @@ fn one_number_of_the_user_is_a_square_for_families_that_stretch() {
 }
 
 #[test]
-fn wrong_values_of_label_rules_name_the_key() {
+fn errors_in_label_rules_name_the_key() {
     for (file, part) in [
         (
             json!({"ignore_index": "x"}),

@@ -1,4 +1,5 @@
-//! The kernels for x86-64 with AVX2 and FMA. Blocks go through vector registers; what is left over goes through [`super::plain`].
+//! The kernels for x86-64 with AVX2 and FMA. Full blocks use vector registers; the remainder is
+//! handled by [`super::plain`].
 
 use super::{HALF, ROWS, plain};
 use crate::resize::{Taps, WEIGHT_BITS};
@@ -6,9 +7,9 @@ use crate::values::Values;
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-/// Entries that the transpositions take at once.
+/// Entries per step of the transpositions.
 const SIDE: usize = 16;
-/// Values that the vertical pass takes at once.
+/// Values per step of the vertical pass.
 const BLOCK: usize = 32;
 const SHIFT: i32 = WEIGHT_BITS as i32;
 
@@ -101,14 +102,14 @@ pub(super) fn along_y(rows: &[u8], stride: usize, weights: &[i32], out: &mut [u8
     if rest.is_empty() {
         return;
     }
-    // The last block may lie over the one before: its values are the same.
+    // The last block may overlap the previous one; the overlapping values are identical.
     match out.last_chunk_mut() {
         Some(target) => *target = block_along_y(rows, stride, length - BLOCK, weights),
         None => plain::along_y(rows, stride, weights, out),
     }
 }
 
-/// The vertical pass of the values from `at` on.
+/// The vertical pass for one block of values starting at `at`.
 #[target_feature(enable = "avx2")]
 fn block_along_y(rows: &[u8], stride: usize, at: usize, weights: &[i32]) -> [u8; BLOCK] {
     let mut sums = [_mm256_set1_epi32(HALF); 4];
@@ -134,7 +135,8 @@ pub(super) fn to_values(rgb: &[u8], channel: usize, values: &Values, out: &mut [
         _mm256_set1_ps(rule.rescale_low),
     );
     let (mean, std) = (_mm256_set1_ps(rule.mean), _mm256_set1_ps(rule.std));
-    // Byte `channel` of four pixels in each half, every one in a word of 32 bits. The upper half begins with pixel 4, 4 bytes in.
+    // Byte `channel` of four pixels per half, each in a 32-bit word. The upper half starts at pixel
+    // 4, at byte offset 4.
     let at = |byte: usize| (byte + channel) as i32 | !0xff;
     let pick = _mm256_setr_epi32(at(0), at(3), at(6), at(9), at(4), at(7), at(10), at(13));
     let (pixels, _) = rgb.as_chunks::<24>();
@@ -158,8 +160,8 @@ pub(super) fn to_values(rgb: &[u8], channel: usize, values: &Values, out: &mut [
     );
 }
 
-/// One perfect shuffle of 128 bytes. With the bytes' positions as numbers of 7 bits, it turns these left by one: so 3 rounds
-/// turn 8 rows of 16 into 16 columns of 8, and 4 rounds turn them back.
+/// One perfect shuffle of 128 bytes, which rotates the 7-bit byte positions left by one bit. Three
+/// rounds turn 8 rows of 16 bytes into 16 columns of 8; four rounds reverse that.
 #[target_feature(enable = "avx2")]
 fn shuffled([a, b, c, d, e, f, g, h]: [__m128i; ROWS]) -> [__m128i; ROWS] {
     [
@@ -174,14 +176,15 @@ fn shuffled([a, b, c, d, e, f, g, h]: [__m128i; ROWS]) -> [__m128i; ROWS] {
     ]
 }
 
-/// Four sums of 8 values each, without their fraction bits and limited to 0..=255, in order.
+/// Four vectors of 8 sums each, with the fraction bits dropped and clamped to 0..=255, in order.
 #[target_feature(enable = "avx2")]
 fn rounded(sums: [__m256i; 4]) -> __m256i {
     let [a, b, c, d] = sums;
     let first = _mm256_packs_epi32(_mm256_srai_epi32::<SHIFT>(a), _mm256_srai_epi32::<SHIFT>(b));
     let last = _mm256_packs_epi32(_mm256_srai_epi32::<SHIFT>(c), _mm256_srai_epi32::<SHIFT>(d));
     let bytes = _mm256_packus_epi16(first, last);
-    // Packing works in halves: groups of four bytes of a, b, c, d, then the other four of each.
+    // Packing operates per half: it yields groups of four bytes of a, b, c, d, then the other four
+    // of each.
     _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }
 
@@ -190,28 +193,29 @@ fn widened(eight: &[u8; ROWS]) -> __m256i {
     _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_ne_bytes(*eight)))
 }
 
-// The intrinsics for loading and storing check their pointers in builds like this workspace's; a change of type doesn't.
+// The load and store intrinsics check their pointers in builds with this workspace's profile; a
+// transmute doesn't.
 
 #[target_feature(enable = "avx2")]
 fn load(bytes: &[u8; SIDE]) -> __m128i {
-    // SAFETY: both are 16 bytes of which every value is valid.
+    // SAFETY: both types are 16 bytes, and every bit pattern is valid.
     unsafe { transmute(*bytes) }
 }
 
 #[target_feature(enable = "avx2")]
 fn bytes_of(vector: __m128i) -> [u8; SIDE] {
-    // SAFETY: both are 16 bytes of which every value is valid.
+    // SAFETY: both types are 16 bytes, and every bit pattern is valid.
     unsafe { transmute(vector) }
 }
 
 #[target_feature(enable = "avx2")]
 fn bytes_of_256(vector: __m256i) -> [u8; BLOCK] {
-    // SAFETY: both are 32 bytes of which every value is valid.
+    // SAFETY: both types are 32 bytes, and every bit pattern is valid.
     unsafe { transmute(vector) }
 }
 
 #[target_feature(enable = "avx2")]
 fn floats_of(vector: __m256) -> [f32; 8] {
-    // SAFETY: both are 8 floats.
+    // SAFETY: both types are 8 floats.
     unsafe { transmute(vector) }
 }

@@ -1,17 +1,17 @@
-//! The kernels in plain Rust: what every processor can run, and what the others are tested against.
+//! The kernels in plain Rust: the portable versions, against which the others are tested.
 
 use super::{HALF, ROWS};
 use crate::resize::{Taps, WEIGHT_BITS};
 use crate::values::Values;
 
-/// Values that the vertical pass takes at once.
+/// Values per step of the vertical pass.
 const BLOCK: usize = 32;
 
 pub(super) fn to_columns(rows: &[u8], stride: usize, out: &mut [[u8; ROWS]]) {
     columns_from(rows, stride, 0, out);
 }
 
-/// As [`to_columns`], from entry `first` on.
+/// Like [`to_columns`], but starts at entry `first`.
 pub(super) fn columns_from(rows: &[u8], stride: usize, first: usize, out: &mut [[u8; ROWS]]) {
     for lane in 0..ROWS {
         let row = rows.get(lane * stride + first..).unwrap_or_default();
@@ -25,7 +25,7 @@ pub(super) fn to_rows(columns: &[[u8; ROWS]], count: usize, stride: usize, out: 
     rows_from(columns, count, stride, 0, out);
 }
 
-/// As [`to_rows`], from entry `first` on.
+/// Like [`to_rows`], but starts at entry `first`.
 pub(super) fn rows_from(columns: &[[u8; ROWS]], count: usize, stride: usize, first: usize, out: &mut [u8]) {
     for lane in 0..count.min(ROWS) {
         let row = out.get_mut(lane * stride + first..).unwrap_or_default();
@@ -69,7 +69,7 @@ pub(super) fn along_y(rows: &[u8], stride: usize, weights: &[i32], out: &mut [u8
     }
 }
 
-/// `N` values of the vertical pass, from value `at` of each row on.
+/// Computes `N` values of the vertical pass, starting at value `at` of each row.
 fn weighted_rows<const N: usize>(
     rows: &[u8],
     stride: usize,
@@ -98,8 +98,8 @@ pub(super) fn to_values(rgb: &[u8], channel: usize, values: &Values, out: &mut [
     }
 }
 
-/// The sums fit by the choice of [`WEIGHT_BITS`]; wrapping arithmetic spares the overflow checks, which would keep the loop
-/// from becoming vector code.
+/// The sums can't overflow by the choice of [`WEIGHT_BITS`]; wrapping arithmetic avoids the
+/// overflow checks, which would prevent vectorisation of the loop.
 fn add_weighted<const N: usize>(sums: &mut [i32; N], source: &[u8; N], weight: i32) {
     for (sum, &value) in sums.iter_mut().zip(source) {
         *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));

@@ -1,4 +1,4 @@
-//! The best kernels that this machine has against the plain ones.
+//! Compares the fastest kernels of this machine with the plain ones.
 
 use super::*;
 use crate::Resample;
@@ -8,7 +8,7 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length)
         .map(|_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            // Many black and white pixels, at which filters overshoot.
+            // Many black and white pixels, where filters overshoot.
             match state >> 29 {
                 0 => 0,
                 1 => 255,
@@ -19,7 +19,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn columns_are_the_plain_kernels_and_turn_back_into_the_rows() {
+fn transposition_matches_the_plain_kernel_and_is_reversible() {
     for (length, stride, lanes) in [
         (1, 1, 8),
         (15, 20, 8),
@@ -48,7 +48,7 @@ fn columns_are_the_plain_kernels_and_turn_back_into_the_rows() {
 }
 
 #[test]
-fn both_passes_of_a_resize_are_the_plain_kernels() {
+fn both_resize_passes_match_the_plain_kernels() {
     for code in 0..6 {
         let filter = Resample::from_code(code).unwrap();
         for (from, to) in [(50, 73), (73, 20), (9, 9), (40, 1), (1, 33)] {
@@ -75,7 +75,7 @@ fn both_passes_of_a_resize_are_the_plain_kernels() {
 }
 
 #[test]
-fn values_are_the_tables_to_the_bit() {
+fn values_equal_the_table_exactly() {
     let imagenet = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
     for values in [
         Values::new(Some(1.0 / 255.0), Some(imagenet)),
@@ -95,7 +95,7 @@ fn values_are_the_tables_to_the_bit() {
 }
 
 #[test]
-fn a_short_row_leaves_the_rest_as_it_was() {
+fn a_short_row_leaves_the_rest_unchanged() {
     let mut out = [4.0; 20];
     to_values(&noise(36), 1, &Values::new(None, None), &mut out);
     assert!(out[12..].iter().all(|&v| v == 4.0) && out[..12] != [4.0; 12]);

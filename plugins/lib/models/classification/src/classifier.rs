@@ -5,12 +5,11 @@ use crate::criterion::Criterion;
 use crate::labels::Labels;
 use crate::scores::scores;
 use cvhost_image_processor::PIXEL_VALUES;
-use cvhost_plugin_api::abi_stable::std_types::ROption;
 use cvhost_plugin_api::data::{
-    Batch, Fields, LabelSpec, Meta, Mode, NamedTensor, Output, Parameter, StepContext, TensorHandle,
+    Batch, Fields, LabelSpec, Mode, Optional, Output, Parameter, StepContext, TensorHandle,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Checkpoint, Model};
+use cvhost_plugin_api::sdk::{Checkpoint, FinishArgs, Model};
 use cvhost_plugin_api::torch::{ParameterSet, Scope, named};
 use serde_json::{Map, Value};
 use tch::Tensor;
@@ -94,7 +93,7 @@ impl<N: Network> Model for Classifier<N> {
         ])
     }
 
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         let train = context.mode == Mode::TRAIN;
         if train {
             self.criterion.weights.allow_training()?;
@@ -114,13 +113,14 @@ impl<N: Network> Model for Classifier<N> {
                 }
             };
             let loss = self.criterion.loss(&logits, &targets, normaliser)?;
-            output.loss = ROption::RSome(TensorHandle::new(loss));
+            output.loss = Optional::some(TensorHandle::new(loss));
         }
         output.outputs.push(named(LOGITS, logits.detach()));
         Ok(output)
     }
 
-    fn finish(&mut self, outputs: &[NamedTensor], _: &[Meta], _: &Value) -> Result<Vec<Fields>> {
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let outputs = args.outputs;
         let logits = outputs
             .iter()
             .find(|o| o.name == LOGITS)

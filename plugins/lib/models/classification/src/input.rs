@@ -4,7 +4,7 @@ use crate::CLASS_DISTRIBUTION;
 use cvhost_image_processor::{Defaults, PIXEL_VALUES, Processor};
 use cvhost_plugin_api::data::{ArrayMut, CollateRule, Fields, LabelSpec, Prepared, Role, Sample, Shape};
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Checkpoint, Input};
+use cvhost_plugin_api::sdk::{Checkpoint, Input, PrepareArgs, ShapeArgs};
 use serde_json::Value;
 
 /// The input side of a classifier: images as `preprocessor_config.json` says, and the distribution over classes.
@@ -53,14 +53,21 @@ impl ClassifierInput {
 }
 
 impl Input for ClassifierInput {
-    fn shape(&self, width: u32, height: u32, _train: bool) -> Result<Shape> {
+    fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
+        let width = args.width;
+        let height = args.height;
         self.processor.shape(width, height)
     }
 
-    fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
+    fn prepare(&self, args: &PrepareArgs<'_>, out: ArrayMut<'_>) -> Result<Prepared> {
+        let sample = args.sample;
         let meta = self.processor.prepare_image(sample, out)?;
         let fields = self.labels(sample)?;
-        Ok(Prepared { fields, meta })
+        Ok(Prepared {
+            fields,
+            meta,
+            extra: Default::default(),
+        })
     }
 
     fn collate(&self) -> Vec<CollateRule> {

@@ -29,7 +29,4 @@ pub use labels::Labels;
 pub use schema::schema;
 pub use scores::scores;
 
-/// The targets' field, and the tensor `[N, C]` of a batch.
-pub const CLASS_DISTRIBUTION: &str = "class_distribution";
-/// The predictions' field.
-pub const CLASS_SCORES: &str = "class_scores";
+pub use cvhost_plugin_api::forms::classification::{CLASS_DISTRIBUTION, CLASS_SCORES};

@@ -61,16 +61,18 @@ pub fn batch(pixel_values: Tensor, targets: Option<Tensor>) -> Batch {
     Batch {
         items: items.into(),
         metas: vec![meta; images as usize].into(),
+        extra: Default::default(),
     }
 }
 
 /// The circumstances of a first step.
-pub fn context(mode: Mode) -> StepContext {
+pub fn context(mode: Mode) -> StepContext<'static> {
     StepContext {
         mode,
         step: 0,
         epoch: 0,
         normalisers: Vec::new(),
+        ..StepContext::new(mode)
     }
 }
 

@@ -3,10 +3,8 @@
 use crate::detector::Detector;
 use crate::family::Family;
 use crate::input::DetectorInput;
-use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
-use serde_json::Value;
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, Input, Model};
 use std::marker::PhantomData;
 
 /// The adapter of the family `F`, for `export_plugin!`.
@@ -25,11 +23,16 @@ impl<F: Family> Default for DetectorAdapter<F> {
 }
 
 impl<F: Family> Adapter for DetectorAdapter<F> {
-    fn input(&self, checkpoint: &Checkpoint, config: &Value, _: &LabelSpec) -> Result<Box<dyn Input>> {
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let checkpoint = args.checkpoint;
+        let config = args.config;
         Ok(Box::new(DetectorInput::new::<F>(checkpoint, config)?))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let checkpoint = args.checkpoint;
+        let config = args.config;
+        let spec = args.spec;
         Ok(Box::new(Detector::new::<F>(checkpoint, config, spec)?))
     }
 }

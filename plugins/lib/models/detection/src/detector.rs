@@ -7,12 +7,11 @@ use crate::postprocess::{DetectionOptions, detections};
 use crate::same_size;
 use crate::targets::targets;
 use cvhost_layers::config_json::saved;
-use cvhost_plugin_api::abi_stable::std_types::ROption;
 use cvhost_plugin_api::data::{
-    Batch, Fields, LabelSpec, Meta, Mode, NamedTensor, Output, Parameter, StepContext, TensorHandle,
+    Batch, Fields, LabelSpec, Mode, Optional, Output, Parameter, StepContext, TensorHandle,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Checkpoint, Model};
+use cvhost_plugin_api::sdk::{Checkpoint, FinishArgs, Model};
 use cvhost_plugin_api::torch::{ParameterSet, named};
 use cvhost_set_prediction::{AuxiliaryLoss, Predictions, SetCriterion};
 use serde_json::Value;
@@ -101,7 +100,7 @@ impl<N: Network> Model for Detector<N> {
             .normalisers(&targets(batch)?, self.network.queries())
     }
 
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         let train = context.mode == Mode::TRAIN;
         let scored = context.mode != Mode::PREDICT;
         let every_layer = scored && self.criterion.auxiliary != AuxiliaryLoss::Off;
@@ -113,7 +112,7 @@ impl<N: Network> Model for Detector<N> {
             let loss = self
                 .criterion
                 .loss(&predictions, &targets(batch)?, &context.normalisers)?;
-            output.loss = ROption::RSome(TensorHandle::new(loss.loss));
+            output.loss = Optional::some(TensorHandle::new(loss.loss));
             output.parts = loss.parts.into();
         }
         if let (Some(last), Some(state)) = (predictions.last(), states.last()) {
@@ -124,7 +123,10 @@ impl<N: Network> Model for Detector<N> {
         Ok(output)
     }
 
-    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &Value) -> Result<Vec<Fields>> {
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let outputs = args.outputs;
+        let metas = args.metas;
+        let options = &args.options;
         let output = |name: &str| {
             let found = outputs.iter().find(|o| o.name == name).map(|o| o.tensor.tensor());
             found.ok_or_else(|| PluginError::failed(format!("finish: the outputs have no `{name}`")))

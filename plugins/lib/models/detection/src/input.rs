@@ -4,9 +4,9 @@ use crate::family::Family;
 use crate::forms::{BOXES, CLASS_LABELS, PIXEL_MASK};
 use crate::network::Padding;
 use cvhost_image_processor::Processor;
-use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Sample, Shape};
+use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Shape};
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Checkpoint, Input};
+use cvhost_plugin_api::sdk::{Checkpoint, Input, PrepareArgs, ShapeArgs};
 use serde_json::Value;
 
 /// Images processed as `preprocessor_config.json` describes, with boxes and class labels.
@@ -33,11 +33,14 @@ impl DetectorInput {
 }
 
 impl Input for DetectorInput {
-    fn shape(&self, width: u32, height: u32, _train: bool) -> Result<Shape> {
+    fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
+        let width = args.width;
+        let height = args.height;
         self.processor.shape(width, height)
     }
 
-    fn prepare(&self, sample: &Sample, out: ArrayMut<'_>) -> Result<Prepared> {
+    fn prepare(&self, args: &PrepareArgs<'_>, out: ArrayMut<'_>) -> Result<Prepared> {
+        let sample = args.sample;
         self.processor.prepare_detection(sample, out)
     }
 

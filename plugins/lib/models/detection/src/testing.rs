@@ -25,6 +25,7 @@ pub fn checkpoint(json: &Value) -> Checkpoint {
     Checkpoint {
         config: json.clone(),
         preprocessor: Value::Null,
+        ..Checkpoint::default()
     }
 }
 
@@ -103,16 +104,18 @@ pub fn batch(images: &[Tensor], targets: &[Vec<([f32; 4], i64)>]) -> Batch {
         ]
         .into(),
         metas: metas.into(),
+        extra: Default::default(),
     }
 }
 
 /// The context of a first step.
-pub fn context(mode: Mode) -> StepContext {
+pub fn context(mode: Mode) -> StepContext<'static> {
     StepContext {
         mode,
         step: 0,
         epoch: 0,
         normalisers: Vec::new(),
+        ..StepContext::new(mode)
     }
 }
 

@@ -21,20 +21,21 @@ fn args(root: &Path, annotations: &str) -> OpenArgs {
         annotations: root.join(annotations).display().to_string(),
         config: json!({}),
         checkpoint_classes: Vec::new(),
+        ..OpenArgs::default()
     }
 }
 
 /// Writes what was repaired, and opens it: nothing may be wrong with it any more.
 fn written(root: &Path, repair: &Repair) -> (Value, DetectionDataSet) {
-    fs::write(repair.path.as_str(), repair.bytes.as_slice()).unwrap();
+    fs::write(repair.files[0].path.as_str(), repair.files[0].bytes.as_slice()).unwrap();
     let mut strict = args(root, "");
-    strict.annotations = repair.path.to_string();
+    strict.annotations = repair.files[0].path.to_string();
     strict.config = json!({"data": {"box_policy": "error"}});
     let data = DetectionDataSet::open(&strict)
         .map_err(|e| e.to_string())
         .unwrap();
     assert!(data.problems().is_empty(), "{:?}", data.problems());
-    (serde_json::from_slice(&repair.bytes).unwrap(), data)
+    (serde_json::from_slice(&repair.files[0].bytes).unwrap(), data)
 }
 
 fn assert_told(repair: &Repair, lines: &[&str]) {
@@ -76,7 +77,7 @@ fn a_coco_file_comes_out_whole_but_for_what_was_wrong() {
     fs::write(root.path().join("mine.json"), document.to_string()).unwrap();
     let repair = repair(&args(root.path(), "mine.json")).unwrap();
     assert_eq!(
-        repair.path,
+        repair.files[0].path,
         root.path().join("mine.repaired.json").display().to_string()
     );
     assert_told(
@@ -130,7 +131,10 @@ fn a_file_with_nothing_wrong_has_no_changes() {
     fs::write(root.path().join("a.json"), document.to_string()).unwrap();
     let repair = repair(&args(root.path(), "a.json")).unwrap();
     assert!(repair.changes.is_empty());
-    assert_eq!(serde_json::from_slice::<Value>(&repair.bytes).unwrap(), document);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&repair.files[0].bytes).unwrap(),
+        document
+    );
 }
 
 #[test]
@@ -163,7 +167,7 @@ fn another_format_becomes_a_coco_file() {
     ]);
     let repair = repair(&args(root.path(), "boxes.csv")).unwrap();
     assert_eq!(
-        repair.path,
+        repair.files[0].path,
         root.path().join("boxes.repaired.coco.json").display().to_string()
     );
     assert_told(
@@ -197,7 +201,7 @@ fn label_files_become_boxes_in_pixels() {
     args.annotations = String::new();
     let repair = repair(&args).unwrap();
     assert_eq!(
-        repair.path,
+        repair.files[0].path,
         root.path()
             .join("annotations_val.repaired.coco.json")
             .display()

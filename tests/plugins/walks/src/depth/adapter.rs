@@ -9,7 +9,7 @@ use cvhost_plugin_api::data::{
     Parameter, Prepared, Role, Sample, Shape, StepContext, TensorHandle,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -20,7 +20,9 @@ const SIZE: [u64; 2] = [36, 48];
 pub struct LogDepth;
 
 impl Adapter for LogDepth {
-    fn input(&self, checkpoint: &Checkpoint, config: &Value, _: &LabelSpec) -> Result<Box<dyn Input>> {
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let checkpoint = args.checkpoint;
+        let config = args.config;
         refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
         let [height, width] = size(&config["data"]["image_size"])
             .or_else(|| size(&checkpoint.preprocessor["size"]))
@@ -28,7 +30,8 @@ impl Adapter for LogDepth {
         Ok(Box::new(Resized { height, width }))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, _: &Value, _: &LabelSpec) -> Result<Box<dyn Model>> {
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let checkpoint = args.checkpoint;
         let channels = checkpoint.config["channels"].as_i64().unwrap_or(16);
         let parameters = ParameterSet::new();
         let root = parameters.root();
@@ -61,16 +64,16 @@ struct Resized {
 }
 
 impl Input for Resized {
-    fn shape(&self, _: u32, _: u32, _: bool) -> Result<Shape> {
+    fn shape(&self, _args: &ShapeArgs) -> Result<Shape> {
         Ok(Shape {
             name: "pixel_values".into(),
             dtype: DType::F32,
-            dims: vec![3, self.height, self.width].into(),
-        })
+            dims: vec![3, self.height, self.width].into(), extra: Default::default() })
     }
 
     /// `depth` `[H, W]` f32 in the input's size: of the pixel at each place, since a mean with one that wasn't measured is wrong.
-    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
+    fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
+        let sample = args.sample;
         let image = image(sample)?;
         let (scale_x, scale_y) = (
             f64::from(image.width) / self.width as f64,
@@ -138,7 +141,7 @@ impl Model for Network {
     }
 
     /// The loss is the mean of |log p - log t| over the measured pixels.
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         let pixels = batch.tensor("pixel_values")?;
         let &[count, _, height, width] = pixels.size().as_slice() else {
             return Err(cvhost_plugin_api::PluginError::failed(
@@ -169,7 +172,9 @@ impl Model for Network {
     }
 
     /// Depths in the image's own size.
-    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], _: &Value) -> Result<Vec<Fields>> {
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let outputs = args.outputs;
+        let metas = args.metas;
         let log_depth = output(outputs, "log_depth")?;
         let mut all = Vec::with_capacity(metas.len());
         for (i, meta) in metas.iter().enumerate() {

@@ -10,7 +10,7 @@ use cvhost_plugin_api::data::{
     RecordMeta, Report, Role,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 pub struct Depth;
@@ -22,11 +22,9 @@ impl Task for Depth {
 
     fn metrics(&self) -> Vec<MetricInfo> {
         vec![
-            MetricInfo::new("abs_rel", false, "the mean error as a part of the depth"),
-            MetricInfo::new("rmse", false, "the root of the mean squared error, in metres"),
-            MetricInfo::new(
-                "delta1",
-                true,
+            MetricInfo::lower("abs_rel", "the mean error as a part of the depth"),
+            MetricInfo::lower("rmse", "the root of the mean squared error, in metres"),
+            MetricInfo::higher("delta1",
                 "the part of the pixels that is right up to a factor of 1.25",
             ),
         ]
@@ -39,12 +37,13 @@ impl Task for Depth {
         }))
     }
 
-    fn evaluator(&self, _: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
+    fn evaluator(&self, _args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
         Ok(Box::new(Errors::default()))
     }
 
     /// The nearest, the middle and the farthest depth, in metres. There are no scores, so `threshold` leaves out nothing.
-    fn to_json(&self, prediction: &Fields, _: &LabelSpec, _: &Value) -> Result<Value> {
+    fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
+        let prediction = args.prediction;
         let mut depths = depth_of(prediction)?.0.to_vec();
         depths.sort_by(f32::total_cmp);
         let at = |i: usize| depths.get(i).copied();
@@ -53,18 +52,19 @@ impl Task for Depth {
     }
 
     /// 16-bit grayscale: millimetres, up to 65535.
-    fn files(&self, prediction: &Fields, _: &LabelSpec) -> Result<Vec<Artifact>> {
+    fn files(&self, args: &PredictionArgs<'_>) -> Result<Vec<Artifact>> {
+        let prediction = args.prediction;
         let (depths, width, height) = depth_of(prediction)?;
         // The cast holds what doesn't fit at 0 and 65535.
         let millimetres: Vec<u16> = depths.iter().map(|d| (d * 1000.0).round() as u16).collect();
         Ok(vec![Artifact {
             file_name: "-depth.png".into(),
-            bytes: png::gray16(width, height, &millimetres)?.into(),
-        }])
+            bytes: png::gray16(width, height, &millimetres)?.into(), extra: Default::default() }])
     }
 
     /// The image, and beside it the depths: near is red, far is blue.
-    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Image, _: &Value) -> Result<()> {
+    fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
+        let prediction = args.prediction;
         let (depths, width, height) = depth_of(prediction)?;
         let nearest = depths.iter().copied().fold(f32::INFINITY, f32::min);
         let farthest = depths.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
@@ -127,7 +127,8 @@ impl DataSet for Views {
         })
     }
 
-    fn record(&self, index: usize) -> Result<Record> {
+    fn record(&self, args: &RecordArgs) -> Result<Record> {
+        let index = args.index as usize;
         let (image, depths) = view(&self.split, index);
         let depths = Array::new(&[u64::from(HEIGHT), u64::from(WIDTH)], &depths)?;
         Ok(Record {

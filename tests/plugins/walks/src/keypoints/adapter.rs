@@ -5,13 +5,12 @@ use super::Anatomy;
 use crate::shared::geometry::colour_at;
 use crate::shared::layers::{Conv, image, relu_stack, write_colours};
 use crate::shared::options::{COLOUR_SCALE, output, refuse};
-use cvhost_plugin_api::abi_stable::std_types::{ROption, RSome};
 use cvhost_plugin_api::data::{
     Array, ArrayMut, Batch, CollateRule, DType, Field, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
-    Parameter, Prepared, Region, Role, Sample, Shape, StepContext, Tags, TensorHandle,
+    Parameter, Prepared, Region, Role, Sample, Shape, StepContext, Tags, TensorHandle, Optional,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Map, Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -24,7 +23,9 @@ const MARGIN: f64 = 1.25;
 pub struct Heatmaps;
 
 impl Adapter for Heatmaps {
-    fn input(&self, _: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let config = args.config;
+        let spec = args.spec;
         refuse(
             config,
             &["data.image_size"],
@@ -36,7 +37,9 @@ impl Adapter for Heatmaps {
         }))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, _: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let checkpoint = args.checkpoint;
+        let spec = args.spec;
         let anatomy = Anatomy::of(spec)?;
         let channels = checkpoint.config["channels"].as_i64().unwrap_or(24);
         let parameters = ParameterSet::new();
@@ -79,17 +82,17 @@ struct Cut {
 }
 
 impl Input for Cut {
-    fn shape(&self, _: u32, _: u32, _: bool) -> Result<Shape> {
+    fn shape(&self, _args: &ShapeArgs) -> Result<Shape> {
         Ok(Shape {
             name: "pixel_values".into(),
             dtype: DType::F32,
-            dims: vec![3, u64::from(SIDE), u64::from(SIDE)].into(),
-        })
+            dims: vec![3, u64::from(SIDE), u64::from(SIDE)].into(), extra: Default::default() })
     }
 
     /// `keypoints` `[K, 3]` f32: x and y from 0 to 1 in the cut, and 1 where there is something to learn. A person that a crop took
     /// out of the image has left the fields, and so has one that is only to be predicted: nothing to learn.
-    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
+    fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
+        let sample = args.sample;
         let image = image(sample)?;
         let [left, top, side] = square(&region_of(&sample.region)?);
         let step = side / f64::from(SIDE);
@@ -127,7 +130,7 @@ impl Input for Cut {
             input_width: SIDE,
             input_height: SIDE,
             region: sample.region,
-            extra: sample.fields.get("scores").cloned().map_or(ROption::RNone, RSome),
+            extra: sample.fields.get("scores").cloned().map_or(Optional::none(), RSome),
             ..Meta::default()
         };
         Ok(prepared)
@@ -169,7 +172,7 @@ impl Model for Network {
     }
 
     /// The loss is the mean distance along x plus that along y over the labelled keypoints, as a part of the cut.
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         let pixels = batch.tensor("pixel_values")?;
         let (count, side) = (batch.len() as i64, i64::from(SIDE));
         let steps = Tensor::f_linspace(-1.0, 1.0, side, (Kind::Float, pixels.device()))?;
@@ -227,7 +230,9 @@ impl Model for Network {
     }
 
     /// Keypoints in pixels of the image. The score is the box's, where there is one, times the mean of the keypoints'.
-    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], _: &Value) -> Result<Vec<Fields>> {
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let outputs = args.outputs;
+        let metas = args.metas;
         let points = output(outputs, "points")?;
         let mut all = Vec::with_capacity(metas.len());
         for (i, meta) in metas.iter().enumerate() {
@@ -246,8 +251,8 @@ impl Model for Network {
             let keypoints: Vec<f32> = rows.iter().flat_map(in_image).collect();
             let sure = rows.iter().map(|row| row[2]).sum::<f32>() / rows.len().max(1) as f32;
             let given = match &meta.extra {
-                RSome(scores) => scores.values::<f32>()?.first().copied().unwrap_or(1.0),
-                ROption::RNone => 1.0,
+                Optional::some(scores) => scores.values::<f32>()?.first().copied().unwrap_or(1.0),
+                Optional::none() => 1.0,
             };
             let bounds = [
                 region.x,

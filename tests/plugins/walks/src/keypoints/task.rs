@@ -5,13 +5,12 @@ use super::people::{HEIGHT, KEYPOINTS, MIRROR, Person, SIGMAS, SKELETON, WIDTH, 
 use super::{Anatomy, FORM};
 use crate::shared::tally::Tally;
 use crate::shared::{canvas, options};
-use cvhost_plugin_api::abi_stable::std_types::RSome;
 use cvhost_plugin_api::data::{
     Array, Field, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record,
-    RecordMeta, Region, Report, Role, Table,
+    RecordMeta, Region, Report, Role, Table, Optional,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, ExpandArgs, PredictionArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 /// The label of what has keypoints.
@@ -26,14 +25,10 @@ impl Task for Keypoints {
 
     fn metrics(&self) -> Vec<MetricInfo> {
         vec![
-            MetricInfo::new(
-                "pck",
-                true,
+            MetricInfo::higher("pck",
                 "the part of the keypoints within a tenth of the box's longer side",
             ),
-            MetricInfo::new(
-                "oks",
-                true,
+            MetricInfo::higher("oks",
                 "the mean object keypoint similarity of COCO's evaluation",
             ),
         ]
@@ -52,7 +47,10 @@ impl Task for Keypoints {
     }
 
     /// A record for each box in `side.predictions` whose `label`, where there is one, is the class that has keypoints.
-    fn expand(&self, image: &Image, side: &Value, spec: &LabelSpec) -> Result<Vec<Record>> {
+    fn expand(&self, args: &ExpandArgs<'_>) -> Result<Vec<Record>> {
+        let image = args.image;
+        let side = &args.prompt;
+        let spec = args.spec;
         let predictions = side["predictions"]
             .as_array()
             .map(Vec::as_slice)
@@ -67,14 +65,18 @@ impl Task for Keypoints {
             .collect()
     }
 
-    fn evaluator(&self, spec: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
+    fn evaluator(&self, args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
+        let spec = args.spec;
         Ok(Box::new(Nearness {
             tally: Tally::default(),
             anatomy: Anatomy::of(spec)?,
         }))
     }
 
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: &Value) -> Result<Value> {
+    fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
+        let prediction = args.prediction;
+        let spec = args.spec;
+        let options = &args.options;
         let (anatomy, least) = (Anatomy::of(spec)?, options::threshold(options));
         let found = found(prediction)?
             .into_iter()
@@ -92,13 +94,10 @@ impl Task for Keypoints {
     }
 
     /// Each person's box, and the skeleton in the person's colour with a dot a keypoint: left ones blue, right ones red.
-    fn draw(
-        &self,
-        prediction: &Fields,
-        spec: &LabelSpec,
-        canvas: &mut Image,
-        options: &Value,
-    ) -> Result<()> {
+    fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
+        let prediction = args.prediction;
+        let spec = args.spec;
+        let options = &args.options;
         const ZOOM: u32 = 4;
         let anatomy = Anatomy::of(spec)?;
         let least = options["confidence_threshold"].as_f64().unwrap_or(0.0);
@@ -157,7 +156,7 @@ fn record_of_box(image: &Image, prediction: &Value) -> Result<Record> {
     let score = prediction["score"].as_f64().unwrap_or(1.0) as f32;
     let fields = Fields::new().with("boxes", Role::BOXES, Array::rows(&[bounds.map(|v| v as f32)]));
     Ok(Record {
-        region: RSome(region(bounds)),
+        region: Optional::some(region(bounds)),
         fields: fields.with("scores", Role::COLUMN, Array::vector(&[score])),
         ..Record::default()
     })
@@ -235,11 +234,11 @@ impl DataSet for Persons {
         Ok(RecordMeta {
             width: WIDTH,
             height: HEIGHT,
-            classes: vec![0].into(),
-        })
+            classes: vec![0].into(), extra: Default::default() })
     }
 
-    fn record(&self, index: usize) -> Result<Record> {
+    fn record(&self, args: &RecordArgs) -> Result<Record> {
+        let index = args.index as usize;
         let [image, person] = self.persons.get(index).copied().unwrap_or_default();
         let (source, people) = people(&self.split, image);
         let Some(Person { bounds, keypoints }) = people.get(person) else {
@@ -250,11 +249,10 @@ impl DataSet for Persons {
         Ok(Record {
             name: format!("{}-{image}, person {person}", self.split).into(),
             images: vec![ImageSource::decoded(source)].into(),
-            region: RSome(region(*bounds)),
+            region: Optional::some(region(*bounds)),
             fields: Fields::new()
                 .and(Field::new("keypoints", Role::KEYPOINTS, points).mirrored_by(&MIRROR))
-                .with("boxes", Role::BOXES, Array::rows(&[bounds.map(|v| v as f32)])),
-        })
+                .with("boxes", Role::BOXES, Array::rows(&[bounds.map(|v| v as f32)])), extra: Default::default() })
     }
 }
 
@@ -307,8 +305,7 @@ impl Evaluator for Nearness {
         report.tables.push(Table {
             name: format!("PCK at {ALPHA}").into(),
             columns: ["keypoint", "pck"].map(Into::into).to_vec().into(),
-            rows: rows.collect(),
-        });
+            rows: rows.collect(), extra: Default::default() });
         Ok(report)
     }
 }

@@ -10,7 +10,7 @@ use cvhost_plugin_api::data::{
     Parameter, Prepared, Role, Sample, Shape, StepContext, Tags, TensorHandle,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Map, Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -23,7 +23,8 @@ const LEAST_AREA: usize = 12;
 pub struct PixelClasses;
 
 impl Adapter for PixelClasses {
-    fn input(&self, _: &Checkpoint, config: &Value, _: &LabelSpec) -> Result<Box<dyn Input>> {
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let config = args.config;
         refuse(
             config,
             &["data.image_size"],
@@ -33,7 +34,9 @@ impl Adapter for PixelClasses {
         Ok(Box::new(Pixels))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, _: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let checkpoint = args.checkpoint;
+        let spec = args.spec;
         let channels = checkpoint.config["channels"].as_i64().unwrap_or(16);
         let parameters = ParameterSet::new();
         let root = parameters.root();
@@ -63,17 +66,19 @@ impl Adapter for PixelClasses {
 struct Pixels;
 
 impl Input for Pixels {
-    fn shape(&self, width: u32, height: u32, _: bool) -> Result<Shape> {
+    fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
+        let width = args.width;
+        let height = args.height;
         Ok(Shape {
             name: "pixel_values".into(),
             dtype: DType::F32,
-            dims: vec![3, u64::from(height), u64::from(width)].into(),
-        })
+            dims: vec![3, u64::from(height), u64::from(width)].into(), extra: Default::default() })
     }
 
     /// `class_map` `[H, W]` i64: the class of each pixel's segment, 255 where there is none. A segment that a crop took out of
     /// the image still has its place in the columns; no pixel asks for it.
-    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
+    fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
+        let sample = args.sample;
         let image = image(sample)?;
         write_image(&mut out, image)?;
         let mut prepared = Prepared::default();
@@ -138,7 +143,7 @@ impl Model for Network {
         Ok(vec![labelled.double_value(&[])])
     }
 
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         let features = relu_stack(&self.layers, &batch.tensor("pixel_values")?)?;
         let logits = self.head.forward(&features)?;
         let mut output = Output::default();
@@ -152,7 +157,10 @@ impl Model for Network {
         Ok(output)
     }
 
-    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &Value) -> Result<Vec<Fields>> {
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let outputs = args.outputs;
+        let metas = args.metas;
+        let options = &args.options;
         let logits = output(outputs, "logits")?;
         let mut all = Vec::with_capacity(metas.len());
         for (i, meta) in metas.iter().enumerate() {

@@ -10,7 +10,7 @@ use cvhost_plugin_api::data::{
     RecordMeta, Report, Role, Table,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 pub struct Panoptic;
@@ -22,24 +22,18 @@ impl Task for Panoptic {
 
     fn metrics(&self) -> Vec<MetricInfo> {
         vec![
-            MetricInfo::new("pq", true, "panoptic quality, the mean over the classes"),
-            MetricInfo::new(
-                "sq",
-                true,
+            MetricInfo::higher("pq", "panoptic quality, the mean over the classes"),
+            MetricInfo::higher("sq",
                 "segmentation quality: the mean IoU of matched segments",
             ),
-            MetricInfo::new(
-                "rq",
-                true,
+            MetricInfo::higher("rq",
                 "recognition quality: the F1 score of matching segments",
             ),
-            MetricInfo::new(
-                "pq_things",
-                true,
+            MetricInfo::higher("pq_things",
                 "panoptic quality of the classes that are things",
             ),
-            MetricInfo::new("pq_stuff", true, "panoptic quality of the classes that are stuff"),
-            MetricInfo::new("pq_<class>", true, "panoptic quality of one class"),
+            MetricInfo::higher("pq_stuff", "panoptic quality of the classes that are stuff"),
+            MetricInfo::higher("pq_<class>", "panoptic quality of one class"),
         ]
     }
 
@@ -50,7 +44,8 @@ impl Task for Panoptic {
         }))
     }
 
-    fn evaluator(&self, spec: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
+    fn evaluator(&self, args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
+        let spec = args.spec;
         Ok(Box::new(Quality {
             tally: Tally::default(),
             things: things(spec)?,
@@ -59,7 +54,10 @@ impl Task for Panoptic {
     }
 
     /// The segments as COCO's panoptic format lists them (`segments_info`), with the ids that the PNG of [`Task::files`] has.
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: &Value) -> Result<Value> {
+    fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
+        let prediction = args.prediction;
+        let spec = args.spec;
+        let options = &args.options;
         let segments = Segments::of(prediction)?;
         let scores: &[f32] = prediction.require("segment_scores")?.values()?;
         let (things, least) = (things(spec)?, options::threshold(options));
@@ -83,7 +81,8 @@ impl Task for Panoptic {
     }
 
     /// COCO's panoptic PNG: a pixel's segment id is R + 256·G + 65536·B, and 0 is void.
-    fn files(&self, prediction: &Fields, _: &LabelSpec) -> Result<Vec<Artifact>> {
+    fn files(&self, args: &PredictionArgs<'_>) -> Result<Vec<Artifact>> {
+        let prediction = args.prediction;
         let (map, width, height) = map_of(prediction)?;
         let bytes: Vec<u8> = map
             .iter()
@@ -94,19 +93,15 @@ impl Task for Panoptic {
             .collect();
         Ok(vec![Artifact {
             file_name: "-panoptic.png".into(),
-            bytes: png::rgb(width, height, &bytes)?.into(),
-        }])
+            bytes: png::rgb(width, height, &bytes)?.into(), extra: Default::default() }])
     }
 
     /// Each thing in a colour of its own over the image, stuff in its class's, with dark edges. `max_boxes` and
     /// `confidence_threshold` leave out segments of low scores.
-    fn draw(
-        &self,
-        prediction: &Fields,
-        spec: &LabelSpec,
-        canvas: &mut Image,
-        options: &Value,
-    ) -> Result<()> {
+    fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
+        let prediction = args.prediction;
+        let spec = args.spec;
+        let options = &args.options;
         let (map, width, height) = map_of(prediction)?;
         let (labels, things) = (Segments::of(prediction)?.labels, things(spec)?);
         let class = |number: usize| labels.get(number).map_or(0, |l| usize::try_from(*l).unwrap_or(0));
@@ -183,7 +178,8 @@ impl DataSet for Scenes {
         })
     }
 
-    fn record(&self, index: usize) -> Result<Record> {
+    fn record(&self, args: &RecordArgs) -> Result<Record> {
+        let index = args.index as usize;
         let scene = scene(&self.split, index);
         let map = Array::new(&[u64::from(HEIGHT), u64::from(WIDTH)], &scene.map)?;
         Ok(Record {

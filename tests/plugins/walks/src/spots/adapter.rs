@@ -8,7 +8,7 @@ use cvhost_plugin_api::data::{
     Parameter, Prepared, Role, Sample, Shape, StepContext, TensorHandle,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Map, Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -21,7 +21,8 @@ const HIDDEN: i64 = 8;
 pub struct Colours;
 
 impl Adapter for Colours {
-    fn input(&self, _: &Checkpoint, config: &Value, _: &LabelSpec) -> Result<Box<dyn Input>> {
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let config = args.config;
         refuse(
             config,
             &["data.image_size"],
@@ -31,7 +32,8 @@ impl Adapter for Colours {
         Ok(Box::new(Pixels))
     }
 
-    fn model(&self, _: &Checkpoint, _: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let spec = args.spec;
         let parameters = ParameterSet::new();
         let root = parameters.root();
         let layers = vec![Conv::new(&root.sub("layer1"), 3, HIDDEN, 1)];
@@ -48,17 +50,19 @@ impl Adapter for Colours {
 struct Pixels;
 
 impl Input for Pixels {
-    fn shape(&self, width: u32, height: u32, _: bool) -> Result<Shape> {
+    fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
+        let width = args.width;
+        let height = args.height;
         Ok(Shape {
             name: "pixel_values".into(),
             dtype: DType::F32,
-            dims: vec![3, u64::from(height), u64::from(width)].into(),
-        })
+            dims: vec![3, u64::from(height), u64::from(width)].into(), extra: Default::default() })
     }
 
     /// `inside` `[H, W]` f32: 1 in a box. Much in a box is background, but most background is in no box, so its colours come out
     /// below one half.
-    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
+    fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
+        let sample = args.sample;
         let image = image(sample)?;
         write_image(&mut out, image)?;
         let mut prepared = Prepared::default();
@@ -120,7 +124,7 @@ impl Model for Network {
         ])
     }
 
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         let features = relu_stack(&self.layers, &batch.tensor("pixel_values")?)?;
         let logits = self.head.forward(&features)?.f_squeeze_dim(1)?;
         let mut output = Output::default();
@@ -136,7 +140,10 @@ impl Model for Network {
         Ok(output)
     }
 
-    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &Value) -> Result<Vec<Fields>> {
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let outputs = args.outputs;
+        let metas = args.metas;
+        let options = &args.options;
         let probabilities = output(outputs, "logits")?.f_sigmoid()?;
         metas
             .iter()

@@ -6,11 +6,11 @@ use crate::shared::geometry::iou;
 use crate::shared::tally::Tally;
 use crate::shared::{canvas, options};
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordMeta,
+    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordArgs, RecordMeta,
     Report, Role,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 /// A box is right from this IoU on.
@@ -24,9 +24,7 @@ impl Task for Spots {
     }
 
     fn metrics(&self) -> Vec<MetricInfo> {
-        vec![MetricInfo::new(
-            "f1",
-            true,
+        vec![MetricInfo::higher("f1",
             "the F1 score of boxes that overlap with an IoU of 0.5 or more",
         )]
     }
@@ -38,11 +36,14 @@ impl Task for Spots {
         }))
     }
 
-    fn evaluator(&self, _: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
+    fn evaluator(&self, _args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
         Ok(Box::new(Matches::default()))
     }
 
-    fn to_json(&self, prediction: &Fields, spec: &LabelSpec, options: &Value) -> Result<Value> {
+    fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
+        let prediction = args.prediction;
+        let spec = args.spec;
+        let options = &args.options;
         let least = options::threshold(options);
         let found = found(prediction)?
             .into_iter()
@@ -52,7 +53,9 @@ impl Task for Spots {
         Ok(json!({"predictions": list.collect::<Vec<_>>()}))
     }
 
-    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
+    fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
+        let prediction = args.prediction;
+        let options = &args.options;
         const ZOOM: u32 = 4;
         let least = options["confidence_threshold"].as_f64().unwrap_or(0.0);
         let most = options["max_boxes"].as_u64().map_or(usize::MAX, |n| n as usize);
@@ -112,11 +115,11 @@ impl DataSet for Images {
         Ok(RecordMeta {
             width: WIDTH,
             height: HEIGHT,
-            classes: vec![0].into(),
-        })
+            classes: vec![0].into(), extra: Default::default() })
     }
 
-    fn record(&self, index: usize) -> Result<Record> {
+    fn record(&self, args: &RecordArgs) -> Result<Record> {
+        let index = args.index as usize;
         let (image, people) = people(&self.split, index);
         let boxes: Vec<[f32; 4]> = people.iter().map(|p| p.bounds.map(|v| v as f32)).collect();
         Ok(Record {

@@ -10,7 +10,7 @@ use cvhost_plugin_api::data::{
     Parameter, Prepared, Role, Sample, Shape, StepContext, Tags, TensorHandle,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model};
+use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -27,7 +27,9 @@ const BLANK: i64 = 0;
 pub struct Ctc;
 
 impl Adapter for Ctc {
-    fn input(&self, _: &Checkpoint, config: &Value, spec: &LabelSpec) -> Result<Box<dyn Input>> {
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        let config = args.config;
+        let spec = args.spec;
         refuse(
             config,
             &["data.image_size"],
@@ -39,7 +41,9 @@ impl Adapter for Ctc {
         }))
     }
 
-    fn model(&self, checkpoint: &Checkpoint, _: &Value, spec: &LabelSpec) -> Result<Box<dyn Model>> {
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        let checkpoint = args.checkpoint;
+        let spec = args.spec;
         let charset = charset(spec)?;
         let channels = checkpoint.config["channels"].as_i64().unwrap_or(32);
         let parameters = ParameterSet::new();
@@ -74,17 +78,19 @@ struct Line {
 }
 
 impl Input for Line {
-    fn shape(&self, width: u32, height: u32, _: bool) -> Result<Shape> {
+    fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
+        let width = args.width;
+        let height = args.height;
         let wide = (u64::from(width) * HEIGHT).div_ceil(u64::from(height.max(1)));
         Ok(Shape {
             name: "pixel_values".into(),
             dtype: DType::F32,
-            dims: vec![3, HEIGHT, wide.max(LEAST_WIDTH)].into(),
-        })
+            dims: vec![3, HEIGHT, wide.max(LEAST_WIDTH)].into(), extra: Default::default() })
     }
 
     /// `token_ids` `[L]` i64: each character's place in the charset, from 1.
-    fn prepare(&self, sample: &Sample, mut out: ArrayMut<'_>) -> Result<Prepared> {
+    fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
+        let sample = args.sample;
         let image = image(sample)?;
         let width = out.dims().last().copied().unwrap_or(0);
         let (scale_x, scale_y) = (
@@ -162,7 +168,7 @@ impl Model for Network {
         Ok(vec![batch.tensor("token_ids")?.numel() as f64])
     }
 
-    fn forward(&mut self, batch: &Batch, context: &StepContext) -> Result<Output> {
+    fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         let rows = relu_stack(&self.layers, &batch.tensor("pixel_values")?)?;
         let line = rows.f_flatten(1, 2)?.f_unsqueeze(2)?;
         let mixed = self.mix.forward(&line)?.f_relu()?;
@@ -199,7 +205,9 @@ impl Model for Network {
 
     /// The best class at each place; the same one again, and blanks, are left out. The score is the geometric mean of their
     /// probabilities.
-    fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], _: &Value) -> Result<Vec<Fields>> {
+    fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
+        let outputs = args.outputs;
+        let metas = args.metas;
         let (best, class) = output(outputs, "log_probabilities")?.f_max_dim(-1, false)?;
         let mut all = Vec::with_capacity(metas.len());
         for (i, meta) in metas.iter().enumerate() {

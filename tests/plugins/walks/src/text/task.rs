@@ -7,11 +7,11 @@ use super::images::{HEIGHT, line};
 use crate::shared::tally::Tally;
 use crate::shared::{canvas as drawing, options};
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordMeta,
+    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordArgs, RecordMeta,
     Report, Role,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 pub struct Text;
@@ -23,12 +23,10 @@ impl Task for Text {
 
     fn metrics(&self) -> Vec<MetricInfo> {
         vec![
-            MetricInfo::new(
-                "cer",
-                false,
+            MetricInfo::lower("cer",
                 "the character error rate: edits a character of the true texts",
             ),
-            MetricInfo::new("exact_match", true, "the part of the texts without any error"),
+            MetricInfo::higher("exact_match", "the part of the texts without any error"),
         ]
     }
 
@@ -39,11 +37,13 @@ impl Task for Text {
         }))
     }
 
-    fn evaluator(&self, _: &LabelSpec, _: &Value) -> Result<Box<dyn Evaluator>> {
+    fn evaluator(&self, _args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
         Ok(Box::new(Errors::default()))
     }
 
-    fn to_json(&self, prediction: &Fields, _: &LabelSpec, options: &Value) -> Result<Value> {
+    fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
+        let prediction = args.prediction;
+        let options = &args.options;
         let (text, score) = read(prediction)?;
         let enough = f64::from(score) >= options::threshold(options);
         let list: Vec<Value> = enough
@@ -54,7 +54,9 @@ impl Task for Text {
     }
 
     /// What was read, on a strip below the image.
-    fn draw(&self, prediction: &Fields, _: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
+    fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
+        let prediction = args.prediction;
+        let options = &args.options;
         let (text, score) = read(prediction)?;
         let advance = (GLYPH_WIDTH + 1) * 2;
         let needed = 4 + text.chars().count() as i32 * advance;
@@ -119,7 +121,8 @@ impl DataSet for Lines {
         })
     }
 
-    fn record(&self, index: usize) -> Result<Record> {
+    fn record(&self, args: &RecordArgs) -> Result<Record> {
+        let index = args.index as usize;
         let (image, text) = line(&self.split, index);
         Ok(Record {
             name: format!("{}-{index}", self.split).into(),

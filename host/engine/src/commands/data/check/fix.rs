@@ -6,13 +6,13 @@ use crate::session::{Session, shown};
 use cvhost::cli::Split;
 use cvhost::error::{self, Error, Result};
 use cvhost::output;
-use cvhost_plugin_api::data::Repair;
+use cvhost_plugin_api::data::{Repair, RepairedFile};
 use serde_json::json;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// A repaired annotation file that is on the disk.
+/// Repaired annotations that have been written.
 pub struct Written {
     split: Split,
     file: PathBuf,
@@ -43,9 +43,9 @@ pub fn write(session: &Session, opened: &mut Opened, report: &mut Report) -> Opt
         return None;
     }
     match write_new(repair, &annotations) {
-        Ok(file) => Some(Written {
+        Ok(files) => Some(Written {
             split,
-            file,
+            file: usable_path(&files),
             changes: repair.changes.iter().map(ToString::to_string).collect(),
         }),
         Err(e) => {
@@ -56,34 +56,63 @@ pub fn write(session: &Session, opened: &mut Opened, report: &mut Report) -> Opt
     }
 }
 
-/// Writes a repair to its path, whole or not at all; nothing that is there is overwritten.
-fn write_new(repair: &Repair, annotations: &str) -> Result<PathBuf> {
-    let path = PathBuf::from(repair.path.as_str());
-    if repair.path.is_empty() || Path::new(annotations) == path {
-        return Err(Error::failed(format!(
-            "the task plugin asked to write its repaired annotations to `{}`",
-            repair.path
-        ))
-        .with_help("this is a fault of the task plugin; tell its authors"));
+/// Writes the files of a repair, each whole or not at all; nothing that exists is overwritten.
+fn write_new(repair: &Repair, annotations: &str) -> Result<Vec<PathBuf>> {
+    if repair.files.is_empty() {
+        return Err(bad_path(""));
     }
+    for file in &repair.files {
+        if file.path.is_empty() || Path::new(annotations) == Path::new(file.path.as_str()) {
+            return Err(bad_path(&file.path));
+        }
+    }
+    repair.files.iter().map(write_file).collect()
+}
+
+fn bad_path(path: &str) -> Error {
+    Error::failed(format!(
+        "the task plugin asked to write its repaired annotations to `{path}`"
+    ))
+    .with_expected("a new file beside the annotations")
+    .with_help("this is a bug in the task plugin; report it to its authors")
+}
+
+fn write_file(repaired: &RepairedFile) -> Result<PathBuf> {
+    let path = PathBuf::from(repaired.path.as_str());
     if path.exists() {
-        return same_content(&path, &repair.bytes).map(|()| path);
+        return same_content(&path, &repaired.bytes).map(|()| path);
     }
     let io = |e: std::io::Error| Error::io(error::Kind::Failed, "write", &path, &e);
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Some(folder) = folder {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
     let mut file = tempfile::Builder::new()
         .prefix(".repair-")
         .permissions(std::fs::Permissions::from_mode(0o666))
         .tempfile_in(folder.unwrap_or(Path::new(".")))
         .map_err(io)?;
-    file.write_all(&repair.bytes).map_err(io)?;
+    file.write_all(&repaired.bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     match file.persist_noclobber(&path) {
-        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => same_content(&path, &repair.bytes)?,
+        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            same_content(&path, &repaired.bytes)?;
+        }
         Err(e) => return Err(io(e.error)),
         Ok(_) => {}
     }
     Ok(path)
+}
+
+/// What `data.<split>_annotation_file` can name instead: the file, or the folder of several files.
+fn usable_path(files: &[PathBuf]) -> PathBuf {
+    match files {
+        [file] => file.clone(),
+        files => files
+            .first()
+            .and_then(|file| file.parent())
+            .map_or_else(PathBuf::new, Path::to_path_buf),
+    }
 }
 
 fn same_content(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -138,16 +167,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_exists_is_overwritten() {
+    fn existing_files_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.repaired.json");
-        let repair = |bytes: &[u8]| Repair {
-            path: path.to_str().unwrap().into(),
-            bytes: bytes.to_vec().into(),
-            changes: vec!["one".into()].into(),
-        };
-        assert_eq!(write_new(&repair(b"new"), "a.json").unwrap(), path);
-        assert_eq!(write_new(&repair(b"new"), "a.json").unwrap(), path);
+        let repair = |bytes: &[u8]| Repair::file(path.to_str().unwrap(), bytes.to_vec(), ["one"]);
+        let written = || vec![path.clone()];
+        assert_eq!(write_new(&repair(b"new"), "a.json").unwrap(), written());
+        assert_eq!(write_new(&repair(b"new"), "a.json").unwrap(), written());
         let error = write_new(&repair(b"other"), "a.json").unwrap_err();
         assert!(error.to_string().contains("exists already"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
@@ -157,5 +183,23 @@ mod tests {
             "no temporary file stays"
         );
         assert!(write_new(&repair(b"new"), path.to_str().unwrap()).is_err());
+        assert!(write_new(&Repair::default(), "a.json").is_err());
+    }
+
+    #[test]
+    fn a_repair_of_several_files_is_used_by_their_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| RepairedFile {
+            path: folder.path().join("repaired").join(name).to_str().unwrap().into(),
+            bytes: name.as_bytes().to_vec().into(),
+        };
+        let repair = Repair {
+            files: vec![file("1.xml"), file("2.xml")].into(),
+            changes: vec!["two".into()].into(),
+            ..Default::default()
+        };
+        let written = write_new(&repair, "annotations").unwrap();
+        assert_eq!(usable_path(&written), folder.path().join("repaired"));
+        assert_eq!(std::fs::read(&written[1]).unwrap(), b"2.xml");
     }
 }

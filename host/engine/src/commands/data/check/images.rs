@@ -4,11 +4,9 @@ use super::duplicates::{Place, Seen};
 use super::report::{Finding, Kind, Report, Severity};
 use cvhost::cli::Split;
 use cvhost::error::{Error, Result};
-use cvhost::plugin_error::checked;
 use cvhost::progress::Pass;
-use cvhost_data::{Measured, Source};
-use cvhost_plugin_api::abi::{DataSetBox, InputBox};
-use cvhost_plugin_api::abi_stable::std_types::ROption;
+use cvhost_data::{DataSetSource, Measured, Source, shape_of};
+use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::data::{ImageSource, Record, RecordMeta};
 use cvhost_report::survey::counts::Counts;
 use cvhost_report::survey::image_file::{self, Files, Hash, named_format};
@@ -64,7 +62,7 @@ struct Looked {
 /// Reads every image of a split and compares it with what the annotations say. `number` is the split's place in `seen`.
 pub fn check(
     (split, number): (Split, usize),
-    data_set: &DataSetBox,
+    data_set: &DataSetSource,
     how: &How<'_>,
     seen: &mut Seen,
     report: &mut Report,
@@ -72,7 +70,7 @@ pub fn check(
     let count = Source::len(data_set);
     let mut tally = Tally {
         records: count,
-        counts: Counts::new(&data_set.spec()),
+        counts: Counts::new(data_set.spec()),
         ..Tally::default()
     };
     let pass = Pass::new(split.name(), count as u64, 0);
@@ -121,7 +119,7 @@ pub fn name_of(record: &Record, index: usize) -> String {
 }
 
 /// As [`name_of`], for a record that is asked for again; and the file of one of its images.
-pub fn names(data_set: &DataSetBox, index: u32, image: usize) -> (String, String) {
+pub fn names(data_set: &DataSetSource, index: u32, image: usize) -> (String, String) {
     let record = Source::record(data_set, index as usize).unwrap_or_default();
     let file = record
         .images
@@ -132,11 +130,11 @@ pub fn names(data_set: &DataSetBox, index: u32, image: usize) -> (String, String
 
 impl Looked {
     /// Looks at one record: its annotations, each of its images, and how they go together.
-    fn at(index: usize, split: Split, data_set: &DataSetBox, how: &How<'_>) -> Self {
+    fn at(index: usize, split: Split, data_set: &DataSetSource, how: &How<'_>) -> Self {
         let mut looked = Looked::default();
         let refused = |e: Error| told(Finding::error(Kind::Records, split, ""), e);
         let nameless = format!("record {index}");
-        let meta = checked(data_set.meta(index as u64)).unwrap_or_else(|e| {
+        let meta = data_set.meta(index).unwrap_or_else(|e| {
             looked.findings.push(refused(e).of(&nameless, ""));
             RecordMeta::default()
         });
@@ -259,11 +257,11 @@ fn small_boxes(record: &Record, image: (u32, u32), boxes: &[[f64; 4]], input: &I
     if boxes.is_empty() || input.stride == 0 {
         return Ok(0);
     }
-    let (width, height) = match record.region {
-        ROption::RSome(region) => (region.width.round() as u32, region.height.round() as u32),
-        ROption::RNone => image,
+    let (width, height) = match record.region.as_ref() {
+        Some(region) => (region.width.round() as u32, region.height.round() as u32),
+        None => image,
     };
-    let shape = checked(input.input.shape(width.max(1), height.max(1), false))?;
+    let shape = shape_of(input.input, (width.max(1), height.max(1)), false)?;
     let side = |back: usize| shape.dims.iter().rev().nth(back).map_or(0.0, |d| *d as f64);
     let scale = (
         side(0) / f64::from(width.max(1)),
@@ -276,8 +274,8 @@ fn small_boxes(record: &Record, image: (u32, u32), boxes: &[[f64; 4]], input: &I
 
 impl Tally {
     /// What only the whole split shows.
-    fn findings(&self, split: Split, data_set: &DataSetBox, stride: u64) -> Vec<Finding> {
-        let mut all = super::classes::findings(split, &data_set.spec(), &self.counts);
+    fn findings(&self, split: Split, data_set: &DataSetSource, stride: u64) -> Vec<Finding> {
+        let mut all = super::classes::findings(split, data_set.spec(), &self.counts);
         if self.small > 0 {
             let share = 100.0 * self.small as f64 / self.boxes.max(1) as f64;
             let message = format!(

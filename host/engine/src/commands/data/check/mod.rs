@@ -12,7 +12,9 @@ use cvhost::cli::{DataCheckArgs, Global, Split};
 use cvhost::config::BrokenFiles;
 use cvhost::error::{Error, Result};
 use cvhost::output;
-use cvhost_plugin_api::abi::{DataSetBox, InputBox};
+use cvhost::plugin_error::checked;
+use cvhost_data::DataSetSource;
+use cvhost_plugin_api::abi::InputBox;
 use cvhost_plugin_api::data::LabelSpec;
 use images::{Input, Tally};
 use open::Opened;
@@ -61,19 +63,25 @@ pub fn check(args: &DataCheckArgs, global: &Global) -> Result<()> {
 /// Looks at every record of the splits that could be opened, and compares the splits with one another. Gives what was counted
 /// of each split.
 fn check_records(bench: &Bench, opened: &[Opened], report: &mut Report) -> Result<Vec<Option<Tally>>> {
-    let sets: Vec<(Split, &DataSetBox)> = opened
+    let sets: Vec<(Split, &DataSetSource)> = opened
         .iter()
         .filter_map(|o| Some((o.split, o.data_set.as_ref()?)))
         .collect();
-    let specs: Vec<(Split, LabelSpec)> = sets.iter().map(|(split, set)| (*split, set.spec())).collect();
+    let specs: Vec<(Split, LabelSpec)> = sets
+        .iter()
+        .map(|(split, set)| (*split, set.spec().clone()))
+        .collect();
     classes::differences(&specs)
         .into_iter()
         .for_each(|f| report.add(f));
     let input = input_side(bench, specs.first());
-    let input = input.as_ref().map(|input| Input {
-        input,
-        stride: input.stride(),
-    });
+    let input = match &input {
+        Ok(input) => Ok(Input {
+            stride: checked(input.stride())?,
+            input,
+        }),
+        Err(why) => Err(why),
+    };
     let mut seen = duplicates::Seen::default();
     let mut tallies = Vec::new();
     let mut number = 0;

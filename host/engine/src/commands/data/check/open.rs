@@ -5,7 +5,7 @@ use crate::session::Session;
 use cvhost::cli::Split;
 use cvhost::error::{self, Error, Result};
 use cvhost::plugin_error::{checked, checked_with};
-use cvhost_plugin_api::abi::DataSetBox;
+use cvhost_data::{DataSetSource, Source};
 use cvhost_plugin_api::data::{OpenArgs, Repair, Severity};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -15,7 +15,7 @@ pub struct Opened {
     pub split: Split,
     pub args: OpenArgs,
     /// Of repaired annotations where the split's own are refused; none where those couldn't be opened either.
-    pub data_set: Option<DataSetBox>,
+    pub data_set: Option<DataSetSource>,
     /// Whether the split's own annotations are refused.
     pub refused: bool,
     /// The annotations without what is wrong, where they were asked for.
@@ -52,7 +52,7 @@ pub fn open(session: &Session, split: Split, classes: &[String], report: &mut Re
         Err(error) => return Err(error.within(format!("{split} data"))),
     }
     if let Some(data_set) = &opened.data_set {
-        for problem in data_set.problems() {
+        for problem in checked(data_set.data_set().problems())? {
             let message = problem.message.as_str();
             report.add(if problem.severity == Severity::ERROR {
                 opened.refused = true;
@@ -61,7 +61,7 @@ pub fn open(session: &Session, split: Split, classes: &[String], report: &mut Re
                 Finding::warning(Kind::Annotations, split, message)
             });
         }
-        if data_set.len() == 0 {
+        if data_set.is_empty() {
             let message = format!("there are no images in {}", opened.args.images);
             report.add(Finding::error(Kind::Annotations, split, message));
         }
@@ -69,8 +69,11 @@ pub fn open(session: &Session, split: Split, classes: &[String], report: &mut Re
     Ok(opened)
 }
 
-fn open_with(session: &Session, args: &OpenArgs) -> Result<DataSetBox> {
-    args.lend(|args| checked_with(&session.loaded, session.task.open(args)))
+fn open_with(session: &Session, args: &OpenArgs) -> Result<DataSetSource> {
+    let data_set = args.lend(|args| checked_with(&session.loaded, session.task.open(args)))?;
+    let data_set = DataSetSource::new(data_set)?;
+    session.check_form(data_set.spec())?;
+    Ok(data_set)
 }
 
 /// Whether an error is about annotations or configuration, and not about the plugin or the machine.
@@ -120,13 +123,21 @@ impl Opened {
                 &e,
             )
         })?;
-        // The name's end may say the format.
-        let name = Path::new(repair.path.as_str()).file_name();
-        let file: PathBuf = folder.path().join(name.unwrap_or_else(|| "annotations".as_ref()));
-        std::fs::write(&file, &repair.bytes)
-            .map_err(|e| Error::io(error::Kind::Environment, "write", &file, &e))?;
+        let mut files = Vec::new();
+        for repaired in &repair.files {
+            // The name's extension may tell the format.
+            let name = Path::new(repaired.path.as_str()).file_name();
+            let file: PathBuf = folder.path().join(name.unwrap_or_else(|| "annotations".as_ref()));
+            std::fs::write(&file, &repaired.bytes)
+                .map_err(|e| Error::io(error::Kind::Environment, "write", &file, &e))?;
+            files.push(file);
+        }
+        let annotations = match files.as_slice() {
+            [file] => file.display().to_string(),
+            _ => folder.path().display().to_string(),
+        };
         let args = OpenArgs {
-            annotations: file.display().to_string(),
+            annotations,
             ..self.args.clone()
         };
         match open_with(session, &args) {

@@ -129,7 +129,7 @@ fn images(stats: &Stats, source: &dyn Source) -> Result<String> {
             &mut small,
             scale,
             &record.fields,
-            record.region.as_ref().into_option(),
+            record.region.as_ref(),
             &stats.spec,
         )?;
         let name = match record.name.as_str() {

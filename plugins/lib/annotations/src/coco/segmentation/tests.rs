@@ -8,7 +8,7 @@ fn both(text: &str) -> Result<Option<Segmentation>, ShapeFault> {
 }
 
 #[test]
-fn polygons_and_both_kinds_of_rle_are_kept() {
+fn polygons_and_both_kinds_of_rle_are_stored() {
     assert_eq!(
         both("[[0, 0.5, 10, 0, 10, 10], [1, 1, 2, 2, 3, 1]]").unwrap(),
         Some(Segmentation::Polygons(vec![
@@ -20,14 +20,14 @@ fn polygons_and_both_kinds_of_rle_are_kept() {
     let text = both(r#"{"size": [9, 10], "counts": "61X13mN000`0"}"#).unwrap();
     assert_eq!(list, text);
     let Some(Segmentation::Rle(rle)) = text else {
-        panic!("a mask is kept as a mask")
+        panic!("a mask is stored as a mask")
     };
     assert_eq!(rle.runs().collect::<Vec<_>>(), [6, 1, 40, 4, 5, 4, 5, 4, 21]);
     assert_eq!(both("[]").unwrap(), Some(Segmentation::Polygons(vec![])));
 }
 
 #[test]
-fn every_wrong_shape_is_told_apart() {
+fn invalid_shapes_are_distinguished() {
     for (text, fault) in [
         (
             "[[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6, 7]]",
@@ -67,7 +67,7 @@ fn every_wrong_shape_is_told_apart() {
 }
 
 #[test]
-fn what_only_the_image_tells_is_found_in_what_was_kept() {
+fn defects_that_need_the_image_are_found_in_stored_shapes() {
     let nan = Segmentation::Polygons(vec![vec![0.0, f64::NAN, 1.0, 1.0, 2.0, 2.0]]);
     assert_eq!(nan.fault((0, 0)), Some(ShapeFault::NotFinite));
     let rle = Segmentation::Rle(Rle {

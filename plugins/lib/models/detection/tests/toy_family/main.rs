@@ -10,7 +10,7 @@ use cvhost_detection::{Detector, DetectorAdapter, DetectorInput, Family, LossSet
 use cvhost_image_processor::Defaults;
 use cvhost_plugin_api::data::{Array, ArrayMut, Batch, Fields, Image, Mode, Role, Sample, Tags};
 use cvhost_plugin_api::error::{ErrorKind, Result};
-use cvhost_plugin_api::sdk::{Adapter, Input, Model};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, FinishArgs, Input, Model, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::torch::Scope;
 use network::{STRIDE, ToyNetwork};
 use serde_json::{Value, json};
@@ -85,7 +85,9 @@ fn predict(model: &mut Detector<ToyNetwork>, batch: &Batch, options: &Value) -> 
     let out = model.forward(batch, &context(Mode::PREDICT)).unwrap();
     assert!(out.loss.is_none());
     let outputs: Vec<_> = out.outputs.into();
-    model.finish(&outputs, &batch.metas, options).unwrap()
+    model
+        .finish(&FinishArgs::new(&outputs, &batch.metas, options.clone()))
+        .unwrap()
 }
 
 #[test]
@@ -184,7 +186,14 @@ fn the_saved_config_rebuilds_the_model() {
 fn the_input_prepares_images_and_boxes() {
     let config = json!({"data": {"image_size": [32, 48]}});
     let input = DetectorInput::new::<Toy>(&checkpoint(&json!({})), &config).unwrap();
-    assert_eq!(input.shape(96, 64, true).unwrap().dims.as_slice(), [3, 32, 48]);
+    assert_eq!(
+        input
+            .shape(&ShapeArgs::new(96, 64, true))
+            .unwrap()
+            .dims
+            .as_slice(),
+        [3, 32, 48]
+    );
     assert_eq!(input.stride(), 16);
     let names: Vec<_> = input.collate().into_iter().map(|rule| rule.name).collect();
     assert_eq!(names, [PIXEL_VALUES, BOXES, CLASS_LABELS]);
@@ -201,7 +210,7 @@ fn the_input_prepares_images_and_boxes() {
     };
     let mut pixels = vec![f32::NAN; 3 * 32 * 48];
     let out = ArrayMut::new(&mut pixels, &[3, 32, 48], &[32 * 48, 48, 1]).unwrap();
-    let prepared = input.prepare(&sample, out).unwrap();
+    let prepared = input.prepare(&PrepareArgs::new(&sample), out).unwrap();
     assert!(pixels.iter().all(|p| p.is_finite()));
     let meta = prepared.meta;
     assert_eq!((meta.input_width, meta.input_height), (48, 32));
@@ -214,8 +223,12 @@ fn the_adapter_builds_both_sides_and_errors_name_the_key() {
     let adapter = DetectorAdapter::<Toy>::new();
     let build = |json: Value, config: Value, classes| {
         let checkpoint = checkpoint(&json);
-        adapter.input(&checkpoint, &config, &spec(classes)).unwrap();
-        adapter.model(&checkpoint, &config, &spec(classes)).err()
+        adapter
+            .input(&AdapterArgs::new(&checkpoint, &config, &spec(classes)))
+            .unwrap();
+        adapter
+            .model(&AdapterArgs::new(&checkpoint, &config, &spec(classes)))
+            .err()
     };
     assert!(build(json!({}), json!({}), 2).is_none());
     assert_eq!(build(json!({}), json!({}), 0).unwrap().kind, ErrorKind::DATA);

@@ -1,8 +1,10 @@
-//! COCO's run-length encoding of masks: the lengths of the runs of 0 and 1 by turns, beginning with 0, column by column.
+//! COCO's run-length encoding of masks: the lengths of alternating runs of 0 and 1, beginning with 0,
+//! column by column.
 //!
-//! The compressed form is text. Each run from the fourth on is stored as its difference to the run two before it; each number
-//! is cut into groups of 5 bits, lowest first, the sixth bit says that more follow, and 48 is added to make a printable
-//! character (cocodataset/cocoapi, `maskApi.c`, `rleToString` and `rleFrString`).
+//! The compressed form is text. Each run from the fourth on is stored as its difference to the run two
+//! before it. Each number is split into groups of 5 bits, lowest first; the sixth bit says that more
+//! follow, and 48 is added to make a printable character (cocodataset/cocoapi, `maskApi.c`,
+//! `rleToString` and `rleFrString`).
 
 /// A mask of one object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,17 +16,19 @@ pub struct Rle {
     pub counts: Box<str>,
 }
 
-/// Why a compressed text isn't one.
+/// What is wrong with a compressed text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
-    /// A character outside of `0` to `o`, or a number that is cut short or too large.
+    /// A character outside of `0` to `o`, or a number that is truncated or too large.
     Text,
     /// A run with a negative length.
     Negative,
+    /// Runs that don't add up to the mask's size.
+    Size,
 }
 
 impl Rle {
-    /// The lengths of the runs. Those of a mask that was read add up to `height * width`.
+    /// The lengths of the runs. Those of a valid mask add up to `height * width`.
     pub fn runs(&self) -> impl Iterator<Item = u32> {
         // What a reader has checked has no broken runs.
         Runs::new(&self.counts).map_while(Result::ok)
@@ -115,6 +119,35 @@ pub fn compress(runs: &[u32]) -> String {
     text
 }
 
+/// Writes a mask into `out`, row-major `[height, width]`, 0 or 1.
+///
+/// # Errors
+/// A text that isn't valid, and runs that don't add up to `height * width`.
+pub fn decode(counts: &str, height: usize, width: usize, out: &mut [u8]) -> Result<(), Broken> {
+    let size = height
+        .checked_mul(width)
+        .filter(|size| *size == out.len())
+        .ok_or(Broken::Size)?;
+    out.fill(0);
+    let (mut at, mut value) = (0usize, false);
+    for run in Runs::new(counts) {
+        let end = at.saturating_add(run? as usize);
+        if end > size {
+            return Err(Broken::Size);
+        }
+        if value {
+            for position in at..end {
+                let (column, row) = (position / height, position % height);
+                if let Some(pixel) = out.get_mut(row * width + column) {
+                    *pixel = 1;
+                }
+            }
+        }
+        (at, value) = (end, !value);
+    }
+    if at == size { Ok(()) } else { Err(Broken::Size) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_text_is_told() {
+    fn broken_text_is_an_error() {
         for (text, broken) in [
             ("p", Broken::Text),
             (" ", Broken::Text),
@@ -140,6 +173,22 @@ mod tests {
         ] {
             assert_eq!(Runs::new(text).find(Result::is_err), Some(Err(broken)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_mask_is_decoded_column_by_column() {
+        // 2 rows, 3 columns: the lower left pixel and both of the last column.
+        let mut mask = [9; 6];
+        decode(&compress(&[1, 1, 2, 2]), 2, 3, &mut mask).unwrap();
+        assert_eq!(mask, [0, 0, 1, 1, 0, 1]);
+        for wrong in [&[1, 1][..], &[7], &[1, 1, 2, 3]] {
+            assert_eq!(
+                decode(&compress(wrong), 2, 3, &mut mask),
+                Err(Broken::Size),
+                "{wrong:?}"
+            );
+        }
+        assert_eq!(decode("p", 2, 3, &mut mask), Err(Broken::Text));
     }
 
     proptest! {
