@@ -7,8 +7,9 @@ use cvhost::config::Draft;
 use cvhost::error::{Error, Result};
 use cvhost_engine::session::Session;
 use cvhost_engine::splits::Splits;
-use cvhost_plugin_api::data::{Batch, Mode, Parameter, StepContext, Tags};
+use cvhost_plugin_api::data::{Batch, Parameter, Tags};
 use cvhost_torch::batch::to_batch;
+use cvhost_torch::context::{self, Moment};
 use cvhost_torch::network::Network;
 use cvhost_torch::shim::{self, AdamW, AdamWSlot};
 use serde_json::json;
@@ -105,12 +106,7 @@ fn step(
     with: AdamW,
     clip: Option<f64>,
 ) -> Result<f64> {
-    let context = StepContext {
-        mode: Mode::TRAIN,
-        step: 0,
-        epoch: 0,
-        normalisers: Vec::new(),
-    };
+    let context = context::training(Moment::default(), Vec::new());
     let forward = network.forward(batch, &context)?;
     let loss = forward.loss.ok_or_else(|| Error::failed("no loss"))?;
     loss.backward();

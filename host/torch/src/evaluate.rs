@@ -1,38 +1,136 @@
-//! One evaluation: every batch of a split through the model, and the task's metrics over all of it.
+//! Evaluation: every batch of a split through the model, and the task's metrics over all of it.
 
-use crate::batch::to_batch;
-use crate::network::{Forward, Network};
-use crate::scalars;
-use cvhost::error::{Error, Result};
-use cvhost::interrupt;
+use crate::context::Moment;
+use crate::inference::{Purpose, infer, interruptible};
+use crate::means::Means;
+use crate::network::Network;
+use cvhost::error::{Error, Kind, Result};
 use cvhost::plugin_error::checked;
 use cvhost::progress::Pass;
 use cvhost_data::{HostBatch, Loader, Source};
 use cvhost_plugin_api::abi::EvaluatorBox;
 use cvhost_plugin_api::abi_stable::std_types::{RSlice, RString};
-use cvhost_plugin_api::data::{Batch, Fields, Meta, Mode, Report, StepContext};
-use serde_json::{Value, json};
-use tch::no_grad;
+use cvhost_plugin_api::data::{Fields, Meta, Report};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
 
-/// Called with a record's index, meta and predictions.
+/// Called with a record's index, its meta and its predictions.
 pub type EachImage<'a> = dyn FnMut(u64, &Meta, &Fields) -> Result<()> + 'a;
 
-/// How an evaluation is made.
+/// How an evaluation runs.
 pub struct EvaluateOptions<'a> {
-    /// For the progress: `val`, `test`.
+    /// For the progress bar: `val`, `test`.
     pub label: &'a str,
-    /// Steps and epochs so far, for the model.
-    pub step: u64,
-    pub epoch: u64,
-    /// For `finish`: never a score threshold, which ruins metrics.
-    pub finish: Value,
-    /// Only so many batches; none for all.
-    pub most: Option<usize>,
-    /// Called with each image's index, meta and predictions: for images and files.
+    /// Where in the training it happens, for the model.
+    pub moment: Moment,
+    /// Options for `finish`: never a score threshold, which would falsify the metrics.
+    pub finish: &'a Value,
+    /// The maximum number of batches; `None` evaluates all.
+    pub max_batches: Option<usize>,
+    /// Called for each image, for drawings and files.
     pub each: Option<&'a mut EachImage<'a>>,
 }
 
-/// What an evaluation found.
+/// Evaluates a network on all batches of a loader.
+pub fn evaluate(
+    network: &mut Network,
+    loader: &Loader,
+    evaluator: EvaluatorBox,
+    options: EvaluateOptions<'_>,
+) -> Result<Evaluation> {
+    measure(network, loader, evaluator, options)?.complete()
+}
+
+/// Runs all batches through the network and the evaluator, without computing the metrics yet: what
+/// several ranks have measured can be merged first.
+pub fn measure(
+    network: &mut Network,
+    loader: &Loader,
+    evaluator: EvaluatorBox,
+    mut options: EvaluateOptions<'_>,
+) -> Result<Measured> {
+    let count = loader.batches().min(options.max_batches.unwrap_or(usize::MAX));
+    let pass = Pass::new(options.label, count as u64, 0);
+    let mut measured = Measured::new(evaluator);
+    let batches = interruptible(loader.epoch(0, 0).take(count));
+    let purpose = Purpose::Evaluate(options.moment);
+    infer(network, batches, purpose, options.finish, |inferred| {
+        let metas = &inferred.batch.metas;
+        measured.means.add(inferred.forward, metas.len())?;
+        measured.update(inferred.batch, &inferred.predictions)?;
+        if let Some(each) = options.each.as_mut() {
+            for (meta, prediction) in metas.iter().zip(&inferred.predictions) {
+                each(meta.index, meta, prediction)?;
+            }
+        }
+        pass.step(|| format!("loss {:.3}", measured.means.loss()));
+        Ok(())
+    })?;
+    Ok(measured)
+}
+
+/// An evaluation before its metrics are computed.
+pub struct Measured {
+    evaluator: EvaluatorBox,
+    means: Means,
+}
+
+impl Measured {
+    /// Nothing measured yet.
+    pub fn new(evaluator: EvaluatorBox) -> Self {
+        Measured {
+            evaluator,
+            means: Means::default(),
+        }
+    }
+
+    fn update(&mut self, batch: &HostBatch, predictions: &[Fields]) -> Result<()> {
+        let ids: Vec<u64> = batch.metas.iter().map(|m| m.index).collect();
+        checked(self.evaluator.update(
+            RSlice::from_slice(&ids),
+            RSlice::from_slice(predictions),
+            RSlice::from_slice(&batch.targets),
+        ))
+    }
+
+    /// Everything measured so far as bytes, for [`Measured::merge`] in another process.
+    pub fn state(&self) -> Result<Vec<u8>> {
+        let means = self.means.to_bytes();
+        let mut bytes = (means.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(means);
+        bytes.extend(checked(self.evaluator.state())?);
+        Ok(bytes)
+    }
+
+    /// Adds what another process has measured, from its [`Measured::state`].
+    ///
+    /// # Errors
+    /// The bytes are not such a state.
+    pub fn merge(&mut self, state: &[u8]) -> Result<()> {
+        let split = |state: &[u8]| {
+            let (length, rest) = state.split_first_chunk::<8>()?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+            let (means, evaluator) = rest.split_at_checked(length)?;
+            Some((Means::from_bytes(means)?, evaluator.to_vec()))
+        };
+        let (means, evaluator) =
+            split(state).ok_or_else(|| Error::failed("another rank sent a damaged evaluation"))?;
+        self.means.merge(&means);
+        checked(self.evaluator.merge(RSlice::from_slice(&evaluator)))
+    }
+
+    /// Computes the metrics.
+    pub fn complete(mut self) -> Result<Evaluation> {
+        Ok(Evaluation {
+            report: checked(self.evaluator.compute())?,
+            loss: self.means.loss(),
+            parts: self.means.parts(),
+            images: self.means.images(),
+        })
+    }
+}
+
+/// The result of an evaluation.
 pub struct Evaluation {
     pub report: Report,
     /// The mean loss over the images.
@@ -42,117 +140,10 @@ pub struct Evaluation {
     pub images: usize,
 }
 
-/// Evaluates a network on all batches of a loader.
-pub fn evaluate(
-    network: &mut Network,
-    loader: &Loader,
-    mut evaluator: EvaluatorBox,
-    mut options: EvaluateOptions<'_>,
-) -> Result<Evaluation> {
-    let batches = loader.batches().min(options.most.unwrap_or(usize::MAX));
-    let pass = Pass::new(options.label, batches as u64, 0);
-    let mut means = Means::default();
-    for batch in loader.epoch(0, 0).take(batches) {
-        if interrupt::requested() {
-            return Err(interrupt::error());
-        }
-        let mut host_batch = batch?;
-        let batch = to_batch(&mut host_batch, network.device())?;
-        let forward = no_grad(|| forward(network, &batch, &options))?;
-        let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &options.finish))?;
-        means.add(&forward, host_batch.metas.len())?;
-        update(&mut evaluator, &host_batch, &predictions)?;
-        if let Some(each) = options.each.as_mut() {
-            for (meta, prediction) in host_batch.metas.iter().zip(&predictions) {
-                each(meta.index, meta, prediction)?;
-            }
-        }
-        pass.step(|| format!("loss {:.3}", means.loss()));
-    }
-    let report = checked(evaluator.compute())?;
-    Ok(Evaluation {
-        report,
-        loss: means.loss(),
-        parts: means.parts(),
-        images: means.images,
-    })
-}
-
-fn forward(network: &mut Network, batch: &Batch, options: &EvaluateOptions<'_>) -> Result<Forward> {
-    let context = StepContext {
-        mode: Mode::EVAL,
-        step: options.step,
-        epoch: options.epoch,
-        normalisers: network.normalisers(batch)?,
-    };
-    network.forward(batch, &context)
-}
-
-fn update(evaluator: &mut EvaluatorBox, batch: &HostBatch, predictions: &[Fields]) -> Result<()> {
-    let ids: Vec<u64> = batch.metas.iter().map(|m| m.index).collect();
-    checked(evaluator.update(
-        RSlice::from_slice(&ids),
-        RSlice::from_slice(predictions),
-        RSlice::from_slice(&batch.targets),
-    ))
-}
-
-/// Means over images of the loss and its parts.
-#[derive(Default)]
-pub struct Means {
-    images: usize,
-    loss: f64,
-    parts: Vec<(String, f64)>,
-}
-
-impl Means {
-    /// Adds a batch's loss and parts, in one copy from the device.
-    pub fn add(&mut self, forward: &Forward, images: usize) -> Result<()> {
-        let parts = forward.parts.iter().map(|(_, value)| value);
-        let packed = scalars::pack(forward.loss.iter().chain(parts))?;
-        let mut values = scalars::read(&packed)?.into_iter();
-        let loss = forward.loss.as_ref().and_then(|_| values.next());
-        let names = forward.parts.iter().map(|(name, _)| name.as_str());
-        self.add_numbers(loss, names.zip(values), images);
-        Ok(())
-    }
-
-    /// Adds the loss and the parts of a batch of so many images.
-    pub fn add_numbers<'a>(
-        &mut self,
-        loss: Option<f64>,
-        parts: impl Iterator<Item = (&'a str, f64)>,
-        images: usize,
-    ) {
-        let weight = images as f64;
-        self.images += images;
-        self.loss += weight * loss.unwrap_or(0.0);
-        for (name, value) in parts {
-            let value = weight * value;
-            match self.parts.iter_mut().find(|(n, _)| n == name) {
-                Some((_, sum)) => *sum += value,
-                None => self.parts.push((name.to_owned(), value)),
-            }
-        }
-    }
-
-    /// The mean loss; NaN before the first batch.
-    pub fn loss(&self) -> f64 {
-        self.loss / self.images as f64
-    }
-
-    pub fn parts(&self) -> Vec<(String, f64)> {
-        self.parts
-            .iter()
-            .map(|(name, sum)| (name.clone(), sum / self.images as f64))
-            .collect()
-    }
-}
-
 impl Evaluation {
-    /// Metrics with the split's prefix, in the report's order, behind the loss and its parts. NaN (a class without
-    /// examples) is left out.
-    pub fn named(&self, split: &str) -> serde_json::Map<String, Value> {
+    /// The loss, its parts and the metrics in the report's order, each name with the split's prefix.
+    /// Values that are not finite (a class without examples) are omitted.
+    pub fn named(&self, split: &str) -> Map<String, Value> {
         let loss = [("loss".to_owned(), self.loss)];
         let scalars = self.report.scalars.iter().map(|s| (s.name.to_string(), s.value));
         loss.into_iter()
@@ -163,9 +154,9 @@ impl Evaluation {
             .collect()
     }
 
-    /// What a report holds beside its numbers, for events and files: `matrices`, `tables`, `curves`, and `worst`, the records
-    /// that were predicted worst, by the names that `name` gives them. What is empty is left out.
-    pub fn details(&self, name: &dyn Fn(u64) -> String) -> serde_json::Map<String, Value> {
+    /// The rest of the report for events and files: `matrices`, `tables`, `curves`, and `worst`, the
+    /// names of the records with the worst predictions. Empty lists are omitted.
+    pub fn details(&self, name: &dyn Fn(u64) -> String) -> Map<String, Value> {
         let texts = |list: &[RString]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let report = &self.report;
         let matrices = report.matrices.iter().map(|m| {
@@ -196,8 +187,9 @@ impl Evaluation {
             .collect()
     }
 
-    /// Writes `report.json`: the metrics with the split's prefix, and the report's [`Evaluation::details`].
-    pub fn write_report(&self, split: &str, source: &dyn Source, folder: &std::path::Path) -> Result<()> {
+    /// The content of `report.json`: the metrics with the split's prefix, and the
+    /// [`Evaluation::details`]. `source` are the records that were evaluated.
+    pub fn document(&self, split: &str, source: &dyn Source) -> Value {
         let name = |index| {
             let record = source.record(index as usize).unwrap_or_default();
             if record.name.is_empty() {
@@ -210,15 +202,14 @@ impl Evaluation {
         if let Some(report) = report.as_object_mut() {
             report.extend(self.details(&name));
         }
-        let path = folder.join("report.json");
-        let text = serde_json::to_string_pretty(&report).map_err(|e| Error::failed(format!("JSON: {e}")))?;
-        std::fs::write(&path, text + "\n")
-            .map_err(|e| Error::io(cvhost::error::Kind::Failed, "write", &path, &e))
+        report
     }
 
-    /// Writes the files that the task made of its predictions.
-    pub fn write_artifacts(&self, folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
-        let kind = cvhost::error::Kind::Failed;
+    /// Writes the files that the task made from its predictions, and returns their paths.
+    ///
+    /// # Errors
+    /// A name is not a plain file name, or the file can't be written.
+    pub fn write_artifacts(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut written = Vec::new();
         for artifact in &self.report.artifacts {
             let name = artifact.file_name.as_str();
@@ -229,10 +220,21 @@ impl Evaluation {
                 );
             }
             let path = folder.join(name);
-            std::fs::create_dir_all(folder).map_err(|e| Error::io(kind, "create the folder", folder, &e))?;
-            std::fs::write(&path, &artifact.bytes).map_err(|e| Error::io(kind, "write", &path, &e))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|e| Error::io(Kind::Failed, "create the folder", folder, &e))?;
+            std::fs::write(&path, &artifact.bytes)
+                .map_err(|e| Error::io(Kind::Failed, "write", &path, &e))?;
             written.push(path);
         }
         Ok(written)
     }
+}
+
+/// Writes a report's document as `report.json` into a folder, and returns the path.
+pub fn write_report(document: &Value, folder: &Path) -> Result<PathBuf> {
+    let path = folder.join("report.json");
+    let text =
+        serde_json::to_string_pretty(document).map_err(|e| Error::failed(format!("JSON: {e}")))?;
+    std::fs::write(&path, text + "\n").map_err(|e| Error::io(Kind::Failed, "write", &path, &e))?;
+    Ok(path)
 }

@@ -1,7 +1,11 @@
-//! libtorch for the host: the C++ shim, tensors from batches, the loaded network, precision, and evaluation.
+//! libtorch for the host: the C++ shim, tensors from batches, the loaded network, precision, inference
+//! and evaluation.
 
 pub mod batch;
+pub mod context;
 pub mod evaluate;
+pub mod inference;
+pub mod means;
 pub mod memory;
 pub mod network;
 pub mod precision;

@@ -17,6 +17,7 @@ use cvhost::interrupt;
 use cvhost::progress::Pass;
 use cvhost_data::HostBatch;
 use cvhost_plugin_api::sdk::Event;
+use cvhost_torch::context::Moment;
 use serde_json::{Map, Value, json};
 use tch::Device;
 
@@ -144,8 +145,12 @@ impl Trainer<'_> {
         read_first: bool,
     ) -> Result<Step> {
         let settings = StepSettings {
-            step: standing.at.step,
-            epoch: standing.at.epoch,
+            moment: Moment {
+                step: standing.at.step,
+                epoch: standing.at.epoch,
+                total_steps: tools.total,
+                ..Moment::default()
+            },
             rate,
             clip: Clip::new(self.training),
             read_first,

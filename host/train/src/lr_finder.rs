@@ -17,6 +17,7 @@ use cvhost::interrupt;
 use cvhost::progress::Pass;
 use cvhost_data::{HostBatch, Loader};
 use cvhost_plugin_api::sdk::Event;
+use cvhost_torch::context::Moment;
 use cvhost_torch::network::Network;
 
 /// The rates of the first and the last step.
@@ -128,8 +129,12 @@ impl RangeTest<'_> {
         rate: f64,
     ) -> Result<Option<f64>> {
         let settings = StepSettings {
-            step: u64::from(number),
-            epoch,
+            moment: Moment {
+                step: u64::from(number),
+                epoch,
+                total_steps: u64::from(self.steps),
+                ..Moment::default()
+            },
             rate,
             clip: Clip::new(self.training),
             read_first: true,

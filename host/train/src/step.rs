@@ -7,8 +7,9 @@ use crate::values::{DeviceValues, Values};
 use cvhost::error::{Error, Result};
 use cvhost::progress::gigabytes;
 use cvhost_data::HostBatch;
-use cvhost_plugin_api::data::{Batch, Mode, StepContext};
+use cvhost_plugin_api::data::Batch;
 use cvhost_torch::batch::to_batch;
+use cvhost_torch::context::{self, Moment};
 use cvhost_torch::network::Network;
 use cvhost_torch::scalars::torch_error;
 use cvhost_torch::shim::{GpuMemory, gpu_memory};
@@ -17,8 +18,7 @@ use tch::{Device, TchError, Tensor};
 /// The circumstances of a step.
 #[derive(Clone, Copy)]
 pub struct StepSettings<'a> {
-    pub step: u64,
-    pub epoch: u64,
+    pub moment: Moment,
     pub rate: f64,
     pub clip: Clip,
     /// Read the values before the weights change: where they are no numbers or overflow, the weights are left as they are. It waits for
@@ -65,12 +65,7 @@ fn steps_of(
     let span = profile.span("forward");
     let normalisers = window_normalisers(network, &batches)?;
     let averaged = normalisers.is_empty();
-    let context = StepContext {
-        mode: Mode::TRAIN,
-        step: settings.step,
-        epoch: settings.epoch,
-        normalisers,
-    };
+    let context = context::training(settings.moment, normalisers);
     drop(span);
     let scale = scaler.as_ref().map(|scaler| scaler.scale());
     let mut forwards = Vec::with_capacity(batches.len());

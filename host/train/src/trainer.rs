@@ -24,6 +24,7 @@ use cvhost_data::Loader;
 use cvhost_plugin_api::abi::EvaluatorBox;
 use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::sdk::Event;
+use cvhost_torch::context::Moment;
 use cvhost_torch::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use cvhost_torch::network::Network;
 use serde_json::{Map, Value, json};
@@ -246,10 +247,9 @@ impl Trainer<'_> {
         };
         let options = EvaluateOptions {
             label: "check",
-            step: 0,
-            epoch: 0,
-            finish: self.finish.clone(),
-            most: Some(batches),
+            moment: Moment::default(),
+            finish: &self.finish,
+            max_batches: Some(batches),
             each: None,
         };
         evaluate(self.network, loader, (self.evaluator)()?, options)
@@ -271,10 +271,13 @@ impl Trainer<'_> {
         };
         let options = EvaluateOptions {
             label: "validate",
-            step: at.step,
-            epoch: at.epoch,
-            finish: self.finish.clone(),
-            most: self.val_batches,
+            moment: Moment {
+                step: at.step,
+                epoch: at.epoch,
+                ..Moment::default()
+            },
+            finish: &self.finish,
+            max_batches: self.val_batches,
             each: None,
         };
         evaluate(self.network, loader, (self.evaluator)()?, options).map(Some)

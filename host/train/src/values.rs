@@ -1,7 +1,7 @@
 //! What a step found out: its loss, the loss's parts, the gradients' norm, whether float16 overflowed.
 
 use cvhost::error::Result;
-use cvhost_torch::evaluate::Means;
+use cvhost_torch::means::Means;
 use cvhost_torch::network::Forward;
 use cvhost_torch::scalars;
 use tch::Tensor;

@@ -7,7 +7,8 @@ use cvhost::cli::{EvalArgs, Global};
 use cvhost::error::Result;
 use cvhost::output;
 use cvhost_plugin_api::data::LabelSpec;
-use cvhost_torch::evaluate::{EvaluateOptions, evaluate};
+use cvhost_torch::context::Moment;
+use cvhost_torch::evaluate::{EvaluateOptions, evaluate, write_report};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -56,10 +57,9 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
     let options = EvaluateOptions {
         label: args.split.name(),
-        step: 0,
-        epoch: 0,
-        finish: session.finish_options(0.0),
-        most: None,
+        moment: Moment::default(),
+        finish: &session.finish_options(0.0),
+        max_batches: None,
         each: Some(&mut each),
     };
     let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
@@ -69,7 +69,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     if let Some(run) = &run {
         run.write_config(&session.loaded.to_yaml())?;
         evaluation.write_artifacts(&run.path)?;
-        evaluation.write_report(args.split.name(), source.as_ref(), &run.path)?;
+        write_report(&evaluation.document(args.split.name(), source.as_ref()), &run.path)?;
         fields["run_dir"] = json!(run.path);
     }
     if global.json {

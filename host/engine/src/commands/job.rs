@@ -11,7 +11,8 @@ use cvhost::plugin_error::checked;
 use cvhost::progress;
 use cvhost_checkpoint::{Checkpoints, RetentionPolicy, Saver, TrainingState};
 use cvhost_plugin_api::data::RunInfo;
-use cvhost_torch::evaluate::{EvaluateOptions, evaluate};
+use cvhost_torch::context::Moment;
+use cvhost_torch::evaluate::{EvaluateOptions, evaluate, write_report};
 use cvhost_train::loggers::Loggers;
 use cvhost_train::monitor::Monitor;
 use cvhost_train::profile::Profile;
@@ -183,16 +184,15 @@ impl Job<'_> {
         let mut each = |index, _: &_, prediction: &_| gallery.add(index, prediction);
         let options = EvaluateOptions {
             label: "results",
-            step: 0,
-            epoch: 0,
-            finish: session.finish_options(0.0),
-            most: None,
+            moment: Moment::default(),
+            finish: &session.finish_options(0.0),
+            max_batches: None,
             each: Some(&mut each),
         };
         let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
         gallery.finish();
         evaluation.write_artifacts(&run.path)?;
-        evaluation.write_report("val", val.as_ref(), &run.path)?;
+        write_report(&evaluation.document("val", val.as_ref()), &run.path)?;
         Ok(())
     }
 }

@@ -9,17 +9,16 @@ use cvhost::config::{Draft, Precision};
 use cvhost::error::{Error, Kind, Result};
 use cvhost::interrupt;
 use cvhost::output;
-use cvhost::plugin_error::checked;
+use cvhost::plugin_error::{checked, from_plugin};
 use cvhost::progress::Pass;
 use cvhost_data::{Loader, LoaderOptions, OrderOptions, Source, decode};
 use cvhost_images::{EXTENSIONS, is_image};
-use cvhost_plugin_api::data::{Fields, Image, ImageSource, LabelSpec, Mode, Record, StepContext};
+use cvhost_plugin_api::data::{Fields, Image, ImageSource, LabelSpec, Record};
 use cvhost_report::drawings;
-use cvhost_torch::batch::to_batch;
+use cvhost_torch::inference::{Purpose, infer};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tch::no_grad;
 
 /// Images that are decoded together, and records of one image that are predicted together.
 const CHUNK: usize = 8;
@@ -212,29 +211,18 @@ impl Predictor {
             ..LoaderOptions::default()
         };
         let loader = Loader::new(source, Arc::clone(&self.model.input), options)?;
-        let context = StepContext {
-            mode: Mode::PREDICT,
-            step: 0,
-            epoch: 0,
-            normalisers: Vec::new(),
-        };
         let finish = self.session.finish_options(self.threshold);
         let network = &mut self.model.network;
         let mut all: Option<Fields> = None;
-        for batch in loader.epoch(0, 0) {
-            let mut host_batch = batch?;
-            let batch = to_batch(&mut host_batch, network.device())?;
-            let forward = no_grad(|| network.forward(&batch, &context))?;
-            let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &finish))?;
-            for prediction in predictions {
-                all = Some(match all {
+        infer(network, loader.epoch(0, 0), Purpose::Predict, &finish, |inferred| {
+            for prediction in inferred.predictions {
+                all = Some(match all.take() {
                     None => prediction,
-                    Some(before) => before
-                        .joined(&prediction)
-                        .map_err(cvhost::plugin_error::from_plugin)?,
+                    Some(before) => before.joined(&prediction).map_err(from_plugin)?,
                 });
             }
-        }
+            Ok(())
+        })?;
         Ok(all.unwrap_or_default())
     }
 

@@ -8,8 +8,8 @@ use cvhost::config::TrainingConfig;
 use cvhost::error::{Error, Result};
 use cvhost::interrupt;
 use cvhost_data::{HostBatch, Loader};
-use cvhost_plugin_api::data::{Mode, StepContext};
 use cvhost_torch::batch::to_batch;
+use cvhost_torch::context::{self, Moment};
 use cvhost_torch::memory;
 use cvhost_torch::network::Network;
 use cvhost_torch::scalars::torch_error;
@@ -132,12 +132,7 @@ impl Search<'_> {
 /// Adds up gradients as a training step does, and steps nothing.
 fn forward_backward(network: &mut Network, batch: &mut HostBatch) -> Result<()> {
     let batch = to_batch(batch, network.device())?;
-    let context = StepContext {
-        mode: Mode::TRAIN,
-        step: 0,
-        epoch: 0,
-        normalisers: network.normalisers(&batch)?,
-    };
+    let context = context::training(Moment::default(), network.normalisers(&batch)?);
     let forward = network.forward(&batch, &context)?;
     if let Some(loss) = forward.loss {
         loss.f_backward()
