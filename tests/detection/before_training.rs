@@ -156,7 +156,11 @@ fn the_parameter_table_says_what_is_trained_and_how() {
     assert!(line("model.backbone").contains("1.0e-4"), "{}", run.stderr);
     assert!(line("model.decoder").contains("1.0e-3"), "{}", run.stderr);
     assert!(line("model.encoder").contains('-'), "{}", run.stderr);
-    assert!(line("training ").contains("numbers, 1 steps"), "{}", run.stderr);
+    assert!(
+        line("training ").contains("parameters, 1 steps"),
+        "{}",
+        run.stderr
+    );
     let quiet = bench.run(&["training.max_steps=1", "--quiet"]).success();
     assert!(!quiet.stderr.contains("model.decoder"), "{}", quiet.stderr);
 }

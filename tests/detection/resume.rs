@@ -135,7 +135,7 @@ fn a_run_of_a_few_batches_alone_is_not_gone_on_with() {
     bench
         .run(&["--overfit-batches", "1", "training.max_epochs=1"])
         .success();
-    refused(&bench.run(&["--resume"]), 2, &["first 1 batches alone"]);
+    refused(&bench.run(&["--resume"]), 2, &["only on its first 1 batches"]);
 }
 
 #[test]

@@ -230,11 +230,12 @@ impl Evaluation {
     }
 }
 
-/// Writes a report's document as `report.json` into a folder, and returns the path.
-pub fn write_report(document: &Value, folder: &Path) -> Result<PathBuf> {
-    let path = folder.join("report.json");
-    let text =
-        serde_json::to_string_pretty(document).map_err(|e| Error::failed(format!("JSON: {e}")))?;
-    std::fs::write(&path, text + "\n").map_err(|e| Error::io(Kind::Failed, "write", &path, &e))?;
-    Ok(path)
+/// The file name of a report.
+pub const REPORT: &str = "report.json";
+
+/// Writes a report's document as [`REPORT`] into a folder.
+pub fn write_report(document: &Value, folder: &Path) -> Result<()> {
+    let path = folder.join(REPORT);
+    let text = serde_json::to_string_pretty(document).map_err(|e| Error::failed(format!("JSON: {e}")))?;
+    std::fs::write(&path, text + "\n").map_err(|e| Error::io(Kind::Failed, "write", &path, &e))
 }

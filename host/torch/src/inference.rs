@@ -63,9 +63,7 @@ pub fn infer(
 fn context_of(network: &Network, batch: &Batch, purpose: Purpose) -> Result<StepContext> {
     match purpose {
         Purpose::Predict => Ok(context::prediction()),
-        Purpose::Evaluate(moment) => {
-            Ok(context::evaluation(moment, network.normalisers(batch)?))
-        }
+        Purpose::Evaluate(moment) => Ok(context::evaluation(moment, network.normalisers(batch)?)),
     }
 }
 

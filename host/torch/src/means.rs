@@ -115,7 +115,11 @@ mod tests {
 
     #[test]
     fn merged_means_are_those_of_all_images() {
-        let batches = [(Some(1.5), 0.25, 2), (Some(f64::NAN), -1.0, 1), (Some(3.0), 8.5, 4)];
+        let batches = [
+            (Some(1.5), 0.25, 2),
+            (Some(f64::NAN), -1.0, 1),
+            (Some(3.0), 8.5, 4),
+        ];
         let add = |means: &mut Means, (loss, part, images): (Option<f64>, f64, usize)| {
             means.add_numbers(loss, [("loss_ce", part)].into_iter(), images);
         };

@@ -124,12 +124,7 @@ impl Network {
 
     /// Converts raw outputs to predictions in original pixels, one per sample. `options` is a JSON
     /// object such as `{"threshold": 0.5}`.
-    pub fn finish(
-        &mut self,
-        outputs: &[NamedTensor],
-        metas: &[Meta],
-        options: &str,
-    ) -> Result<Vec<Fields>> {
+    pub fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &str) -> Result<Vec<Fields>> {
         let result = self.model.finish(
             RSlice::from_slice(outputs),
             RSlice::from_slice(metas),

@@ -9,8 +9,9 @@ use super::optimizer::{Clip, GroupRules, Optimizer};
 use super::scaler::Scaler;
 use super::step::{StepSettings, step};
 use super::trainer::no_batch;
-use super::values::Values;
+use crate::pending::Values;
 use crate::profile::Profile;
+use crate::strategy::Single;
 use cvhost::config::TrainingConfig;
 use cvhost::error::Result;
 use cvhost::interrupt;
@@ -140,13 +141,14 @@ impl RangeTest<'_> {
             read_first: true,
             profile: &Profile::default(), // records nothing
         };
-        let made = step(self.network, optimizer, self.scaler.as_mut(), window, settings)?;
+        let scaler = self.scaler.as_mut();
+        let outcome = step(self.network, optimizer, scaler, window, settings, &Single)?;
         self.network.tell(&Event::StepEnd(u64::from(number) + 1))?;
-        let values = match made.values {
+        let values = match outcome.values {
             Values::Read(values) => values,
-            Values::OnDevice(values) => values.read_one()?,
+            Values::OnDevice(values) => values.read_one(&Single)?,
         };
-        let usable = values.finite() || (values.overflow && values.loss.is_finite());
+        let usable = values.is_finite() || (values.overflow && values.loss.is_finite());
         Ok(usable.then_some(values.loss))
     }
 }

@@ -226,7 +226,8 @@ fn trace(spans: &[Recorded]) -> Value {
     json!({"traceEvents": events, "displayTimeUnit": "ms"})
 }
 
-/// The recorded steps in short.
+/// A summary of the recorded steps.
+#[derive(Debug, Clone)]
 pub struct Report {
     pub path: PathBuf,
     pub steps: usize,
@@ -234,7 +235,8 @@ pub struct Report {
     pub rows: Vec<Row>,
 }
 
-/// What a step spends on something.
+/// How long a step spends on something.
+#[derive(Debug, Clone)]
 pub struct Row {
     pub name: &'static str,
     /// The mean over the steps, in milliseconds.

@@ -63,13 +63,16 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
         each: Some(&mut each),
     };
     let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
-    let drawn = gallery.finish();
+    let drawn = gallery.finish()?;
     let metrics = evaluation.named(args.split.name());
     let mut fields = json!({"split": args.split.name(), "pictures": evaluation.images, "metrics": metrics});
     if let Some(run) = &run {
         run.write_config(&session.loaded.to_yaml())?;
         evaluation.write_artifacts(&run.path)?;
-        write_report(&evaluation.document(args.split.name(), source.as_ref()), &run.path)?;
+        write_report(
+            &evaluation.document(args.split.name(), source.as_ref()),
+            &run.path,
+        )?;
         fields["run_dir"] = json!(run.path);
     }
     if global.json {

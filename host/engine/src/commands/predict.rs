@@ -214,15 +214,21 @@ impl Predictor {
         let finish = self.session.finish_options(self.threshold);
         let network = &mut self.model.network;
         let mut all: Option<Fields> = None;
-        infer(network, loader.epoch(0, 0), Purpose::Predict, &finish, |inferred| {
-            for prediction in inferred.predictions {
-                all = Some(match all.take() {
-                    None => prediction,
-                    Some(before) => before.joined(&prediction).map_err(from_plugin)?,
-                });
-            }
-            Ok(())
-        })?;
+        infer(
+            network,
+            loader.epoch(0, 0),
+            Purpose::Predict,
+            &finish,
+            |inferred| {
+                for prediction in inferred.predictions {
+                    all = Some(match all.take() {
+                        None => prediction,
+                        Some(before) => before.joined(&prediction).map_err(from_plugin)?,
+                    });
+                }
+                Ok(())
+            },
+        )?;
         Ok(all.unwrap_or_default())
     }
 
@@ -267,7 +273,7 @@ impl<'a> Printer<'a> {
             let target = out.join(self.names.unused(path));
             let source = ImageSource::decoded(image.clone());
             let (task, spec) = (&predictor.session.task, &predictor.spec);
-            let files = drawings::draw(task, prediction, spec, &source, &self.options, &target)?;
+            let files = drawings::draw(task, prediction, spec, &source, &self.options, &target)?.files;
             fields["drawn"] = json!(target.to_string_lossy());
             if !files.is_empty() {
                 fields["files"] = files.iter().map(|f| f.to_string_lossy()).collect();

@@ -25,7 +25,7 @@ pub(super) struct Data {
 }
 
 /// Everything that a training begins with; nothing is written yet.
-pub(super) struct Ready {
+pub(super) struct Prepared {
     pub session: Session,
     pub data: Data,
     pub model: Model,
@@ -37,7 +37,7 @@ pub(super) struct Ready {
 /// batch size where it is left to be found.
 ///
 /// `changes` are overrides that the program makes for a trial.
-pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Result<Ready> {
+pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Result<Prepared> {
     let resume = args
         .resume
         .as_ref()
@@ -93,7 +93,7 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Re
     if let Some(batches) = session.trial.overfit_batches {
         data.keep_first(batches, session.batch_size());
     }
-    Ok(Ready {
+    Ok(Prepared {
         session,
         data,
         model,

@@ -183,7 +183,8 @@ impl Optimizer {
         unscale_gradients(&mut gradients, scale).map(Some)
     }
 
-    fn gradients(&self) -> Vec<Tensor> {
+    /// The gradients of the trained parameters, in their order, without those that are not defined.
+    pub fn gradients(&self) -> Vec<Tensor> {
         let gradients = self.slots().map(|s| s.parameter.grad());
         gradients.filter(Tensor::defined).collect()
     }

@@ -221,3 +221,49 @@ fn wrong_calls_are_errors_with_the_path() {
     };
     assert!(logger.log(&[bad]).unwrap_err().message.contains("[1]"));
 }
+
+#[test]
+fn a_drawn_image_in_the_run_folder_is_listed_and_not_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut logger = JsonlLogger::default();
+    logger.start(&info(folder), &Value::Null).unwrap();
+    std::fs::create_dir(folder.join("pictures")).unwrap();
+    let path = folder.join("pictures/a.jpg");
+    std::fs::write(&path, "jpeg").unwrap();
+    let drawn = LogItem {
+        name: "a.jpg".into(),
+        path: path.display().to_string().as_str().into(),
+        image: Some(Image::filled(2, 2, [0, 0, 0])).into(),
+        ..item(LogKind::IMAGE, 4)
+    };
+    logger.log(&[drawn]).unwrap();
+    let listed = json!({"name": "a.jpg", "path": "pictures/a.jpg", "step": 4, "time_ms": 1004});
+    assert_eq!(lines(folder, "artifacts.jsonl"), [listed]);
+    assert_eq!(std::fs::read_dir(folder.join("pictures")).unwrap().count(), 1);
+}
+
+#[test]
+fn checkpoints_are_listed_wherever_they_are_and_never_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, elsewhere) = (folder.path().join("run"), folder.path().join("elsewhere"));
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    std::fs::write(elsewhere.join("model.safetensors"), "weights").unwrap();
+    let mut logger = JsonlLogger::default();
+    logger.start(&info(&run), &Value::Null).unwrap();
+    let checkpoint = |path: &Path| LogItem {
+        name: "epoch-001".into(),
+        json: r#"{"kind": "checkpoint"}"#.into(),
+        path: path.display().to_string().as_str().into(),
+        ..item(LogKind::ARTIFACT, 5)
+    };
+    // The first one has been removed by now.
+    let items = [run.join("checkpoints/epoch-001"), elsewhere.clone()].map(|path| checkpoint(&path));
+    logger.log(&items).unwrap();
+    let paths: Vec<Value> = lines(&run, "artifacts.jsonl")
+        .iter()
+        .map(|l| l["path"].clone())
+        .collect();
+    assert_eq!(paths, [json!("checkpoints/epoch-001"), json!(elsewhere)]);
+    assert!(!run.join("artifacts").exists());
+}
