@@ -42,7 +42,6 @@ pub fn infer(
     finish: &Value,
     mut each: impl FnMut(Inferred<'_>) -> Result<()>,
 ) -> Result<()> {
-    let finish = finish.to_string();
     for batch in batches {
         let mut host_batch = batch?;
         let batch = to_batch(&mut host_batch, network.device())?;
@@ -50,7 +49,7 @@ pub fn infer(
             let context = context_of(network, &batch, purpose)?;
             network.forward(&batch, &context)
         })?;
-        let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, &finish))?;
+        let predictions = no_grad(|| network.finish(&forward.outputs, &host_batch.metas, finish))?;
         each(Inferred {
             batch: &host_batch,
             forward: &forward,

@@ -124,11 +124,17 @@ impl Network {
 
     /// Converts raw outputs to predictions in original pixels, one per sample. `options` is a JSON
     /// object such as `{"threshold": 0.5}`.
-    pub fn finish(&mut self, outputs: &[NamedTensor], metas: &[Meta], options: &str) -> Result<Vec<Fields>> {
+    pub fn finish(
+        &mut self,
+        outputs: &[NamedTensor],
+        metas: &[Meta],
+        options: &Value,
+    ) -> Result<Vec<Fields>> {
+        let options = options.to_string();
         let result = self.model.finish(
             RSlice::from_slice(outputs),
             RSlice::from_slice(metas),
-            RStr::from_str(options),
+            RStr::from_str(&options),
         );
         let predictions = checked(result)?.into_vec();
         if predictions.len() != metas.len() {
