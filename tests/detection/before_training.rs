@@ -78,7 +78,7 @@ fn verbs_that_do_not_train_take_the_usual_batch_size() {
         .run(&["--overfit-batches=1", "training.max_epochs=1"])
         .success();
     assert!(
-        overfit.stderr.contains("the first 2 training images alone"),
+        overfit.stderr.contains("only the first 2 training images"),
         "{}",
         overfit.stderr
     );
