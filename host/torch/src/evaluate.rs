@@ -141,8 +141,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// The loss, its parts and the metrics in the report's order, each name with the split's prefix.
-    /// Values that are not finite (a class without examples) are omitted.
+    /// The loss, its parts and the metrics in the report's order, each name with the split's
+    /// prefix. Values that are not finite (a class without examples) are omitted.
     pub fn named(&self, split: &str) -> Map<String, Value> {
         let loss = [("loss".to_owned(), self.loss)];
         let scalars = self.report.scalars.iter().map(|s| (s.name.to_string(), s.value));
@@ -154,8 +154,8 @@ impl Evaluation {
             .collect()
     }
 
-    /// The rest of the report for events and files: `matrices`, `tables`, `curves`, and `worst`, the
-    /// names of the records with the worst predictions. Empty lists are omitted.
+    /// The rest of the report for events and files: `matrices`, `tables`, `curves`, and `worst`,
+    /// the names of the records with the worst predictions. Empty lists are omitted.
     pub fn details(&self, name: &dyn Fn(u64) -> String) -> Map<String, Value> {
         let texts = |list: &[RString]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let report = &self.report;

@@ -19,14 +19,15 @@ impl<S: Strategy> TrainingLoop<'_, '_, S> {
         }
     }
 
-    /// Copies a checkpoint and hands it to the saver. `value` is the monitored metric after an epoch
-    /// with its validation.
+    /// Copies a checkpoint and hands it to the saver. `value` is the monitored metric after an
+    /// epoch with its validation.
     pub fn save(&mut self, value: Option<f64>) -> Result<()> {
         let generators = generators(self.trainer.model.network.device(), &self.trainer.strategy)?;
         let started = Instant::now();
         if let Some(saver) = &mut self.trainer.saver {
             let (memory, written) = saver.memory();
-            // Before the observers are asked for their states: theirs is to cover what is announced.
+            // Before the observers are asked for their states: theirs is to cover what is
+            // announced.
             self.announce(written)?;
             let complete = self.trainer.observers.checkpoint_state();
             let (model, state) = self.copy(generators, memory)?;
@@ -60,8 +61,8 @@ impl<S: Strategy> TrainingLoop<'_, '_, S> {
         copied
     }
 
-    /// Saves what was trained before something other than the training failed, so that nothing is lost
-    /// when that is fixed. Returns the error.
+    /// Saves what was trained before something other than the training failed, so that nothing is
+    /// lost when that is fixed. Returns the error.
     pub fn rescue(&mut self, error: Error) -> Error {
         let step = self.progress.at.step;
         if step == 0 || self.progress.validated {

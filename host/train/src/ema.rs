@@ -1,5 +1,5 @@
-//! An exponential moving average of the weights. It varies less than the weights themselves, and is what
-//! is evaluated and saved.
+//! An exponential moving average of the weights. It varies less than the weights themselves, and is
+//! what is evaluated and saved.
 
 use crate::buffers::copy_of;
 use cvhost::config::EmaParams;
@@ -9,9 +9,8 @@ use cvhost_torch::scalars::torch_error;
 use cvhost_torch::shim::average;
 use tch::{Tensor, no_grad};
 
-/// The averages of all parameters and buffers. Floating-point tensors follow
-/// `average ← decay · average + (1 − decay) · value`; integers, such as the counter of a batch norm, are
-/// copied.
+/// The averages of all parameters and buffers. Floating-point tensors follow `average ← decay ·
+/// average + (1 − decay) · value`; integers, such as the counter of a batch norm, are copied.
 pub struct Ema {
     numbers: EmaParams,
     entries: Vec<Entry>,
@@ -73,7 +72,8 @@ impl Ema {
         average(&mut averages, &mut values, share)
     }
 
-    /// Exchanges weights and averages in the network; a second call restores the weights bit for bit.
+    /// Exchanges weights and averages in the network; a second call restores the weights bit for
+    /// bit.
     pub fn swap(&mut self) {
         no_grad(|| {
             for entry in &mut self.entries {
@@ -94,8 +94,8 @@ impl Ema {
         weights.collect()
     }
 
-    /// Restores what [`Ema::state`] returned. The network holds the checkpoint's averages before, and the
-    /// weights afterwards.
+    /// Restores what [`Ema::state`] returned. The network holds the checkpoint's averages before,
+    /// and the weights afterwards.
     ///
     /// # Errors
     /// The state lacks a weight, or has one of another shape.

@@ -114,7 +114,8 @@ pub struct Step {
     /// Images of this rank in the step.
     pub images: usize,
     pub learning_rate: f64,
-    /// The loss of the latest step whose values have been read; on a GPU that may be an earlier one.
+    /// The loss of the latest step whose values have been read; on a GPU that may be an earlier
+    /// one.
     pub loss: Option<f64>,
     /// The step's metrics, where it is logged.
     pub metrics: Option<Map<String, Value>>,

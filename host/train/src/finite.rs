@@ -37,12 +37,12 @@ impl NonFinite {
         }
     }
 
-    /// Judges a step. A step whose gradients overflowed float16 counts if its loss is finite: that is how
-    /// the loss scale is found, and no fault of the data.
+    /// Judges a step. A step whose gradients overflowed float16 counts if its loss is finite: that
+    /// is how the loss scale is found, and no fault of the data.
     ///
     /// # Errors
-    /// The policy ends the run; the error names images, parts of the loss and what to do. Or no loss
-    /// scale helps against overflows.
+    /// The policy ends the run; the error names images, parts of the loss and what to do. Or no
+    /// loss scale helps against overflows.
     pub fn judge(&mut self, record: &StepRecord) -> Result<Verdict> {
         let (values, step) = (&record.values, record.step);
         if values.overflow && values.loss.is_finite() {

@@ -2,10 +2,10 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`Trainer`] | what a run trains, on which data, by which policies; starts and resumes the loop |
+//! | [`Trainer`] | model, data, policies and strategy of a run; starts and resumes the loop |
 //! | `training_loop`, `steps`, `step` | epochs, the steps of an epoch, one step |
 //! | `optimization` | optimizer, schedule, averaged weights, loss scale |
-//! | `policies`, `finite`, [`monitor`], `cadence` | what ends a run, what is skipped, saved, and when |
+//! | `policies`, `finite`, [`monitor`], `cadence` | when to stop, to skip a step, and to save |
 //! | `checkpointing`, `resume` | checkpoints of a training in progress, and back |
 //! | [`strategy`] | how ranks work together |
 //! | [`events`], [`observers`] | the one stream of events, and what is printed and logged from it |

@@ -1,9 +1,9 @@
-//! The learning-rate range test (Smith 2017, "Cyclical Learning Rates for Training Neural Networks"):
-//! training steps with exponentially rising rates, and the loss of each.
+//! The learning-rate range test (Smith 2017, "Cyclical Learning Rates for Training Neural
+//! Networks"): training steps with exponentially rising rates, and the loss of each.
 //!
-//! Constants and rules are those of PyTorch Lightning's finder, which took them from fastai: smoothing
-//! with 0.98 and bias correction; an end at four times the best loss; the suggestion is where the
-//! smoothed loss falls most steeply, without the first ten steps and the last.
+//! Constants and rules are those of PyTorch Lightning's finder, which took them from fastai:
+//! smoothing with 0.98 and bias correction; an end at four times the best loss; the suggestion is
+//! where the smoothed loss falls most steeply, without the first ten steps and the last.
 
 use super::optimizer::{Clip, GroupRules, Optimizer};
 use super::scaler::Scaler;
@@ -29,8 +29,8 @@ const HIGHEST: f64 = 1.0;
 const SMOOTHING: f64 = 0.98;
 /// The test ends when the smoothed loss exceeds this multiple of the best.
 const DIVERGED: f64 = 4.0;
-/// Steps that are never suggested: those at the start, where the smoothed loss is not smooth yet, and those
-/// at the end.
+/// Steps that are never suggested: those at the start, where the smoothed loss is not smooth yet,
+/// and those at the end.
 const SKIP_FIRST: usize = 10;
 const SKIP_LAST: usize = 1;
 /// A fall by less than this fraction of the loss is noise.
@@ -121,8 +121,8 @@ impl RangeTest<'_> {
         Ok(curve)
     }
 
-    /// The loss of a step; `None` if it or the gradients are not finite. An overflow with a loss scale
-    /// doesn't count as such: the scale is lowered and the weights stay unchanged.
+    /// The loss of a step; `None` if it or the gradients are not finite. An overflow with a loss
+    /// scale doesn't count as such: the scale is lowered and the weights stay unchanged.
     fn step(
         &mut self,
         optimizer: &mut Optimizer,
@@ -176,8 +176,8 @@ impl Smoothing {
     }
 }
 
-/// Whether the last loss is far above the best. If the best loss is not positive, a multiple of it is not
-/// worse, so nothing diverges.
+/// Whether the last loss is far above the best. If the best loss is not positive, a multiple of it
+/// is not worse, so nothing diverges.
 fn diverged(smoothed: &[f64]) -> bool {
     let best = smoothed.iter().copied().fold(f64::INFINITY, f64::min);
     smoothed
@@ -186,8 +186,8 @@ fn diverged(smoothed: &[f64]) -> bool {
 }
 
 impl Curve {
-    /// The step whose rate is suggested: where the smoothed loss falls most steeply. `None` if it doesn't
-    /// fall, or if there are too few steps to tell.
+    /// The step whose rate is suggested: where the smoothed loss falls most steeply. `None` if it
+    /// doesn't fall, or if there are too few steps to tell.
     pub fn suggestion(&self) -> Option<usize> {
         let end = self.smoothed.len().saturating_sub(SKIP_LAST);
         let losses = self.smoothed.get(SKIP_FIRST..end)?;

@@ -17,8 +17,8 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Checks that the configured metric will be measured: it is the loss, or one of the task's metrics for
-    /// these labels.
+    /// Checks that the configured metric will be measured: it is the loss, or one of the task's
+    /// metrics for these labels.
     ///
     /// # Errors
     /// It is neither; the error lists all names and the nearest one.

@@ -40,8 +40,8 @@ pub struct Optimization {
 }
 
 impl Optimization {
-    /// For a training that continues from `at`, as the configuration wants it. `batches` is the number of
-    /// this rank's batches per epoch, and not 0.
+    /// For a training that continues from `at`, as the configuration wants it. `batches` is the
+    /// number of this rank's batches per epoch, and not 0.
     ///
     /// # Errors
     /// Nothing is left to train, or there is no memory.

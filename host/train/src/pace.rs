@@ -32,8 +32,8 @@ impl Pace {
         self.steps += 1;
     }
 
-    /// The mean duration of a step since the last call, and the part of it spent waiting for data, in
-    /// seconds. Everything between two steps counts: saving, logging.
+    /// The mean duration of a step since the last call, and the part of it spent waiting for data,
+    /// in seconds. Everything between two steps counts: saving, logging.
     pub fn take(&mut self) -> Map<String, Value> {
         let past = std::mem::replace(self, Pace::new());
         let steps = f64::from(past.steps.max(1));

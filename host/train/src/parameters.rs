@@ -23,8 +23,8 @@ struct Row {
     decays: Option<(f64, f64)>,
 }
 
-/// The table for a training with the base learning rate `rate`, one line per module. The counts are elements
-/// of parameters and buffers.
+/// The table for a training with the base learning rate `rate`, one line per module. The counts are
+/// elements of parameters and buffers.
 pub fn table(parameters: &[Parameter], optimizer: &Optimizer, rate: f64) -> String {
     let trained: HashMap<&str, (f64, f64)> = optimizer
         .trained()
@@ -71,8 +71,8 @@ fn sum(name: &str, rows: &[Row]) -> Row {
     total
 }
 
-/// Groups rows of parameters by module, which is the first part of their names. A module that contains
-/// nearly everything is replaced by its submodules.
+/// Groups rows of parameters by module, which is the first part of their names. A module that
+/// contains nearly everything is replaced by its submodules.
 fn by_module(parameters: &[Row]) -> Vec<Row> {
     let all: usize = parameters.iter().map(|row| row.numbers).sum();
     let mut opened: Vec<String> = vec![String::new()];

@@ -21,7 +21,8 @@ pub struct StepRecord {
 /// The maximum number of steps whose values are read together.
 const MAX_PENDING: usize = 32;
 
-/// Steps whose values are read together, so that a GPU doesn't have to be waited for at each of them.
+/// Steps whose values are read together, so that a GPU doesn't have to be waited for at each of
+/// them.
 pub struct PendingSteps {
     steps: Vec<(u64, Vec<String>, Values)>,
     limit: usize,

@@ -1,4 +1,5 @@
-//! The policies of a run: what ends it, what is saved when, what becomes of steps that are not finite.
+//! The policies of a run: what ends it, what is saved when, what becomes of steps that are not
+//! finite.
 
 use crate::cadence::Cadence;
 use crate::finite::NonFinite;

@@ -1,5 +1,5 @@
-//! `cvhost run --profile N`: where the first steps of a training spend their time, as a trace for Chrome and
-//! Perfetto.
+//! `cvhost run --profile N`: where the first steps of a training spend their time, as a trace for
+//! Chrome and Perfetto.
 
 use cvhost::error::{Error, Kind, Result};
 use cvhost_data::Timings;
@@ -29,7 +29,8 @@ pub struct Profile {
 struct Recorder {
     /// The file of the trace.
     path: PathBuf,
-    /// A GPU is synchronised at the end of each span, so that the span covers the work queued in it.
+    /// A GPU is synchronised at the end of each span, so that the span covers the work queued in
+    /// it.
     device: Device,
     /// The number of steps that are recorded, after one for warm-up.
     steps: usize,
@@ -59,8 +60,8 @@ struct Recorded {
 }
 
 impl Profile {
-    /// Records `steps` steps of the training on this thread and on `device`, after one for warm-up, to the
-    /// file `path`.
+    /// Records `steps` steps of the training on this thread and on `device`, after one for warm-up,
+    /// to the file `path`.
     pub fn of_first_steps(steps: u32, device: Device, path: PathBuf) -> Self {
         let recorder = Recorder {
             path,
@@ -112,7 +113,8 @@ impl Profile {
         }
     }
 
-    /// Writes the trace when all steps are recorded, or when the training is `over`. Later calls do nothing.
+    /// Writes the trace when all steps are recorded, or when the training is `over`. Later calls do
+    /// nothing.
     ///
     /// # Errors
     /// The file can't be written, or nothing was recorded.
@@ -204,7 +206,8 @@ impl Drop for Span<'_> {
     }
 }
 
-/// The trace in the Trace Event Format: complete events in microseconds, and the names of the threads.
+/// The trace in the Trace Event Format: complete events in microseconds, and the names of the
+/// threads.
 fn trace(spans: &[Recorded]) -> Value {
     let process = std::process::id();
     let mut threads: Vec<&str> = vec![TRAINER];
@@ -244,7 +247,8 @@ pub struct Row {
     pub name: &'static str,
     /// The mean over the steps, in milliseconds.
     pub mean: f64,
-    /// The fraction of the step, 0..1; `None` for work of the loader's threads, which runs in parallel.
+    /// The fraction of the step, 0..1; `None` for work of the loader's threads, which runs in
+    /// parallel.
     pub share: Option<f64>,
 }
 

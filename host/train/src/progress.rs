@@ -24,8 +24,8 @@ pub struct Progress {
     /// Metrics of the last validation, with the mean training loss of its epoch.
     #[serde(default)]
     pub metrics: Map<String, Value>,
-    /// Whether nothing was trained since that validation. Old checkpoints, which lack this field, were
-    /// only saved after a validation.
+    /// Whether nothing was trained since that validation. Old checkpoints, which lack this field,
+    /// were only saved after a validation.
     #[serde(default = "yes")]
     pub validated: bool,
 }
@@ -35,8 +35,8 @@ fn yes() -> bool {
 }
 
 impl Position {
-    /// Steps from here to the end of the last of `epochs` epochs, with this many batches per epoch and
-    /// per step.
+    /// Steps from here to the end of the last of `epochs` epochs, with this many batches per epoch
+    /// and per step.
     pub fn steps_left(self, epochs: u64, batches: usize, accumulate: usize) -> u64 {
         let steps = |batches: usize| batches.div_ceil(accumulate.max(1)) as u64;
         match epochs.checked_sub(self.epoch + 1) {

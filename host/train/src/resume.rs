@@ -180,8 +180,8 @@ pub fn restore(
         None => {}
     }
     for device in shim::generators_of(network.device()) {
-        // A run that continues on another device draws other numbers there anyway, and so does a rank
-        // that the run didn't have before.
+        // A run that continues on another device draws other numbers there anyway, and so does a
+        // rank that the run didn't have before.
         let name = rank_name(&rng_name(device), world.rank);
         if let Some((_, rng)) = state.tensors.iter().find(|(n, _)| *n == name) {
             shim::set_rng_state(device, rng)?;

@@ -32,9 +32,10 @@ struct Cycle {
 }
 
 impl Schedule {
-    /// The schedule for a run of `total` steps with `per_epoch` steps per epoch. Where the configuration
-    /// counts epochs, `step` and `multistep` count them from the start of the training, as their warmup
-    /// is a factor on the rate; the others count from the end of the warmup.
+    /// The schedule for a run of `total` steps with `per_epoch` steps per epoch. Where the
+    /// configuration counts epochs, `step` and `multistep` count them from the start of the
+    /// training, as their warmup is a factor on the rate; the others count from the end of the
+    /// warmup.
     pub fn new(training: &TrainingConfig, total: u64, per_epoch: u64) -> Self {
         let warmup = if training.warmup < 1.0 {
             (training.warmup * total as f64).round() as u64
@@ -113,8 +114,8 @@ impl Schedule {
 }
 
 impl Cycle {
-    /// The rate as a fraction of the highest one, `done` steps after the first of `end + 1` steps. Equals
-    /// torch's OneCycleLR with `total_steps = end + 1`.
+    /// The rate as a fraction of the highest one, `done` steps after the first of `end + 1` steps.
+    /// Equals torch's OneCycleLR with `total_steps = end + 1`.
     fn factor(self, done: f64, end: f64) -> f64 {
         let top = (self.rise * (end + 1.0) - 1.0).max(0.0);
         let half_cosine = |from: f64, to: f64, progress: f64| {

@@ -24,8 +24,8 @@ pub struct StepSettings<'a> {
     /// The base learning rate.
     pub rate: f64,
     pub clip: Clip,
-    /// Whether to read the values before the weights change, and to leave the weights unchanged if the
-    /// values are not finite or overflow. This waits for the device.
+    /// Whether to read the values before the weights change, and to leave the weights unchanged if
+    /// the values are not finite or overflow. This waits for the device.
     pub read_first: bool,
     pub profile: &'a Profile,
 }
@@ -40,7 +40,8 @@ pub struct StepOutcome {
 /// Runs forward and backward over the window's batches, then clips and steps the optimizer.
 ///
 /// # Errors
-/// Those of the model and of libtorch; if memory ran out, the sizes of the images and what to lower.
+/// Those of the model and of libtorch; if memory ran out, the sizes of the images and what to
+/// lower.
 pub fn step(
     network: &mut Network,
     optimizer: &mut Optimizer,
@@ -168,8 +169,8 @@ fn update(
     Ok(StepOutcome { values, changed })
 }
 
-/// Computes the gradients of the loss, divided by the number of batches that it is averaged over and
-/// multiplied by the loss scale.
+/// Computes the gradients of the loss, divided by the number of batches that it is averaged over
+/// and multiplied by the loss scale.
 fn backward(loss: &Tensor, averaged_over: Option<f64>, scale: Option<f64>) -> Result<(), TchError> {
     let mut loss = loss.shallow_clone();
     if let Some(count) = averaged_over {

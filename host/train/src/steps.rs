@@ -85,8 +85,8 @@ impl<S: Strategy> TrainingLoop<'_, '_, S> {
         }
     }
 
-    /// The batches of the next step; none at the epoch's end. If they can't be loaded, what was trained
-    /// is saved.
+    /// The batches of the next step; none at the epoch's end. If they can't be loaded, what was
+    /// trained is saved.
     fn load(&mut self, batches: &mut Batches, state: &mut EpochState) -> Result<Vec<HostBatch>> {
         let accumulate = self.trainer.policies.training.accumulate as usize;
         let loaded = state.pace.wait(|| batches.take(accumulate).collect());

@@ -71,9 +71,10 @@ pub struct Outcome {
 }
 
 impl<'a, S: Strategy> Trainer<'a, S> {
-    /// Trains until the end that the configuration sets, an early stop or an interruption. `resume` is
-    /// the state of an earlier run. `progress` says how far the training came, even if it fails. `begin`
-    /// is called when everything is restored, before anything is computed; it may add observers.
+    /// Trains until the end that the configuration sets, an early stop or an interruption. `resume`
+    /// is the state of an earlier run. `progress` says how far the training came, even if it fails.
+    /// `begin` is called when everything is restored, before anything is computed; it may add
+    /// observers.
     pub fn run(
         mut self,
         resume: Option<TrainingState>,

@@ -70,8 +70,8 @@ impl<S: Strategy> TrainingLoop<'_, '_, S> {
         at.epoch < self.length.epochs && (at.step < self.length.steps || !self.progress.validated)
     }
 
-    /// The remaining steps of an epoch and its validation. Returns why the training ends after it, if
-    /// it does.
+    /// The remaining steps of an epoch and its validation. Returns why the training ends after it,
+    /// if it does.
     fn epoch(&mut self) -> Result<Option<Ended>> {
         self.begin_epoch()?;
         let started = Instant::now();
@@ -108,8 +108,8 @@ impl<S: Strategy> TrainingLoop<'_, '_, S> {
         }
     }
 
-    /// The metrics of the validation after an epoch's steps, none without validation data. `None` if
-    /// steps or validation were interrupted, so that a resumed run has to do them.
+    /// The metrics of the validation after an epoch's steps, none without validation data. `None`
+    /// if steps or validation were interrupted, so that a resumed run has to do them.
     fn validate(&mut self, end: EpochEnd) -> Result<Option<Map<String, Value>>> {
         if end == EpochEnd::Interrupted {
             return Ok(None);
@@ -137,8 +137,8 @@ impl<S: Strategy> TrainingLoop<'_, '_, S> {
         }))
     }
 
-    /// Judges the epoch by the monitored metric and saves it. Returns whether to stop early. An epoch
-    /// without a value ends the run, but is saved.
+    /// Judges the epoch by the monitored metric and saves it. Returns whether to stop early. An
+    /// epoch without a value ends the run, but is saved.
     fn judge_and_save(&mut self) -> Result<bool> {
         let monitor = &mut self.trainer.policies.monitor;
         let value = match self.trainer.data.validation {

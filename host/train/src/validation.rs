@@ -21,8 +21,8 @@ pub struct Validation<'a> {
 }
 
 impl Validation<'_> {
-    /// Evaluates a few batches before the first step, so that a fault of evaluator, metric or data is
-    /// found at once.
+    /// Evaluates a few batches before the first step, so that a fault of evaluator, metric or data
+    /// is found at once.
     pub fn check(&self, network: &mut Network, batches: usize) -> Result<()> {
         let options = self.options("check", Moment::default(), Some(batches));
         evaluate(network, &self.loader, (self.evaluator)()?, options)
@@ -61,7 +61,8 @@ impl Validation<'_> {
     }
 }
 
-/// The metrics of what all ranks have measured; `None` for one that was interrupted, and then for all.
+/// The metrics of what all ranks have measured; `None` for one that was interrupted, and then for
+/// all.
 pub fn merged_metrics(
     measured: Option<Measured>,
     strategy: &impl Strategy,

@@ -33,8 +33,8 @@ pub struct DeviceValues {
     vector: Tensor,
     /// The names of the parts, one list per batch.
     parts: Vec<Vec<String>>,
-    /// What the sum over the window's batches is divided by: the number of batches of all ranks, or 1
-    /// if the losses are normalised over the window.
+    /// What the sum over the window's batches is divided by: the number of batches of all ranks, or
+    /// 1 if the losses are normalised over the window.
     divisor: f64,
     has_norm: bool,
     has_overflow: bool,
@@ -63,8 +63,8 @@ impl DeviceValues {
         })
     }
 
-    /// The values of several steps over all ranks, in one copy from the device. Waits for the device
-    /// and for the other ranks.
+    /// The values of several steps over all ranks, in one copy from the device. Waits for the
+    /// device and for the other ranks.
     pub fn read<'a>(
         steps: impl IntoIterator<Item = &'a DeviceValues>,
         strategy: &impl Strategy,
@@ -104,9 +104,9 @@ impl DeviceValues {
     }
 }
 
-/// Adds up losses and parts over all ranks. A value that is not finite on one rank then is so on all,
-/// and an overflow is one for all, so that every rank judges a step alike. The norm is that of the
-/// exchanged gradients, which all ranks share.
+/// Adds up losses and parts over all ranks. A value that is not finite on one rank then is so on
+/// all, and an overflow is one for all, so that every rank judges a step alike. The norm is that of
+/// the exchanged gradients, which all ranks share.
 fn combine(steps: &mut [StepValues], strategy: &impl Strategy) -> Result<()> {
     if strategy.world().size == 1 {
         return Ok(());

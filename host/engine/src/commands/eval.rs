@@ -31,7 +31,8 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
             &format!("{} data and the checkpoint", args.split),
         )?;
     }
-    // The checkpoint's own labels contain what the training knew, such as the frequency of each class.
+    // The checkpoint's own labels contain what the training knew, such as the frequency of each
+    // class.
     let labels = match folder.label_names()? {
         Some(_) => checkpoint_spec(&session.task.form(), &folder)?,
         None => spec.clone(),

@@ -33,8 +33,8 @@ pub(super) struct Prepared {
     pub resumed: Option<Resumed>,
 }
 
-/// Loads configuration, plugins, data and the model with its weights: those of the checkpoint, if a run
-/// is resumed. With `data.batch_size: auto` it finds the batch size.
+/// Loads configuration, plugins, data and the model with its weights: those of the checkpoint, if a
+/// run is resumed. With `data.batch_size: auto` it finds the batch size.
 ///
 /// `changes` are overrides that the program itself makes for a trial.
 pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Result<Prepared> {

@@ -19,8 +19,8 @@ pub(super) struct Resumed {
     pub checkpoint: Option<PathBuf>,
 }
 
-/// Which run `--resume` means. A configuration says where the runs are and which task they have; without
-/// one the newest run of any task is taken.
+/// Which run `--resume` means. A configuration says where the runs are and which task they have;
+/// without one the newest run of any task is taken.
 pub(super) fn which_run(from: &ResumeFrom, args: &RunArgs) -> Result<ResumeFrom> {
     if args.config.is_some() || *from != ResumeFrom::Newest {
         return Ok(from.clone());
@@ -106,8 +106,8 @@ fn refuse_another_task(run: &RunFolder, kept: &Draft, session: &Session) -> Resu
     }
 }
 
-/// In another folder the run's checkpoints would not be found: it would start from the beginning, and
-/// so would its logs.
+/// In another folder the run's checkpoints would not be found: it would start from the beginning,
+/// and so would its logs.
 fn refuse_moved_checkpoints(run: &RunFolder, kept: &Draft, session: &Session) -> Result<()> {
     const KEY: &str = "training.checkpoint_dir";
     let before = kept.text(KEY).map(PathBuf::from);
@@ -125,8 +125,8 @@ fn refuse_moved_checkpoints(run: &RunFolder, kept: &Draft, session: &Session) ->
         )))
 }
 
-/// Keeps the run's model in the configuration: its weights are in the checkpoint, whatever model is named
-/// now.
+/// Keeps the run's model in the configuration: its weights are in the checkpoint, whatever model is
+/// named now.
 fn keep_the_model(kept: &Draft, session: &mut Session) -> Result<()> {
     for key in ["model.model_name", "model.pretrained"] {
         let (before, now) = (kept.value(key), session.loaded.value(key));
@@ -140,8 +140,8 @@ fn keep_the_model(kept: &Draft, session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Warns if the data is at another place. A path may be written in several ways; one that doesn't exist,
-/// or not relative to this folder, can't be compared.
+/// Warns if the data is at another place. A path may be written in several ways; one that doesn't
+/// exist, or not relative to this folder, can't be compared.
 fn warn_of_other_data(kept: &Draft, session: &Session) {
     const KEYS: [&str; 4] = [
         "data.train_data_path",

@@ -108,8 +108,8 @@ fn train(
     })
 }
 
-/// A run of `--overfit-batches` would continue with all images, which would be neither the one thing
-/// nor the other.
+/// A run of `--overfit-batches` would continue with all images, which would be neither the one
+/// thing nor the other.
 fn refuse_overfit(state: Option<&TrainingState>) -> Result<()> {
     let record = state.map(Record::of).transpose()?;
     let Some(batches) = record.and_then(|record| record.overfit_batches) else {

@@ -1,5 +1,5 @@
-//! The work of `cvhost run`: training from a checkpoint's state or from the start, its observers, its
-//! results.
+//! The work of `cvhost run`: training from a checkpoint's state or from the start, its observers,
+//! its results.
 
 use super::prepare::Data;
 use super::resumed::checkpoint_root;
@@ -29,7 +29,8 @@ use std::path::{Path, PathBuf};
 #[derive(Default)]
 pub(super) struct RunProgress {
     pub folder: Option<RunFolder>,
-    /// Held until the run is over: two processes in one folder would delete each other's checkpoints.
+    /// Held until the run is over: two processes in one folder would delete each other's
+    /// checkpoints.
     lock: Option<RunLock>,
     /// Whether this process has written something into the folder.
     pub begun: bool,
@@ -190,7 +191,8 @@ impl TrainingRun<'_> {
             tags: self.tags(),
         }))?;
         match resumed {
-            // The loggers' states in a checkpoint are older than the announcement of the checkpoint.
+            // The loggers' states in a checkpoint are older than the announcement of the
+            // checkpoint.
             Some((path, states)) => observers.emit(&RunEvent::Artifact(Artifact {
                 name: file_name(&path),
                 step: states.step,
@@ -201,8 +203,8 @@ impl TrainingRun<'_> {
         }
     }
 
-    /// Starts the loggers that the configuration names, and those that are on by default, with their
-    /// states in a checkpoint.
+    /// Starts the loggers that the configuration names, and those that are on by default, with
+    /// their states in a checkpoint.
     fn start_loggers(&self, states: Option<&LoggerStates>, loggers: &mut Loggers, observers: &mut Observers) {
         let TrainingRun { session, run, .. } = self;
         let sections = &session.loaded.config.loggers;
@@ -245,8 +247,8 @@ impl TrainingRun<'_> {
         names
     }
 
-    /// What the run works with: task, model family, adapter, and the versions of the host and of the
-    /// plugins.
+    /// What the run works with: task, model family, adapter, and the versions of the host and of
+    /// the plugins.
     fn tags(&self) -> Map<String, Value> {
         let TrainingRun { session, data, .. } = self;
         let catalogue = session.registry.catalogue();

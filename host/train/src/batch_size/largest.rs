@@ -9,11 +9,11 @@ use std::collections::HashMap;
 /// The records with which a batch of any size needs the most memory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Largest {
-    /// Indices of records, largest input first, and of equal ones that with more objects. Empty if the sizes
-    /// are unknown.
+    /// Indices of records, largest input first, and of equal ones that with more objects. Empty if
+    /// the sizes are unknown.
     by_area: Vec<usize>,
-    /// The records with the widest and the highest input, which pad each other in a batch. `None` if portrait
-    /// and landscape images have separate batches.
+    /// The records with the widest and the highest input, which pad each other in a batch. `None`
+    /// if portrait and landscape images have separate batches.
     extremes: Option<[usize; 2]>,
     /// The number of all records.
     count: usize,
@@ -28,8 +28,8 @@ struct Row {
 }
 
 impl Largest {
-    /// Reads the sizes of all images from the source. `most` is the largest batch that will be requested,
-    /// `grouped` is `data.group_by_aspect_ratio`.
+    /// Reads the sizes of all images from the source. `most` is the largest batch that will be
+    /// requested, `grouped` is `data.group_by_aspect_ratio`.
     ///
     /// # Errors
     /// The errors of the source and of the adapter's input side.
@@ -90,8 +90,8 @@ impl Largest {
         !self.by_area.is_empty()
     }
 
-    /// The records of a batch of `size` images, sorted: the largest ones, or evenly spaced ones if the sizes are
-    /// unknown.
+    /// The records of a batch of `size` images, sorted: the largest ones, or evenly spaced ones if
+    /// the sizes are unknown.
     pub fn batch(&self, size: usize) -> Vec<usize> {
         let size = size.min(self.count);
         if !self.known() {

@@ -1,5 +1,5 @@
-//! The largest batch that a training step has memory for, found by real passes with one image, two, four,
-//! and so on.
+//! The largest batch that a training step has memory for, found by real passes with one image, two,
+//! four, and so on.
 
 use super::gauge::Gauge;
 use super::untouched::Untouched;
@@ -56,7 +56,8 @@ pub enum End {
 }
 
 impl Search<'_> {
-    /// Afterwards the network and the random generators are unchanged, except after [`End::RanOut`].
+    /// Afterwards the network and the random generators are unchanged, except after
+    /// [`End::RanOut`].
     ///
     /// # Errors
     /// The errors of the data and the model; an interruption; out of memory with a single image.
@@ -66,7 +67,8 @@ impl Search<'_> {
         let found = self.double(&gauge);
         let restored = untouched.restore();
         gauge.give_back();
-        // If the search failed, its own error is the cause: a GPU that failed can't be restored either.
+        // If the search failed, its own error is the cause: a GPU that failed can't be restored
+        // either.
         let found = found?;
         restored.map(|()| found)
     }
@@ -74,7 +76,8 @@ impl Search<'_> {
     fn double(&mut self, gauge: &Gauge) -> Result<Choice> {
         let all = gauge.in_use()?.saturating_add(gauge.left()?);
         let limit = (all as f64 * (1.0 - self.spare)) as u64;
-        // The optimizer's state and the averages are in memory during the passes, as they will be later.
+        // The optimizer's state and the averages are in memory during the passes, as they will be
+        // later.
         let rules = GroupRules {
             freeze: match self.training.unfreeze_at_epoch {
                 Some(_) => Vec::new(), // it is trained later
@@ -104,8 +107,8 @@ impl Search<'_> {
         })
     }
 
-    /// Forward and backward with `size` images. Returns the peak memory in bytes, further batches included;
-    /// `None` if memory ran out.
+    /// Forward and backward with `size` images. Returns the peak memory in bytes, further batches
+    /// included; `None` if memory ran out.
     fn pass(&mut self, size: u32, gauge: &Gauge) -> Result<Option<u64>> {
         if interrupt::requested() {
             return Err(interrupt::error());
@@ -144,9 +147,10 @@ fn bytes(tensor: &Tensor) -> u64 {
     (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64
 }
 
-/// Doubles the size from 1 up to `most`. `need_of` tries a size and returns the bytes that it needs, `None` if
-/// memory ran out; `start` is the need without any image. A size is tried only if it should fit by
-/// extrapolation from the sizes before: the need grows linearly with the number of images.
+/// Doubles the size from 1 up to `most`. `need_of` tries a size and returns the bytes that it
+/// needs, `None` if memory ran out; `start` is the need without any image. A size is tried only if
+/// it should fit by extrapolation from the sizes before: the need grows linearly with the number of
+/// images.
 fn largest_that_fits(
     most: u32,
     start: u64,

@@ -8,8 +8,8 @@ use cvhost_torch::shim;
 use tch::{Device, Tensor};
 
 /// The state of a network and of the random generators before some passes. Passes change gradients,
-/// buffers (running statistics) and generators, and an optimizer decides which parameters have gradients;
-/// none of them changes a weight.
+/// buffers (running statistics) and generators, and an optimizer decides which parameters have
+/// gradients; none of them changes a weight.
 pub struct Untouched {
     generators: Vec<(Device, Tensor)>,
     buffers: Buffers,

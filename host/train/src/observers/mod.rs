@@ -19,8 +19,8 @@ pub trait Observer {
     /// Only for what the run can't do without, as it ends the run.
     fn observe(&mut self, event: &RunEvent) -> Result<()>;
 
-    /// What the observer adds to the training state of a checkpoint that is being taken. It is called
-    /// between two events: the state covers all events before and none after.
+    /// What the observer adds to the training state of a checkpoint that is being taken. It is
+    /// called between two events: the state covers all events before and none after.
     fn checkpoint_state(&mut self) -> Option<CheckpointState> {
         None
     }
@@ -48,8 +48,8 @@ impl Observers {
     /// Passes an event to the observers in their order.
     ///
     /// # Errors
-    /// The first error of an observer; the later ones don't receive the event then, unless it is the
-    /// last one.
+    /// The first error of an observer; the later ones don't receive the event then, unless it is
+    /// the last one.
     pub fn emit(&mut self, event: &RunEvent) -> Result<()> {
         let is_last = matches!(event, RunEvent::Finished(_));
         let mut result = Ok(());

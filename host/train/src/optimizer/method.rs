@@ -13,8 +13,8 @@ pub enum Method {
     AdamW { beta1: f64, beta2: f64, epsilon: f64 },
     /// Like torch.optim.SGD without dampening.
     Sgd { momentum: f64, nesterov: bool },
-    /// Like torch.optim.Muon with `adjust_lr_fn="match_rms_adamw"`, so that AdamW and Muon can have the same
-    /// learning rate.
+    /// Like torch.optim.Muon with `adjust_lr_fn="match_rms_adamw"`, so that AdamW and Muon can have
+    /// the same learning rate.
     Muon { momentum: f64, nesterov: bool },
 }
 
@@ -145,8 +145,8 @@ impl Slot {
             .collect()
     }
 
-    /// Restores what [`Slot::state`] returned: all of it or, with an error, nothing. Only the state of a
-    /// parameter that was frozen at first may be missing, and then as a whole.
+    /// Restores what [`Slot::state`] returned: all of it or, with an error, nothing. Only the state
+    /// of a parameter that was frozen at first may be missing, and then as a whole.
     pub fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
         let name = |part: &str| format!("optimizer.{}.{part}", self.name);
         let find = |part: &str| {
@@ -237,7 +237,8 @@ impl Slot {
     }
 }
 
-/// The nearest matrix whose singular values are all about 1, by five Newton-Schulz steps in bfloat16 (Jordan et al. 2024).
+/// The nearest matrix whose singular values are all about 1, by five Newton-Schulz steps in
+/// bfloat16 (Jordan et al. 2024).
 fn orthogonalised(matrix: &Tensor) -> Result<Tensor, TchError> {
     const A: f64 = 3.4445;
     const B: f64 = -4.775;

@@ -17,7 +17,8 @@ pub struct GroupRules {
     pub weight_decay: f64,
     /// The factor on the learning rate of the backbone.
     pub backbone_lr_scale: f64,
-    /// The factor on the learning rate of a layer, relative to the next deeper one (BEiT, Bao et al. 2022).
+    /// The factor on the learning rate of a layer, relative to the next deeper one (BEiT, Bao et
+    /// al. 2022).
     pub layer_decay: f64,
     /// Patterns for the names of parameters that are not trained.
     pub freeze: Vec<String>,
@@ -71,8 +72,8 @@ struct Frozen {
     group: (Method, f64, f64),
 }
 
-/// Updates parameters by the rules of their groups. Norms and biases have no weight decay; the backbone has
-/// its own learning rate, and each layer may have one.
+/// Updates parameters by the rules of their groups. Norms and biases have no weight decay; the
+/// backbone has its own learning rate, and each layer may have one.
 pub struct Optimizer {
     groups: Vec<Group>,
     frozen: Vec<Frozen>,
@@ -83,8 +84,8 @@ impl Optimizer {
     /// Groups the trainable parameters. A parameter that `rules.freeze` matches loses its gradient.
     ///
     /// # Errors
-    /// A pattern to freeze matches nothing, which is almost certainly a typing error; nothing is left to
-    /// train; there is no memory for the state.
+    /// A pattern to freeze matches nothing, which is almost certainly a typing error; nothing is
+    /// left to train; there is no memory for the state.
     pub fn new(parameters: &[Parameter], rules: &GroupRules) -> Result<Self> {
         let deepest = parameters.iter().map(|p| p.depth).max().unwrap_or(0);
         let mut optimizer = Optimizer {
@@ -145,8 +146,8 @@ impl Optimizer {
         }
     }
 
-    /// Begins an epoch: from `unfreeze_at_epoch` on, frozen parameters are trained. Returns the number of
-    /// elements in those that were unfrozen now.
+    /// Begins an epoch: from `unfreeze_at_epoch` on, frozen parameters are trained. Returns the
+    /// number of elements in those that were unfrozen now.
     pub fn begin_epoch(&mut self, epoch: u64) -> Result<usize> {
         if self.unfreeze_at_epoch.is_none_or(|at| epoch < at) {
             return Ok(0);
@@ -174,8 +175,8 @@ impl Optimizer {
         self.slots().map(|s| s.parameter.numel()).sum()
     }
 
-    /// Divides all gradients by the loss scale. Returns a float32 scalar: 1 if a value is infinite or NaN,
-    /// otherwise 0. `None` without gradients.
+    /// Divides all gradients by the loss scale. Returns a float32 scalar: 1 if a value is infinite
+    /// or NaN, otherwise 0. `None` without gradients.
     pub fn unscale(&self, scale: f64) -> Result<Option<Tensor>> {
         let mut gradients = self.gradients();
         if gradients.is_empty() {
@@ -190,7 +191,8 @@ impl Optimizer {
         gradients.filter(Tensor::defined).collect()
     }
 
-    /// Clips the gradients. Returns their 2-norm before clipping as a scalar tensor, `None` without gradients.
+    /// Clips the gradients. Returns their 2-norm before clipping as a scalar tensor, `None` without
+    /// gradients.
     pub fn clip(&self, clip: Clip) -> Result<Option<Tensor>> {
         let mut gradients = self.gradients();
         if gradients.is_empty() {
@@ -208,7 +210,8 @@ impl Optimizer {
         Ok(Some(norm))
     }
 
-    /// Does one step with the base learning rate `rate`. A parameter without a gradient doesn't change.
+    /// Does one step with the base learning rate `rate`. A parameter without a gradient doesn't
+    /// change.
     pub fn step(&mut self, rate: f64) -> Result<()> {
         for group in &self.groups {
             group
@@ -218,8 +221,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Removes the gradients: a parameter that the next loss doesn't reach then has none, and is not
-    /// updated.
+    /// Removes the gradients: a parameter that the next loss doesn't reach then has none, and is
+    /// not updated.
     pub fn clear_gradients(&mut self) -> Result<()> {
         clear_gradients(
             self.groups
@@ -234,7 +237,8 @@ impl Optimizer {
         self.slots().flat_map(Slot::state).collect()
     }
 
-    /// Restores what [`Optimizer::state`] returned. Parameters that have just been unfrozen may be missing.
+    /// Restores what [`Optimizer::state`] returned. Parameters that have just been unfrozen may be
+    /// missing.
     pub fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
         let slots = self.groups.iter_mut().flat_map(|g| &mut g.slots);
         slots.into_iter().try_for_each(|slot| slot.restore(state))
@@ -260,8 +264,8 @@ fn group_of(parameter: &Parameter, tensor: &Tensor, rules: &GroupRules, deepest:
     } else {
         rules.weight_decay
     };
-    // Muon is for matrices between hidden states; its authors use AdamW for embeddings and heads. The
-    // deepest parameters are heads.
+    // Muon is for matrices between hidden states; its authors use AdamW for embeddings and heads.
+    // The deepest parameters are heads.
     let head = parameter.tags.has(Tags::CLASS_HEAD) || (deepest > 0 && parameter.depth == deepest);
     let hidden = tensor.dim() == 2 && !head && !parameter.name.as_str().contains("embed");
     (

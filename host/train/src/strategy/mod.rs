@@ -2,8 +2,8 @@
 //! something or decide alike; it is the same loop for one rank and for many.
 //!
 //! Every rank calls the collective methods ([`Strategy::sum`], [`Strategy::gather`],
-//! [`Strategy::exchange_gradients`] and everything built on them) equally often and in the same order;
-//! a call returns when all ranks have made it.
+//! [`Strategy::exchange_gradients`] and everything built on them) equally often and in the same
+//! order; a call returns when all ranks have made it.
 
 mod single;
 #[cfg(test)]
@@ -41,17 +41,17 @@ impl World {
     }
 }
 
-/// How the ranks of a run exchange data. An implementation provides four methods; everything that the
-/// loop asks for is built on them.
+/// How the ranks of a run exchange data. An implementation provides four methods; everything that
+/// the loop asks for is built on them.
 pub trait Strategy {
     fn world(&self) -> World;
 
-    /// Replaces each value by its sum over all ranks, with the same bits on every rank. All ranks pass
-    /// equally many values.
+    /// Replaces each value by its sum over all ranks, with the same bits on every rank. All ranks
+    /// pass equally many values.
     fn sum(&self, values: &mut [f64]) -> Result<()>;
 
-    /// Replaces each gradient by its sum over all ranks. Every rank passes the gradients of the same
-    /// parameters in the same order. The losses have been divided such that a sum is right.
+    /// Replaces each gradient by its sum over all ranks. Every rank passes the gradients of the
+    /// same parameters in the same order. The losses have been divided such that a sum is right.
     fn exchange_gradients(&self, gradients: &mut [Tensor]) -> Result<()>;
 
     /// What each rank passes, in the order of the ranks.
@@ -69,8 +69,8 @@ pub trait Strategy {
         loader.sharded(rank as usize, size as usize, false)
     }
 
-    /// For each flag whether any rank has set it: an interruption, an early stop or a checkpoint that
-    /// is due for one rank is so for all.
+    /// For each flag whether any rank has set it: an interruption, an early stop or a checkpoint
+    /// that is due for one rank is so for all.
     fn any<const N: usize>(&self, flags: [bool; N]) -> Result<[bool; N]> {
         if self.world().is_single() {
             return Ok(flags);

@@ -4,8 +4,8 @@ use super::{Strategy, World};
 use cvhost::error::Result;
 use tch::Tensor;
 
-/// The strategy of a process that trains alone: nothing is exchanged. Dispatch is static, so its calls
-/// cost nothing.
+/// The strategy of a process that trains alone: nothing is exchanged. Dispatch is static, so its
+/// calls cost nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Single;
 

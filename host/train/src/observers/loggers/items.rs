@@ -19,8 +19,8 @@ pub fn tags(tags: &Map<String, Value>) -> LogItem {
     with_json(LogKind::TAGS, 0, &Value::Object(tags.clone()))
 }
 
-/// The file or folder at `path`. The item's JSON says what it is: `{"kind": "checkpoint"}` for one that
-/// may be removed later and is better referred to than copied, `{"kind": "file"}` otherwise.
+/// The file or folder at `path`. The item's JSON says what it is: `{"kind": "checkpoint"}` for one
+/// that may be removed later and is better referred to than copied, `{"kind": "file"}` otherwise.
 pub fn artifact(step: u64, name: &str, path: &Path, kind: ArtifactKind) -> LogItem {
     let kind = match kind {
         ArtifactKind::Checkpoint => "checkpoint",

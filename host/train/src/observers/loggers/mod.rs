@@ -1,5 +1,5 @@
-//! Logger plugins as observers: each runs on a thread of its own. One that fails is switched off and
-//! reported at the end; the training continues.
+//! Logger plugins as observers: each runs on a thread of its own. One that fails is switched off
+//! and reported at the end; the training continues.
 
 mod items;
 mod state;
@@ -40,9 +40,9 @@ impl Default for Loggers {
 }
 
 impl Loggers {
-    /// Starts a logger with the state that a checkpoint holds of it: an empty object for a new run, null
-    /// if the checkpoint has none. A failure to start is reported at the end, like any other of its
-    /// failures.
+    /// Starts a logger with the state that a checkpoint holds of it: an empty object for a new run,
+    /// null if the checkpoint has none. A failure to start is reported at the end, like any other
+    /// of its failures.
     pub fn start(&mut self, name: &str, logger: LoggerBox, run: &RunInfo, resume: &Value) {
         match Worker::start(name, logger, run, resume, self.patience) {
             Ok(worker) => self.workers.push(worker),

@@ -1,10 +1,10 @@
 //! The loggers' states in a checkpoint.
 //!
-//! A resumed logger continues from the state in the checkpoint, and the run sends it everything after
-//! that checkpoint again. So the state must never be a later one, or lines are missing, and there must
-//! always be one, or lines appear twice. A logger that is too busy to answer is given the last state
-//! that it reported, which is always earlier; the items sent since then are counted, as the resumed
-//! logger may lack them.
+//! A resumed logger continues from the state in the checkpoint, and the run sends it everything
+//! after that checkpoint again. So the state must never be a later one, or lines are missing, and
+//! there must always be one, or lines appear twice. A logger that is too busy to answer is given
+//! the last state that it reported, which is always earlier; the items sent since then are counted,
+//! as the resumed logger may lack them.
 
 use crossbeam_channel::Receiver;
 use serde_json::{Map, Value};
@@ -69,8 +69,8 @@ impl States {
     }
 }
 
-/// The loggers that may lack items up to a checkpoint, from the JSON of its training state, with the
-/// number of these items.
+/// The loggers that may lack items up to a checkpoint, from the JSON of its training state, with
+/// the number of these items.
 pub fn missing_items(state: &Value) -> Vec<(String, u64)> {
     let missing = state[MISSING].as_object().into_iter().flatten();
     missing

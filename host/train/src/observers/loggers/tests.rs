@@ -105,7 +105,7 @@ fn checkpoint(loggers: &mut Loggers) -> Value {
 }
 
 fn finish(mut setup: Setup) -> Status {
-    let end = RunEvent::Finished(Box::new(RunEnd::default()));
+    let end = RunEvent::Finished(Box::default());
     setup.loggers.observe(&end).unwrap();
     setup.done.recv().unwrap()
 }

@@ -79,7 +79,8 @@ impl Worker {
         })
     }
 
-    /// Sends an item; drops it if the logger is too slow or has failed, which [`Worker::join`] reports.
+    /// Sends an item; drops it if the logger is too slow or has failed, which [`Worker::join`]
+    /// reports.
     pub fn send(&mut self, item: LogItem) {
         match self.orders.try_send(Order::Log(item)) {
             Ok(()) => self.sent += 1,
@@ -87,8 +88,8 @@ impl Worker {
         }
     }
 
-    /// Asks for what the logger needs to continue after an interruption; everything sent so far is in
-    /// it.
+    /// Asks for what the logger needs to continue after an interruption; everything sent so far is
+    /// in it.
     pub fn ask_state(&self) -> Asked {
         let (answer, question) = bounded(1);
         let asked = self.orders.try_send(Order::State(answer));
