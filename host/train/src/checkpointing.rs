@@ -25,6 +25,7 @@ impl<S: Strategy> TrainingLoop<'_, '_, S> {
         let generators = generators(self.trainer.model.network.device(), &self.trainer.strategy)?;
         let started = Instant::now();
         if let Some(saver) = &mut self.trainer.saver {
+            self.trainer.observers.hurry();
             let (memory, written) = saver.memory();
             // Before the observers are asked for their states: theirs is to cover what is
             // announced.

@@ -24,6 +24,10 @@ pub trait Observer {
     fn checkpoint_state(&mut self) -> Option<CheckpointState> {
         None
     }
+
+    /// The training waits until the last checkpoint has its states, so whoever still gathers one has to
+    /// come to an end.
+    fn hurry(&mut self) {}
 }
 
 /// Adds an observer's state to the JSON of a training state. It runs on the thread that writes the
@@ -69,6 +73,11 @@ impl Observers {
         if let Err(error) = self.emit(&warning) {
             tracing::warn!("{error}");
         }
+    }
+
+    /// Tells every observer that the training waits for the states of the last checkpoint.
+    pub fn hurry(&mut self) {
+        self.0.iter_mut().for_each(|observer| observer.hurry());
     }
 
     /// Asks every observer for its state in a checkpoint.

@@ -9,10 +9,12 @@ mod worker;
 
 use super::{CheckpointState, Observer};
 use crate::events::{ArtifactKind, RunEvent, RunStatus};
+use crossbeam_channel::{Sender, bounded};
 use cvhost::error::{Kind, Result};
 use cvhost_plugin_api::abi::LoggerBox;
 use cvhost_plugin_api::data::{LogItem, RunInfo, Status};
 use serde_json::Value;
+use state::Patience;
 use std::time::Duration;
 use worker::Worker;
 
@@ -20,6 +22,8 @@ pub use state::missing_items;
 
 /// How long loggers may take to finish, and to report their state for a checkpoint.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the training waits for the states of slow loggers when the next checkpoint is due.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// All loggers of a run.
 pub struct Loggers {
@@ -27,6 +31,9 @@ pub struct Loggers {
     /// Loggers whose thread could not be started.
     failures: Vec<String>,
     patience: Duration,
+    grace: Duration,
+    /// Dropped to hurry the checkpoint that waits for states.
+    waiting: Option<Sender<()>>,
 }
 
 impl Default for Loggers {
@@ -35,6 +42,8 @@ impl Default for Loggers {
             workers: Vec::new(),
             failures: Vec::new(),
             patience: PATIENCE,
+            grace: GRACE,
+            waiting: None,
         }
     }
 }
@@ -110,7 +119,17 @@ impl Observer for Loggers {
 
     fn checkpoint_state(&mut self) -> Option<CheckpointState> {
         let asked = self.workers.iter().map(Worker::ask_state).collect();
-        let patience = self.patience;
-        Some(Box::new(move |json| state::wait(asked, patience).write(json)))
+        let (waiting, hurry) = bounded(0);
+        self.waiting = Some(waiting);
+        let patience = Patience {
+            limit: self.patience,
+            grace: self.grace,
+            hurry,
+        };
+        Some(Box::new(move |json| state::wait(asked, &patience).write(json)))
+    }
+
+    fn hurry(&mut self) {
+        self.waiting = None;
     }
 }

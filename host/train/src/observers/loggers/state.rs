@@ -6,7 +6,7 @@
 //! the last state that it reported, which is always earlier; the items sent since then are counted,
 //! as the resumed logger may lack them.
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, select};
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
@@ -41,14 +41,23 @@ pub struct States {
     missing: Map<String, Value>,
 }
 
-/// Waits for the answers, at most this long for all of them together.
-pub fn wait(asked: Vec<Asked>, patience: Duration) -> States {
-    let deadline = Instant::now() + patience;
+/// How long to wait for the answers of all loggers together.
+pub struct Patience {
+    pub limit: Duration,
+    /// How long to wait after `hurry` is disconnected.
+    pub grace: Duration,
+    /// Disconnected as soon as the training waits, too.
+    pub hurry: Receiver<()>,
+}
+
+/// Waits for the answers.
+pub fn wait(asked: Vec<Asked>, patience: &Patience) -> States {
+    let mut deadline = Instant::now() + patience.limit;
     let mut found = States::default();
     for logger in asked {
         let answer = logger
             .answer
-            .and_then(|answer| answer.recv_deadline(deadline).ok());
+            .and_then(|answer| receive(&answer, patience, &mut deadline));
         let reported = answer.unwrap_or_else(logger.last);
         let missing = logger.sent.saturating_sub(reported.items);
         if missing > 0 {
@@ -57,6 +66,19 @@ pub fn wait(asked: Vec<Asked>, patience: Duration) -> States {
         found.states.insert(logger.name, reported.state);
     }
     found
+}
+
+/// An answer; `None` if it doesn't come in time.
+fn receive(answer: &Receiver<Reported>, patience: &Patience, deadline: &mut Instant) -> Option<Reported> {
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    select! {
+        recv(answer) -> reported => reported.ok(),
+        recv(patience.hurry) -> _ => {
+            *deadline = (*deadline).min(Instant::now() + patience.grace);
+            answer.recv_deadline(*deadline).ok()
+        }
+        default(timeout) => None,
+    }
 }
 
 impl States {

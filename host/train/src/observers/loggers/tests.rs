@@ -176,6 +176,23 @@ fn a_logger_that_is_still_starting_has_the_state_that_it_starts_with() {
 }
 
 #[test]
+fn the_next_checkpoint_does_not_wait_for_a_slow_logger_for_long() {
+    let (_open, gate) = unbounded();
+    let mut setup = start(&Lines::default(), Some(gate), None, &json!({}));
+    setup.loggers.patience = Duration::from_secs(600);
+    setup.loggers.grace = Duration::from_millis(50);
+    setup.loggers.observe(&epoch(1)).unwrap();
+    let add_states = setup.loggers.checkpoint_state().unwrap();
+    let waiting = std::thread::spawn(move || {
+        let mut json = json!({});
+        add_states(&mut json);
+        json
+    });
+    setup.loggers.hurry();
+    assert_eq!(missing_items(&waiting.join().unwrap()), [("fake".to_owned(), 1)]);
+}
+
+#[test]
 fn loggers_get_tags_parameters_metrics_images_artifacts_and_the_status() {
     let lines = Lines::default();
     let mut setup = start(&lines, None, None, &json!({}));
