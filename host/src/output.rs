@@ -3,6 +3,7 @@
 //! program fail at its end.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value, json};
@@ -59,9 +60,20 @@ pub fn note(text: &str) {
 pub fn error(error: &Error, json: bool) -> u8 {
     note(&format!("error: {error}"));
     if json {
-        event("error", error_fields(error));
+        error_event(error);
     }
     error.kind.exit_code()
+}
+
+/// Prints an error as an event on stdout.
+pub fn error_event(error: &Error) {
+    event("error", error_fields(error));
+}
+
+/// A path as messages show it: relative to the current folder if it is inside.
+pub fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
 }
 
 fn error_fields(error: &Error) -> Value {

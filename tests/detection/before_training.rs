@@ -78,7 +78,7 @@ fn verbs_that_do_not_train_take_the_usual_batch_size() {
         .run(&["--overfit-batches=1", "training.max_epochs=1"])
         .success();
     assert!(
-        overfit.stderr.contains("the first 2 training images alone"),
+        overfit.stderr.contains("only the first 2 training images"),
         "{}",
         overfit.stderr
     );
@@ -156,7 +156,11 @@ fn the_parameter_table_says_what_is_trained_and_how() {
     assert!(line("model.backbone").contains("1.0e-4"), "{}", run.stderr);
     assert!(line("model.decoder").contains("1.0e-3"), "{}", run.stderr);
     assert!(line("model.encoder").contains('-'), "{}", run.stderr);
-    assert!(line("training ").contains("numbers, 1 steps"), "{}", run.stderr);
+    assert!(
+        line("training ").contains("parameters, 1 steps"),
+        "{}",
+        run.stderr
+    );
     let quiet = bench.run(&["training.max_steps=1", "--quiet"]).success();
     assert!(!quiet.stderr.contains("model.decoder"), "{}", quiet.stderr);
 }

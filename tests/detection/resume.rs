@@ -74,7 +74,7 @@ fn what_a_resumed_run_does_not_follow_is_told() {
     let run = bench.run(&settings).success();
     for words in [
         "`model.model_name` stays \"",
-        "`data.train_annotation_file` is another one than the run began with",
+        "`data.train_annotation_file` differs from the start of the run",
     ] {
         assert!(run.stderr.contains(words), "{}", run.stderr);
     }
@@ -87,7 +87,7 @@ fn a_run_of_another_task_is_not_gone_on_with() {
     bench.edit("task_type: detection", "task_type: classification");
     let mut command = bench.command();
     command.args(["run", &resume, "--config"]).arg(&bench.config);
-    let words = ["is a run of detection", "one of classification"];
+    let words = ["is a run of detection", "the configuration is for classification"];
     refused(&Run::of(&mut command), 2, &words);
 }
 
@@ -135,7 +135,7 @@ fn a_run_of_a_few_batches_alone_is_not_gone_on_with() {
     bench
         .run(&["--overfit-batches", "1", "training.max_epochs=1"])
         .success();
-    refused(&bench.run(&["--resume"]), 2, &["first 1 batches alone"]);
+    refused(&bench.run(&["--resume"]), 2, &["only on its first 1 batches"]);
 }
 
 #[test]

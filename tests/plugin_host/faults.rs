@@ -71,7 +71,7 @@ fn memory_that_runs_out_is_told_with_what_to_lower_and_the_run_can_be_resumed() 
     let run = toy.train(&["model.fault_at_step=12", "model.fault=memory"]);
     assert_eq!(run.code, 1, "{}", run.stderr);
     for word in [
-        "the memory doesn't suffice for a step with 8 images of up to",
+        "out of memory in a step with 8 images of up to",
         "can't allocate memory",
         "lower data.batch_size",
     ] {

@@ -95,3 +95,54 @@ fn a_third_party_logger_gets_what_the_own_ones_get() {
     let count: u64 = counted.split(' ').next().unwrap().parse().unwrap();
     assert!(count > 0, "{counted}");
 }
+
+/// The lines of a run's `artifacts.jsonl`.
+fn artifacts(folder: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join("artifacts.jsonl")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn loggers_get_tags_checkpoints_drawn_images_and_the_report() {
+    let toy = Toy::new();
+    let settings = [
+        "training.max_epochs=1",
+        "output.save_predictions=true",
+        "output.visualization.save_images=true",
+        "output.visualization.max_images=2",
+    ];
+    let (_, folder) = finished(&toy.train(&settings).success());
+    let tags = std::fs::read_to_string(folder.join("tags.json")).unwrap();
+    let tags: Value = serde_json::from_str(&tags).unwrap();
+    for key in ["task", "model_type", "adapter", "cvhost_version"] {
+        assert!(
+            tags[key].as_str().is_some_and(|text| !text.is_empty()),
+            "{key}: {tags}"
+        );
+    }
+    let artifacts = artifacts(&folder);
+    let paths: Vec<&str> = artifacts.iter().map(|a| a["path"].as_str().unwrap()).collect();
+    assert!(paths[0].starts_with("checkpoints/epoch-001-step-"), "{paths:?}");
+    assert_eq!(
+        paths.iter().filter(|path| path.starts_with("pictures/")).count(),
+        2
+    );
+    assert_eq!(paths.last(), Some(&"report.json"), "{paths:?}");
+    assert!(paths.iter().all(|path| folder.join(path).exists()), "{paths:?}");
+    let drawn = std::fs::read_dir(folder.join("pictures")).unwrap().count();
+    assert_eq!(drawn, 2, "the logger wrote no second copy");
+}
+
+#[test]
+fn a_resumed_run_lists_every_checkpoint_once() {
+    let toy = Toy::new();
+    let (_, folder) = finished(&toy.train(&["training.max_epochs=2"]).success());
+    let resume = format!("--resume={}", folder.display());
+    toy.train(&[&resume, "training.max_epochs=4"]).success();
+    let artifacts = artifacts(&folder);
+    let names = artifacts.iter().map(|a| a["name"].as_str().unwrap());
+    let epochs: Vec<&str> = names.map(|name| &name[..9]).collect();
+    assert_eq!(epochs, ["epoch-001", "epoch-002", "epoch-003", "epoch-004"]);
+}

@@ -69,7 +69,7 @@ fn yaml(folder: &Path) -> String {
 data:
   train_data_path: {folder}
   val_data_path: {folder}
-  images: 64
+  pictures: 64
   batch_size: 8
   augment: false
 training:

@@ -76,6 +76,35 @@ pub struct Loader {
     shared: Arc<Shared>,
     /// From this epoch on nothing is changed at random.
     unchanged_from: Option<u64>,
+    shard: Shard,
+}
+
+/// The batches that one of several processes takes.
+#[derive(Debug, Clone, Copy)]
+struct Shard {
+    rank: usize,
+    size: usize,
+    /// Whether all ranks take equally many; what remains is left out.
+    even: bool,
+}
+
+impl Shard {
+    const ALL: Shard = Shard {
+        rank: 0,
+        size: 1,
+        even: true,
+    };
+
+    /// How many of `batches` batches the rank takes.
+    fn count(self, batches: usize) -> usize {
+        let rest = batches % self.size;
+        batches / self.size + usize::from(!self.even && self.rank < rest)
+    }
+
+    /// The number of the rank's batch `index` among all.
+    fn number(self, index: usize) -> usize {
+        index * self.size + self.rank
+    }
 }
 
 /// What all threads read.
@@ -108,6 +137,7 @@ impl Loader {
         options.prefetch = options.prefetch.max(1);
         Ok(Loader {
             unchanged_from: None,
+            shard: Shard::ALL,
             shared: Arc::new(Shared {
                 order: Order::new(source.as_ref(), options.order)?,
                 // Main input and mask of each batch that waits, and of those that the model has.
@@ -130,6 +160,18 @@ impl Loader {
         self
     }
 
+    /// This loader for process `rank` of `size`: it takes each `size`-th batch of an epoch. With `even`
+    /// every process takes equally many, and the batches that remain are left out.
+    #[must_use]
+    pub fn sharded(mut self, rank: usize, size: usize, even: bool) -> Self {
+        self.shard = Shard {
+            rank,
+            size: size.max(1),
+            even,
+        };
+        self
+    }
+
     fn plan(&self, epoch: u64) -> Plan {
         let changes = self.unchanged_from.is_none_or(|end| epoch < end);
         Plan::new(&self.shared, epoch, changes)
@@ -137,7 +179,7 @@ impl Loader {
 
     /// Batches an epoch.
     pub fn batches(&self) -> usize {
-        self.shared.order.batches()
+        self.shard.count(self.shared.order.batches())
     }
 
     /// The records that were skipped so far because their images can't be read.
@@ -174,6 +216,7 @@ impl Loader {
         };
         let mut batches = Batches {
             maker,
+            shard: self.shard,
             next: skip.min(end),
             asked: skip.min(end),
             end,
@@ -243,6 +286,8 @@ impl Maker {
 /// The batches of one epoch in order; see [`Loader::epoch`].
 pub struct Batches {
     maker: Maker,
+    /// Which batches of the epoch these are; the fields below count within them.
+    shard: Shard,
     /// The batch that is handed out next.
     next: usize,
     /// The first batch that hasn't been given to a thread.
@@ -259,7 +304,9 @@ impl Batches {
             ..
         } = &self.maker
         {
-            while self.asked < self.end && self.asked < self.next + *prefetch && jobs.send(self.asked).is_ok()
+            while self.asked < self.end
+                && self.asked < self.next + *prefetch
+                && jobs.send(self.shard.number(self.asked)).is_ok()
             {
                 self.asked += 1;
             }
@@ -301,7 +348,7 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.next < self.end {
-            match self.wait_for(self.next) {
+            match self.wait_for(self.shard.number(self.next)) {
                 Ok(batch) => {
                     self.next += 1;
                     self.ask_ahead();

@@ -3,6 +3,9 @@
 use cvhost::atomic::replace_file;
 use cvhost::config::Draft;
 use cvhost::error::{Error, Kind, Result};
+use cvhost_torch::evaluate::{REPORT, write_report};
+use cvhost_train::events::RunEvent;
+use cvhost_train::observers::Observer;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -91,6 +94,11 @@ impl RunFolder {
         self.path.join(CONFIG)
     }
 
+    /// Where the report of an evaluation is.
+    pub fn report(&self) -> PathBuf {
+        self.path.join(REPORT)
+    }
+
     /// Keeps the resolved configuration.
     pub fn write_config(&self, yaml: &str) -> Result<()> {
         replace_file(&self.config(), yaml.as_bytes())
@@ -120,6 +128,17 @@ impl RunFolder {
                 tracing::warn!("{} can't be locked: {e}", path.display());
                 Ok(RunLock(file))
             }
+        }
+    }
+}
+
+/// The run folder keeps the configuration and the report.
+impl Observer for RunFolder {
+    fn observe(&mut self, event: &RunEvent) -> Result<()> {
+        match event {
+            RunEvent::RunStarted(start) => self.write_config(&start.config),
+            RunEvent::Report(report) => write_report(&report.document, &self.path),
+            _ => Ok(()),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::registry::Registry;
 use cvhost::cli::{self, ConfiguredArgs, Global, Split, Trial};
 use cvhost::config::{Attention, DeviceName, Draft, Loaded, PreferredDevices, TrainingConfig};
 use cvhost::error::{Error, Result};
+pub use cvhost::output::shown;
 use cvhost::plugin_error::{checked, checked_with};
 use cvhost::plugins::{Catalogue, Host, Search, relevant};
 use cvhost::progress::Downloads;
@@ -19,7 +20,7 @@ use cvhost_torch::network::{Network, device_name};
 use cvhost_torch::precision::Format;
 use cvhost_torch::shim;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tch::Device;
 
@@ -483,10 +484,4 @@ fn merge(base: &mut Value, more: &Value) {
         }
         (base, more) => *base = more.clone(),
     }
-}
-
-/// A path as messages show it: relative to the current folder where it lies below it.
-pub fn shown(path: &Path) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here).unwrap_or(path).display().to_string()
 }

@@ -8,6 +8,8 @@ use cvhost_data::Source;
 use cvhost_plugin_api::data::{Fields, ImageSource, LabelSpec};
 use cvhost_plugin_api::sdk::PredictionArgs;
 use cvhost_report::drawings;
+use cvhost_train::events::{Artifact, ArtifactKind, DrawnImage, RunEvent};
+use cvhost_train::observers::Observers;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +26,14 @@ pub struct Gallery<'a> {
     names: drawings::FileNames,
     /// The image that records are still coming of.
     open: Option<Open>,
+    observed: Option<Observed<'a>>,
+}
+
+/// Who is told of the drawn images.
+struct Observed<'a> {
+    observers: &'a mut Observers,
+    /// Optimizer steps of the weights that predicted.
+    step: u64,
 }
 
 /// An image with the predictions of its records so far.
@@ -52,7 +62,16 @@ impl<'a> Gallery<'a> {
             drawn: 0,
             names: drawings::FileNames::default(),
             open: None,
+            observed: None,
         }
+    }
+
+    /// Emits an event for each drawn image, and for each file of predictions beside it. `step` is the
+    /// number of optimizer steps of the weights that predict.
+    #[must_use]
+    pub fn observed_by(mut self, observers: &'a mut Observers, step: u64) -> Self {
+        self.observed = Some(Observed { observers, step });
+        self
     }
 
     /// Takes a record's prediction. Records of one image that follow each other (parts that the task cuts
@@ -71,7 +90,7 @@ impl<'a> Gallery<'a> {
                 Err(e) => tracing::warn!("{}: its predictions can't be drawn together: {e}", open.name),
             },
             _ => {
-                self.draw_open();
+                self.draw_open()?;
                 if self.left > 0 {
                     self.left -= 1;
                     let (name, prediction) = (record.name.into_string(), prediction.clone());
@@ -91,9 +110,9 @@ impl<'a> Gallery<'a> {
     }
 
     /// Draws the image that is complete. One that can't be drawn is a warning: the metrics matter more.
-    fn draw_open(&mut self) {
+    fn draw_open(&mut self) -> Result<()> {
         let (Some(open), Some(folder)) = (self.open.take(), &self.folder) else {
-            return;
+            return Ok(());
         };
         let original = if open.source.path.is_empty() {
             open.name.as_str()
@@ -109,16 +128,51 @@ impl<'a> Gallery<'a> {
             &self.options,
             &path,
         ) {
-            Ok(_) => self.drawn += 1,
-            Err(e) => tracing::warn!("{}: {e}", open.name),
+            Ok(drawn) => {
+                self.drawn += 1;
+                self.observed
+                    .as_mut()
+                    .map_or(Ok(()), |observed| observed.emit(drawn, path))
+            }
+            Err(e) => {
+                tracing::warn!("{}: {e}", open.name);
+                Ok(())
+            }
         }
     }
 
     /// How many images were drawn.
-    pub fn finish(mut self) -> u32 {
-        self.draw_open();
-        self.drawn
+    pub fn finish(mut self) -> Result<u32> {
+        self.draw_open()?;
+        Ok(self.drawn)
     }
+}
+
+impl Observed<'_> {
+    fn emit(&mut self, drawn: drawings::Drawn, path: PathBuf) -> Result<()> {
+        let step = self.step;
+        self.observers.emit(&RunEvent::Image(DrawnImage {
+            name: file_name(&path),
+            step,
+            image: drawn.image,
+            path,
+        }))?;
+        drawn.files.into_iter().try_for_each(|path| {
+            self.observers.emit(&RunEvent::Artifact(Artifact {
+                name: file_name(&path),
+                step,
+                path,
+                kind: ArtifactKind::File,
+            }))
+        })
+    }
+}
+
+/// The last part of a path.
+pub fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// Whether two records are about one image: one file or, where no file holds it, equal contents.

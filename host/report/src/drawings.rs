@@ -6,6 +6,7 @@ use cvhost_data::decode;
 use cvhost_plugin_api::abi::TaskBox;
 use cvhost_plugin_api::data::{Fields, Image, ImageSource, LabelSpec};
 use cvhost_plugin_api::sdk::PredictionArgs;
+use image::{ExtendedColorType, ImageEncoder};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -32,8 +33,14 @@ impl FileNames {
 /// JPEG quality of drawn images.
 const QUALITY: u8 = 92;
 
-/// Draws predictions onto an image and writes it to `path`, and beside it the predictions that the task gives as files. Returns
-/// their paths.
+/// A drawn image, and the files of predictions beside it.
+pub struct Drawn {
+    pub image: Image,
+    pub files: Vec<PathBuf>,
+}
+
+/// Draws predictions onto an image and writes it to `path`, with the files that the task makes of the
+/// predictions beside it.
 pub fn draw(
     task: &TaskBox,
     prediction: &Fields,
@@ -41,12 +48,15 @@ pub fn draw(
     source: &ImageSource,
     options: &Value,
     path: &Path,
-) -> Result<Vec<PathBuf>> {
+) -> Result<Drawn> {
     let mut canvas = decode(source)?;
     let args = PredictionArgs::new(prediction, spec, options.clone());
     args.lend(|args| checked(task.draw(args, &mut canvas)))?;
-    write(canvas, path)?;
-    write_files(task, &args, path)
+    write(&canvas, path)?;
+    Ok(Drawn {
+        image: canvas,
+        files: write_files(task, &args, path)?,
+    })
 }
 
 /// Writes a task's files beside a drawn image, under its name.
@@ -71,22 +81,22 @@ fn write_files(task: &TaskBox, args: &PredictionArgs<'_>, drawn: &Path) -> Resul
     Ok(written)
 }
 
-fn write(image: Image, path: &Path) -> Result<()> {
+fn write(image: &Image, path: &Path) -> Result<()> {
     let (width, height) = (image.width, image.height);
-    let buffer = image::RgbImage::from_raw(width, height, image.pixels.into_vec()).ok_or_else(|| {
-        Error::failed(format!(
+    if image.pixels.len() as u64 != u64::from(width) * u64::from(height) * 3 {
+        return Err(Error::failed(format!(
             "a drawn image of {width}x{height} has the wrong number of bytes"
         ))
-        .with_help("this is a fault of the task plugin; tell its authors")
-    })?;
+        .with_help("this is a fault of the task plugin; tell its authors"));
+    }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)
             .map_err(|e| Error::io(Kind::Failed, "create the folder", folder, &e))?;
     }
     let mut bytes = Vec::new();
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY);
-    buffer
-        .write_with_encoder(encoder)
+    encoder
+        .write_image(&image.pixels, width, height, ExtendedColorType::Rgb8)
         .map_err(|e| Error::failed(format!("cannot encode {}: {e}", path.display())))?;
     std::fs::write(path, bytes).map_err(|e| Error::io(Kind::Failed, "write", path, &e))
 }

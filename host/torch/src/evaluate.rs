@@ -141,8 +141,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// The loss, its parts and the metrics in the report's order, each name with the split's prefix.
-    /// Values that are not finite (a class without examples) are omitted.
+    /// The loss, its parts and the metrics in the report's order, each name with the split's
+    /// prefix. Values that are not finite (a class without examples) are omitted.
     pub fn named(&self, split: &str) -> Map<String, Value> {
         let loss = [("loss".to_owned(), self.loss)];
         let scalars = self.report.scalars.iter().map(|s| (s.name.to_string(), s.value));
@@ -154,8 +154,8 @@ impl Evaluation {
             .collect()
     }
 
-    /// The rest of the report for events and files: `matrices`, `tables`, `curves`, and `worst`, the
-    /// names of the records with the worst predictions. Empty lists are omitted.
+    /// The rest of the report for events and files: `matrices`, `tables`, `curves`, and `worst`,
+    /// the names of the records with the worst predictions. Empty lists are omitted.
     pub fn details(&self, name: &dyn Fn(u64) -> String) -> Map<String, Value> {
         let texts = |list: &[Text]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let report = &self.report;
@@ -230,10 +230,12 @@ impl Evaluation {
     }
 }
 
-/// Writes a report's document as `report.json` into a folder, and returns the path.
-pub fn write_report(document: &Value, folder: &Path) -> Result<PathBuf> {
-    let path = folder.join("report.json");
+/// The file name of a report.
+pub const REPORT: &str = "report.json";
+
+/// Writes a report's document as [`REPORT`] into a folder.
+pub fn write_report(document: &Value, folder: &Path) -> Result<()> {
+    let path = folder.join(REPORT);
     let text = serde_json::to_string_pretty(document).map_err(|e| Error::failed(format!("JSON: {e}")))?;
-    std::fs::write(&path, text + "\n").map_err(|e| Error::io(Kind::Failed, "write", &path, &e))?;
-    Ok(path)
+    std::fs::write(&path, text + "\n").map_err(|e| Error::io(Kind::Failed, "write", &path, &e))
 }

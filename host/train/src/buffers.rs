@@ -1,4 +1,4 @@
-//! What forward passes change beside gradients: buffers, such as a batch norm's running statistics.
+//! Buffers of a network, such as a batch norm's running statistics, which forward passes change.
 
 use cvhost::error::Result;
 use cvhost_plugin_api::data::{Parameter, Tags};
@@ -9,7 +9,7 @@ use tch::{TchError, Tensor, no_grad};
 pub struct Buffers(Vec<(Tensor, Tensor)>);
 
 impl Buffers {
-    /// Those of a network, as they are now.
+    /// The present buffers of a network.
     ///
     /// # Errors
     /// There is no memory for the copies.
@@ -25,7 +25,7 @@ impl Buffers {
             .map_err(|e| torch_error("copy the model's buffers", &e))
     }
 
-    /// Takes them as they are now; doesn't wait for the device.
+    /// Copies the present buffers. Doesn't wait for the device.
     pub fn remember(&mut self) -> Result<()> {
         let mut copies = self.0.iter_mut();
         copies
@@ -33,7 +33,7 @@ impl Buffers {
             .map_err(|e| torch_error("copy the model's buffers", &e))
     }
 
-    /// Makes them what they were when they were remembered; doesn't wait for the device.
+    /// Restores the copies. Doesn't wait for the device.
     pub fn restore(&mut self) -> Result<()> {
         let mut copies = self.0.iter_mut();
         copies
@@ -42,7 +42,7 @@ impl Buffers {
     }
 }
 
-/// A tensor with memory of its own, outside of any graph.
+/// A copy of a tensor, outside of any graph.
 pub fn copy_of(tensor: &Tensor) -> Result<Tensor, TchError> {
     no_grad(|| {
         let mut copy = tensor.f_empty_like()?.f_set_requires_grad(false)?;
@@ -57,7 +57,7 @@ mod tests {
     use cvhost_plugin_api::data::TensorHandle;
 
     #[test]
-    fn buffers_come_back_and_weights_are_not_touched() {
+    fn buffers_are_restored_and_weights_are_not_changed() {
         let entry = |tensor: &Tensor, tags| Parameter {
             name: "p".into(),
             aliases: Default::default(),

@@ -3,7 +3,7 @@
 use cvhost::config::TrainingConfig;
 use std::time::{Duration, Instant};
 
-/// When a checkpoint is due within an epoch.
+/// Decides when a checkpoint is due within an epoch: by steps, by time, or both.
 #[derive(Debug)]
 pub struct Cadence {
     every_n_steps: Option<u64>,
@@ -22,13 +22,13 @@ impl Cadence {
         }
     }
 
-    /// Whether one is due after `step` steps.
+    /// Whether a checkpoint is due after `step` steps.
     pub fn due(&self, step: u64) -> bool {
         self.every_n_steps.is_some_and(|n| step.is_multiple_of(n))
             || self.every.is_some_and(|every| self.last.elapsed() >= every)
     }
 
-    /// The time counts from here.
+    /// Restarts the time until the next checkpoint.
     pub fn saved(&mut self) {
         self.last = Instant::now();
     }

@@ -1,4 +1,5 @@
-//! A moving average of the weights: steadier than the weights themselves, it is what is evaluated and saved.
+//! An exponential moving average of the weights. It varies less than the weights themselves, and is
+//! what is evaluated and saved.
 
 use crate::buffers::copy_of;
 use cvhost::config::EmaParams;
@@ -8,24 +9,24 @@ use cvhost_torch::scalars::torch_error;
 use cvhost_torch::shim::average;
 use tch::{Tensor, no_grad};
 
-/// The averages of all parameters and buffers. Floating ones follow `average ← decay · average + (1 − decay) · value`; whole
-/// numbers, such as a batch norm's counter, are copied.
+/// The averages of all parameters and buffers. Floating-point tensors follow `average ← decay ·
+/// average + (1 − decay) · value`; integers, such as the counter of a batch norm, are copied.
 pub struct Ema {
     numbers: EmaParams,
     entries: Vec<Entry>,
-    /// The live tensors hold the averages, and the entries the weights.
+    /// Whether the live tensors hold the averages, and the entries the weights.
     swapped: bool,
 }
 
 struct Entry {
     name: String,
-    /// The network's own.
+    /// The network's own tensor.
     live: Tensor,
     average: Tensor,
 }
 
 impl Ema {
-    /// Starts with the weights as they are.
+    /// Starts with the present weights.
     ///
     /// # Errors
     /// There is no memory for the averages.
@@ -34,7 +35,7 @@ impl Ema {
             let live = parameter.tensor.tensor();
             Ok(Entry {
                 name: parameter.name.to_string(),
-                average: copy_of(&live).map_err(|e| torch_error("make room for the averaged weights", &e))?,
+                average: copy_of(&live).map_err(|e| torch_error("allocate the averaged weights", &e))?,
                 live,
             })
         });
@@ -45,7 +46,7 @@ impl Ema {
         })
     }
 
-    /// What stays of the average in step `step`, the first being 1.
+    /// The factor on the average in step `step`, counted from 1.
     fn decay(&self, step: u64) -> f64 {
         let EmaParams { decay, tau } = self.numbers;
         if tau > 0.0 {
@@ -55,7 +56,7 @@ impl Ema {
         }
     }
 
-    /// Takes in the weights after step `step`; doesn't wait for the device.
+    /// Averages the weights after step `step`. Doesn't wait for the device.
     pub fn update(&mut self, step: u64) -> Result<()> {
         let share = 1.0 - self.decay(step);
         let (mut averages, mut values) = (Vec::new(), Vec::new());
@@ -71,7 +72,8 @@ impl Ema {
         average(&mut averages, &mut values, share)
     }
 
-    /// Exchanges weights and averages in the network; a second call brings the weights back, to the bit.
+    /// Exchanges weights and averages in the network; a second call restores the weights bit for
+    /// bit.
     pub fn swap(&mut self) {
         no_grad(|| {
             for entry in &mut self.entries {
@@ -83,7 +85,7 @@ impl Ema {
         self.swapped = !self.swapped;
     }
 
-    /// The weights themselves, while the network holds the averages; a checkpoint's model has the averages.
+    /// The weights themselves, wherever they are; a checkpoint's model holds the averages.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let weights = self.entries.iter().map(|entry| {
             let weights = if self.swapped { &entry.average } else { &entry.live };
@@ -92,10 +94,11 @@ impl Ema {
         weights.collect()
     }
 
-    /// Takes over what [`Ema::state`] gave; the network holds the checkpoint's averages, and the weights afterwards.
+    /// Restores what [`Ema::state`] returned. The network holds the checkpoint's averages before,
+    /// and the weights afterwards.
     ///
     /// # Errors
-    /// The state lacks a weight, or has another shape of it.
+    /// The state lacks a weight, or has one of another shape.
     pub fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
         for entry in &mut self.entries {
             let name = format!("weights.{}", entry.name);
@@ -104,7 +107,7 @@ impl Ema {
                 .filter(|stored| stored.size() == entry.live.size())
                 .ok_or_else(|| {
                     Error::input(format!("the training state lacks `{name}` of the model's shape"))
-                        .with_help("`training.ema` or the model changed since; start a new run from the checkpoint instead")
+                        .with_help("`training.ema` or the model has changed since; start a new run from the checkpoint instead")
                 })?;
             copy_of(&entry.live)
                 .and_then(|averages| {
@@ -125,7 +128,7 @@ mod tests {
     const AT_ONCE: EmaParams = EmaParams { decay: 0.9, tau: 0.0 };
 
     #[test]
-    fn averages_are_those_of_torch() {
+    fn averages_equal_those_of_torch() {
         let recorded = Recorded::load();
         let live = recorded.start();
         let mut ema = Ema::new(&parameters(&live), AT_ONCE).unwrap();
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn swapping_twice_gives_the_bits_back_and_state_survives() {
+    fn swapping_twice_restores_the_bits_and_the_state_survives() {
         let live = vec![
             Tensor::from_slice(&[1.0f32, 2.0]).set_requires_grad(true),
             Tensor::from(3i64),

@@ -1,13 +1,15 @@
-//! `training.nan_policy`: what happens when a loss or its gradients are not finite numbers.
+//! `training.nan_policy`: what happens when a loss or its gradients are not finite.
 
-use super::values::{Made, StepValues};
+use super::pending::StepRecord;
+use super::values::StepValues;
 use cvhost::config::NanPolicy;
 use cvhost::error::{Error, Result};
 
-/// So many skipped steps in a row are no accident any more.
-const MOST_IN_A_ROW: u32 = 10;
-/// So many overflows in a row halve the loss scale from 65536 to 6e-8: what still overflows then, no scale makes fit.
-const MOST_OVERFLOWS: u32 = 40;
+/// This many skipped steps in a row end the run.
+const MAX_IN_A_ROW: u32 = 10;
+/// This many overflows in a row halve the loss scale from 65536 to 6e-8. If the gradients still
+/// overflow then, no scale makes them fit.
+const MAX_OVERFLOWS: u32 = 40;
 
 /// Judges each step.
 #[derive(Debug)]
@@ -15,6 +17,15 @@ pub struct NonFinite {
     policy: NanPolicy,
     in_a_row: u32,
     overflows: u32,
+}
+
+/// What becomes of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its loss counts.
+    Counts,
+    /// The policy skips it; with a warning that names its images.
+    Skipped(String),
 }
 
 impl NonFinite {
@@ -26,57 +37,64 @@ impl NonFinite {
         }
     }
 
-    /// Whether the step's loss counts. A step that the policy skips doesn't, and is told with its images. One whose gradients
-    /// overflowed float16 does: it is how the loss scale is found, and nobody's fault.
+    /// Judges a step. A step whose gradients overflowed float16 counts if its loss is finite: that
+    /// is how the loss scale is found, and no fault of the data.
     ///
     /// # Errors
-    /// The policy ends the run: images, parts of the loss and what to do are named. Or no loss scale helps against overflows.
-    pub fn judge(&mut self, made: &Made) -> Result<bool> {
-        let (values, step) = (&made.values, made.step);
+    /// The policy ends the run; the error names images, parts of the loss and what to do. Or no
+    /// loss scale helps against overflows.
+    pub fn judge(&mut self, record: &StepRecord) -> Result<Verdict> {
+        let (values, step) = (&record.values, record.step);
         if values.overflow && values.loss.is_finite() {
-            return self.overflowed(step).map(|()| true);
+            return self.overflowed(step).map(|()| Verdict::Counts);
         }
         self.overflows = 0;
-        if values.finite() {
+        if values.is_finite() {
             self.in_a_row = 0;
-            return Ok(true);
+            return Ok(Verdict::Counts);
         }
         self.in_a_row += 1;
-        let message = what_is_wrong(values, step);
-        if self.policy == NanPolicy::Skip && self.in_a_row < MOST_IN_A_ROW {
-            tracing::warn!(
-                "{message}; the step is skipped. Images: {}",
-                made.images.join(", ")
-            );
-            return Ok(false);
+        let message = describe(values, step);
+        if self.policy == NanPolicy::Skip && self.in_a_row < MAX_IN_A_ROW {
+            let images = record.images.join(", ");
+            return Ok(Verdict::Skipped(format!(
+                "{message}; the step is skipped. Images: {images}"
+            )));
         }
-        let error = Error::failed(message).with_details(made.images.clone());
+        let error = Error::failed(message).with_details(record.images.clone());
         Err(match self.policy {
             NanPolicy::Stop => error.with_help(
-                "lower training.learning_rate, set training.gradient_clip, look at these images' annotations, or set \
-                 training.nan_policy to skip",
+                "lower training.learning_rate, set training.gradient_clip, check the annotations of \
+                 these images, or set training.nan_policy to skip",
             ),
             NanPolicy::Skip => error
-                .with_expected(format!("fewer than {MOST_IN_A_ROW} such steps in a row"))
-                .with_help("lower training.learning_rate or set training.gradient_clip; the last checkpoint is kept"),
+                .with_expected(format!("fewer than {MAX_IN_A_ROW} such steps in a row"))
+                .with_help(
+                    "lower training.learning_rate or set training.gradient_clip; the last checkpoint is \
+                     kept",
+                ),
         })
     }
 
     fn overflowed(&mut self, step: u64) -> Result<()> {
         self.overflows += 1;
-        if self.overflows < MOST_OVERFLOWS {
+        if self.overflows < MAX_OVERFLOWS {
             return Ok(());
         }
         Err(Error::failed(format!(
-            "the gradients of {MOST_OVERFLOWS} steps in a row, up to step {step}, are too large for float16, however small the loss \
-             scale"
+            "the gradients of {MAX_OVERFLOWS} steps in a row, up to step {step}, are too large for \
+             float16, however small the loss scale"
         ))
         .with_expected("gradients that fit after a few halvings of the loss scale")
-        .with_help("set training.precision to bf16 or fp32, or lower training.learning_rate; the last checkpoint is kept"))
+        .with_help(
+            "set training.precision to bf16 or fp32, or lower training.learning_rate; the last \
+             checkpoint is kept",
+        ))
     }
 }
 
-fn what_is_wrong(values: &StepValues, step: u64) -> String {
+/// What is not finite in a step, with the parts of its loss.
+fn describe(values: &StepValues, step: u64) -> String {
     let parts: Vec<String> = values
         .parts
         .iter()
@@ -110,11 +128,12 @@ mod tests {
     }
 
     fn judge(judge: &mut NonFinite, values: StepValues, step: u64) -> Result<bool> {
-        judge.judge(&Made {
+        let record = StepRecord {
             step,
             images: vec!["a.jpg".to_owned()],
             values,
-        })
+        };
+        Ok(judge.judge(&record)? == Verdict::Counts)
     }
 
     #[test]
@@ -151,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn overflows_are_the_loss_scales_business_until_none_helps() {
+    fn overflows_are_ignored_until_no_loss_scale_helps() {
         for kind in [NanPolicy::Stop, NanPolicy::Skip] {
             let mut policy = NonFinite::new(kind);
             for _ in 0..2 {
@@ -169,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_is_no_number_is_the_policys_business_in_float16_too() {
+    fn the_policy_applies_to_a_non_finite_loss_in_float16_too() {
         let mut policy = NonFinite::new(NanPolicy::Skip);
         assert!(!judge(&mut policy, overflow(f64::NAN), 1).unwrap());
         assert!(judge(&mut NonFinite::new(NanPolicy::Stop), overflow(f64::NAN), 1).is_err());

@@ -1,16 +1,17 @@
-//! The learning-rate range test (Smith 2017, "Cyclical Learning Rates for Training Neural Networks"): steps at rates that rise
-//! exponentially, and what the loss does meanwhile.
+//! The learning-rate range test (Smith 2017, "Cyclical Learning Rates for Training Neural
+//! Networks"): training steps with exponentially rising rates, and the loss of each.
 //!
-//! Numbers and rules are those of PyTorch Lightning's finder, which has them from fastai: smoothing with 0.98, corrected for its
-//! start; an end at four times the best loss; the suggestion where the smoothed loss falls most steeply, without the first ten
-//! steps and the last.
+//! Constants and rules are those of PyTorch Lightning's finder, which took them from fastai:
+//! smoothing with 0.98 and bias correction; an end at four times the best loss; the suggestion is
+//! where the smoothed loss falls most steeply, without the first ten steps and the last.
 
 use super::optimizer::{Clip, GroupRules, Optimizer};
 use super::scaler::Scaler;
 use super::step::{StepSettings, step};
 use super::trainer::no_batch;
-use super::values::Values;
+use crate::pending::Values;
 use crate::profile::Profile;
+use crate::strategy::Single;
 use cvhost::config::TrainingConfig;
 use cvhost::error::Result;
 use cvhost::interrupt;
@@ -20,25 +21,27 @@ use cvhost_plugin_api::sdk::Event;
 use cvhost_torch::context::Moment;
 use cvhost_torch::network::Network;
 
-/// The rates of the first and the last step.
+/// The learning rate of the first step.
 const LOWEST: f64 = 1e-7;
+/// The learning rate of the last step.
 const HIGHEST: f64 = 1.0;
-/// What stays of the smoothed loss in each step.
+/// The weight of the previous smoothed loss in each step.
 const SMOOTHING: f64 = 0.98;
-/// The test ends at a smoothed loss of so many times the best.
+/// The test ends when the smoothed loss exceeds this multiple of the best.
 const DIVERGED: f64 = 4.0;
-/// Steps at the beginning, in which the smoothed loss isn't smooth yet, and at the end that a suggestion never comes from.
+/// Steps that are never suggested: those at the start, where the smoothed loss is not smooth yet,
+/// and those at the end.
 const SKIP_FIRST: usize = 10;
 const SKIP_LAST: usize = 1;
-/// A loss that falls by less than this part of its value falls by chance.
+/// A fall by less than this fraction of the loss is noise.
 const LEAST_FALL: f64 = 0.01;
 
-/// What the test works with; the network is of no use for anything else afterwards.
+/// A range test. The network can't be used for anything else afterwards.
 pub struct RangeTest<'a> {
     pub network: &'a mut Network,
     pub train: Loader,
     pub training: &'a TrainingConfig,
-    /// The loss scale, where the number format needs one.
+    /// The loss scale, if the number format needs one.
     pub scaler: Option<Scaler>,
     pub steps: u32,
 }
@@ -46,27 +49,27 @@ pub struct RangeTest<'a> {
 /// Rate, loss and smoothed loss of each step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
-    /// The base learning rates; groups have theirs by their factors.
+    /// The base learning rates, which parameter groups multiply by their factors.
     pub rates: Vec<f64>,
     pub losses: Vec<f64>,
     pub smoothed: Vec<f64>,
     pub end: CurveEnd,
 }
 
-/// What ended a test.
+/// Why a test ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CurveEnd {
-    /// All steps are made.
+    /// All steps were done.
     Complete,
-    /// The smoothed loss went beyond four times its best.
+    /// The smoothed loss exceeded four times its best.
     Diverged,
-    /// Loss or gradients were no numbers.
+    /// The loss or the gradients were not finite.
     NotFinite,
 }
 
 impl RangeTest<'_> {
     /// # Errors
-    /// Those of a training's steps; an interruption.
+    /// The errors of training steps; an interruption.
     pub fn run(mut self) -> Result<Curve> {
         let mut optimizer = Optimizer::new(self.network.parameters(), &GroupRules::new(self.training))?;
         let pass = Pass::new("find lr", u64::from(self.steps), 0);
@@ -118,8 +121,8 @@ impl RangeTest<'_> {
         Ok(curve)
     }
 
-    /// The step's loss; none where it or the gradients are no numbers. With a loss scale an overflow is none of these: the
-    /// scale is lowered and the weights stay.
+    /// The loss of a step; `None` if it or the gradients are not finite. An overflow with a loss
+    /// scale doesn't count as such: the scale is lowered and the weights stay unchanged.
     fn step(
         &mut self,
         optimizer: &mut Optimizer,
@@ -140,24 +143,25 @@ impl RangeTest<'_> {
             read_first: true,
             profile: &Profile::default(), // records nothing
         };
-        let made = step(self.network, optimizer, self.scaler.as_mut(), window, settings)?;
+        let scaler = self.scaler.as_mut();
+        let outcome = step(self.network, optimizer, scaler, window, settings, &Single)?;
         self.network.tell(&Event::StepEnd(u64::from(number) + 1))?;
-        let values = match made.values {
+        let values = match outcome.values {
             Values::Read(values) => values,
-            Values::OnDevice(values) => values.read_one()?,
+            Values::OnDevice(values) => values.read_one(&Single)?,
         };
-        let usable = values.finite() || (values.overflow && values.loss.is_finite());
+        let usable = values.is_finite() || (values.overflow && values.loss.is_finite());
         Ok(usable.then_some(values.loss))
     }
 }
 
-/// Of step `number`, the first being 0.
+/// The learning rate of step `number`, counted from 0.
 fn rate(number: u32, steps: u32) -> f64 {
     let progress = f64::from(number) / f64::from(steps.saturating_sub(1).max(1));
     LOWEST * (HIGHEST / LOWEST).powf(progress)
 }
 
-/// An exponential average without the pull towards its start at zero.
+/// An exponential moving average with bias correction.
 #[derive(Debug, Default)]
 struct Smoothing {
     average: f64,
@@ -172,7 +176,8 @@ impl Smoothing {
     }
 }
 
-/// Whether the last loss is far above the best. A best loss that isn't positive has no multiples that are worse.
+/// Whether the last loss is far above the best. If the best loss is not positive, a multiple of it
+/// is not worse, so nothing diverges.
 fn diverged(smoothed: &[f64]) -> bool {
     let best = smoothed.iter().copied().fold(f64::INFINITY, f64::min);
     smoothed
@@ -181,8 +186,8 @@ fn diverged(smoothed: &[f64]) -> bool {
 }
 
 impl Curve {
-    /// The step whose rate is suggested: where the smoothed loss falls most steeply. None where it doesn't fall, or there are too
-    /// few steps to say.
+    /// The step whose rate is suggested: where the smoothed loss falls most steeply. `None` if it
+    /// doesn't fall, or if there are too few steps to tell.
     pub fn suggestion(&self) -> Option<usize> {
         let end = self.smoothed.len().saturating_sub(SKIP_LAST);
         let losses = self.smoothed.get(SKIP_FIRST..end)?;
@@ -241,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_suggestion_is_where_the_loss_falls_most_steeply() {
-        // A logistic fall is steepest in its middle, whatever comes after it.
+        // A logistic fall is steepest in its middle, whatever follows.
         for middle in [-5.0, -3.5, -2.0] {
             let falls = |x: f64| 3.0 / (1.0 + ((x - middle) * 3.0).exp());
             let rises = |x: f64| ((x + 0.7) * 6.0).exp();
@@ -255,7 +260,7 @@ mod tests {
     fn a_loss_that_does_not_fall_suggests_nothing() {
         assert_eq!(suggested(&curve(100, |_| 4.0)), None);
         assert_eq!(suggested(&curve(100, |x| 4.0 + x.exp())), None);
-        // A ripple of half a percent is chance.
+        // A ripple of half a percent is noise.
         assert_eq!(
             suggested(&curve(100, |x| 4.0 + 0.01 * (x * 9.0).sin() + 0.1 * x.exp())),
             None
@@ -264,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_steps_and_the_last_are_no_suggestion() {
+    fn the_first_steps_and_the_last_are_never_suggested() {
         let early = curve(100, |x| if x < -6.8 { 9.0 } else { 4.0 - 0.1 * x });
         assert!(early.suggestion().unwrap() >= SKIP_FIRST);
         let mut late = curve(100, |x| 4.0 - 0.1 * x);
@@ -273,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smoothed_loss_is_the_weighted_mean_of_all_before() {
+    fn the_smoothed_loss_is_the_weighted_mean_of_all_previous_ones() {
         let losses = [5.0, 3.0, 8.0, 1.0, 1.5];
         let mut smoothing = Smoothing::default();
         for (at, loss) in losses.into_iter().enumerate() {
@@ -286,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn four_times_the_best_is_the_end() {
+    fn the_test_ends_at_four_times_the_best() {
         assert!(!diverged(&[3.0, 1.0, 3.9]));
         assert!(diverged(&[3.0, 1.0, 4.1]));
         assert!(!diverged(&[-1.0, 3.0]));

@@ -1,14 +1,14 @@
-//! The monitored metric: checked before training, then the judge of which epoch is best and when to stop.
+//! The monitored metric: it decides which epoch is best and when to stop early.
 
 use cvhost::config::{Loaded, MonitorMode};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{Direction, LabelSpec, MetricInfo};
 use serde_json::{Map, Value, json};
 
-/// The metric that decides.
+/// The monitored metric and its best value so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Monitor {
-    /// With the split's prefix, such as `val_loss`.
+    /// Its name with the split's prefix, such as `val_loss`.
     pub metric: String,
     higher_is_better: bool,
     patience: Option<u32>,
@@ -17,7 +17,11 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Checks the configured metric against what will be measured: the loss, and the task's metrics for these labels.
+    /// Checks that the configured metric will be measured: it is the loss, or one of the task's
+    /// metrics for these labels.
+    ///
+    /// # Errors
+    /// It is neither; the error lists all names and the nearest one.
     pub fn new(loaded: &Loaded, metrics: &[MetricInfo], spec: &LabelSpec) -> Result<Self> {
         let training = &loaded.config.training;
         let metric = training.monitor_metric.clone();
@@ -52,7 +56,7 @@ impl Monitor {
         })
     }
 
-    /// The direction, for ranking checkpoints.
+    /// The direction of the metric, for ranking checkpoints.
     pub fn mode(&self) -> MonitorMode {
         if self.higher_is_better {
             MonitorMode::Max
@@ -61,11 +65,15 @@ impl Monitor {
         }
     }
 
+    /// The best value so far.
     pub fn best(&self) -> Option<f64> {
         self.best
     }
 
-    /// The metric's value among an epoch's; an error where it has none (NaN), which would make every later choice wrong.
+    /// The metric's value in an epoch.
+    ///
+    /// # Errors
+    /// It has none (NaN), which would make every later decision wrong.
     pub fn value(&self, metrics: &Map<String, Value>) -> Result<f64> {
         metrics.get(&self.metric).and_then(Value::as_f64).ok_or_else(|| {
             Error::failed(format!(
@@ -76,7 +84,7 @@ impl Monitor {
         })
     }
 
-    /// Judges an epoch: whether the training is to stop after it.
+    /// Takes an epoch's value. Returns whether to stop after it.
     pub fn judge(&mut self, value: f64) -> bool {
         let better = self.best.is_none_or(|best| {
             if self.higher_is_better {
@@ -94,7 +102,7 @@ impl Monitor {
         self.exhausted()
     }
 
-    /// Whether the patience had run out already when the state was saved.
+    /// Whether the patience has run out.
     pub fn exhausted(&self) -> bool {
         self.patience.is_some_and(|p| self.epochs_without >= p)
     }
@@ -103,7 +111,7 @@ impl Monitor {
         json!({"metric": self.metric, "best": self.best, "epochs_without": self.epochs_without})
     }
 
-    /// Takes over what [`Monitor::state`] gave, unless it is about another metric.
+    /// Restores what [`Monitor::state`] returned, unless it is for another metric.
     pub fn restore(&mut self, state: &Value) {
         if state["metric"].as_str() == Some(&self.metric) {
             self.best = state["best"].as_f64();
@@ -112,7 +120,7 @@ impl Monitor {
     }
 }
 
-/// Every metric of a validation that can be monitored, with its prefix and whether higher is better.
+/// All metrics of a validation, with their prefix and whether higher is better.
 fn known_metrics(metrics: &[MetricInfo], spec: &LabelSpec) -> Vec<(String, bool)> {
     let mut known = vec![("val_loss".to_owned(), false)];
     for metric in metrics {
@@ -157,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_monitor_goes_on_counting() {
+    fn a_restored_monitor_continues_to_count() {
         let mut m = monitor(false, Some(2));
         m.judge(1.0);
         m.judge(2.0);

@@ -1,9 +1,9 @@
-//! How long steps take, and how long they wait for data.
+//! The duration of steps, and how much of it is spent waiting for data.
 
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
-/// Times the steps since it was last read.
+/// Measures the steps since the last call of [`Pace::take`].
 #[derive(Debug)]
 pub struct Pace {
     since: Instant,
@@ -20,7 +20,7 @@ impl Pace {
         }
     }
 
-    /// Runs `load`, which waits for the loader.
+    /// Runs `load` and counts its time as waiting.
     pub fn wait<T>(&mut self, load: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let loaded = load();
@@ -32,8 +32,8 @@ impl Pace {
         self.steps += 1;
     }
 
-    /// The mean duration of a step since the last call, and how much of it was waiting for data, in seconds. All that comes
-    /// between two steps counts: saving, logging.
+    /// The mean duration of a step since the last call, and the part of it spent waiting for data,
+    /// in seconds. Everything between two steps counts: saving, logging.
     pub fn take(&mut self) -> Map<String, Value> {
         let past = std::mem::replace(self, Pace::new());
         let steps = f64::from(past.steps.max(1));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_means_over_the_steps_since_the_last_reading() {
+    fn durations_are_means_over_the_steps_since_the_last_call() {
         let mut pace = Pace::new();
         pace.since -= Duration::from_secs(8);
         pace.waited = Duration::from_secs(2);

@@ -1,14 +1,14 @@
-//! The parameter table that a run begins with: what each module holds, and how it is trained.
+//! The table of modules at the start of a run: the size of each, and how it is trained.
 
 use super::optimizer::Optimizer;
 use cvhost_plugin_api::data::Parameter;
 use std::collections::{BTreeMap, HashMap};
 
-/// A module that holds more than this part of all numbers is shown by its own modules.
+/// A module with more than this fraction of all parameters is replaced by its submodules.
 const NEARLY_ALL: f64 = 0.9;
-/// So many alike modules (`layer.0`, `layer.1`, …) have a line each; more share one.
+/// Up to this many similar modules (`layer.0`, `layer.1`, …) have a line each; more share one.
 const ALIKE: usize = 3;
-/// The most lines; the smallest modules share the last one.
+/// The maximum number of lines; the smallest modules share the last one.
 const LINES: usize = 20;
 
 /// A line of the table.
@@ -17,12 +17,14 @@ struct Row {
     name: String,
     numbers: usize,
     trained: usize,
-    /// Lowest and highest of what is trained; none where nothing is.
+    /// The lowest and the highest learning rate; `None` if nothing is trained.
     rates: Option<(f64, f64)>,
+    /// The lowest and the highest weight decay.
     decays: Option<(f64, f64)>,
 }
 
-/// The table, a line for each module, for a training at `rate`; numbers are those of parameters and buffers.
+/// The table for a training with the base learning rate `rate`, one line per module. The counts are
+/// elements of parameters and buffers.
 pub fn table(parameters: &[Parameter], optimizer: &Optimizer, rate: f64) -> String {
     let trained: HashMap<&str, (f64, f64)> = optimizer
         .trained()
@@ -44,7 +46,7 @@ pub fn table(parameters: &[Parameter], optimizer: &Optimizer, rate: f64) -> Stri
 }
 
 impl Row {
-    /// Takes in another row; the name stays.
+    /// Adds another row; the name stays.
     fn add(&mut self, other: &Row) {
         let widest = |a: Option<(f64, f64)>, b: Option<(f64, f64)>| match (a, b) {
             (Some((low, high)), Some((other_low, other_high))) => {
@@ -69,8 +71,8 @@ fn sum(name: &str, rows: &[Row]) -> Row {
     total
 }
 
-/// Rows of parameters as rows of modules: the first parts of their names; of a module that holds nearly everything, the modules in
-/// it.
+/// Groups rows of parameters by module, which is the first part of their names. A module that
+/// contains nearly everything is replaced by its submodules.
 fn by_module(parameters: &[Row]) -> Vec<Row> {
     let all: usize = parameters.iter().map(|row| row.numbers).sum();
     let mut opened: Vec<String> = vec![String::new()];
@@ -90,7 +92,7 @@ fn by_module(parameters: &[Row]) -> Vec<Row> {
     }
 }
 
-/// The part of a parameter's name that says its module: one level below the deepest of `opened` that it is in.
+/// The module of a parameter: one level below the deepest of the `opened` modules that contain it.
 fn module_of(name: &str, opened: &[String]) -> String {
     let inside = opened
         .iter()
@@ -103,7 +105,7 @@ fn module_of(name: &str, opened: &[String]) -> String {
     name[..end].to_owned()
 }
 
-/// Sums over rows with the same key, in the order of their first; a row's name is its key.
+/// Sums rows with the same key, in the order of their first. The key becomes the name.
 fn grouped(rows: &[Row], key: impl Fn(&str) -> String) -> Vec<Row> {
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut sums: Vec<Row> = Vec::new();
@@ -118,7 +120,7 @@ fn grouped(rows: &[Row], key: impl Fn(&str) -> String) -> Vec<Row> {
     sums
 }
 
-/// Modules whose names differ in their numbers alone share a row where there are many: `layer.* (12)`.
+/// Many modules whose names differ only in numbers share a row: `layer.* (12)`.
 fn by_alike(rows: Vec<Row>) -> Vec<Row> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for row in &rows {
@@ -146,7 +148,7 @@ fn pattern(name: &str) -> String {
     pattern
 }
 
-/// The largest rows in their order, and one for all others.
+/// The largest rows in their order, and one row for all others.
 fn shortened(rows: Vec<Row>) -> Vec<Row> {
     if rows.len() <= LINES {
         return rows;
@@ -163,9 +165,9 @@ fn shortened(rows: Vec<Row>) -> Vec<Row> {
     kept
 }
 
-/// Rows below a heading, in columns.
+/// The rows as aligned columns with a heading.
 fn laid_out(rows: &[Row]) -> String {
-    let heading = ["module", "numbers", "trained", "learning rate", "weight decay"].map(str::to_owned);
+    let heading = ["module", "parameters", "trained", "learning rate", "weight decay"].map(str::to_owned);
     let cells = rows.iter().map(|row| {
         let trained = match row.trained {
             0 => "-".to_owned(),
@@ -191,7 +193,7 @@ fn laid_out(rows: &[Row]) -> String {
     lines.collect::<Vec<String>>().join("\n")
 }
 
-/// `1.0e-5`, or `1.0e-5 to 1.0e-4`; nothing where nothing is trained.
+/// `1.0e-5`, or `1.0e-5 to 1.0e-4`; `-` if nothing is trained.
 fn range(values: Option<(f64, f64)>) -> String {
     let one = |value: f64| {
         if value == 0.0 {
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_holds_nearly_everything_is_opened() {
+    fn a_module_with_nearly_everything_is_replaced_by_its_submodules() {
         let rows = by_module(&[
             row("model.backbone.conv.weight", 500),
             row("model.backbone.conv.bias", 10),
@@ -261,13 +263,13 @@ mod tests {
             ("scale", 1),
         ];
         assert_eq!(names(&rows), expected);
-        // Down to where it divides, and no further than there are modules.
+        // Down to the first module with several submodules, or to the last one.
         assert_eq!(names(&by_module(&[row("a.b.c", 7)])), [("a.b.c", 7)]);
         assert!(by_module(&[]).is_empty());
     }
 
     #[test]
-    fn many_alike_modules_share_a_row() {
+    fn many_similar_modules_share_a_row() {
         let layers: Vec<Row> = (0..200).map(|i| row(&format!("encoder.layer.{i}"), 10)).collect();
         assert_eq!(names(&by_alike(layers)), [("encoder.layer.* (200)", 2000)]);
         let few = vec![row("conv1", 1), row("conv2", 2), row("bn10", 3)];
@@ -311,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_decays_and_what_is_frozen_are_in_aligned_columns() {
+    fn rates_decays_and_frozen_modules_are_in_aligned_columns() {
         let set = ParameterSet::new();
         let root = set.root();
         let backbone = root.tagged(Tags::BACKBONE);
@@ -330,10 +332,10 @@ mod tests {
         let parameters = set.list(|_| vec![]);
         let optimizer = Optimizer::new(&parameters, &GroupRules::new(&training)).unwrap();
         let found = table(&parameters, &optimizer, 2e-4);
-        let expected = "  module    numbers  trained  learning rate  weight decay
-  backbone      100      all  2.0e-5         5.0e-2
-  neck           30        -  -              -
-  classes        42      all  2.0e-4         0 to 5.0e-2";
+        let expected = "  module    parameters  trained  learning rate  weight decay
+  backbone         100      all  2.0e-5         5.0e-2
+  neck              30        -  -              -
+  classes           42      all  2.0e-4         0 to 5.0e-2";
         assert_eq!(found, expected, "\n{found}");
     }
 }

@@ -1,4 +1,5 @@
-//! `cvhost run --profile N`: where the first steps of a training spend their time, as a trace that Chrome and Perfetto show.
+//! `cvhost run --profile N`: where the first steps of a training spend their time, as a trace for
+//! Chrome and Perfetto.
 
 use cvhost::error::{Error, Kind, Result};
 use cvhost_data::Timings;
@@ -12,27 +13,29 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use tch::Device;
 
-/// The span around everything that one step does.
+/// The name of the span around a whole step.
 const STEP: &str = "step";
-/// Categories of spans: what the trainer's thread does, and what the loader's threads do meanwhile.
+/// The category of spans on the trainer's thread.
 const TRAINER: &str = "trainer";
+/// The category of spans on the loader's threads.
 const LOADER: &str = "loader";
 
-/// Records steps where it is asked for; else, as the default is, it does nothing.
+/// Records steps if asked to; the default records nothing.
 #[derive(Clone, Default)]
 pub struct Profile {
     recorder: Option<Arc<Recorder>>,
 }
 
 struct Recorder {
-    /// Where the trace goes.
+    /// The file of the trace.
     path: PathBuf,
-    /// A GPU is waited for at the end of each span, so that the span covers what was asked of it.
+    /// A GPU is synchronised at the end of each span, so that the span covers the work queued in
+    /// it.
     device: Device,
-    /// How many are recorded; the one before them warms up.
+    /// The number of steps that are recorded, after one for warm-up.
     steps: usize,
     origin: Instant,
-    /// The thread that trains.
+    /// The trainer's thread.
     trainer: ThreadId,
     recording: AtomicBool,
     notes: Mutex<Notes>,
@@ -40,10 +43,10 @@ struct Recorder {
 
 #[derive(Default)]
 struct Notes {
-    /// Steps that are done, with the one that warms up.
+    /// Steps done, including the one for warm-up.
     done: usize,
     spans: Vec<Recorded>,
-    /// The trace is written, or there was nothing to write.
+    /// Whether the trace has been written, or there was nothing to write.
     written: bool,
     report: Option<Report>,
 }
@@ -57,7 +60,8 @@ struct Recorded {
 }
 
 impl Profile {
-    /// Records `steps` steps on `device` of the training on this thread, after one that warms up; the trace goes to the file `path`.
+    /// Records `steps` steps of the training on this thread and on `device`, after one for warm-up,
+    /// to the file `path`.
     pub fn of_first_steps(steps: u32, device: Device, path: PathBuf) -> Self {
         let recorder = Recorder {
             path,
@@ -73,7 +77,7 @@ impl Profile {
         }
     }
 
-    /// Records what the loader's threads do during the steps, too.
+    /// Also records what the loader's threads do during the steps.
     pub fn watch(&self, timings: &Timings) {
         let Some(recorder) = self.recorder.clone() else {
             return;
@@ -85,7 +89,7 @@ impl Profile {
         });
     }
 
-    /// A step, until what is returned is dropped.
+    /// Starts a step, which ends when the span is dropped.
     pub fn step(&self) -> Span<'_> {
         if let Some(recorder) = &self.recorder {
             let done = recorder.notes().done;
@@ -99,7 +103,7 @@ impl Profile {
         }
     }
 
-    /// A part of a step, until what is returned is dropped.
+    /// Starts a part of a step, which ends when the span is dropped.
     pub fn span(&self, name: &'static str) -> Span<'_> {
         let recorder = self.recorder.as_deref();
         Span {
@@ -109,7 +113,8 @@ impl Profile {
         }
     }
 
-    /// Writes the trace once all steps are recorded, or, where the training is `over`, those that there were. It does so once.
+    /// Writes the trace when all steps are recorded, or when the training is `over`. Later calls do
+    /// nothing.
     ///
     /// # Errors
     /// The file can't be written, or nothing was recorded.
@@ -126,7 +131,7 @@ impl Profile {
         if !notes.spans.iter().any(|span| span.name == STEP) {
             return Err(
                 Error::failed("--profile recorded nothing: the run had no second step")
-                    .with_expected("at least two steps, of which the first warms up"),
+                    .with_expected("at least two steps, the first of which is for warm-up"),
             );
         }
         let text = trace(&notes.spans).to_string();
@@ -136,7 +141,7 @@ impl Profile {
         Ok(())
     }
 
-    /// What was written, if it was.
+    /// The summary of the trace, if it has been written.
     pub fn take_report(&self) -> Option<Report> {
         self.recorder.as_ref().and_then(|r| r.notes().report.take())
     }
@@ -144,7 +149,7 @@ impl Profile {
 
 impl Recorder {
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        // What a panicking thread has noted is sound all the same.
+        // The notes of a panicking thread are valid all the same.
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -164,7 +169,7 @@ impl Recorder {
     }
 }
 
-/// Measures until it is dropped.
+/// A span that is being measured; it ends when it is dropped.
 #[must_use = "a span ends when it is dropped"]
 pub struct Span<'a> {
     recorder: Option<&'a Recorder>,
@@ -173,7 +178,7 @@ pub struct Span<'a> {
 }
 
 impl Span<'_> {
-    /// There was no step after all: what was recorded of it goes.
+    /// Discards a step that turned out not to be one.
     pub fn cancel(mut self) {
         if let Some(recorder) = self.recorder.take() {
             let start = self.started.saturating_duration_since(recorder.origin);
@@ -191,7 +196,7 @@ impl Drop for Span<'_> {
             return;
         };
         if recorder.recording.load(Ordering::Relaxed) {
-            // What failed on the device is told by the next one who asks it for something.
+            // The next operation on the device reports what failed there.
             let _ = shim::synchronize(recorder.device);
             recorder.note(self.name, TRAINER, self.started, Instant::now());
         }
@@ -201,7 +206,8 @@ impl Drop for Span<'_> {
     }
 }
 
-/// The trace event format: complete events in microseconds, and a name for each thread.
+/// The trace in the Trace Event Format: complete events in microseconds, and the names of the
+/// threads.
 fn trace(spans: &[Recorded]) -> Value {
     let process = std::process::id();
     let mut threads: Vec<&str> = vec![TRAINER];
@@ -226,20 +232,23 @@ fn trace(spans: &[Recorded]) -> Value {
     json!({"traceEvents": events, "displayTimeUnit": "ms"})
 }
 
-/// The recorded steps in short.
+/// A summary of the recorded steps.
+#[derive(Debug, Clone)]
 pub struct Report {
     pub path: PathBuf,
     pub steps: usize,
-    /// The step, then its parts, then what the loader's threads did.
+    /// The step, then its parts, then the work of the loader's threads.
     pub rows: Vec<Row>,
 }
 
-/// What a step spends on something.
+/// How long a step spends on something.
+#[derive(Debug, Clone)]
 pub struct Row {
     pub name: &'static str,
     /// The mean over the steps, in milliseconds.
     pub mean: f64,
-    /// The part of the step, 0..1; none for work of the loader's threads, which goes on beside it.
+    /// The fraction of the step, 0..1; `None` for work of the loader's threads, which runs in
+    /// parallel.
     pub share: Option<f64>,
 }
 
@@ -274,7 +283,7 @@ impl Report {
         }
     }
 
-    /// For `--json`.
+    /// The summary for `--json`.
     pub fn event(&self) -> Value {
         let rows = self.rows.iter();
         let rows = rows.map(|row| json!({"name": row.name, "mean_ms": row.mean, "share": row.share}));
@@ -284,11 +293,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "profile of {} steps, a step's mean", self.steps)?;
+        write!(f, "profile of {} steps, mean per step", self.steps)?;
         for row in &self.rows {
             let share = match row.share {
                 Some(share) => format!("{:5.1} %", share * 100.0),
-                None => "beside it, in the loader".to_owned(),
+                None => "in parallel, in the loader".to_owned(),
             };
             write!(f, "\n  {:<10} {:9.2} ms  {share}", row.name, row.mean)?;
         }
@@ -300,7 +309,7 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
 
-    /// Steps with a part each; returns what was written.
+    /// Runs steps with one part each.
     fn steps(profile: &Profile, count: usize) {
         for _ in 0..count {
             let _step = profile.step();
@@ -310,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_steps_after_a_warm_up_are_written_once() {
+    fn the_steps_after_the_warm_up_are_written_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trace.json");
         let profile = Profile::of_first_steps(2, Device::Cpu, path.clone());
@@ -335,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_training_that_ends_early_writes_what_there_was() {
+    fn a_training_that_ends_early_writes_the_steps_it_had() {
         let folder = tempfile::tempdir().unwrap();
         let new = || Profile::of_first_steps(5, Device::Cpu, folder.path().join("trace.json"));
         let profile = new();

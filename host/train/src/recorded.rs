@@ -1,4 +1,4 @@
-//! What torch itself computed (`fixtures/record.py`), for tests.
+//! Reference values computed by torch (`fixtures/record.py`), for tests.
 
 use cvhost_plugin_api::data::{Parameter, Tags, TensorHandle};
 use serde_json::Value;
@@ -37,7 +37,7 @@ impl Recorded {
         self.tensors(&self.0["start"])
     }
 
-    /// Of each step.
+    /// The gradients of each step.
     pub fn gradients(&self) -> Vec<Vec<Tensor>> {
         self.steps(&self.0["grads"])
     }
@@ -71,7 +71,7 @@ impl Recorded {
     }
 }
 
-/// Equal to 1e-6 of the largest value.
+/// Asserts equality to 1e-6 of the largest value.
 #[track_caller]
 pub fn near(found: &Tensor, expected: &Tensor, what: &str) {
     let difference = (found - expected).abs().max().double_value(&[]);
@@ -79,7 +79,7 @@ pub fn near(found: &Tensor, expected: &Tensor, what: &str) {
     assert!(difference <= limit, "{what}: off by {difference}");
 }
 
-/// Tensors as a model's parameters `p0`, `p1` and so on, with nothing said of them.
+/// Tensors as a model's parameters `p0`, `p1` and so on, without tags.
 pub fn parameters(tensors: &[Tensor]) -> Vec<Parameter> {
     let numbered = tensors.iter().enumerate();
     numbered

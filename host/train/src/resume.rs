@@ -1,12 +1,13 @@
-//! How a training is kept in a checkpoint, and goes on from it exactly as if it had never stopped.
+//! How a training is kept in a checkpoint, and how it continues from it exactly as if it had never
+//! stopped.
 
 use super::ema::Ema;
 use super::monitor::Monitor;
-use super::optimizer::Optimizer;
+use super::optimization::Optimization;
+use super::progress::Progress;
 use super::scaler::Scaler;
-use super::standing::Standing;
+use crate::strategy::{Strategy, World, rank_name};
 use cvhost::error::{Error, Result};
-use cvhost::progress;
 use cvhost_checkpoint::background::Memory;
 use cvhost_checkpoint::{ModelImage, ModelParts, Packed, StateImage, TrainingState, labels};
 use cvhost_plugin_api::data::LabelSpec;
@@ -16,17 +17,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
-/// More bytes than the states of all random generators take.
+/// An upper limit for the bytes of a rank's random generators.
 const GENERATORS: usize = 1 << 15;
 
-/// What the JSON part of a training state says.
+/// How many images a step has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchShape {
+    /// Images per batch of one rank.
+    pub images: u32,
+    pub ranks: u32,
+}
+
+/// The JSON part of a training state.
 #[derive(Serialize, Deserialize)]
 pub struct Record {
     #[serde(flatten)]
-    pub standing: Standing,
-    /// Images in a batch; unknown in old checkpoints.
+    pub progress: Progress,
+    /// Images per batch; unknown in old checkpoints.
     batch_size: Option<u32>,
-    /// Of `--overfit-batches`.
+    /// Ranks that trained together.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    ranks: u32,
+    /// The value of `--overfit-batches`.
     pub overfit_batches: Option<u32>,
     #[serde(default)]
     scaler: Value,
@@ -34,9 +46,17 @@ pub struct Record {
     monitor: Value,
 }
 
+fn one() -> u32 {
+    1
+}
+
+fn is_one(ranks: &u32) -> bool {
+    *ranks == 1
+}
+
 impl Record {
     /// # Errors
-    /// Something is missing, or isn't what it should be.
+    /// Something is missing or has a wrong type.
     pub fn of(state: &TrainingState) -> Result<Self> {
         Record::deserialize(&state.json).map_err(|e| {
             Error::input(format!("the checkpoint's training state is not usable: {e}"))
@@ -44,54 +64,62 @@ impl Record {
         })
     }
 
-    /// The same place in the training for batches of another size: as many as hold the same images, rounded down.
-    pub fn for_batches_of(mut self, size: u32) -> Self {
-        let done = &mut self.standing.at.batch;
-        let before = self.batch_size.unwrap_or(size);
-        if before != size && *done > 0 {
-            tracing::warn!(
-                "the run had batches of {before} images, now they have {size}: a few images of this epoch may come twice"
-            );
-        }
-        *done = done.saturating_mul(before as usize) / size.max(1) as usize;
-        self
+    /// The same place in the training for steps of another size: as many batches as hold the same
+    /// images, rounded down. Returns a warning if that skips or repeats images.
+    pub fn for_batches_of(&mut self, shape: BatchShape) -> Option<String> {
+        let BatchShape { images, ranks } = shape;
+        let done = &mut self.progress.at.batch;
+        let before = self.batch_size.unwrap_or(images);
+        let warning = (before != images && *done > 0).then(|| {
+            format!(
+                "the run had batches of {before} images, now they have {images}: a few images of this \
+                 epoch may come twice"
+            )
+        });
+        let seen = done.saturating_mul(before as usize * self.ranks as usize);
+        *done = seen / (images.max(1) as usize * ranks.max(1) as usize);
+        warning
     }
 }
 
 /// What a checkpoint is copied from.
 pub struct Sources<'a> {
     pub network: &'a Network,
-    pub optimizer: &'a Optimizer,
-    /// The network holds its averages.
-    pub ema: Option<&'a Ema>,
-    pub scaler: Option<&'a Scaler>,
+    /// While the network holds the averaged weights.
+    pub optimization: &'a Optimization,
     pub monitor: &'a Monitor,
     pub preprocessor: &'a Value,
     pub labels: &'a LabelSpec,
-    pub batch_size: u32,
+    pub shape: BatchShape,
     pub overfit_batches: Option<u32>,
 }
 
 impl Sources<'_> {
-    /// Bytes that the copies of model and training state take, at least.
+    /// A lower limit for the bytes of the copies of model and training state.
     pub fn sizes(&self) -> [usize; 2] {
         let parameters = self.network.parameters().iter().map(|p| p.tensor.tensor());
         let (parameters, state) = (parameters.collect::<Vec<_>>(), self.tensors());
         [
             Packed::bytes_for(&parameters),
-            Packed::bytes_for(state.iter().map(|(_, tensor)| tensor)) + GENERATORS,
+            Packed::bytes_for(state.iter().map(|(_, tensor)| tensor))
+                + GENERATORS * self.shape.ranks as usize,
         ]
     }
 
-    /// What the training state holds beside the generators.
+    /// The tensors of the training state without the generators.
     fn tensors(&self) -> Vec<(String, Tensor)> {
-        let mut named = self.optimizer.state();
-        named.extend(self.ema.iter().flat_map(|ema| ema.state()));
+        let mut named = self.optimization.optimizer.state();
+        named.extend(self.optimization.ema.iter().flat_map(Ema::state));
         named
     }
 
-    /// Model and training state in memory.
-    pub fn copy(&self, standing: &Standing, [weights, tensors]: Memory) -> Result<(ModelImage, StateImage)> {
+    /// Copies model and training state into memory. `generators` are those of all ranks.
+    pub fn copy(
+        &self,
+        progress: &Progress,
+        generators: Vec<(String, Tensor)>,
+        [weights, tensors]: Memory,
+    ) -> Result<(ModelImage, StateImage)> {
         let mut config = self.network.config()?;
         labels::remember(&mut config, self.labels);
         let parts = ModelParts {
@@ -100,14 +128,14 @@ impl Sources<'_> {
             preprocessor: Some(self.preprocessor),
         };
         let mut named = self.tensors();
-        for device in shim::generators_of(self.network.device()) {
-            named.push((rng_name(device), shim::rng_state(device)?));
-        }
+        named.extend(generators);
+        let scaler = self.optimization.scaler.as_ref();
         let record = Record {
-            standing: standing.clone(),
-            batch_size: Some(self.batch_size),
+            progress: progress.clone(),
+            batch_size: Some(self.shape.images),
+            ranks: self.shape.ranks,
             overfit_batches: self.overfit_batches,
-            scaler: self.scaler.map_or(Value::Null, Scaler::state),
+            scaler: scaler.map_or(Value::Null, Scaler::state),
             monitor: self.monitor.state(),
         };
         let state = TrainingState {
@@ -118,53 +146,52 @@ impl Sources<'_> {
     }
 }
 
-/// What takes a training state over.
-pub struct Targets<'a> {
-    pub optimizer: &'a mut Optimizer,
-    pub ema: Option<&'a mut Ema>,
-    pub scaler: Option<&'a mut Scaler>,
-    pub monitor: &'a mut Monitor,
+/// The states of the random generators of all ranks.
+pub fn generators(device: Device, strategy: &impl Strategy) -> Result<Vec<(String, Tensor)>> {
+    let devices = shim::generators_of(device).into_iter();
+    let states = devices.map(|device| Ok((rng_name(device), shim::rng_state(device)?)));
+    strategy.gather_generators(states.collect::<Result<_>>()?)
 }
 
-/// Takes over a checkpoint's training state and its record; the weights are in the network already.
-pub fn restore(state: &TrainingState, record: Record, device: Device, into: Targets<'_>) -> Result<Standing> {
-    let Targets {
-        optimizer,
-        ema,
-        scaler,
-        monitor,
-    } = into;
-    let at = record.standing.at;
-    optimizer.begin_epoch(at.epoch)?;
-    optimizer.restore(&state.tensors)?;
+/// Restores a checkpoint's training state; the network has its weights already.
+///
+/// # Errors
+/// The state doesn't fit the model or the configuration.
+pub fn restore(
+    state: &TrainingState,
+    record: Record,
+    network: &Network,
+    optimization: &mut Optimization,
+    monitor: &mut Monitor,
+    world: World,
+) -> Result<Progress> {
+    optimization.optimizer.begin_epoch(record.progress.at.epoch)?;
+    optimization.optimizer.restore(&state.tensors)?;
     let averaged = state.tensors.iter().any(|(name, _)| name.starts_with("weights."));
-    match ema {
+    match &mut optimization.ema {
         Some(ema) => ema.restore(&state.tensors)?,
         None if averaged => {
             return Err(
-                Error::input("the checkpoint's run has averaged weights, this one has not")
-                    .with_expected("training.ema as the run had it")
+                Error::input("the checkpoint's run has averaged weights, but this one has none")
+                    .with_expected("training.ema as in that run")
                     .with_help("set training.ema again, or start a new run from the checkpoint"),
             );
         }
         None => {}
     }
-    for device in shim::generators_of(device) {
-        // A run that goes on on another device draws other numbers there anyway.
-        if let Some((_, rng)) = state.tensors.iter().find(|(name, _)| *name == rng_name(device)) {
+    for device in shim::generators_of(network.device()) {
+        // A run that continues on another device draws other numbers there anyway, and so does a
+        // rank that the run didn't have before.
+        let name = rank_name(&rng_name(device), world.rank);
+        if let Some((_, rng)) = state.tensors.iter().find(|(n, _)| *n == name) {
             shim::set_rng_state(device, rng)?;
         }
     }
     monitor.restore(&record.monitor);
-    if let Some(scaler) = scaler {
+    if let Some(scaler) = &mut optimization.scaler {
         scaler.restore(&record.scaler);
     }
-    progress::note(&format!(
-        "resuming after step {} in epoch {}",
-        at.step,
-        at.epoch + 1
-    ));
-    Ok(record.standing)
+    Ok(record.progress)
 }
 
 /// The name of a generator's state.
@@ -188,10 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn with_another_batch_size_the_place_in_the_epoch_stays() {
+    fn the_place_in_the_epoch_stays_with_another_batch_size() {
         let done = |batch_size: Value| {
             let old = json!({"epoch": 1, "batch": 5, "step": 9, "batch_size": batch_size});
-            record(old).unwrap().for_batches_of(4).standing.at.batch
+            let mut record = record(old).unwrap();
+            record.for_batches_of(BatchShape { images: 4, ranks: 1 });
+            record.progress.at.batch
         };
         assert_eq!(
             [json!(4), json!(8), json!(2), Value::Null].map(done),
@@ -200,9 +229,19 @@ mod tests {
     }
 
     #[test]
+    fn the_place_in_the_epoch_stays_with_another_number_of_ranks() {
+        let old = json!({"epoch": 1, "batch": 6, "step": 9, "batch_size": 4, "ranks": 2});
+        let mut record = record(old).unwrap();
+        let warning = record.for_batches_of(BatchShape { images: 4, ranks: 4 });
+        assert_eq!((record.progress.at.batch, warning), (3, None));
+        let json = serde_json::to_value(&record).unwrap();
+        assert_eq!(json["ranks"], 2);
+    }
+
+    #[test]
     fn an_old_state_counts_as_validated_and_a_damaged_one_is_refused() {
         let old = record(json!({"epoch": 1, "batch": 0, "step": 9, "loss_sum": 1.5, "losses": 2})).unwrap();
-        assert!(old.standing.validated && old.standing.metrics.is_empty());
+        assert!(old.progress.validated && old.progress.metrics.is_empty());
         let error = record(json!({"epoch": 1, "step": -9})).err().unwrap();
         assert!(error.to_string().contains("not usable"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! The loss scale that float16 needs.
+//! The loss scale for float16.
 
 use cvhost_torch::precision::Format;
 use serde_json::{Value, json};
@@ -7,8 +7,9 @@ const GROWTH: f64 = 2.0;
 const BACKOFF: f64 = 0.5;
 const GROWTH_INTERVAL: u32 = 2000;
 
-/// What the loss is multiplied by before the backward pass, so that small gradients don't vanish in float16: doubled after 2000
-/// sound steps, halved after one that overflows, as torch.amp.GradScaler does.
+/// The factor on the loss in the backward pass, so that small gradients don't vanish in float16. It
+/// doubles after 2000 steps without overflow and halves after one with an overflow, like
+/// torch.amp.GradScaler.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scaler {
     scale: f64,
@@ -25,7 +26,7 @@ impl Default for Scaler {
 }
 
 impl Scaler {
-    /// The loss scale for this format, where it needs one.
+    /// The loss scale for this format, if it needs one.
     pub fn of(format: Format) -> Option<Self> {
         format.needs_loss_scale().then(Self::default)
     }
@@ -34,7 +35,7 @@ impl Scaler {
         self.scale
     }
 
-    /// Learns whether the step's gradients were finite.
+    /// Adapts the scale after a step, whose gradients were finite or not.
     pub fn update(&mut self, finite: bool) {
         if !finite {
             self.scale *= BACKOFF;
@@ -70,7 +71,7 @@ mod tests {
     use crate::recorded::Recorded;
 
     #[test]
-    fn the_loss_scale_goes_as_torchs() {
+    fn the_loss_scale_changes_like_torchs() {
         let (finite, expected) = Recorded::load().scales();
         let mut scaler = Scaler::default();
         for (step, (finite, expected)) in finite.into_iter().zip(expected).enumerate() {

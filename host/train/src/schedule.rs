@@ -9,32 +9,33 @@ pub struct Schedule {
     kind: Scheduler,
     rate: f64,
     warmup: u64,
-    /// Steps from the end of the warmup to the schedule's end.
+    /// Steps from the end of the warmup to the end of the schedule.
     span: u64,
     eta_min: f64,
     step_size: u64,
     gamma: f64,
-    /// Steps at which the rate falls.
+    /// Steps at which the rate drops.
     milestones: Vec<u64>,
     power: f64,
     cycle: Cycle,
-    /// Added to a step's number.
+    /// Added to the number of a step.
     shift: i64,
 }
 
-/// The numbers of `onecycle`.
+/// The parameters of `onecycle`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Cycle {
-    /// The part in which the rate rises.
+    /// The fraction of the steps in which the rate rises.
     rise: f64,
     first: f64,
     last: f64,
 }
 
 impl Schedule {
-    /// The schedule for a run of `total` steps, `per_epoch` of them an epoch. What the configuration counts in epochs is counted
-    /// from the training's start in `step` and `multistep`, whose warmup is a factor on the rate, and from the end of the warmup
-    /// in the others.
+    /// The schedule for a run of `total` steps with `per_epoch` steps per epoch. Where the
+    /// configuration counts epochs, `step` and `multistep` count them from the start of the
+    /// training, as their warmup is a factor on the rate; the others count from the end of the
+    /// warmup.
     pub fn new(training: &TrainingConfig, total: u64, per_epoch: u64) -> Self {
         let warmup = if training.warmup < 1.0 {
             (training.warmup * total as f64).round() as u64
@@ -67,17 +68,17 @@ impl Schedule {
         }
     }
 
-    /// Steps in which the rate rises.
+    /// Steps of the warmup.
     pub fn warmup(&self) -> u64 {
         self.warmup
     }
 
-    /// The same for steps that are numbered otherwise: what was step `n + shift` is step `n`.
+    /// The same schedule with shifted numbers: step `n + shift` becomes step `n`.
     pub fn shifted(self, shift: i64) -> Self {
         Schedule { shift, ..self }
     }
 
-    /// The base learning rate of step `step`, the first being 0.
+    /// The base learning rate of step `step`, counted from 0.
     pub fn rate(&self, step: u64) -> f64 {
         let step = step.saturating_add_signed(self.shift);
         let warm = if step < self.warmup {
@@ -97,7 +98,7 @@ impl Schedule {
         }
     }
 
-    /// The rate of the schedules that run from the end of the warmup to the end of the training, `done` steps after its end.
+    /// The rate of the schedules that start at the end of the warmup, `done` steps after it.
     fn after_warmup(&self, done: u64) -> f64 {
         let left = 1.0 - (done as f64 / self.span as f64).min(1.0);
         let fall = |part: f64| self.eta_min + (self.rate - self.eta_min) * part;
@@ -113,8 +114,8 @@ impl Schedule {
 }
 
 impl Cycle {
-    /// The rate as a part of the highest one, `done` steps after the first; the last one is `end` steps after it. As torch's
-    /// OneCycleLR with `total_steps = end + 1`.
+    /// The rate as a fraction of the highest one, `done` steps after the first of `end + 1` steps.
+    /// Equals torch's OneCycleLR with `total_steps = end + 1`.
     fn factor(self, done: f64, end: f64) -> f64 {
         let top = (self.rise * (end + 1.0) - 1.0).max(0.0);
         let half_cosine = |from: f64, to: f64, progress: f64| {

@@ -648,3 +648,19 @@ fn a_stuck_batch_is_an_error_that_names_its_images() {
     assert!(text.contains("image 0") && text.contains("image 1"), "{text}");
     assert!(text.contains("data.loader_timeout"), "{text}");
 }
+
+#[test]
+fn shards_take_every_batch_once_and_even_ones_equally_many() {
+    let shard = |rank, even| Shard { rank, size: 3, even };
+    let numbers = |rank, even, batches| -> Vec<usize> {
+        let shard = shard(rank, even);
+        (0..shard.count(batches))
+            .map(|index| shard.number(index))
+            .collect()
+    };
+    let all = |even, batches| [0, 1, 2].map(|rank| numbers(rank, even, batches));
+    assert_eq!(all(false, 8), [vec![0, 3, 6], vec![1, 4, 7], vec![2, 5]]);
+    assert_eq!(all(true, 8), [vec![0, 3], vec![1, 4], vec![2, 5]]);
+    assert_eq!(Shard::ALL.count(8), 8);
+    assert_eq!(Shard::ALL.number(5), 5);
+}

@@ -13,6 +13,7 @@ use cvhost_torch::evaluate::{EvaluateOptions, evaluate, write_report};
 use serde_json::json;
 use std::sync::Arc;
 
+/// Evaluates a checkpoint and prints the metrics.
 pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
     let session = Session::configured(&args.configured, global, &[])?;
     let checkpoint = args.checkpoint.display().to_string();
@@ -31,7 +32,8 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
             &format!("{} data and the checkpoint", args.split),
         )?;
     }
-    // The checkpoint's own labels hold what training knew, such as how often each class occurs.
+    // The checkpoint's own labels contain what the training knew, such as the frequency of each
+    // class.
     let labels = match folder.label_names()? {
         Some(_) => checkpoint_spec(&checked(session.task.form())?, &folder)?,
         None => spec.clone(),
@@ -63,7 +65,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
         each: Some(&mut each),
     };
     let evaluation = evaluate(&mut model.network, &loader, evaluator, options)?;
-    let drawn = gallery.finish();
+    let drawn = gallery.finish()?;
     let metrics = evaluation.named(args.split.name());
     let mut fields = json!({"split": args.split.name(), "pictures": evaluation.images, "metrics": metrics});
     if let Some(run) = &run {

@@ -1,6 +1,6 @@
 //! `cvhost run --find-lr`: the learning-rate range test. Nothing is written.
 
-use super::prepare::{Ready, prepare};
+use super::prepare::{Prepared, prepare};
 use cvhost::cli::{Global, RunArgs};
 use cvhost::error::Result;
 use cvhost::output;
@@ -14,7 +14,7 @@ const LINES: usize = 24;
 
 /// Tests `steps` rates and prints what came of it.
 pub fn find_lr(args: &RunArgs, global: &Global, steps: u32) -> Result<()> {
-    let Ready {
+    let Prepared {
         session,
         data,
         mut model,

@@ -3,10 +3,10 @@
 pub mod data;
 pub mod eval;
 mod find_lr;
-mod job;
 pub mod plugin_list;
 pub mod predict;
 mod prepare;
 mod prompts;
 mod resumed;
 pub mod run;
+mod training_run;

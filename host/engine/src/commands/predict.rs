@@ -270,7 +270,7 @@ impl<'a> Printer<'a> {
             let target = out.join(self.names.unused(path));
             let source = ImageSource::decoded(image.clone());
             let (task, spec) = (&predictor.session.task, &predictor.spec);
-            let files = drawings::draw(task, prediction, spec, &source, &self.options, &target)?;
+            let files = drawings::draw(task, prediction, spec, &source, &self.options, &target)?.files;
             fields["drawn"] = json!(target.to_string_lossy());
             if !files.is_empty() {
                 fields["files"] = files.iter().map(|f| f.to_string_lossy()).collect();

@@ -1,4 +1,4 @@
-//! What a training begins with: configuration, data, and a model with its weights.
+//! Preparation of a training: configuration, data, and a model with its weights.
 
 use super::resumed::{Resumed, find_resumed, own_draft, which_run};
 use crate::run_folder::RunFolder;
@@ -16,7 +16,7 @@ use cvhost_train::monitor::Monitor;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The model that a run starts from, its data, and what the labels mean.
+/// The model folder that a run starts from, its data, and its labels.
 pub(super) struct Data {
     pub folder: ModelFolder,
     pub train: Arc<dyn Source>,
@@ -24,8 +24,8 @@ pub(super) struct Data {
     pub spec: LabelSpec,
 }
 
-/// Everything that a training begins with; nothing is written yet.
-pub(super) struct Ready {
+/// Everything that a training starts with. Nothing has been written yet.
+pub(super) struct Prepared {
     pub session: Session,
     pub data: Data,
     pub model: Model,
@@ -33,11 +33,11 @@ pub(super) struct Ready {
     pub resumed: Option<Resumed>,
 }
 
-/// Configuration, plugins, data and the model with its weights, those of a resumed run's checkpoint where there is one; finds the
-/// batch size where it is left to be found.
+/// Loads configuration, plugins, data and the model with its weights: those of the checkpoint, if a
+/// run is resumed. With `data.batch_size: auto` it finds the batch size.
 ///
-/// `changes` are overrides that the program makes for a trial.
-pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Result<Ready> {
+/// `changes` are overrides that the program itself makes for a trial.
+pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Result<Prepared> {
     let resume = args
         .resume
         .as_ref()
@@ -46,7 +46,7 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Re
     let mut draft = match (&args.config, &resume) {
         (Some(file), _) => Draft::read(file, &args.overrides)?,
         (None, Some(ResumeFrom::Folder(run))) => own_draft(&RunFolder::existing(run)?, &args.overrides)?,
-        (None, _) => return Err(Error::usage("--config is missing")), // the command line's rules keep this out
+        (None, _) => return Err(Error::usage("--config is missing")), // the command line's own rules refuse this
     };
     for change in changes {
         draft.set_own(change)?;
@@ -63,7 +63,7 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Re
         .map(|from| find_resumed(from, &mut session))
         .transpose()?;
     if let (None, Some(Resumed { run, .. })) = (session.loaded.config.data.batch_size.number(), &resumed) {
-        // What the run found when it began: the place in the epoch counts its batches.
+        // What the run found when it started: the position in the epoch counts its batches.
         if let Some(size) = run.kept().value("data.batch_size").filter(Value::is_u64) {
             session.loaded.decide("data.batch_size", &size)?;
         }
@@ -84,7 +84,8 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Re
         let sizes = session.input_sizes(&model.input, &data.folder, &data.spec)?;
         let choice = session.find_batch_size(&mut model, &data.train, &sizes)?;
         if choice.end == End::RanOut {
-            // What failed in the middle can't be trusted; its memory goes before the new one is made as it was.
+            // A model that failed halfway can't be trusted. Its memory is freed before a new one is
+            // created in the same way.
             let _ = model.network.to_device(tch::Device::Cpu);
             tch::manual_seed(session.loaded.config.training.seed as i64);
             model = session.model(&data.folder, &data.spec, from_scratch)?;
@@ -93,7 +94,7 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Re
     if let Some(batches) = session.trial.overfit_batches {
         data.keep_first(batches, session.batch_size());
     }
-    Ok(Ready {
+    Ok(Prepared {
         session,
         data,
         model,
@@ -102,7 +103,7 @@ pub(super) fn prepare(args: &RunArgs, global: &Global, changes: &[String]) -> Re
     })
 }
 
-/// The run is gone on with from any folder.
+/// Makes a path absolute, as the run can be resumed from any folder.
 fn keep_absolute(session: &mut Session, key: &str) -> Result<()> {
     let value = session.loaded.value(key);
     let Some(path) = value.as_ref().and_then(Value::as_str) else {
@@ -114,7 +115,7 @@ fn keep_absolute(session: &mut Session, key: &str) -> Result<()> {
 }
 
 impl Data {
-    /// Leaves the first batches of the training data alone, for training and validation.
+    /// Keeps only the first batches of the training data, for training and validation.
     fn keep_first(&mut self, batches: u32, batch_size: u32) {
         let records = (batches as usize)
             .saturating_mul(batch_size as usize)
@@ -122,7 +123,7 @@ impl Data {
         self.train = Arc::new(Subset::new(Arc::clone(&self.train), (0..records).collect()));
         self.val = Some(Arc::clone(&self.train));
         progress::note(&format!(
-            "the first {records} training images alone, for training and validation"
+            "only the first {records} training images, for training and validation"
         ));
     }
 }
@@ -136,7 +137,7 @@ fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
         return Ok(Data {
             folder,
             train,
-            val: None, // a part of `train`, once the batch size is known
+            val: None, // a subset of `train`, once the batch size is known
             spec,
         });
     }
@@ -149,13 +150,12 @@ fn open_data(session: &Session, folder: ModelFolder) -> Result<Data> {
                     "training.early_stopping_patience",
                     "early stopping needs validation data",
                 )
-                .with_help(
-                    "set data.val_data_path or data.val_ratio, or leave early_stopping_patience out",
-                ));
+                .with_help("set data.val_data_path or data.val_ratio, or remove early_stopping_patience"));
         }
         false => {
             tracing::warn!(
-                "neither data.val_data_path nor data.val_ratio: nothing is validated, so no checkpoint is the best"
+                "neither data.val_data_path nor data.val_ratio is set: there is no validation, so no \
+                 checkpoint is the best"
             );
             None
         }

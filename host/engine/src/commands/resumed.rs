@@ -1,4 +1,4 @@
-//! The run that `--resume` goes on with, its configuration and its newest valid checkpoint.
+//! The run that `--resume` continues, its configuration and its newest valid checkpoint.
 
 use crate::run_folder::{RunFolder, RunLock};
 use crate::session::{Session, shown};
@@ -12,14 +12,15 @@ use cvhost_hub::layout::CONFIG;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The run to go on with, and its newest valid checkpoint.
+/// The run to continue, and its newest valid checkpoint.
 pub(super) struct Resumed {
     pub run: RunFolder,
     pub lock: RunLock,
     pub checkpoint: Option<PathBuf>,
 }
 
-/// Without a configuration, which says where runs are and of which task, the newest run is that of any task.
+/// Which run `--resume` means. A configuration says where the runs are and which task they have;
+/// without one the newest run of any task is taken.
 pub(super) fn which_run(from: &ResumeFrom, args: &RunArgs) -> Result<ResumeFrom> {
     if args.config.is_some() || *from != ResumeFrom::Newest {
         return Ok(from.clone());
@@ -33,18 +34,21 @@ pub(super) fn which_run(from: &ResumeFrom, args: &RunArgs) -> Result<ResumeFrom>
     Ok(ResumeFrom::Folder(RunFolder::newest(&results, None)?.path))
 }
 
-/// The configuration that a run keeps, with these overrides.
+/// The configuration in a run's folder, with these overrides.
 pub(super) fn own_draft(run: &RunFolder, overrides: &[String]) -> Result<Draft> {
     let draft = Draft::read(&run.config(), overrides)?;
     if draft.has_blanks() {
         tracing::warn!(
-            "{} keeps no secrets: `{BLANK}` stands in their place; give --config or override them where they matter",
+            "{} contains no secrets, but `{BLANK}` in their place; give --config, or override those that \
+             matter",
             shown(&run.config())
         );
     }
     Ok(draft)
 }
 
+/// Finds and locks the run that `from` means, and checks that it can continue with the session's
+/// configuration.
 pub(super) fn find_resumed(from: &ResumeFrom, session: &mut Session) -> Result<Resumed> {
     let config = &session.loaded.config;
     let run = match from {
@@ -63,7 +67,8 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &mut Session) -> Result<R
         .map(|folder| folder.join(run.name()));
     let roots: Vec<&Path> = std::iter::once(root.as_path()).chain(mirror.as_deref()).collect();
     for root in &roots {
-        // A kill may have come just when the newest checkpoint was moved aside for its successor.
+        // The process may have been killed just when the newest checkpoint was moved aside for its
+        // successor.
         for line in atomic::clean(root, CONFIG)? {
             tracing::warn!("{line}");
         }
@@ -74,7 +79,7 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &mut Session) -> Result<R
     }
     if found.is_none() {
         tracing::warn!(
-            "{} has no valid checkpoint; the run starts anew in it",
+            "{} has no valid checkpoint; the run starts from the beginning in it",
             shown(&run.path)
         );
     }
@@ -92,16 +97,17 @@ pub(super) fn find_resumed(from: &ResumeFrom, session: &mut Session) -> Result<R
 fn refuse_another_task(run: &RunFolder, kept: &Draft, session: &Session) -> Result<()> {
     match kept.text("model.task_type") {
         Some(task) if task != session.task_name => Err(Error::usage(format!(
-            "--resume: {} is a run of {task}, and the configuration is one of {}",
+            "--resume: {} is a run of {task}, but the configuration is for {}",
             shown(&run.path),
             session.task_name
         ))
-        .with_help("give the configuration that the run had, or none at all")),
+        .with_help("give the run's own configuration, or none at all")),
         _ => Ok(()),
     }
 }
 
-/// Where the checkpoints are now, the run's aren't: it would start anew, and its logs with it.
+/// In another folder the run's checkpoints would not be found: it would start from the beginning,
+/// and so would its logs.
 fn refuse_moved_checkpoints(run: &RunFolder, kept: &Draft, session: &Session) -> Result<()> {
     const KEY: &str = "training.checkpoint_dir";
     let before = kept.text(KEY).map(PathBuf::from);
@@ -112,20 +118,21 @@ fn refuse_moved_checkpoints(run: &RunFolder, kept: &Draft, session: &Session) ->
     let there = before.map_or_else(|| run.path.join("checkpoints"), |root| root.join(run.name()));
     Err(session
         .loaded
-        .error_at(KEY, "a run that is resumed can't move its checkpoints")
+        .error_at(KEY, "a resumed run can't move its checkpoints")
         .with_expected(format!(
-            "`{KEY}` as the run had it; its checkpoints are in {}",
+            "`{KEY}` as in the run; its checkpoints are in {}",
             shown(&there)
         )))
 }
 
-/// The weights are those of the checkpoint, whatever model the configuration names now.
+/// Keeps the run's model in the configuration: its weights are in the checkpoint, whatever model is
+/// named now.
 fn keep_the_model(kept: &Draft, session: &mut Session) -> Result<()> {
     for key in ["model.model_name", "model.pretrained"] {
         let (before, now) = (kept.value(key), session.loaded.value(key));
         if let Some(before) = before.filter(|before| Some(before) != now.as_ref()) {
             tracing::warn!(
-                "`{key}` stays {before}, which the run began with: its weights are in the checkpoint"
+                "`{key}` stays {before}, as at the start of the run: its weights are in the checkpoint"
             );
             session.loaded.decide(key, &before)?;
         }
@@ -133,8 +140,8 @@ fn keep_the_model(kept: &Draft, session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Tells where the data lies elsewhere. A place may be written in several ways; one that isn't there, or not from this folder, can't be
-/// compared.
+/// Warns if the data is at another place. A path may be written in several ways; one that doesn't
+/// exist, or not relative to this folder, can't be compared.
 fn warn_of_other_data(kept: &Draft, session: &Session) {
     const KEYS: [&str; 4] = [
         "data.train_data_path",
@@ -146,12 +153,14 @@ fn warn_of_other_data(kept: &Draft, session: &Session) {
     for key in KEYS {
         let before = place(kept.value(key));
         if before.is_some() && before != place(session.loaded.value(key)) {
-            tracing::warn!("`{key}` is another one than the run began with: what follows isn't comparable");
+            tracing::warn!(
+                "`{key}` differs from the start of the run: the metrics from here on are not comparable"
+            );
         }
     }
 }
 
-/// Where a run's checkpoints go.
+/// The folder of a run's checkpoints.
 pub(super) fn checkpoint_root(loaded: &Loaded, run: &RunFolder) -> PathBuf {
     let configured = loaded
         .config

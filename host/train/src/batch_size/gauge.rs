@@ -1,4 +1,4 @@
-//! The memory of the device that a model is on.
+//! Memory measurements on the device of a model.
 
 use cvhost_torch::memory;
 
@@ -6,7 +6,7 @@ use cvhost::error::{Error, Result};
 use cvhost_torch::shim;
 use tch::Device;
 
-/// Where memory is measured: this process' for a model on the CPU, libtorch's allocator for one on a GPU.
+/// Where memory is measured: in this process for the CPU, in libtorch's allocator for a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gauge {
     Cpu,
@@ -29,7 +29,7 @@ impl Gauge {
         }
     }
 
-    /// Bytes that can be had beside them.
+    /// Bytes that are available in addition.
     pub fn left(self) -> Result<u64> {
         match self {
             Gauge::Cpu => memory::available().ok_or_else(unreadable),
@@ -37,7 +37,7 @@ impl Gauge {
         }
     }
 
-    /// The peak counts from here.
+    /// Resets the peak.
     pub fn start(self) -> Result<()> {
         match self {
             Gauge::Cpu => memory::reset_peak(),
@@ -49,7 +49,7 @@ impl Gauge {
         Ok(())
     }
 
-    /// The most bytes since [`Gauge::start`].
+    /// The maximum number of bytes in use since [`Gauge::start`].
     pub fn peak(self) -> Result<u64> {
         match self {
             Gauge::Cpu => memory::peak().ok_or_else(unreadable),
@@ -57,7 +57,7 @@ impl Gauge {
         }
     }
 
-    /// Gives a GPU's memory back that nothing uses any more.
+    /// Returns unused memory of a GPU to the driver.
     pub fn give_back(self) {
         if let Gauge::Gpu(_) = self
             && let Err(error) = shim::empty_gpu_cache()

@@ -1,4 +1,4 @@
-//! The training images that make the largest batches.
+//! The training images that need the most memory in a batch.
 
 use cvhost::error::Result;
 use cvhost_data::{Source, shape_of};
@@ -6,19 +6,20 @@ use cvhost_plugin_api::abi::InputBox;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-/// Which records a batch of any size takes the most memory with.
+/// The records with which a batch of any size needs the most memory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Largest {
-    /// The records' indices, largest input first; those with more objects first among equals. Empty where sizes aren't known.
+    /// Indices of records, largest input first, and of equal ones that with more objects. Empty if
+    /// the sizes are unknown.
     by_area: Vec<usize>,
-    /// The records with the widest and the highest input: together in a batch they pad each other. None where upright and wide
-    /// images have batches of their own.
+    /// The records with the widest and the highest input, which pad each other in a batch. `None`
+    /// if portrait and landscape images have separate batches.
     extremes: Option<[usize; 2]>,
-    /// All records there are.
+    /// The number of all records.
     count: usize,
 }
 
-/// Size of a record's input and what comes with it.
+/// The input size of a record, and its number of objects.
 struct Row {
     index: usize,
     width: u64,
@@ -27,11 +28,11 @@ struct Row {
 }
 
 impl Largest {
-    /// Asks the source for the sizes of all its images; `most` is the largest batch that will be asked for, `grouped` is
-    /// `data.group_by_aspect_ratio`.
+    /// Reads the sizes of all images from the source. `most` is the largest batch that will be
+    /// requested, `grouped` is `data.group_by_aspect_ratio`.
     ///
     /// # Errors
-    /// Those of the source and of the adapter's input side.
+    /// The errors of the source and of the adapter's input side.
     pub fn find(source: &dyn Source, input: &InputBox, grouped: bool, most: usize) -> Result<Self> {
         let mut inputs = HashMap::new();
         Self::with_shapes(source, grouped, most, |width, height| {
@@ -70,7 +71,7 @@ impl Largest {
         }
         rows.sort_by_key(|row| Reverse((row.width.saturating_mul(row.height), row.objects)));
         let extreme = |side: fn(&Row) -> u64| {
-            // Of equal ones the first, which is the largest.
+            // The first of equal ones is the largest.
             let most = rows.iter().map(side).max()?;
             rows.iter().find(|row| side(row) == most).map(|row| row.index)
         };
@@ -84,12 +85,13 @@ impl Largest {
         })
     }
 
-    /// Whether the annotations say how large the images are.
+    /// Whether the annotations contain the sizes of the images.
     pub fn known(&self) -> bool {
         !self.by_area.is_empty()
     }
 
-    /// The records of a batch of `size` images, sorted: the largest ones; where sizes aren't known, some from everywhere.
+    /// The records of a batch of `size` images, sorted: the largest ones, or evenly spaced ones if
+    /// the sizes are unknown.
     pub fn batch(&self, size: usize) -> Vec<usize> {
         let size = size.min(self.count);
         if !self.known() {
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_the_largest_images_and_those_that_pad_them() {
+    fn a_batch_has_the_largest_images_and_those_that_pad_them() {
         let sizes = [
             (10, 10, 1),
             (90, 90, 1),
@@ -153,15 +155,11 @@ mod tests {
         assert_eq!(mixed.batch(2), [2, 4]);
         assert_eq!(mixed.batch(4), [1, 2, 4, 5]);
         let grouped = largest(&sizes, true);
-        assert_eq!(
-            grouped.batch(2),
-            [1, 5],
-            "of equal areas the one with more objects"
-        );
+        assert_eq!(grouped.batch(2), [1, 5], "of equal areas that with more objects");
     }
 
     #[test]
-    fn without_sizes_images_come_from_everywhere() {
+    fn without_sizes_images_are_evenly_spaced() {
         let unknown = largest(&[(5, 5, 0), (0, 0, 0), (5, 5, 0), (5, 5, 0)], false);
         assert!(!unknown.known());
         assert_eq!(unknown.batch(2), [0, 2]);

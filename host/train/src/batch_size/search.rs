@@ -1,4 +1,5 @@
-//! How many images a training step has memory for: real passes with one image, two, four, and so on.
+//! The largest batch that a training step has memory for, found by real passes with one image, two,
+//! four, and so on.
 
 use super::gauge::Gauge;
 use super::untouched::Untouched;
@@ -15,57 +16,59 @@ use cvhost_torch::network::Network;
 use cvhost_torch::scalars::torch_error;
 use tch::Tensor;
 
-/// What the search works with.
+/// A search for the largest batch size.
 pub struct Search<'a> {
     pub network: &'a mut Network,
     pub training: &'a TrainingConfig,
-    /// The loader whose first batch has so many images, the largest there are.
+    /// Creates the loader whose first batch has this many images, the largest of the data.
     pub loader: &'a dyn Fn(u32) -> Result<Loader>,
-    /// The largest size that is looked at.
+    /// The largest size that is tried.
     pub most: u32,
-    /// Batches that the training has in memory beside the one in work.
+    /// Batches that the training has in memory in addition to the current one.
     pub further_batches: u64,
-    /// Bytes that the training takes for other things later, on the CPU.
+    /// Bytes that the training needs for other things later, on the CPU.
     pub reserved: u64,
-    /// The part of the memory that is left free.
+    /// The fraction of the memory that is left free.
     pub spare: f64,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     pub size: u32,
-    /// Bytes that the training takes with it.
+    /// Bytes that the training needs with this size.
     pub need: u64,
-    /// Bytes that it may take.
+    /// Bytes that it may use.
     pub limit: u64,
-    /// What made the next size too large.
+    /// Why the next size was not chosen.
     pub end: End,
 }
 
-/// Why a search didn't go on.
+/// Why a search ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The next size is more than is looked at.
+    /// The next size is above the maximum.
     Most,
-    /// The next size would take so many bytes, going by the sizes before.
+    /// The next size would need this many bytes, extrapolated from the sizes before.
     TooLarge(u64),
-    /// The next size was tried, and memory ran out. The model can't be trusted any more.
+    /// The next size was tried and ran out of memory. The model can't be trusted any more.
     RanOut,
 }
 
 impl Search<'_> {
-    /// Network and random generators are afterwards what they were, except after [`End::RanOut`].
+    /// Afterwards the network and the random generators are unchanged, except after
+    /// [`End::RanOut`].
     ///
     /// # Errors
-    /// Those of the data and the model; an interruption; memory that doesn't suffice for one image.
+    /// The errors of the data and the model; an interruption; out of memory with a single image.
     pub fn run(mut self) -> Result<Choice> {
         let gauge = Gauge::of(self.network.device());
         let untouched = Untouched::of(self.network)?;
         let found = self.double(&gauge);
         let restored = untouched.restore();
         gauge.give_back();
-        // Where the search failed, its cause comes first: a GPU that has failed can't be restored either.
+        // If the search failed, its own error is the cause: a GPU that failed can't be restored
+        // either.
         let found = found?;
         restored.map(|()| found)
     }
@@ -73,7 +76,8 @@ impl Search<'_> {
     fn double(&mut self, gauge: &Gauge) -> Result<Choice> {
         let all = gauge.in_use()?.saturating_add(gauge.left()?);
         let limit = (all as f64 * (1.0 - self.spare)) as u64;
-        // What the training remembers of its parameters is there during the passes, as it will be.
+        // The optimizer's state and the averages are in memory during the passes, as they will be
+        // later.
         let rules = GroupRules {
             freeze: match self.training.unfreeze_at_epoch {
                 Some(_) => Vec::new(), // it is trained later
@@ -103,8 +107,8 @@ impl Search<'_> {
         })
     }
 
-    /// Forward and backward with so many images; the bytes that the process had at most, those of further batches included.
-    /// None where memory ran out.
+    /// Forward and backward with `size` images. Returns the peak memory in bytes, further batches
+    /// included; `None` if memory ran out.
     fn pass(&mut self, size: u32, gauge: &Gauge) -> Result<Option<u64>> {
         if interrupt::requested() {
             return Err(interrupt::error());
@@ -118,18 +122,16 @@ impl Search<'_> {
             Err(error) if memory::ran_out(&error) && size > 1 => Ok(None),
             Err(error) if memory::ran_out(&error) => {
                 let text = error.to_string();
-                Err(
-                    Error::failed("the memory doesn't suffice for a training step with one image")
-                        .with_details(text.lines().next().map(str::to_owned).into_iter().collect())
-                        .with_help("lower data.image_size, or set training.precision to auto"),
-                )
+                Err(Error::failed("out of memory in a training step with one image")
+                    .with_details(text.lines().next().map(str::to_owned).into_iter().collect())
+                    .with_help("lower data.image_size, or set training.precision to auto"))
             }
             Err(error) => Err(error.within("the search for data.batch_size")),
         }
     }
 }
 
-/// Adds up gradients as a training step does, and steps nothing.
+/// Computes gradients like a training step, without an update.
 fn forward_backward(network: &mut Network, batch: &mut HostBatch) -> Result<()> {
     let batch = to_batch(batch, network.device())?;
     let context = context::training(Moment::default(), network.normalisers(&batch)?);
@@ -145,9 +147,10 @@ fn bytes(tensor: &Tensor) -> u64 {
     (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64
 }
 
-/// Doubles the size from 1 up to `most`. `need_of` tries a size and tells the bytes that it takes, none where memory ran out; `start`
-/// is what is needed without any image. A size is tried only if it fits by what those before it took: what grows with the number
-/// of images grows in proportion.
+/// Doubles the size from 1 up to `most`. `need_of` tries a size and returns the bytes that it
+/// needs, `None` if memory ran out; `start` is the need without any image. A size is tried only if
+/// it should fit by extrapolation from the sizes before: the need grows linearly with the number of
+/// images.
 fn largest_that_fits(
     most: u32,
     start: u64,
@@ -170,7 +173,7 @@ fn largest_that_fits(
             choice.end = End::TooLarge(need);
             return Ok(choice);
         }
-        // As many images more as there are now; the last doubling added half of them.
+        // Doubling adds as many images as there are now; the last doubling added half of them.
         let growth = match size {
             1 => need.saturating_sub(start),
             _ => 2 * need.saturating_sub(choice.need),
@@ -191,7 +194,7 @@ fn largest_that_fits(
 mod tests {
     use super::*;
 
-    /// The choice where a size takes `need` bytes, and the sizes that were tried.
+    /// The choice if a size needs `need` bytes, and the sizes that were tried.
     fn search(most: u32, limit: u64, need: impl Fn(u32) -> Option<u64>) -> (Choice, Vec<u32>) {
         let mut tried = Vec::new();
         let choice = largest_that_fits(most, 100, limit, |size| {
@@ -215,16 +218,16 @@ mod tests {
         assert_eq!((choice.size, choice.end), (16, End::TooLarge(420)));
         assert_eq!(tried, [1, 2, 4, 8, 16]);
         let (choice, _) = search(64, 420, linear);
-        assert_eq!(choice.size, 32, "just enough is enough");
+        assert_eq!(choice.size, 32, "exactly enough memory is enough");
         let (choice, tried) = search(3, 1000, linear);
         assert_eq!((choice.size, tried), (2, vec![1, 2]));
     }
 
     #[test]
-    fn more_than_expected_or_running_out_falls_back_to_the_size_before() {
+    fn a_size_that_needs_more_than_expected_or_runs_out_falls_back_to_the_previous_one() {
         let quadratic = |size: u32| Some(100 + u64::from(size * size));
         let (choice, tried) = search(64, 300, quadratic);
-        // 16 images are expected to take 260 and take 356.
+        // 16 images are expected to need 260, but need 356.
         assert_eq!((choice.size, choice.end), (8, End::TooLarge(356)), "{tried:?}");
         let broken = |size: u32| (size < 8).then_some(101);
         let (choice, tried) = search(64, 300, broken);
@@ -233,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn one_image_is_taken_even_where_it_is_too_much() {
+    fn one_image_is_chosen_even_if_it_is_too_much() {
         let (choice, tried) = search(64, 50, |_| Some(110));
         assert_eq!((choice.size, choice.need), (1, 110));
         assert!(matches!(choice.end, End::TooLarge(_)));

@@ -1,4 +1,4 @@
-//! What passes through a network leave behind, and how it is taken back.
+//! Undoes the side effects of forward and backward passes.
 
 use crate::buffers::Buffers;
 use cvhost::error::Result;
@@ -7,12 +7,13 @@ use cvhost_torch::network::Network;
 use cvhost_torch::shim;
 use tch::{Device, Tensor};
 
-/// A network and the random generators as they were. Passes change gradients, buffers (running statistics) and generators, and
-/// an optimizer decides which parameters have gradients; none of them changes a weight.
+/// The state of a network and of the random generators before some passes. Passes change gradients,
+/// buffers (running statistics) and generators, and an optimizer decides which parameters have
+/// gradients; none of them changes a weight.
 pub struct Untouched {
     generators: Vec<(Device, Tensor)>,
     buffers: Buffers,
-    /// Each parameter, and whether it has gradients.
+    /// Each parameter, and whether it requires gradients.
     parameters: Vec<(Tensor, bool)>,
 }
 
@@ -36,7 +37,7 @@ impl Untouched {
         Ok(untouched)
     }
 
-    /// Brings everything back.
+    /// Restores everything.
     pub fn restore(mut self) -> Result<()> {
         shim::clear_gradients(self.parameters.iter_mut().map(|(tensor, _)| tensor))?;
         for (tensor, trained) in &self.parameters {
@@ -57,7 +58,7 @@ mod tests {
     use tch::Kind;
 
     #[test]
-    fn generators_buffers_and_gradients_come_back() {
+    fn generators_buffers_and_gradients_are_restored() {
         let parameter = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let frozen = Tensor::ones([2], (Kind::Float, Device::Cpu));
         let mut buffer = Tensor::from_slice(&[1.5f32, 2.5]);

@@ -1,4 +1,4 @@
-//! How a group's parameters are stepped, and what each method remembers of a parameter.
+//! The update rules of optimizers, and their state per parameter.
 
 use cvhost::config::{OptimizerKind, OptimizerParams};
 use cvhost::error::{Error, Result};
@@ -6,19 +6,20 @@ use cvhost_torch::scalars::torch_error;
 use cvhost_torch::shim::{AdamW, AdamWSlot, Sgd, SgdSlot, fused_adamw, fused_sgd};
 use tch::{Kind, TchError, Tensor, no_grad};
 
-/// A method with its numbers.
+/// An update rule with its constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Method {
-    /// As torch.optim.AdamW.
+    /// Like torch.optim.AdamW.
     AdamW { beta1: f64, beta2: f64, epsilon: f64 },
-    /// As torch.optim.SGD, without dampening.
+    /// Like torch.optim.SGD without dampening.
     Sgd { momentum: f64, nesterov: bool },
-    /// As torch.optim.Muon with `adjust_lr_fn="match_rms_adamw"`, so that rates suit AdamW and Muon alike.
+    /// Like torch.optim.Muon with `adjust_lr_fn="match_rms_adamw"`, so that AdamW and Muon can have
+    /// the same learning rate.
     Muon { momentum: f64, nesterov: bool },
 }
 
 impl Method {
-    /// Of a parameter; `hidden` says whether it is a matrix between hidden states.
+    /// The method for a parameter; `hidden` says whether it is a matrix between hidden states.
     pub fn new(kind: OptimizerKind, params: OptimizerParams, hidden: bool) -> Self {
         let adamw = Method::AdamW {
             beta1: params.beta1.unwrap_or(0.9),
@@ -39,7 +40,7 @@ impl Method {
         }
     }
 
-    /// Steps all slots that have gradients.
+    /// Updates all slots that have gradients.
     pub fn step(self, slots: &[Slot], rate: f64, decay: f64) -> Result<()> {
         let ready = slots.iter().filter(|s| s.parameter.grad().defined());
         match self {
@@ -77,12 +78,12 @@ impl Method {
     }
 }
 
-/// A parameter, and what its method remembers of it.
+/// A parameter with its optimizer state.
 pub struct Slot {
     pub name: String,
     pub parameter: Tensor,
     memory: Memory,
-    /// It was frozen at first: a state from that time lacks it.
+    /// Whether it was frozen at first: a checkpoint from that time has no state for it.
     late: bool,
 }
 
@@ -122,14 +123,13 @@ impl Memory {
 }
 
 impl Slot {
-    /// With nothing remembered yet.
+    /// A parameter with an initial state.
     ///
     /// # Errors
-    /// There is no memory for what is to be remembered.
+    /// There is no memory for the state.
     pub fn new(name: &str, parameter: Tensor, method: Method, late: bool) -> Result<Self> {
-        let memory = Memory::new(&parameter, method).map_err(|e| {
-            torch_error("make room for the optimizer's state", &e).within(format!("`{name}`"))
-        })?;
+        let memory = Memory::new(&parameter, method)
+            .map_err(|e| torch_error("allocate the optimizer's state", &e).within(format!("`{name}`")))?;
         Ok(Slot {
             name: name.to_owned(),
             memory,
@@ -145,8 +145,8 @@ impl Slot {
             .collect()
     }
 
-    /// Takes over what [`Slot::state`] gave, all of it or, with an error, nothing. Only what was frozen at first may be missing, and
-    /// then it must be missing as a whole.
+    /// Restores what [`Slot::state`] returned: all of it or, with an error, nothing. Only the state
+    /// of a parameter that was frozen at first may be missing, and then as a whole.
     pub fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
         let name = |part: &str| format!("optimizer.{}.{part}", self.name);
         let find = |part: &str| {
@@ -161,7 +161,7 @@ impl Slot {
         for (part, target) in parts {
             let stored = find(part).ok_or_else(|| {
                 Error::input(format!("the training state lacks `{}`", name(part))).with_help(
-                    "the model, `training.optimizer` or `training.freeze` changed since; start a new run from the checkpoint \
+                    "the model, `training.optimizer` or `training.freeze` has changed since; start a new run from the checkpoint \
                      instead",
                 )
             })?;
@@ -173,7 +173,7 @@ impl Slot {
                     target.size()
                 ))
                 .with_help(
-                    "the model's shape or the number of classes changed since; start a new run from the checkpoint instead",
+                    "the model's shape or the number of classes has changed since; start a new run from the checkpoint instead",
                 ));
             }
             found.push((target, stored));
@@ -237,7 +237,8 @@ impl Slot {
     }
 }
 
-/// The nearest matrix whose singular values are all about 1, by five Newton-Schulz steps in bfloat16 (Jordan et al. 2024).
+/// The nearest matrix whose singular values are all about 1, by five Newton-Schulz steps in
+/// bfloat16 (Jordan et al. 2024).
 fn orthogonalised(matrix: &Tensor) -> Result<Tensor, TchError> {
     const A: f64 = 3.4445;
     const B: f64 = -4.775;
@@ -283,7 +284,7 @@ mod tests {
             for part_of_it in [&[0][..], &[0, 1], &[1, 2]] {
                 let error = slot.restore(&state(part_of_it)).unwrap_err();
                 assert!(error.to_string().contains("lacks `optimizer.w."), "{error}");
-                assert_eq!(sum(&slot), 0.0, "{part_of_it:?} were taken over");
+                assert_eq!(sum(&slot), 0.0, "{part_of_it:?} was restored");
             }
             assert_eq!(slot.restore(&[]).is_ok(), late);
             slot.restore(&state(&[0, 1, 2])).unwrap();

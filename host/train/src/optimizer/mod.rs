@@ -9,19 +9,20 @@ use cvhost_torch::shim::{clear_gradients, clip_gradients, clip_values, unscale_g
 use method::{Method, Slot};
 use tch::Tensor;
 
-/// What decides a parameter's group.
+/// The rules that assign parameters to groups.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupRules {
     pub optimizer: OptimizerKind,
     pub params: OptimizerParams,
     pub weight_decay: f64,
-    /// The backbone's learning rate as a factor.
+    /// The factor on the learning rate of the backbone.
     pub backbone_lr_scale: f64,
-    /// Each layer's learning rate as a factor on the next deeper one's (BEiT, Bao et al. 2022).
+    /// The factor on the learning rate of a layer, relative to the next deeper one (BEiT, Bao et
+    /// al. 2022).
     pub layer_decay: f64,
-    /// Patterns of names that are not trained.
+    /// Patterns for the names of parameters that are not trained.
     pub freeze: Vec<String>,
-    /// The epoch from which they are.
+    /// The epoch from which they are trained.
     pub unfreeze_at_epoch: Option<u64>,
 }
 
@@ -39,7 +40,7 @@ impl GroupRules {
     }
 }
 
-/// How gradients are clipped: first each value, then the norm of all.
+/// How gradients are clipped: first each value, then the norm over all gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Clip {
     pub value: Option<f64>,
@@ -47,7 +48,7 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// What the configuration asks for; 0 doesn't clip.
+    /// The configured clipping; 0 doesn't clip.
     pub fn new(training: &TrainingConfig) -> Self {
         Clip {
             value: training.gradient_clip_value.filter(|c| *c > 0.0),
@@ -56,7 +57,7 @@ impl Clip {
     }
 }
 
-/// Parameters that share a method, a learning rate factor and a weight decay.
+/// Parameters with the same method, factor on the learning rate, and weight decay.
 struct Group {
     method: Method,
     rate_factor: f64,
@@ -71,8 +72,8 @@ struct Frozen {
     group: (Method, f64, f64),
 }
 
-/// Steps of gradients by the rules of each parameter's group. Norms and biases have no weight decay; the backbone has a
-/// learning rate of its own, and so may each layer.
+/// Updates parameters by the rules of their groups. Norms and biases have no weight decay; the
+/// backbone has its own learning rate, and each layer may have one.
 pub struct Optimizer {
     groups: Vec<Group>,
     frozen: Vec<Frozen>,
@@ -83,8 +84,8 @@ impl Optimizer {
     /// Groups the trainable parameters. A parameter that `rules.freeze` matches loses its gradient.
     ///
     /// # Errors
-    /// A pattern to freeze matches nothing, which is almost surely a typing error, or nothing is left to train; there is no memory for
-    /// the state.
+    /// A pattern to freeze matches nothing, which is almost certainly a typing error; nothing is
+    /// left to train; there is no memory for the state.
     pub fn new(parameters: &[Parameter], rules: &GroupRules) -> Result<Self> {
         let deepest = parameters.iter().map(|p| p.depth).max().unwrap_or(0);
         let mut optimizer = Optimizer {
@@ -121,7 +122,7 @@ impl Optimizer {
         }
         if deepest == 0 && rules.layer_decay < 1.0 {
             tracing::warn!(
-                "`training.layer_decay` has no effect: this model doesn't say how deep its layers lie"
+                "`training.layer_decay` has no effect: this model doesn't report the depth of its layers"
             );
         }
         if optimizer.groups.is_empty() {
@@ -145,7 +146,8 @@ impl Optimizer {
         }
     }
 
-    /// Tells which epoch begins: from `unfreeze_at_epoch` on, what was frozen is trained. Returns how many numbers that are.
+    /// Begins an epoch: from `unfreeze_at_epoch` on, frozen parameters are trained. Returns the
+    /// number of elements in those that were unfrozen now.
     pub fn begin_epoch(&mut self, epoch: u64) -> Result<usize> {
         if self.unfreeze_at_epoch.is_none_or(|at| epoch < at) {
             return Ok(0);
@@ -160,7 +162,7 @@ impl Optimizer {
         Ok(numbers)
     }
 
-    /// Each trained parameter's name, factor on the learning rate, and weight decay.
+    /// The name, the factor on the learning rate, and the weight decay of each trained parameter.
     pub fn trained(&self) -> impl Iterator<Item = (&str, f64, f64)> {
         self.groups.iter().flat_map(|group| {
             let slots = group.slots.iter();
@@ -168,13 +170,13 @@ impl Optimizer {
         })
     }
 
-    /// How many numbers are trained.
+    /// The number of elements in all trained parameters.
     pub fn trained_parameters(&self) -> usize {
         self.slots().map(|s| s.parameter.numel()).sum()
     }
 
-    /// Divides all gradients by the loss scale. Gives a float32 scalar: 1 where a value is infinite or NaN, else 0. `None` without
-    /// gradients.
+    /// Divides all gradients by the loss scale. Returns a float32 scalar: 1 if a value is infinite
+    /// or NaN, otherwise 0. `None` without gradients.
     pub fn unscale(&self, scale: f64) -> Result<Option<Tensor>> {
         let mut gradients = self.gradients();
         if gradients.is_empty() {
@@ -183,12 +185,14 @@ impl Optimizer {
         unscale_gradients(&mut gradients, scale).map(Some)
     }
 
-    fn gradients(&self) -> Vec<Tensor> {
+    /// The gradients of the trained parameters, in their order, without those that are not defined.
+    pub fn gradients(&self) -> Vec<Tensor> {
         let gradients = self.slots().map(|s| s.parameter.grad());
         gradients.filter(Tensor::defined).collect()
     }
 
-    /// Clips; the 2-norm over all gradients before that, a scalar tensor. `None` without gradients.
+    /// Clips the gradients. Returns their 2-norm before clipping as a scalar tensor, `None` without
+    /// gradients.
     pub fn clip(&self, clip: Clip) -> Result<Option<Tensor>> {
         let mut gradients = self.gradients();
         if gradients.is_empty() {
@@ -197,7 +201,7 @@ impl Optimizer {
         let Some(most) = clip.value else {
             return clip_gradients(&mut gradients, clip.norm).map(Some);
         };
-        // An infinity that is clipped looks like any other value: the norm that tells of it comes first.
+        // Clipping a value hides an infinity, so the norm is computed before.
         let norm = clip_gradients(&mut gradients, None)?;
         clip_values(&mut gradients, most)?;
         if clip.norm.is_some() {
@@ -206,7 +210,8 @@ impl Optimizer {
         Ok(Some(norm))
     }
 
-    /// One step with the base learning rate. A parameter without a gradient stays as it is.
+    /// Does one step with the base learning rate `rate`. A parameter without a gradient doesn't
+    /// change.
     pub fn step(&mut self, rate: f64) -> Result<()> {
         for group in &self.groups {
             group
@@ -216,7 +221,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Forgets the gradients: a parameter that the next loss doesn't reach has none, and is not stepped.
+    /// Removes the gradients: a parameter that the next loss doesn't reach then has none, and is
+    /// not updated.
     pub fn clear_gradients(&mut self) -> Result<()> {
         clear_gradients(
             self.groups
@@ -226,12 +232,13 @@ impl Optimizer {
         )
     }
 
-    /// What a resumed run needs, under names that [`Optimizer::restore`] knows.
+    /// The state for a checkpoint, under the names that [`Optimizer::restore`] expects.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         self.slots().flat_map(Slot::state).collect()
     }
 
-    /// Takes over what [`Optimizer::state`] gave. What was unfrozen just now may be missing.
+    /// Restores what [`Optimizer::state`] returned. Parameters that have just been unfrozen may be
+    /// missing.
     pub fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
         let slots = self.groups.iter_mut().flat_map(|g| &mut g.slots);
         slots.into_iter().try_for_each(|slot| slot.restore(state))
@@ -242,7 +249,7 @@ impl Optimizer {
     }
 }
 
-/// Method, factor of the learning rate, and weight decay.
+/// The method, the factor on the learning rate, and the weight decay of a parameter.
 fn group_of(parameter: &Parameter, tensor: &Tensor, rules: &GroupRules, deepest: u32) -> (Method, f64, f64) {
     let backbone = if parameter.tags.has(Tags::BACKBONE) {
         rules.backbone_lr_scale
@@ -257,7 +264,8 @@ fn group_of(parameter: &Parameter, tensor: &Tensor, rules: &GroupRules, deepest:
     } else {
         rules.weight_decay
     };
-    // Muon is for matrices between hidden states; its authors leave embeddings and heads to AdamW. Heads are what is deepest.
+    // Muon is for matrices between hidden states; its authors use AdamW for embeddings and heads.
+    // The deepest parameters are heads.
     let head = parameter.tags.has(Tags::CLASS_HEAD) || (deepest > 0 && parameter.depth == deepest);
     let hidden = tensor.dim() == 2 && !head && !parameter.name.as_str().contains("embed");
     (

@@ -62,7 +62,7 @@ fn give_gradients(live: &[Tensor], gradients: &[Tensor]) {
 }
 
 #[test]
-fn every_optimizer_steps_as_torch_does() {
+fn every_optimizer_steps_like_torch() {
     let recorded = Recorded::load();
     let momentum = |momentum, nesterov| OptimizerParams {
         momentum: Some(momentum),
@@ -103,7 +103,7 @@ fn every_optimizer_steps_as_torch_does() {
             for (found, expected) in live.iter().zip(expected) {
                 near(found, expected, &format!("{name}, step {step}"));
             }
-            // A resumed run goes on the same.
+            // A resumed run continues in the same way.
             let state = optimizer.state();
             optimizer = Optimizer::new(&parameters(&live), &rules).unwrap();
             optimizer.restore(&state).unwrap();
@@ -112,7 +112,7 @@ fn every_optimizer_steps_as_torch_does() {
 }
 
 #[test]
-fn clipping_is_that_of_torch() {
+fn clipping_equals_that_of_torch() {
     let recorded = Recorded::load();
     let cases = [
         ("clip_norm", Some(0.5), None),
@@ -130,7 +130,7 @@ fn clipping_is_that_of_torch() {
         give_gradients(&live, &recorded.gradients()[0]);
         let found = optimizer.clip(Clip { norm, value }).unwrap().unwrap();
         let (_, gradients) = recorded.clipped(name);
-        // What is told is the norm before any clipping; torch gives that of what it clips.
+        // The norm before any clipping is returned; torch returns that of the values it clips.
         let unclipped = recorded.clipped("clip_norm").0.unwrap();
         assert!((found.double_value(&[]) - unclipped).abs() < 1e-5);
         for (weight, gradient) in live.iter().zip(&gradients) {
@@ -153,7 +153,7 @@ fn gradient(weight: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn overflows_are_found_when_the_loss_scale_is_taken_out() {
+fn overflows_are_found_when_gradients_are_unscaled() {
     for (scaled, overflow) in [
         ([1024.0, -512.0], 0.0),
         ([f32::INFINITY, 512.0], 1.0),
@@ -169,7 +169,7 @@ fn overflows_are_found_when_the_loss_scale_is_taken_out() {
 }
 
 #[test]
-fn clipping_values_hides_no_infinity() {
+fn clipping_values_does_not_hide_an_infinity() {
     for norm in [None, Some(1.0)] {
         let (weight, optimizer) = with_gradient(&[f32::INFINITY, 0.5]);
         let clip = Clip {
@@ -210,7 +210,7 @@ fn layers_nearer_to_the_input_learn_more_slowly() {
 }
 
 #[test]
-fn muon_steps_matrices_between_hidden_states_alone() {
+fn muon_updates_only_matrices_between_hidden_states() {
     let set = ParameterSet::new();
     let names = ["embedding", "norm", "layer", "class_head", "box_head"];
     let root = set.root();

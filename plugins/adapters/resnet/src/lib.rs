@@ -10,11 +10,9 @@ mod tests;
 
 use cvhost_classification::{Classifier, ClassifierInput};
 use cvhost_image_processor::Defaults;
-use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::Result;
 use cvhost_plugin_api::export_plugin;
-use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, Checkpoint, Input, Model};
-use serde_json::Value;
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, Input, Model};
 
 struct ResNetAdapter;
 

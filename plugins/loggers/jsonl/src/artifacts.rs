@@ -4,6 +4,17 @@ use crate::files::{create_folder, io_error, safe_name};
 use cvhost_plugin_api::{PluginError, Result};
 use std::path::{Path, PathBuf};
 
+/// The path of a file or folder from the run folder; `None` if it is elsewhere. It need not exist any
+/// more.
+pub fn inside(run: &Path, path: &Path) -> Option<String> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let found = path
+        .strip_prefix(run)
+        .map(Path::to_owned)
+        .or_else(|_| real(path).strip_prefix(real(run)).map(Path::to_owned));
+    found.ok().map(|inside| inside.to_string_lossy().into_owned())
+}
+
 /// The artifact's path from the run folder. One that lies outside is copied to `artifacts/<name>` first.
 pub fn bring_in(run: &Path, path: &Path, name: &str) -> Result<String> {
     let real = path

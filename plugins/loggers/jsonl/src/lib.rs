@@ -5,9 +5,9 @@
 //! | `params.json` | the resolved configuration, and parameters that were logged later |
 //! | `tags.json` | text tags, if there are any |
 //! | `metrics.jsonl` | a line each time: `{"step": …, "time_ms": …, "val_map": …}` |
-//! | `images/<name>-<step>.png` | logged images |
-//! | `artifacts.jsonl` | a line a file: name, path from the run folder, step, time |
-//! | `artifacts/` | copies of files that lie outside the run folder |
+//! | `pictures/<name>-<step>.png` | logged images that are not in the run folder as a file yet |
+//! | `artifacts.jsonl` | one line per file, checkpoint or drawn image: name, path from the run folder, step, time |
+//! | `artifacts/` | copies of files that lie outside the run folder; checkpoints are not copied |
 //! | `status.json` | `{"status": "running"}`, in the end `ok`, `failed` or `interrupted` |
 //!
 //! A resumed run goes on in the same files: lines that were written after the checkpoint are cut off, so nothing is there

@@ -67,7 +67,7 @@ impl Logger for JsonlLogger {
         let mut metrics = Vec::new();
         for item in items {
             match item.kind {
-                LogKind::METRICS => metrics.push(metrics_line(item)?),
+                LogKind::METRICS => metrics.push(metrics_line(item)),
                 LogKind::PARAMETERS => {
                     run.params.extend(parsed_object(item)?);
                     run.write_params()?;
@@ -76,21 +76,8 @@ impl Logger for JsonlLogger {
                     run.tags.extend(parsed_object(item)?);
                     write_json(&run.folder.join("tags.json"), &Value::Object(run.tags.clone()))?;
                 }
-                LogKind::IMAGE => {
-                    if let Some(image) = item.image.as_ref() {
-                        let file = format!("{}-{}.png", safe_name(&item.name), item.step);
-                        write_image(&run.folder.join("pictures").join(file), image)?;
-                    }
-                }
-                LogKind::ARTIFACT => {
-                    let path = artifacts::bring_in(&run.folder, Path::new(item.path.as_str()), &item.name)?;
-                    run.artifacts.append(&[json!({
-                        "name": item.name.as_str(),
-                        "path": path,
-                        "step": item.step,
-                        "time_ms": item.time_ms,
-                    })])?;
-                }
+                LogKind::IMAGE => run.add_image(item)?,
+                LogKind::ARTIFACT => run.add_artifact(item)?,
                 _ => {} // a kind that a newer host knows
             }
         }
@@ -131,6 +118,47 @@ impl Run {
         )
     }
 
+    /// Lists an image that is a file of the run folder already; writes any other.
+    fn add_image(&mut self, item: &LogItem) -> Result<()> {
+        let path = Path::new(item.path.as_str());
+        if !item.path.is_empty()
+            && path.is_file()
+            && let Some(path) = artifacts::inside(&self.folder, path)
+        {
+            return self.list(item, &path);
+        }
+        match item.image.as_ref() {
+            Some(image) => {
+                let file = format!("{}-{}.png", safe_name(&item.name), item.step);
+                write_image(&self.folder.join("pictures").join(file), image)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Lists a file or folder, and copies one that lies outside of the run folder. A checkpoint is never
+    /// copied: it is large, and may be gone by now.
+    fn add_artifact(&mut self, item: &LogItem) -> Result<()> {
+        let path = Path::new(item.path.as_str());
+        let about: Value = serde_json::from_str(item.json.as_str()).unwrap_or_default();
+        let listed = if about["kind"] == "checkpoint" {
+            artifacts::inside(&self.folder, path).unwrap_or_else(|| item.path.to_string())
+        } else {
+            artifacts::bring_in(&self.folder, path, &item.name)?
+        };
+        self.list(item, &listed)
+    }
+
+    /// Appends a line about a file.
+    fn list(&mut self, item: &LogItem, path: &str) -> Result<()> {
+        self.artifacts.append(&[json!({
+            "name": item.name.as_str(),
+            "path": path,
+            "step": item.step,
+            "time_ms": item.time_ms,
+        })])
+    }
+
     fn write_status(&self, status: &str, ended_ms: Option<u64>) -> Result<()> {
         let mut content = json!({"status": status, "name": self.name, "started_ms": self.started_ms});
         if let Some(ended_ms) = ended_ms {
@@ -162,14 +190,15 @@ fn parsed_object(item: &LogItem) -> Result<Map<String, Value>> {
 }
 
 /// `{"step", "time_ms", names and values}`. Step and time win over metrics of those names.
-fn metrics_line(item: &LogItem) -> Result<Value> {
+/// JSON has no NaN: such a value, of a class without examples, is null.
+fn metrics_line(item: &LogItem) -> Value {
     let mut line = Map::new();
     line.insert("step".to_owned(), item.step.into());
     line.insert("time_ms".to_owned(), item.time_ms.into());
-    for (name, value) in parsed_object(item)? {
-        line.entry(name).or_insert(value);
+    for scalar in &item.values {
+        line.entry(scalar.name.to_string()).or_insert(json!(scalar.value));
     }
-    Ok(Value::Object(line))
+    Value::Object(line)
 }
 
 fn write_image(path: &Path, image: &Image) -> Result<()> {

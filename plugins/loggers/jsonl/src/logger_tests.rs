@@ -1,20 +1,13 @@
 use super::*;
+use cvhost_plugin_api::data::Scalar;
 
 fn item(kind: LogKind, step: u64) -> LogItem {
-    LogItem {
-        kind,
-        step,
-        time_ms: 1000 + step,
-        name: "".into(),
-        json: "".into(),
-        path: "".into(),
-        image: None::<Image>.into(),
-    }
+    LogItem::new(kind, step, 1000 + step, "")
 }
 
 fn metrics(step: u64) -> LogItem {
     LogItem {
-        json: format!("{{\"loss\":{}.5}}", step).as_str().into(),
+        values: vec![Scalar::new("loss", step as f64 + 0.5)].into(),
         ..item(LogKind::METRICS, step)
     }
 }
@@ -25,6 +18,7 @@ fn info(folder: &Path) -> RunInfo {
         folder: folder.display().to_string(),
         config: Value::Null,
         parameters: json!({"model": {"model_name": "m"}}),
+        extra: Value::Null,
     }
 }
 
@@ -62,7 +56,7 @@ fn a_run_leaves_parameters_metrics_and_status() {
         ..item(LogKind::TAGS, 0)
     };
     let clash = LogItem {
-        json: r#"{"step": 9, "val_map": null}"#.into(),
+        values: vec![Scalar::new("step", 9.0), Scalar::new("val_map", f64::NAN)].into(),
         ..item(LogKind::METRICS, 2)
     };
     logger
@@ -216,4 +210,50 @@ fn wrong_calls_are_errors_with_the_path() {
         ..item(LogKind::METRICS, 1)
     };
     assert!(logger.log(&[bad]).unwrap_err().message.contains("[1]"));
+}
+
+#[test]
+fn a_drawn_image_in_the_run_folder_is_listed_and_not_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut logger = JsonlLogger::default();
+    logger.start(&info(folder), &Value::Null).unwrap();
+    std::fs::create_dir(folder.join("pictures")).unwrap();
+    let path = folder.join("pictures/a.jpg");
+    std::fs::write(&path, "jpeg").unwrap();
+    let drawn = LogItem {
+        name: "a.jpg".into(),
+        path: path.display().to_string().as_str().into(),
+        image: Some(Image::filled(2, 2, [0, 0, 0])).into(),
+        ..item(LogKind::IMAGE, 4)
+    };
+    logger.log(&[drawn]).unwrap();
+    let listed = json!({"name": "a.jpg", "path": "pictures/a.jpg", "step": 4, "time_ms": 1004});
+    assert_eq!(lines(folder, "artifacts.jsonl"), [listed]);
+    assert_eq!(std::fs::read_dir(folder.join("pictures")).unwrap().count(), 1);
+}
+
+#[test]
+fn checkpoints_are_listed_wherever_they_are_and_never_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, elsewhere) = (folder.path().join("run"), folder.path().join("elsewhere"));
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    std::fs::write(elsewhere.join("model.safetensors"), "weights").unwrap();
+    let mut logger = JsonlLogger::default();
+    logger.start(&info(&run), &Value::Null).unwrap();
+    let checkpoint = |path: &Path| LogItem {
+        name: "epoch-001".into(),
+        json: r#"{"kind": "checkpoint"}"#.into(),
+        path: path.display().to_string().as_str().into(),
+        ..item(LogKind::ARTIFACT, 5)
+    };
+    // The first one has been removed by now.
+    let items = [run.join("checkpoints/epoch-001"), elsewhere.clone()].map(|path| checkpoint(&path));
+    logger.log(&items).unwrap();
+    let paths: Vec<Value> = lines(&run, "artifacts.jsonl")
+        .iter()
+        .map(|l| l["path"].clone())
+        .collect();
+    assert_eq!(paths, [json!("checkpoints/epoch-001"), json!(elsewhere)]);
+    assert!(!run.join("artifacts").exists());
 }

@@ -1,15 +1,17 @@
-//! Annotated boxes that aren't right, and what is done about them.
+//! Invalid annotated boxes and how they are handled.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How far a box may reach over the image's edge before it counts as wrong, in pixels: annotation tools round.
+/// How far a box may extend beyond the image before it counts as invalid, in pixels: annotation
+/// tools round.
 const ROUNDING: f64 = 0.5;
-/// The same where boxes are in parts of the image's sides and its size isn't known: half a pixel of 500.
+/// The same for boxes in fractions of the image's sides, whose size isn't known: half a pixel of
+/// 500.
 const RELATIVE_ROUNDING: f64 = 0.001;
 
-/// What happens to boxes that aren't right.
+/// How invalid boxes are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BoxPolicy {
@@ -19,14 +21,14 @@ pub enum BoxPolicy {
     Drop,
 }
 
-/// What is wrong with a box.
+/// The defect of an invalid box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BoxFault {
-    /// NaN, infinite, or null.
+    /// Contains NaN, an infinity or null.
     NotFinite,
     NegativeSize,
     NoArea,
-    /// No part of it is inside the image.
+    /// Entirely outside the image.
     Elsewhere,
     PartlyOutside,
 }
@@ -34,16 +36,16 @@ pub enum BoxFault {
 impl fmt::Display for BoxFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            BoxFault::NotFinite => "not a number in it",
+            BoxFault::NotFinite => "not a finite number",
             BoxFault::NegativeSize => "negative width or height",
             BoxFault::NoArea => "no area",
-            BoxFault::Elsewhere => "wholly outside the image",
-            BoxFault::PartlyOutside => "reaches out of the image",
+            BoxFault::Elsewhere => "entirely outside the image",
+            BoxFault::PartlyOutside => "extends beyond the image",
         })
     }
 }
 
-/// What boxes of an image are measured by.
+/// The bounds that an image's boxes are checked against.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Frame {
     right: f64,
@@ -52,7 +54,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Boxes in pixels of an image of `(width, height)`, 0 where unknown.
+    /// For boxes in pixels of an image of `(width, height)`, 0 if unknown.
     pub fn pixels((width, height): (u32, u32)) -> Self {
         let edge = |side: u32| if side == 0 { f64::INFINITY } else { f64::from(side) };
         Frame {
@@ -62,7 +64,7 @@ impl Frame {
         }
     }
 
-    /// Boxes in parts of the image's sides.
+    /// For boxes in fractions of the image's sides.
     pub fn relative() -> Self {
         Frame {
             right: 1.0,
@@ -72,7 +74,7 @@ impl Frame {
     }
 }
 
-/// What is wrong with the box `[x, y, width, height]`.
+/// Checks the box `[x, y, width, height]`.
 pub fn fault([x, y, w, h]: [f64; 4], frame: Frame) -> Option<BoxFault> {
     if ![x, y, w, h].iter().all(|v| v.is_finite()) {
         return Some(BoxFault::NotFinite);
@@ -95,8 +97,8 @@ pub fn fault([x, y, w, h]: [f64; 4], frame: Frame) -> Option<BoxFault> {
     outside.then_some(BoxFault::PartlyOutside)
 }
 
-/// The box as a training target under a policy: `[x1, y1, x2, y2]` inside the image, in the box's own unit, or `None` where
-/// it is left out.
+/// The box as a training target under a policy: `[x1, y1, x2, y2]` inside the image, in the box's
+/// own unit, or `None` if it is dropped.
 pub fn target(xywh: [f64; 4], frame: Frame, policy: BoxPolicy) -> Option<[f64; 4]> {
     match (fault(xywh, frame), policy) {
         (None, _) | (Some(BoxFault::PartlyOutside), BoxPolicy::Clip) => {}
@@ -109,7 +111,7 @@ pub fn target(xywh: [f64; 4], frame: Frame, policy: BoxPolicy) -> Option<[f64; 4
         (x + w).min(frame.right),
         (y + h).min(frame.bottom),
     ];
-    // A sliver can vanish in rounding.
+    // A thin sliver can vanish by rounding.
     (clipped[2] > clipped[0] && clipped[3] > clipped[1]).then_some(clipped)
 }
 
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_wrong_box_is_told_apart() {
+    fn all_kinds_of_invalid_boxes_are_distinguished() {
         assert_eq!(fault([10.0, 10.0, 20.0, 20.0], frame()), None);
         assert_eq!(fault([80.0, 10.0, 20.0, 40.0], frame()), None);
         assert_eq!(
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_boxes_are_measured_by_the_whole_side() {
+    fn relative_boxes_are_checked_against_the_whole_side() {
         let frame = Frame::relative();
         assert_eq!(fault([0.5, 0.5, 0.5004, 0.5], frame), None);
         assert_eq!(fault([0.5, 0.5, 0.6, 0.5], frame), Some(BoxFault::PartlyOutside));
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn clip_cuts_and_drop_leaves_out() {
+    fn clip_crops_boxes_and_drop_removes_them() {
         let out = [90.0, 40.0, 20.0, 20.0];
         assert_eq!(
             target(out, frame(), BoxPolicy::Clip),

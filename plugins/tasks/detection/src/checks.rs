@@ -1,4 +1,4 @@
-//! What is looked for in a split's annotations before anything is done with them.
+//! Checks of a split's annotations before they are used.
 
 use crate::boxes::{self, BoxFault, BoxPolicy, Frame};
 use crate::images;
@@ -7,10 +7,10 @@ use cvhost_datasets::{Faults, Tally};
 use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::Problem;
 
-/// So many shapes that aren't right are told one by one.
+/// Maximum number of invalid shapes that are listed.
 const MOST_SHAPES: usize = 20;
 
-/// Everything that refuses a split, in one report.
+/// Reports everything that makes a split unusable as one error.
 pub fn check(found: &mut Found, split: &str, policy: BoxPolicy) -> Result<()> {
     let mut faults = std::mem::take(&mut found.faults);
     let set = &found.set;
@@ -19,18 +19,18 @@ pub fn check(found: &mut Found, split: &str, policy: BoxPolicy) -> Result<()> {
     check_categories(set, &mut faults);
     images::check(&found.root, split, set, &mut faults)?;
     let mut help = match found.format {
-        Format::Coco => "mend the annotation file".to_owned(),
-        _ => "mend the annotations".to_owned(),
+        Format::Coco => "fix the annotation file".to_owned(),
+        _ => "fix the annotations".to_owned(),
     };
-    help += &format!("; its file names start from the folder in `data.{split}_data_path`");
+    help += &format!("; its file names are relative to the folder in `data.{split}_data_path`");
     if policy == BoxPolicy::Error {
         for (annotation, fault) in faulty_boxes(set, &positions) {
-            faults.push("wrong boxes", || {
+            faults.push("invalid boxes", || {
                 let name = set.name_of(annotation, &positions);
                 format!("{name}: box {:?}: {fault}", annotation.bbox)
             });
         }
-        help += "; `data.box_policy: clip` or `drop` goes on without the boxes that aren't right";
+        help += "; `data.box_policy: clip` or `drop` continues without the invalid boxes";
     }
     faults.into_result(
         &format!("the annotations of the {split} split, {}", found.source.display()),
@@ -41,7 +41,7 @@ pub fn check(found: &mut Found, split: &str, policy: BoxPolicy) -> Result<()> {
 fn check_ids(set: &BoxSet, positions: &[(i64, u32)], faults: &mut Faults) {
     repeated(set.images.ids().to_vec(), |id, times| {
         faults.push("repeated image ids", || {
-            format!("image id {id} stands {times} times in `images`")
+            format!("image id {id} occurs {times} times in `images`")
         });
     });
     match set.naming {
@@ -49,7 +49,7 @@ fn check_ids(set: &BoxSet, positions: &[(i64, u32)], faults: &mut Faults) {
             let ids: Vec<i64> = set.annotations.iter().map(|a| a.id).collect();
             repeated(ids, |id, times| {
                 faults.push("repeated annotation ids", || {
-                    format!("annotation id {id} stands {times} times in `annotations`")
+                    format!("annotation id {id} occurs {times} times in `annotations`")
                 });
             });
         }
@@ -57,7 +57,7 @@ fn check_ids(set: &BoxSet, positions: &[(i64, u32)], faults: &mut Faults) {
             let ids: Vec<(i64, i64)> = set.annotations.iter().map(|a| (a.image_id, a.id)).collect();
             repeated(ids, |(image, id), times| {
                 faults.push("repeated segment ids", || {
-                    format!("segment id {id} stands {times} times in image {image}")
+                    format!("segment id {id} occurs {times} times in image {image}")
                 });
             });
         }
@@ -88,7 +88,7 @@ fn check_ids(set: &BoxSet, positions: &[(i64, u32)], faults: &mut Faults) {
                         format!("{name}: its category {category_id} is not in `categories`")
                     }
                     _ => format!(
-                        "{name}: class {category_id} has no name; there are {}",
+                        "{name}: class {category_id} has no name; the number of names is {}",
                         known.len()
                     ),
                 }
@@ -98,23 +98,23 @@ fn check_ids(set: &BoxSet, positions: &[(i64, u32)], faults: &mut Faults) {
 }
 
 fn check_categories(set: &BoxSet, faults: &mut Faults) {
-    const KIND: &str = "wrong categories";
+    const KIND: &str = "invalid categories";
     if set.categories.is_empty() {
         faults.push(KIND, || match set.naming {
             Naming::Annotations | Naming::Segments => "`categories` is empty".to_owned(),
-            _ => "there is no object, so there are no classes".to_owned(),
+            _ => "there are no objects, so there are no classes".to_owned(),
         });
     }
     repeated(set.categories.iter().map(|c| c.id).collect(), |id, times| {
         faults.push(KIND, || {
-            format!("category id {id} stands {times} times in `categories`")
+            format!("category id {id} occurs {times} times in `categories`")
         });
     });
     repeated(
         set.categories.iter().map(|c| c.name.as_str()).collect(),
         |name, times| {
             faults.push(KIND, || {
-                format!("{times} categories are named `{name}`; each needs a name of its own")
+                format!("{times} categories are named `{name}`; each needs a unique name")
             });
         },
     );
@@ -125,17 +125,17 @@ fn check_categories(set: &BoxSet, faults: &mut Faults) {
     }
 }
 
-/// Tells what occurs more than once, and how often, in order.
-fn repeated<T: Ord + Copy>(mut values: Vec<T>, mut tell: impl FnMut(T, usize)) {
+/// Calls `report` for each value that occurs more than once, with its count, in sorted order.
+fn repeated<T: Ord + Copy>(mut values: Vec<T>, mut report: impl FnMut(T, usize)) {
     values.sort_unstable();
     for same in values.chunk_by(|a, b| a == b) {
         if let [first, _, ..] = same {
-            tell(*first, same.len());
+            report(*first, same.len());
         }
     }
 }
 
-/// What boxes of this image are measured by.
+/// The bounds that this image's boxes are checked against.
 pub fn frame(set: &BoxSet, image: Option<usize>) -> Frame {
     if set.relative {
         return Frame::relative();
@@ -153,7 +153,7 @@ fn faulty_boxes<'a>(
     })
 }
 
-/// What the policy did, counted by kind.
+/// The effects of the policy, counted by kind.
 pub fn box_warnings(set: &BoxSet, policy: BoxPolicy) -> Vec<Problem> {
     let positions = set.images.positions();
     let mut tally = Tally::new();
@@ -163,12 +163,12 @@ pub fn box_warnings(set: &BoxSet, policy: BoxPolicy) -> Vec<Problem> {
     tally
         .warnings("box", |fault| match (fault, policy) {
             (BoxFault::PartlyOutside, BoxPolicy::Clip) => "clipped to the image",
-            _ => "left out of training",
+            _ => "excluded from training",
         })
         .collect()
 }
 
-/// Shapes beside the boxes that aren't right: detection goes on without them, and tells.
+/// A warning about annotations with an invalid shape: detection uses only their boxes.
 pub fn shape_warnings(found: &Found) -> Option<Problem> {
     let count = found.shape_faults.len();
     let lines: Vec<String> = found
@@ -188,7 +188,7 @@ pub fn shape_warnings(found: &Found) -> Option<Problem> {
     (count > 0).then(|| {
         let plural = if count == 1 { "" } else { "s" };
         Problem::warning(format!(
-            "{count} annotation{plural} with a `segmentation` that isn't right, of which only the box is used: {}{more}",
+            "{count} annotation{plural} with an invalid `segmentation`, of which only the box is used: {}{more}",
             lines.join("; ")
         ))
     })

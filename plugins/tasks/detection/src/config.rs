@@ -1,4 +1,4 @@
-//! The configuration keys that this task gives a meaning.
+//! The configuration keys of this task.
 
 use crate::boxes::BoxPolicy;
 use cvhost_annotations::Format;
@@ -8,38 +8,39 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The part of the configuration document that the schema describes. `num_classes` and `class_names` are declared by the
-/// host, for all tasks.
+/// The part of the configuration that the schema describes. `num_classes` and `class_names` are
+/// declared by the host for all tasks.
 #[derive(JsonSchema)]
-#[allow(dead_code)] // it stands for its schema
+#[allow(dead_code)] // only used to generate the schema
 struct Document {
     model: ModelKeys,
     data: DataKeys,
 }
 
 #[derive(JsonSchema)]
-#[allow(dead_code)] // the host reads these and passes them to the model and to `draw`
+#[allow(dead_code)] // read by the host, which passes them to the model and to `draw`
 struct ModelKeys {
-    /// The most boxes that are kept in an image, the best first.
+    /// Maximum number of boxes per image, best first.
     #[schemars(range(min = 1, max = 300))]
     #[serde(default = "default_max_detections")]
     max_detections: u32,
-    /// Boxes with a lower score are not shown by `predict`; metrics are never touched by it.
+    /// Boxes with a lower score are not shown by `predict`; metrics are not affected.
     #[schemars(range(min = 0.0, max = 1.0))]
     #[serde(default = "default_confidence_threshold")]
     confidence_threshold: f64,
 }
 
-/// The keys in section `data`.
+/// Keys of section `data`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct DataKeys {
-    /// What the annotations are. `auto`: what is there tells, and a message says which. `coco`: COCO JSON (instances,
-    /// keypoints or panoptic). `voc`: Pascal VOC's XML files. `yolo`: label files with data.yaml. `csv`: a row a box.
+    /// Annotation format. `auto`: detected from the files and reported. `coco`: COCO JSON
+    /// (instances, keypoints or panoptic). `voc`: Pascal VOC XML files. `yolo`: label files with
+    /// data.yaml. `csv`: one box per row.
     #[serde(default)]
     pub format: DataFormat,
-    /// What happens to annotated boxes that aren't right. `error`: the data set is refused. `clip`: parts outside the
-    /// image are cut off, and boxes without area are left out. `drop`: all of them are left out. They are counted and
-    /// told either way.
+    /// How invalid annotated boxes are handled. `error`: the dataset is rejected. `clip`: boxes are
+    /// clipped to the image, and boxes without area are dropped. `drop`: all of them are dropped.
+    /// In each case they are counted and reported.
     #[serde(default)]
     pub box_policy: BoxPolicy,
 }
@@ -77,7 +78,7 @@ fn default_confidence_threshold() -> f64 {
 }
 
 impl DataKeys {
-    /// The keys out of the whole configuration.
+    /// Reads the keys from the whole configuration.
     pub fn read(config: &Value) -> Result<Self> {
         Ok(DataKeys {
             format: choice(config, "format", "`auto`, `coco`, `voc`, `yolo` or `csv`")?,
@@ -86,7 +87,7 @@ impl DataKeys {
     }
 }
 
-/// The value of a key in section `data` that has a few choices.
+/// Reads an enum-valued key of section `data`.
 fn choice<T: DeserializeOwned + Default>(config: &Value, key: &str, choices: &str) -> Result<T> {
     let value = &config["data"][key];
     if value.is_null() {
@@ -94,7 +95,7 @@ fn choice<T: DeserializeOwned + Default>(config: &Value, key: &str, choices: &st
     }
     T::deserialize(value).map_err(|_| {
         let key = format!("data.{key}");
-        PluginError::config(&key, format!("`{key}` is {value}; it can be {choices}"))
+        PluginError::config(&key, format!("`{key}` is {value}; it must be {choices}"))
     })
 }
 
@@ -106,7 +107,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn the_schema_file_is_what_the_types_say() {
+    fn the_schema_file_matches_the_types() {
         let generator = SchemaSettings::draft2020_12()
             .with(|s| s.inline_subschemas = true)
             .into_generator();
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_choice_names_those_that_there_are() {
+    fn an_error_for_an_unknown_choice_lists_the_valid_ones() {
         let error = DataKeys::read(&json!({"data": {"box_policy": "crop"}})).unwrap_err();
         assert_eq!(error.key, "data.box_policy");
         assert!(error.message.contains("`error`, `clip` or `drop`"), "{error}");

@@ -1,8 +1,9 @@
-//! A split of a data set of boxes.
+//! A split of a detection dataset.
 //!
-//! The evaluation must give COCO's numbers, so it compares with the file's own annotations, also those that
-//! `data.box_policy` changes or leaves out as training targets. They travel as the opaque field `ground_truth`: `[M, 7]`
-//! f64, rows of label, x, y, width, height (pixels, as in the file), area (square pixels), iscrowd.
+//! To reproduce COCO's metrics, the evaluation compares with the annotations as in the file,
+//! including those that `data.box_policy` changes or drops as training targets. They are passed as
+//! the opaque field `ground_truth`: `[M, 7]` f64, rows of label, x, y, width, height (pixels, as in
+//! the file), area (square pixels), iscrowd.
 
 use crate::boxes::{self, BoxPolicy};
 use crate::checks::{box_warnings, check, frame, shape_warnings};
@@ -33,7 +34,7 @@ pub struct DetectionDataSet {
 }
 
 impl DetectionDataSet {
-    /// Reads and checks a split. All that prevents its use comes in one error.
+    /// Reads and checks a split. All problems that prevent its use are reported in one error.
     pub fn open(args: &OpenArgs) -> Result<Self> {
         let policy = DataKeys::read(&args.config)?.box_policy;
         let split = args.split.as_str();
@@ -79,11 +80,11 @@ impl DetectionDataSet {
             return Ok(());
         }
         Err(PluginError::failed(format!(
-            "record {index} of a data set with {count} records"
+            "record {index} is out of range: the dataset has {count} records"
         )))
     }
 
-    /// The annotations of an image with their labels, in the file's order.
+    /// The annotations of an image with their labels, in file order.
     fn objects(&self, index: usize) -> impl Iterator<Item = (&Annotation, i64)> {
         self.groups.of(index).filter_map(|i| {
             let annotation = self.set.annotations.get(i)?;
@@ -92,7 +93,7 @@ impl DetectionDataSet {
     }
 }
 
-/// Finds and reads the annotations of a split, with the classes' numbers.
+/// Finds and reads the annotations of a split and numbers its classes.
 pub fn find(args: &OpenArgs) -> Result<Found> {
     check_folder(args)?;
     let class_names = strings(&args.config["model"]["class_names"]);
@@ -101,7 +102,7 @@ pub fn find(args: &OpenArgs) -> Result<Found> {
         ..request(&args.split, &args.images, &args.annotations, &args.config)?
     })?;
     if found.classes_by_use {
-        // Validation must have the training split's classes, also those that none of its images has.
+        // Validation needs all classes of the training split, including those without images.
         let known = if class_names.is_empty() {
             training_classes(args)
         } else {
@@ -129,9 +130,9 @@ fn check_folder(args: &OpenArgs) -> Result<()> {
         return Ok(());
     }
     let key = format!("data.{split}_data_path");
-    let message = format!("there is no folder with the {split} images");
+    let message = format!("the folder of the {split} images is not set");
     Err(PluginError::config(&key, message).with_help(format!(
-        "set `{key}`, and `data.{split}_annotation_file` to their annotations where these don't stand beside them"
+        "set `{key}`, and `data.{split}_annotation_file` to the annotations if they aren't next to the images"
     )))
 }
 
@@ -146,8 +147,8 @@ fn request<'a>(split: &'a str, images: &'a str, annotations: &'a str, config: &V
     })
 }
 
-/// The classes of the training split, for another one; none where it can't be read, say because only a checkpoint is
-/// evaluated.
+/// The classes of the training split, used for the other splits; empty if it can't be read, for
+/// example when only a checkpoint is evaluated.
 fn training_classes(args: &OpenArgs) -> Vec<String> {
     let path = |key: &str| args.config["data"][key].as_str().unwrap_or_default();
     let images = path("train_data_path");
@@ -182,7 +183,8 @@ impl DataSet for DetectionDataSet {
         self.problems.clone()
     }
 
-    /// Classes are those of the targets, one an object. Sizes are 0 where the annotations don't say.
+    /// Classes are those of the targets, one per object. Sizes are 0 if the annotations don't give
+    /// them.
     fn meta(&self, index: usize) -> Result<RecordMeta> {
         self.check_index(index)?;
         let frame = frame(&self.set, Some(index));
@@ -206,7 +208,7 @@ impl DataSet for DetectionDataSet {
         let images = &self.set.images;
         let path = self.root.join(images.name(index));
         let frame = frame(&self.set, Some(index));
-        // From the unit of the annotations to pixels.
+        // Factors from the annotations' unit to pixels.
         let [to_x, to_y] = if self.set.relative {
             let (width, height) = upright_size(&path)?;
             [f64::from(width), f64::from(height)]
@@ -237,7 +239,7 @@ impl DataSet for DetectionDataSet {
             let target = [x1 * to_x, y1 * to_y, x2 * to_x, y2 * to_y];
             xyxy.push(target);
             labels.push(label);
-            // A clipped box can't hold more than its own area.
+            // The object's area can't exceed that of the clipped box.
             areas.push(area.min((target[2] - target[0]) * (target[3] - target[1])));
             crowd.push(flag);
         }

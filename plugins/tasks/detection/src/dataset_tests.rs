@@ -7,12 +7,12 @@ fn refusal(folder: &Folder, document: &Value) -> String {
     folder
         .open(document, json!({}))
         .err()
-        .expect("the data set is refused")
+        .expect("the dataset is rejected")
         .to_string()
 }
 
 #[test]
-fn a_record_holds_boxes_labels_and_the_files_own_numbers() {
+fn a_record_has_boxes_labels_and_the_original_annotations() {
     let folder = Folder::with(&["a.jpg", "sub/b.jpg"]);
     let document = document(
         &[(17, "sub/b.jpg"), (3, "a.jpg")],
@@ -50,7 +50,7 @@ fn a_record_holds_boxes_labels_and_the_files_own_numbers() {
 }
 
 #[test]
-fn a_image_without_objects_stays() {
+fn an_image_without_objects_is_kept() {
     let folder = Folder::with(&["a.jpg"]);
     let data = folder
         .open(&document(&[(1, "a.jpg")], vec![]), json!({}))
@@ -62,7 +62,7 @@ fn a_image_without_objects_stays() {
 }
 
 #[test]
-fn all_faults_come_in_one_report_with_their_ids() {
+fn all_faults_are_in_one_report_with_their_ids() {
     let folder = Folder::with(&["a.jpg"]);
     std::os::unix::fs::symlink("/etc/hostname", folder.path("out.jpg")).unwrap();
     std::os::unix::fs::symlink("a.jpg", folder.path("in.jpg")).unwrap();
@@ -89,14 +89,14 @@ fn all_faults_come_in_one_report_with_their_ids() {
         ),
     );
     for part in [
-        "image 2: file_name \"../b.jpg\" has `..` in it; refused",
+        "image 2: file_name \"../b.jpg\" has `..` in it; rejected",
         "image 3: file_name \"/etc/hostname\" is an absolute path",
         "image 4: file_name \"out.jpg\" is a link that leaves the folder",
         "image 5: file_name \"etc/hostname\" goes through a link",
         "gone.jpg does not exist",
-        "image id 7 stands 2 times",
-        "image 8: file_name \".\" is no file name",
-        "annotation id 1 stands 2 times",
+        "image id 7 occurs 2 times",
+        "image 8: file_name \".\" is not a file name",
+        "annotation id 1 occurs 2 times",
         "annotation 1: its image 99",
         "annotation 2 of image 1: its category 77",
         "data.val_data_path",
@@ -108,7 +108,7 @@ fn all_faults_come_in_one_report_with_their_ids() {
 }
 
 #[test]
-fn wrong_boxes_follow_the_policy() {
+fn invalid_boxes_follow_the_policy() {
     let folder = Folder::with(&["a.jpg"]);
     let mut annotations = vec![
         annotation(1, 1, 5, [10.0, 10.0, 5.0, 5.0]),
@@ -127,7 +127,7 @@ fn wrong_boxes_follow_the_policy() {
             .unwrap()
             .dims()[0]
     };
-    let told = |data: &DetectionDataSet| {
+    let report_of = |data: &DetectionDataSet| {
         data.problems()
             .iter()
             .map(|p| p.message.to_string())
@@ -137,9 +137,9 @@ fn wrong_boxes_follow_the_policy() {
 
     let clip = folder.open(&document, json!({})).unwrap();
     assert_eq!(boxes(&clip), 2);
-    let warnings = told(&clip);
+    let warnings = report_of(&clip);
     assert!(
-        warnings.contains("1 box (no area): left out of training: annotation 2 of image 1"),
+        warnings.contains("1 box (no area): excluded from training: annotation 2 of image 1"),
         "{warnings}"
     );
     assert!(
@@ -147,7 +147,7 @@ fn wrong_boxes_follow_the_policy() {
         "{warnings}"
     );
     assert_eq!(clip.problems().len(), 4);
-    // The evaluation keeps the boxes that have numbers.
+    // The evaluation keeps the boxes with finite numbers.
     assert_eq!(
         clip.record(&RecordArgs::at(0))
             .unwrap()
@@ -174,19 +174,19 @@ fn wrong_boxes_follow_the_policy() {
         "{error}"
     );
     assert!(
-        error.contains("negative width or height") && error.contains("reaches out"),
+        error.contains("negative width or height") && error.contains("extends beyond"),
         "{error}"
     );
 }
 
 #[test]
-fn an_empty_split_is_refused() {
+fn an_empty_split_is_rejected() {
     let folder = Folder::with(&["a.jpg"]);
     assert!(refusal(&folder, &document(&[], vec![])).contains("the val split has no images"));
 }
 
 #[test]
-fn missing_files_say_where_was_looked_and_which_key_to_set() {
+fn errors_for_missing_files_list_searched_paths_and_the_key() {
     let folder = Folder::with(&["a.jpg"]);
     let mut args = folder.args(json!({}));
     args.annotations = String::new();
@@ -224,12 +224,12 @@ fn missing_files_say_where_was_looked_and_which_key_to_set() {
 }
 
 #[test]
-fn categories_need_ids_and_names_of_their_own() {
+fn categories_need_unique_ids_and_names() {
     let folder = Folder::with(&["a.jpg"]);
     let mut document = document(&[(1, "a.jpg")], vec![]);
     document["categories"] = json!([{"id": 1, "name": "x"}, {"id": 1, "name": "y"}, {"id": -2, "name": "x"}]);
     let report = refusal(&folder, &document);
-    assert!(report.contains("category id 1 stands 2 times"), "{report}");
+    assert!(report.contains("category id 1 occurs 2 times"), "{report}");
     assert!(report.contains("2 categories are named `x`"), "{report}");
     assert!(report.contains("category id -2 (`x`) is negative"), "{report}");
     document["categories"] = json!([]);

@@ -7,27 +7,27 @@ use cvhost_plugin_api::data::{Fields, Image, LabelSpec};
 use image::RgbImage;
 use serde_json::Value;
 
-/// A longer class name is cut in a tag.
+/// Class names are truncated to this length in a tag.
 const MOST_LETTERS: usize = 32;
 
-/// Draws the best predictions onto the image. `options`: `confidence_threshold`, below which none is drawn, and
-/// `max_boxes`; a missing one doesn't limit.
+/// Draws the best predictions onto the image. `options`: `confidence_threshold`, the minimum score,
+/// and `max_boxes`; a missing option means no limit.
 pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
     let threshold = options["confidence_threshold"]
         .as_f64()
         .unwrap_or(f64::NEG_INFINITY);
-    let most = options["max_boxes"]
+    let limit = options["max_boxes"]
         .as_u64()
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
     let mut shown = predictions::best_first(prediction)?;
     shown.retain(|p| f64::from(p.score) >= threshold);
-    shown.truncate(most);
+    shown.truncate(limit);
 
     let mut image = drawing::take(canvas)?;
     let (width, height) = image.dimensions();
     let style = Style::for_image(width, height);
     let letters = Lettering::new(style.letter)?;
-    // The best is drawn last, so that it lies on top; tags lie on top of all boxes.
+    // The best box is drawn last, on top; tags are drawn above all boxes.
     for p in shown.iter().rev() {
         draw_box(&mut image, p, &style);
     }
@@ -38,7 +38,7 @@ pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: 
     Ok(())
 }
 
-/// Sizes in pixels that go with an image's size.
+/// Sizes in pixels, scaled with the image.
 struct Style {
     line: i32,
     letter: f32,
@@ -54,13 +54,13 @@ impl Style {
     }
 }
 
-/// The pixels that a box covers: first column and row, last column and row, cut to the image. `None` where no part of it
-/// is inside.
+/// The pixels that a box covers: first column and row, last column and row, clipped to the image.
+/// `None` if it is entirely outside.
 fn covered(p: &Prediction, image: &RgbImage) -> Option<[i32; 4]> {
     let [x1, y1, x2, y2] = p.xyxy;
     let (right, bottom) = (f64::from(image.width()), f64::from(image.height()));
     if x2 <= 0.0 || y2 <= 0.0 || x1 >= right || y1 >= bottom || x2 < x1 || y2 < y1 {
-        return None; // also whatever lies on an image without pixels
+        return None; // also for images without pixels
     }
     let inside = |v: f64, side: f64| v.round().min(side - 1.0).max(0.0) as i32;
     Some([
@@ -88,7 +88,7 @@ fn draw_box(image: &mut RgbImage, p: &Prediction, style: &Style) {
     }
 }
 
-/// A label above the box's upper left corner; inside the box where there is no room above.
+/// A label above the box's top left corner, or inside the box if there is no space above.
 fn draw_tag(image: &mut RgbImage, p: &Prediction, spec: &LabelSpec, letters: &Lettering) {
     let Some([left, top, ..]) = covered(p, image) else {
         return;
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_and_its_tag_have_the_colour_of_the_class_and_the_inside_stays() {
+    fn a_box_and_its_tag_have_the_class_colour_and_the_interior_is_unchanged() {
         let mut canvas = Image::filled(640, 480, [90, 90, 90]);
         let spec = LabelSpec {
             names: vec!["cell".into()].into(),
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(canvas.pixel(200, 399), Some(colour));
         assert_eq!(canvas.pixel(200, 300), Some([90, 90, 90]));
         assert_eq!(canvas.pixel(101, 195), Some(colour));
-        // The tag has letters in it.
+        // The tag contains letters.
         let white = (100..200).flat_map(|x| (180..200).map(move |y| (x, y)));
         assert!(
             white

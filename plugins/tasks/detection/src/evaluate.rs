@@ -1,8 +1,9 @@
-//! COCO's evaluation of boxes: the twelve numbers and the values of each class.
+//! COCO evaluation of boxes: the twelve summary metrics and per-class values.
 //!
-//! Matching and averaging are hotcoco's, which follows the reference implementation (pycocotools) to the last digit. A
-//! image is matched as soon as its predictions are there, and about 20 bytes a prediction are kept. As COCO has it, the
-//! 100 best predictions of a class in an image count, and no score is too low.
+//! Matching and averaging are done by hotcoco, which reproduces the reference implementation
+//! (pycocotools) exactly. An image is matched as soon as its predictions arrive, and about 20 bytes
+//! per prediction are kept. As in COCO, the 100 best predictions per class and image count, without
+//! a score threshold.
 
 use crate::predictions;
 use crate::state;
@@ -13,7 +14,7 @@ use hotcoco::{AccumulatedEval, Annotation, Category, EvalMode, Image, IouType, P
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// COCO's twelve numbers in the order of the reference implementation, with what they are.
+/// COCO's twelve summary metrics in the order of the reference implementation, with descriptions.
 const SUMMARY: [(&str, &str); 12] = [
     (
         "map",
@@ -27,22 +28,22 @@ const SUMMARY: [(&str, &str); 12] = [
         "average precision of objects from 32² to 96² pixels",
     ),
     ("map_large", "average precision of objects above 96² pixels"),
-    ("mar_1", "average recall with 1 prediction an image and class"),
-    ("mar_10", "average recall with 10 predictions an image and class"),
+    ("mar_1", "average recall with 1 prediction per image and class"),
+    ("mar_10", "average recall with 10 predictions per image and class"),
     (
         "mar_100",
-        "average recall with 100 predictions an image and class",
+        "average recall with 100 predictions per image and class",
     ),
     ("mar_small", "average recall of objects below 32² pixels"),
     ("mar_medium", "average recall of objects from 32² to 96² pixels"),
     ("mar_large", "average recall of objects above 96² pixels"),
 ];
 
-/// Where the IoU thresholds 0.50 and 0.75 stand among COCO's ten.
+/// Indices of the IoU thresholds 0.50 and 0.75 among COCO's ten.
 const IOU_50: usize = 0;
 const IOU_75: usize = 5;
 
-/// The metrics by name; a value is NaN where there is nothing to measure (no object of that class or size).
+/// The metrics by name. A value is NaN if it is undefined (no object of that class or size).
 pub fn metrics() -> Vec<MetricInfo> {
     let mut metrics: Vec<MetricInfo> = SUMMARY
         .iter()
@@ -54,12 +55,12 @@ pub fn metrics() -> Vec<MetricInfo> {
     ));
     metrics.push(MetricInfo::higher(
         "mar_100_<class>",
-        "average recall of one class with 100 predictions an image",
+        "average recall of one class with 100 predictions per image",
     ));
     metrics
 }
 
-/// One prediction as it is evaluated and saved.
+/// A prediction as evaluated and saved.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detected {
     pub label: u32,
@@ -74,15 +75,15 @@ pub type Kept = BTreeMap<u64, Box<[Detected]>>;
 pub struct CocoEvaluator {
     spec: LabelSpec,
     matcher: StreamingEval,
-    /// All predictions, if `predictions.json` is wanted.
+    /// All predictions, if `predictions.json` is to be saved.
     kept: Option<Kept>,
-    /// Predictions that hold NaN or infinities.
+    /// Number of predictions with NaN or infinities.
     left_out: usize,
 }
 
 impl CocoEvaluator {
     pub fn new(spec: &LabelSpec, save_predictions: bool) -> Result<Self> {
-        // Classes are matched by label; category ids are for the exchange format alone.
+        // Classes are matched by label; category ids are only used in the output format.
         let categories = (0u64..)
             .zip(&spec.names)
             .map(|(id, name)| Category {
@@ -100,7 +101,7 @@ impl CocoEvaluator {
         })
     }
 
-    /// What the model found in an image, without the classes that the data set lacks.
+    /// The detections of an image, excluding classes that the dataset lacks.
     fn detected(&mut self, fields: &Fields) -> Result<Box<[Detected]>> {
         let (predictions, left_out) = predictions::read(fields)?;
         self.left_out += left_out;
@@ -161,7 +162,7 @@ impl Evaluator for CocoEvaluator {
     fn update(&mut self, ids: &[u64], predictions: &[Fields], targets: &[Fields]) -> Result<()> {
         if ids.len() != predictions.len() || ids.len() != targets.len() {
             return Err(PluginError::failed(format!(
-                "{} records came with {} predictions and {} targets",
+                "got {} records with {} predictions and {} targets",
                 ids.len(),
                 predictions.len(),
                 targets.len()
@@ -171,7 +172,7 @@ impl Evaluator for CocoEvaluator {
         for (prediction, target) in predictions.iter().zip(targets) {
             let image = image_id(target)?;
             if images.iter().any(|known: &Image| known.id == image) {
-                continue; // a sampler that fills up its last batch repeats images
+                continue; // a sampler that pads its last batch repeats images
             }
             images.push(Image {
                 id: image,
@@ -211,13 +212,13 @@ impl Evaluator for CocoEvaluator {
     fn compute(&mut self) -> Result<Report> {
         if self.left_out > 0 {
             tracing::warn!(
-                "{} predictions hold NaN or infinities and were not evaluated",
+                "{} predictions contain NaN or infinities and were not evaluated",
                 self.left_out
             );
         }
         let mut evaluation = self.matcher.clone().finalize();
         evaluation.accumulate();
-        evaluation.summarize_lines(); // the numbers without printing
+        evaluation.summarize_lines(); // computes the metrics without printing them
         let mut report = Report::default();
         for (i, (name, _)) in SUMMARY.iter().enumerate() {
             report.push(
@@ -243,12 +244,12 @@ fn image_id(target: &Fields) -> Result<u64> {
     let id = target.require("image_id")?.values::<i64>()?.first().copied();
     id.and_then(|id| u64::try_from(id).ok()).ok_or_else(|| {
         PluginError::failed(format!(
-            "a target's `image_id` must be one number from 0, got {id:?}"
+            "a target's `image_id` must be one non-negative number, got {id:?}"
         ))
     })
 }
 
-/// The rows of `ground_truth` as hotcoco takes them.
+/// Converts the rows of `ground_truth` for hotcoco.
 fn ground_truth(image: u64, rows: &Array) -> Result<impl Iterator<Item = Annotation>> {
     Ok(rows
         .to_rows::<7>()?
@@ -263,12 +264,12 @@ fn ground_truth(image: u64, rows: &Array) -> Result<impl Iterator<Item = Annotat
         }))
 }
 
-/// COCO says -1 where there is nothing to measure.
+/// COCO uses -1 for undefined values.
 fn measured(value: f64) -> f64 {
     if value < 0.0 { f64::NAN } else { value }
 }
 
-/// The mean of what could be measured.
+/// The mean of the defined values.
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut count) = (0.0, 0u32);
     for value in values.filter(|v| *v > -1.0) {
@@ -282,17 +283,17 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// The values of each class that the data set has, as scalars and as a table.
+/// Adds the values of each class in the dataset, as scalars and as a table.
 fn push_classes(report: &mut Report, accumulated: &AccumulatedEval, spec: &LabelSpec) {
     const ALL_AREAS: usize = 0;
     let shape = accumulated.shape;
-    let most = shape.m.saturating_sub(1); // the last limit on predictions is 100
+    let last_limit = shape.m.saturating_sub(1); // the last limit on predictions is 100
     let precision = |thresholds: std::ops::Range<usize>, class: usize| {
         mean(thresholds.flat_map(|t| {
             (0..shape.r).filter_map(move |r| {
                 accumulated
                     .precision
-                    .get(shape.precision_idx(t, r, class, ALL_AREAS, most))
+                    .get(shape.precision_idx(t, r, class, ALL_AREAS, last_limit))
                     .copied()
             })
         }))
@@ -301,7 +302,7 @@ fn push_classes(report: &mut Report, accumulated: &AccumulatedEval, spec: &Label
         mean((0..shape.t).filter_map(|t| {
             accumulated
                 .recall
-                .get(shape.recall_idx(t, class, ALL_AREAS, most))
+                .get(shape.recall_idx(t, class, ALL_AREAS, last_limit))
                 .copied()
         }))
     };

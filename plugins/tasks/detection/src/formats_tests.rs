@@ -1,4 +1,4 @@
-//! The same boxes in every format give the same records.
+//! The same boxes yield the same records in every format.
 
 use super::*;
 use cvhost_plugin_api::data::{Array, RecordArgs};
@@ -6,7 +6,7 @@ use serde_json::json;
 use std::fmt::Write;
 use std::fs;
 
-/// The header of a PNG file, which is all that a size takes.
+/// The header of a PNG file, which is enough to read its size.
 fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
     bytes.extend(width.to_be_bytes());
@@ -15,7 +15,7 @@ fn png(width: u32, height: u32) -> Vec<u8> {
     bytes
 }
 
-/// The same, stored with the sides swapped and a note to turn it.
+/// The same, stored with swapped sides and an EXIF rotation.
 fn turned_png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = png(height, width);
     let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
@@ -27,7 +27,7 @@ fn turned_png(width: u32, height: u32) -> Vec<u8> {
     bytes
 }
 
-/// A folder in which `content` stands under its names.
+/// A temporary folder with the files in `content`.
 fn folder(content: &[(&str, &[u8])]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in content {
@@ -63,7 +63,8 @@ fn list<'a>(document: &'a Value, name: &str) -> &'a [Value] {
     document[name].as_array().unwrap()
 }
 
-/// Each image of a COCO document: its name without ending, its size, and its objects' class names and boxes.
+/// Each image of a COCO document: its name without extension, its size, and its objects' class
+/// names and boxes.
 type Images = Vec<(String, [f64; 2], Vec<(String, [f64; 4])>)>;
 
 fn images(document: &Value) -> Images {
@@ -181,7 +182,7 @@ fn numbers(array: &Array) -> Vec<f64> {
 }
 
 #[test]
-fn the_same_boxes_give_the_same_records_in_every_format() {
+fn the_same_boxes_yield_the_same_records_in_every_format() {
     let root = in_all_formats();
     let names = json!({"model": {"class_names": ["RBC", "WBC", "Platelets"]}});
     let open = |annotations: &str| {
@@ -222,10 +223,10 @@ fn the_same_boxes_give_the_same_records_in_every_format() {
                 assert!(same, "{annotations}: {name} of record {index}: {a:?}, {b:?}");
             }
         }
-        let told: Vec<String> = other.problems().iter().map(|p| p.message.to_string()).collect();
-        let wrong = told
+        let messages: Vec<String> = other.problems().iter().map(|p| p.message.to_string()).collect();
+        let wrong = messages
             .iter()
-            .find(|line| line.contains("1 box (no area): left out of training"))
+            .find(|line| line.contains("1 box (no area): excluded from training"))
             .unwrap();
         assert!(wrong.contains("BloodImage_00338.jpg"), "{wrong}");
     }
@@ -241,7 +242,7 @@ fn label_files_follow_the_upright_image() {
         ("classes.txt", b"cat"),
     ]);
     let data = DetectionDataSet::open(&args(root.path(), "val", "images", "", json!({}))).unwrap();
-    assert_eq!(data.meta(0).unwrap().width, 0); // not known before the image is opened
+    assert_eq!(data.meta(0).unwrap().width, 0); // not known until the image is opened
     assert_eq!(data.meta(0).unwrap().classes.as_slice(), [0]);
     for index in 0..2 {
         let fields = data.record(&RecordArgs::at(index as u64)).unwrap().fields;
@@ -253,12 +254,12 @@ fn label_files_follow_the_upright_image() {
             "{truth:?}"
         );
     }
-    let told = data.problems();
-    let clipped = told.iter().any(|p| {
+    let messages = data.problems();
+    let clipped = messages.iter().any(|p| {
         p.message
             .contains("clipped to the image: line 1 of a.png, line 1 of b.png")
     });
-    assert!(clipped, "{told:?}");
+    assert!(clipped, "{messages:?}");
     fs::write(root.path().join("images/a.png"), "no image").unwrap();
     assert!(
         data.record(&RecordArgs::at(0))
@@ -269,7 +270,7 @@ fn label_files_follow_the_upright_image() {
 }
 
 #[test]
-fn validation_has_the_training_datas_classes_where_only_use_tells_them() {
+fn validation_has_the_training_classes_if_files_do_not_list_them() {
     let root = folder(&[
         ("a.png", &png(9, 9)),
         (
@@ -299,7 +300,7 @@ fn validation_has_the_training_datas_classes_where_only_use_tells_them() {
 }
 
 #[test]
-fn keypoints_and_panoptic_files_give_their_boxes() {
+fn boxes_are_read_from_keypoints_and_panoptic_files() {
     let root = folder(&[("a.png", &png(9, 9))]);
     let image = json!([{"id": 1, "file_name": "a.png", "width": 9, "height": 9}]);
     let keypoints = json!({"images": image, "categories": [{"id": 1, "name": "person", "keypoints": ["nose"]}],
@@ -316,14 +317,17 @@ fn keypoints_and_panoptic_files_give_their_boxes() {
         let fields = data.record(&RecordArgs::at(0)).unwrap().fields;
         assert_eq!(numbers(fields.require("boxes").unwrap()), [1.0, 1.0, 3.0, 3.0]);
         if document["annotations"][0]["segments_info"].is_array() {
-            let told = data.problems()[0].message.to_string();
-            assert!(told.contains("1 segments of 1 categories of stuff"), "{told}");
+            let messages = data.problems()[0].message.to_string();
+            assert!(
+                messages.contains("1 segments of 1 stuff categories"),
+                "{messages}"
+            );
         }
     }
 }
 
 #[test]
-fn wrong_shapes_beside_boxes_are_told_and_the_boxes_are_used() {
+fn invalid_shapes_are_reported_and_their_boxes_are_used() {
     let root = folder(&[("a.png", &png(9, 9))]);
     let document = json!({"images": [{"id": 1, "file_name": "a.png"}], "categories": [{"id": 1, "name": "x"}],
         "annotations": [
@@ -332,20 +336,20 @@ fn wrong_shapes_beside_boxes_are_told_and_the_boxes_are_used() {
              "segmentation": {"size": [9, 9], "counts": [80]}}]});
     fs::write(root.path().join("annotations.json"), document.to_string()).unwrap();
     let data = DetectionDataSet::open(&args(root.path(), "val", "", "", json!({}))).unwrap();
-    let told = data.problems()[0].message.to_string();
+    let messages = data.problems()[0].message.to_string();
     assert!(
-        told.contains("annotation 5 of image 1: polygon with 5 numbers"),
-        "{told}"
+        messages.contains("annotation 5 of image 1: polygon with 5 numbers"),
+        "{messages}"
     );
     assert!(
-        told.contains("annotation 6 of image 1: RLE whose counts sum to 80, not to 9 x 9 = 81"),
-        "{told}"
+        messages.contains("annotation 6 of image 1: RLE whose counts sum to 80, not to 9 x 9 = 81"),
+        "{messages}"
     );
     assert_eq!(data.meta(0).unwrap().classes.as_slice(), [0, 0]);
 }
 
 #[test]
-fn faults_of_rows_of_images_and_of_boxes_come_in_one_report() {
+fn faults_of_rows_images_and_boxes_are_in_one_report() {
     let root = folder(&[
         ("a.png", &png(9, 9)),
         (
@@ -364,7 +368,7 @@ fn faults_of_rows_of_images_and_of_boxes_come_in_one_report() {
     );
     for part in [
         "line 5: 3 cells, but the header has 6",
-        "file_name \"../b.png\" has `..` in it; refused",
+        "file_name \"../b.png\" has `..` in it; rejected",
         "gone.png does not exist",
         "line 2 (a.png): box [0.0, 0.0, 0.0, 1.0]: no area",
     ] {
@@ -373,7 +377,7 @@ fn faults_of_rows_of_images_and_of_boxes_come_in_one_report() {
 }
 
 #[test]
-fn a_class_number_without_a_name_is_told_with_its_line() {
+fn an_unnamed_class_number_is_reported_with_its_line() {
     let root = folder(&[
         ("a.png", &png(9, 9)),
         ("a.txt", b"0 0.5 0.5 1 1\n3 0.5 0.5 1 1"),
@@ -384,7 +388,7 @@ fn a_class_number_without_a_name_is_told_with_its_line() {
         .unwrap()
         .to_string();
     assert!(
-        error.contains("line 2 of a.png: class 3 has no name; there are 2"),
+        error.contains("line 2 of a.png: class 3 has no name; the number of names is 2"),
         "{error}"
     );
 }

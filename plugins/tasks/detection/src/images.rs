@@ -1,11 +1,12 @@
-//! The images that annotations name.
+//! Checks the images that annotations refer to.
 
 use cvhost_annotations::{BoxSet, Naming};
 use cvhost_datasets::{Faults, ImageFolder, Trouble};
 use cvhost_plugin_api::Result;
 use std::path::Path;
 
-/// Adds a fault for every image whose file is missing or lies outside `root`. `split` names the configuration key.
+/// Adds a fault for every image whose file is missing or outside `root`. `split` is used for the
+/// configuration key.
 pub fn check(root: &Path, split: &str, set: &BoxSet, faults: &mut Faults) -> Result<()> {
     let mut folder = ImageFolder::open(root, split)?;
     let has_ids = matches!(set.naming, Naming::Annotations | Naming::Segments);

@@ -1,12 +1,12 @@
-//! Predictions as the command line prints them.
+//! Predictions as JSON for the command line.
 
 use crate::predictions;
 use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::{Fields, LabelSpec};
 use serde_json::{Value, json};
 
-/// `{"predictions": [{"label", "label_id", "score", "box_xyxy"}]}`, best first. Boxes are in original pixels, to a
-/// thousandth.
+/// `{"predictions": [{"label", "label_id", "score", "box_xyxy"}]}`, best first. Boxes are in
+/// original pixels, rounded to a thousandth.
 pub fn to_json(prediction: &Fields, spec: &LabelSpec) -> Result<Value> {
     let predictions: Vec<Value> = predictions::best_first(prediction)?
         .iter()
@@ -22,7 +22,7 @@ pub fn to_json(prediction: &Fields, spec: &LabelSpec) -> Result<Value> {
     Ok(json!({ "predictions": predictions }))
 }
 
-/// The f64 that prints as the f32 does: 0.9, not 0.8999999761581421.
+/// The f64 with the same decimal representation as the f32: 0.9, not 0.8999999761581421.
 fn shortest(value: f32) -> f64 {
     value.to_string().parse().unwrap_or_else(|_| f64::from(value))
 }
@@ -33,7 +33,7 @@ mod tests {
     use cvhost_plugin_api::data::{Array, Role};
 
     #[test]
-    fn predictions_come_best_first_with_names_and_short_numbers() {
+    fn predictions_are_sorted_by_score_with_names_and_short_numbers() {
         let fields = Fields::new()
             .with(
                 "boxes",

@@ -1,4 +1,4 @@
-//! From category ids, which may start anywhere and have gaps, to labels 0, 1, 2 …
+//! Maps category ids, which may start anywhere and have gaps, to labels 0, 1, 2 …
 
 use cvhost_annotations::Category;
 use cvhost_datasets::{check_num_classes, checkpoint_numbering, list_of};
@@ -7,7 +7,7 @@ use cvhost_plugin_api::forms::detection::FORM;
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::{HashMap, HashSet};
 
-/// The classes of a data set.
+/// The classes of a dataset.
 #[derive(Debug, Default)]
 pub struct Labels {
     pub spec: LabelSpec,
@@ -16,10 +16,11 @@ pub struct Labels {
     pub warnings: Vec<Problem>,
 }
 
-/// Numbers the categories. `used` holds the ids that annotations have.
+/// Numbers the categories. `used` contains the ids that occur in annotations.
 ///
-/// `model.class_names` fixes the order if it is set; otherwise, where the checkpoint knows all the classes by name and the
-/// configuration doesn't ask for another count, its numbering is taken, so that its head fits; otherwise the order of ids.
+/// `model.class_names` fixes the order if set. Otherwise, if the checkpoint has all the classes by
+/// name and the configuration doesn't request another count, the checkpoint's numbering is used, so
+/// that its head fits. Otherwise the order is by id.
 pub fn choose(categories: &[Category], used: &HashSet<i64>, args: &OpenArgs) -> Result<Labels> {
     let mut categories: Vec<&Category> = categories.iter().collect();
     categories.sort_by_key(|c| c.id);
@@ -40,7 +41,7 @@ pub fn choose(categories: &[Category], used: &HashSet<i64>, args: &OpenArgs) -> 
         if !wanted {
             let dropped = categories.remove(index);
             warnings.push(Problem::warning(format!(
-                "category {} `{}` has no annotations and is the supercategory of all others: it is not a class",
+                "category {} `{}` has no annotations and is the supercategory of all others: it is not used as a class",
                 dropped.id, dropped.name
             )));
         }
@@ -78,9 +79,10 @@ pub fn choose(categories: &[Category], used: &HashSet<i64>, args: &OpenArgs) -> 
     })
 }
 
-/// The category that only groups the others: some exporters list it, with id 0, and never use it.
+/// Finds the category that only groups the others: some exporters list it, with id 0, and never use
+/// it.
 fn unused_supercategory(categories: &[&Category], used: &HashSet<i64>) -> Option<usize> {
-    // It groups one of the first two, whichever of these it isn't itself.
+    // It must be the supercategory of one of the first two, whichever isn't the category itself.
     let group = |index: usize| categories.get(index)?.supercategory.as_deref();
     let groups = [group(0), group(1)];
     categories.iter().position(|candidate| {
@@ -113,13 +115,13 @@ fn check_class_names(names: &[&str], categories: &[&Category]) -> Result<()> {
         details.push(format!("not in `model.class_names`: {}", list(&found, &wanted)));
     }
     if names.len() != wanted.len() {
-        details.push("a name stands twice in `model.class_names`".to_owned());
+        details.push("a name occurs twice in `model.class_names`".to_owned());
     }
-    let message = "`model.class_names` and the annotations' categories are not the same";
+    let message = "`model.class_names` and the annotations' categories differ";
     Err(PluginError::config("model.class_names", message)
         .with_details(details)
         .with_help(format!(
-            "`model.class_names` fixes the order of the classes and must name each once: {}",
+            "`model.class_names` sets the order of the classes and must name each once: {}",
             list_of(&names_of(categories))
         )))
 }
@@ -194,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unused_supercategory_of_all_is_left_out() {
+    fn only_an_unused_supercategory_of_all_is_skipped() {
         let mut categories = animals();
         categories.push(category(0, "animal", "none"));
         let labels = choose(&categories, &HashSet::from([7]), &args(json!({}), &[])).unwrap();
         assert_eq!(names(&labels), ["cat", "dog"]);
         assert_eq!(labels.warnings.len(), 1);
-        // In use, or asked for: it stays.
+        // Kept if used or requested.
         let used = HashSet::from([0]);
         assert_eq!(
             choose(&categories, &used, &args(json!({}), &[]))
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn class_names_fix_the_order_and_must_be_the_same() {
+    fn class_names_set_the_order_and_must_match() {
         let labels = choose(
             &animals(),
             &HashSet::new(),
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_class_count_names_the_key_and_the_classes() {
+    fn an_error_for_a_wrong_class_count_names_the_key_and_the_classes() {
         let error = choose(&animals(), &HashSet::new(), &args(json!({"num_classes": 3}), &[])).unwrap_err();
         assert_eq!(error.key, "model.num_classes");
         assert!(
@@ -271,13 +273,13 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_knows_all_classes_keeps_its_numbering() {
+    fn a_checkpoint_with_all_classes_keeps_its_numbering() {
         let checkpoint = ["N/A", "Dog", "N/A", "bird", "Cat"];
         let labels = choose(&animals(), &HashSet::new(), &args(json!({}), &checkpoint)).unwrap();
         assert_eq!(names(&labels), checkpoint);
         assert_eq!(labels.spec.ids.as_slice(), [-1, 90, -1, -1, 7]);
         assert_eq!((labels.by_id[&7], labels.by_id[&90]), (4, 1));
-        // Generic names, or another count asked for: the data's own.
+        // Generic names, or another requested count: numbered from the data.
         let generic = args(json!({}), &["LABEL_0", "LABEL_1"]);
         assert_eq!(
             names(&choose(&animals(), &HashSet::new(), &generic).unwrap()),

@@ -1,9 +1,11 @@
-//! Task `detection`: axis-aligned boxes with classes, from COCO, Pascal VOC, YOLO or CSV files, evaluated the COCO way.
+//! Task `detection`: axis-aligned boxes with classes, from COCO, Pascal VOC, YOLO or CSV files,
+//! with COCO evaluation.
 //!
-//! Its form is `detection/1`. Targets: `boxes` (`[N, 4]` f64, xyxy in pixels of the image), `class_labels` (`[N]` i64),
-//! `area` (`[N]` f64, square pixels) and `iscrowd` (`[N]` u8). Predictions: `boxes` (`[Q, 4]` f32 or f64, xyxy in original
-//! pixels), `class_labels` (`[Q]` i64) and `scores` (`[Q]` f32). Two more fields of a target go past the model, straight to
-//! the evaluator: `image_id` (`[1]` i64) and `ground_truth`, described in `dataset.rs`.
+//! Its form is `detection/1`. Targets: `boxes` (`[N, 4]` f64, xyxy in image pixels), `class_labels`
+//! (`[N]` i64), `area` (`[N]` f64, square pixels) and `iscrowd` (`[N]` u8). Predictions: `boxes`
+//! (`[Q, 4]` f32 or f64, xyxy in original pixels), `class_labels` (`[Q]` i64) and `scores` (`[Q]`
+//! f32). Two more target fields bypass the model and go directly to the evaluator: `image_id`
+//! (`[1]` i64) and `ground_truth`, described in `dataset.rs`.
 
 mod boxes;
 mod checks;
@@ -55,7 +57,7 @@ impl Task for Detection {
         )?))
     }
 
-    /// `finish` has left out what is below the threshold.
+    /// Predictions below the threshold were removed by `finish`.
     fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
         json::to_json(args.prediction, args.spec)
     }

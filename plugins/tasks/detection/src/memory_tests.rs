@@ -1,11 +1,11 @@
-//! How much memory a large data set takes.
+//! Memory use of a large dataset.
 
 use super::*;
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
-/// A folder of images, and a COCO file with ten boxes each, with polygons and keys that nobody reads.
+/// A folder of images, and a COCO file with ten boxes each, with polygons and unused keys.
 fn large(images: usize) -> (tempfile::TempDir, OpenArgs) {
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("train")).unwrap();
@@ -33,7 +33,7 @@ fn large(images: usize) -> (tempfile::TempDir, OpenArgs) {
             y + 30.25,
             y + 30.25
         );
-        // Images in turn, so that an image's boxes don't stand together.
+        // Cycles through the images, so that the boxes of an image aren't contiguous.
         write!(
             out,
             r#"{comma}{{"id": {a}, "image_id": {}, "category_id": {}, "bbox": [{x}, {y}, 20.5, 30.25], "area": 620.125,
@@ -60,7 +60,7 @@ fn large(images: usize) -> (tempfile::TempDir, OpenArgs) {
 }
 
 #[test]
-fn a_box_is_kept_in_less_than_100_bytes() {
+fn a_box_takes_less_than_100_bytes() {
     let (_root, args) = large(2_000);
     let data = DetectionDataSet::open(&args).unwrap();
     assert_eq!(data.set.annotations.len(), 20_000);
@@ -68,7 +68,7 @@ fn a_box_is_kept_in_less_than_100_bytes() {
     assert!(bytes / 20_000 < 100, "{bytes} bytes");
 }
 
-/// The most memory that this process has had since it was told to forget, in bytes.
+/// The peak memory of this process since it was reset, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -77,7 +77,7 @@ fn peak() -> usize {
 
 /// Takes a minute and must run alone: `cargo test -p cvhost-task-detection -- --ignored`.
 #[test]
-#[ignore = "makes 100 000 files; measures the whole process"]
+#[ignore = "creates 100 000 files; measures the whole process"]
 fn a_million_boxes_open_within_200_mb() {
     let (_root, args) = large(100_000);
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
@@ -91,7 +91,7 @@ fn a_million_boxes_open_within_200_mb() {
         taken as f64 / 1e6
     );
     println!(
-        "{:.1} MB are kept",
+        "{:.1} MB are retained",
         (data.set.heap_bytes() + data.groups.heap_bytes()) as f64 / 1e6
     );
     assert_eq!(data.set.annotations.len(), 1_000_000);

@@ -1,4 +1,4 @@
-//! Predictions of the form `detection/1`, read and checked.
+//! Reads and validates predictions of the form `detection/1`.
 
 use cvhost_plugin_api::data::{DType, Fields};
 use cvhost_plugin_api::{PluginError, Result};
@@ -12,8 +12,8 @@ pub struct Prediction {
     pub xyxy: [f64; 4],
 }
 
-/// The predictions of one image, in the model's order, and how many were left out because they hold NaN or infinities
-/// (a model that has diverged gives such).
+/// The predictions of one image, in the model's order, and the number of those skipped because they
+/// contain NaN or infinities (a diverged model produces such values).
 pub fn read(fields: &Fields) -> Result<(Vec<Prediction>, usize)> {
     let boxes = fields.require("boxes")?.to_rows::<4>()?;
     let labels = fields.require("class_labels")?.values::<i64>()?;
@@ -24,7 +24,7 @@ pub fn read(fields: &Fields) -> Result<(Vec<Prediction>, usize)> {
     };
     if boxes.len() != labels.len() || boxes.len() != scores.len() {
         return Err(PluginError::failed(format!(
-            "predictions have {} boxes, {} class_labels and {} scores; they must be as many",
+            "predictions have {} boxes, {} class_labels and {} scores; the counts must be equal",
             boxes.len(),
             labels.len(),
             scores.len()

@@ -1,5 +1,5 @@
-//! Makes annotations without what is wrong in them: of a COCO file the same file, with all that this task doesn't know; of
-//! other formats a COCO file.
+//! Writes annotations without their errors: for a COCO file the same file, including everything
+//! that this task doesn't know; for other formats a COCO file.
 
 mod coco;
 mod convert;
@@ -11,10 +11,10 @@ use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::{OpenArgs, Repair};
 use std::path::{Path, PathBuf};
 
-/// The repaired annotations of a split.
+/// Repairs the annotations of a split.
 ///
 /// # Errors
-/// Annotations that aren't there or can't be read as a whole, and faults that only a human can mend.
+/// Annotations that are missing or unreadable as a whole, and faults that only a human can fix.
 pub fn repair(args: &OpenArgs) -> Result<Repair> {
     let policy = DataKeys::read(&args.config)?.box_policy;
     let located = dataset::locate(args)?;
@@ -37,7 +37,7 @@ pub fn repair(args: &OpenArgs) -> Result<Repair> {
     Ok(Repair::file(path, serde_json::to_vec(&document)?, changes))
 }
 
-/// The file with another ending: `a.json` and `repaired.json` make `a.repaired.json`.
+/// Replaces the file's extension: `a.json` with `repaired.json` becomes `a.repaired.json`.
 fn beside(file: &Path, ending: &str) -> PathBuf {
     let stem = file
         .file_stem()

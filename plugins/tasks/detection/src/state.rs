@@ -1,8 +1,8 @@
-//! An evaluator's state as bytes: what is sent from rank to rank.
+//! Serialization of an evaluator's state, sent between ranks.
 //!
-//! Magic, then the length of the matcher's own state and that state, then the kept predictions: 0 for none, or 1, the
-//! number of images, and the images. An image: id, count, and of each prediction the label and the bits of x, y, width,
-//! height, score. All u64, little-endian.
+//! Magic, the length of the matcher's state, that state, and the stored predictions: 0 for none, or
+//! 1, the number of images, and the images. An image: id, count, and for each prediction the label
+//! and the bits of x, y, width, height, score. All u64, little-endian.
 
 use crate::evaluate::{Detected, Kept};
 use cvhost_plugin_api::{PluginError, Result};
@@ -31,7 +31,8 @@ pub fn write(matcher: &[u8], kept: Option<&Kept>) -> Vec<u8> {
     out
 }
 
-/// The matcher's state and the kept predictions. Fails where the bytes are not what [`write`] made.
+/// The matcher's state and the stored predictions. Fails for bytes that weren't produced by
+/// [`write`].
 pub fn read(bytes: &[u8]) -> Result<(&[u8], Option<Kept>)> {
     let mut rest = bytes;
     read_parts(&mut rest).filter(|_| rest.is_empty()).ok_or_else(|| {

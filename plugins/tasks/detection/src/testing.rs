@@ -6,7 +6,7 @@ use cvhost_plugin_api::data::OpenArgs;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// A temporary folder with (empty) image files in `images/`.
+/// A temporary folder with empty image files in `pictures/`.
 pub struct Folder(tempfile::TempDir);
 
 impl Folder {

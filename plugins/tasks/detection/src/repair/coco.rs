@@ -1,4 +1,4 @@
-//! Repairs a COCO document as a whole, so that keys which this task doesn't know stay as they are.
+//! Repairs a COCO document as a whole, so that keys unknown to this task are preserved.
 
 use crate::boxes::{self, BoxFault, BoxPolicy, Frame};
 use cvhost_annotations::{coco, plain_json};
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-/// The repaired document, and a line for each change.
+/// Returns the repaired document, and a line for each change.
 pub fn repair(file: &Path, root: &Path, split: &str, policy: BoxPolicy) -> Result<(Value, Vec<String>)> {
     let failed = |e: &dyn std::fmt::Display| {
         PluginError::data(format!("{}: {e}", file.display())).with_help(coco::EXPECTED)
@@ -29,7 +29,9 @@ pub fn repair(file: &Path, root: &Path, split: &str, policy: BoxPolicy) -> Resul
     let (images, annotations, categories) = (list("images"), list("annotations"), list("categories"));
     if annotations.iter().any(|a| a.get("segments_info").is_some()) {
         let what = format!("{}: panoptic annotations can't be repaired", file.display());
-        return Err(PluginError::unsupported(what).with_help("their segments stand in the PNG files, too"));
+        return Err(
+            PluginError::unsupported(what).with_help("their segments are also stored in the PNG files")
+        );
     }
     let mut work = Work {
         policy,
@@ -54,13 +56,13 @@ pub fn repair(file: &Path, root: &Path, split: &str, policy: BoxPolicy) -> Resul
 struct Work {
     policy: BoxPolicy,
     changes: Vec<String>,
-    /// Ids that stay, with the new id and the size.
+    /// Retained ids, with the new id and the size.
     images: HashMap<i64, (i64, (u32, u32))>,
-    /// Ids that stay, with the new id.
+    /// Retained ids, with the new id.
     categories: HashMap<i64, i64>,
 }
 
-/// A whole number under a key; some tools write `17.0`.
+/// An integer value; some tools write `17.0`.
 fn whole(entry: &Value, key: &str) -> Option<i64> {
     let value = entry.get(key)?;
     let float = || {
@@ -72,7 +74,7 @@ fn whole(entry: &Value, key: &str) -> Option<i64> {
     value.as_i64().or_else(float)
 }
 
-/// The number above all of these, and above 0.
+/// The smallest positive id above all of these.
 fn next_id(ids: impl Iterator<Item = i64>) -> i64 {
     ids.max().unwrap_or(0).max(0).saturating_add(1)
 }
@@ -84,7 +86,8 @@ fn set(entry: &mut Value, key: &str, value: Value) {
 }
 
 impl Work {
-    /// Of categories with one name the first stays, and the others' annotations become its own.
+    /// Of several categories with the same name, the first is kept and takes over the annotations
+    /// of the others.
     fn categories(&mut self, list: Vec<Value>) -> Result<Vec<Value>> {
         let mut next = next_id(list.iter().filter_map(|c| whole(c, "id")));
         let mut by_name: HashMap<String, i64> = HashMap::new();
@@ -99,20 +102,19 @@ impl Work {
                 continue;
             };
             if let Some(other) = names.get(&id).filter(|other| **other != name) {
-                let what = format!("category id {id} stands for `{other}` and for `{name}`");
+                let what = format!("category id {id} is used for both `{other}` and `{name}`");
                 return Err(PluginError::data(what).with_help(
-                    "their annotations can't be told apart: give one of them another id, in its annotations too",
+                    "their annotations can't be distinguished: give one of them another id, in its annotations as well",
                 ));
             }
             if names.insert(id, name.clone()).is_some() {
-                self.changes.push(format!(
-                    "category {id} `{name}`: dropped: it stands there already"
-                ));
+                self.changes
+                    .push(format!("category {id} `{name}`: dropped: it is a duplicate"));
                 continue;
             }
             if let Some(&first) = by_name.get(&name) {
                 self.changes.push(format!(
-                    "category {id} `{name}`: made one with category {first}, which has its name"
+                    "category {id} `{name}`: merged into category {first}, which has the same name"
                 ));
                 self.categories.insert(id, first);
                 continue;
@@ -121,7 +123,7 @@ impl Work {
             if id < 0 {
                 (new, next) = (next, next + 1);
                 self.changes
-                    .push(format!("category {id} `{name}`: its id is {new} now"));
+                    .push(format!("category {id} `{name}`: its id is now {new}"));
                 set(&mut entry, "id", json!(new));
             }
             by_name.insert(name, new);
@@ -129,13 +131,14 @@ impl Work {
             kept.push(entry);
         }
         if kept.is_empty() {
-            let help = "name the classes in `categories`, each with `id` and `name`";
+            let help = "list the classes in `categories`, each with `id` and `name`";
             return Err(PluginError::data("`categories` is empty, which can't be repaired").with_help(help));
         }
         Ok(kept)
     }
 
-    /// An id that stands for several files is dropped with all of them: which boxes belong to which can't be told.
+    /// An id that is used for several files is dropped with all of them: the boxes can't be
+    /// assigned to a file.
     fn images(&mut self, list: Vec<Value>, mut folder: ImageFolder) -> Vec<Value> {
         let mut files: BTreeMap<i64, Vec<String>> = BTreeMap::new();
         for entry in &list {
@@ -152,7 +155,7 @@ impl Work {
         for (id, names) in &files {
             let names = names.join(", ");
             self.changes.push(format!(
-                "image {id}: dropped with its annotations: its id stands for several files: {names}"
+                "image {id}: dropped with its annotations: its id is used for several files: {names}"
             ));
         }
         let mut next = next_id(list.iter().filter_map(|i| whole(i, "id")));
@@ -170,7 +173,7 @@ impl Work {
             }
             if self.images.contains_key(&id) {
                 self.changes
-                    .push(format!("image {id} ({file}): dropped: it stands there already"));
+                    .push(format!("image {id} ({file}): dropped: it is a duplicate"));
                 continue;
             }
             if let Err(trouble) = folder.check(&file) {
@@ -183,7 +186,7 @@ impl Work {
             if id < 0 {
                 (new, next) = (next, next + 1);
                 self.changes
-                    .push(format!("image {id} ({file}): its id is {new} now"));
+                    .push(format!("image {id} ({file}): its id is now {new}"));
                 set(&mut entry, "id", json!(new));
             }
             let side = |key| {
@@ -205,12 +208,11 @@ impl Work {
         for (index, mut entry) in list.into_iter().enumerate() {
             let id = whole(&entry, "id");
             let name = id.map_or(format!("annotations[{index}]"), |id| format!("annotation {id}"));
-            // Compared as they stood in the file.
+            // Compared as in the original file.
             if let Some(same) = id.and_then(|id| first.get(&id)).and_then(|i| kept.get(*i))
                 && same == &entry
             {
-                self.changes
-                    .push(format!("{name}: dropped: it stands there already"));
+                self.changes.push(format!("{name}: dropped: it is a duplicate"));
                 continue;
             }
             match self.annotation(&mut entry, &name) {
@@ -226,11 +228,11 @@ impl Work {
                 }
                 None => {
                     let why = if id.is_some() {
-                        "another one has its id"
+                        "another annotation has the same id"
                     } else {
                         "it has none"
                     };
-                    self.changes.push(format!("{name}: its id is {next} now: {why}"));
+                    self.changes.push(format!("{name}: its id is now {next}: {why}"));
                     if let Some(object) = entry.as_object_mut() {
                         object.insert("id".to_owned(), json!(next));
                     }
@@ -242,7 +244,7 @@ impl Work {
         kept
     }
 
-    /// Mends one annotation, and tells how; `Err` says why it must go.
+    /// Repairs one annotation and returns the changes; `Err` is the reason for dropping it.
     fn annotation(&self, entry: &mut Value, name: &str) -> Result<Vec<String>, String> {
         let mut changes = Vec::new();
         let image = whole(entry, "image_id").ok_or("it has no `image_id`")?;
@@ -276,7 +278,7 @@ impl Work {
                 return Err(format!("its box {bbox:?}: {fault}"));
             };
             let new = [x1, y1, x2 - x1, y2 - y1];
-            changes.push(format!("{name}: its box {bbox:?} is {new:?} now: {fault}"));
+            changes.push(format!("{name}: its box {bbox:?} is now {new:?}: {fault}"));
             set(entry, "bbox", json!(new));
             let area = new[2] * new[3];
             if entry
@@ -291,7 +293,7 @@ impl Work {
             && let Some(fault) = coco::shape_fault(segmentation)
         {
             let rings = segmentation.as_array().map_or(0, Vec::len);
-            // Polygons that are right stay.
+            // Valid polygons are kept.
             if let Some(list) = segmentation.as_array_mut() {
                 list.retain(|ring| coco::shape_fault(&json!([ring])).is_none());
             } else {
@@ -301,7 +303,7 @@ impl Work {
             let what = if left > 0 {
                 format!("{} of {rings} polygons dropped", rings - left)
             } else {
-                "its `segmentation` is empty now".to_owned()
+                "its `segmentation` is now empty".to_owned()
             };
             changes.push(format!("{name}: {what}: {fault}"));
         }

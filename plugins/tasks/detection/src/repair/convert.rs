@@ -1,4 +1,4 @@
-//! Makes a COCO document of annotations in another format, without what is wrong in them.
+//! Converts annotations in another format to a COCO document without their errors.
 
 use crate::boxes::{self, BoxFault, BoxPolicy};
 use crate::checks::frame;
@@ -8,12 +8,12 @@ use cvhost_plugin_api::Result;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
-/// The document, and a line for each thing that is not as it stood.
+/// Returns the document, and a line for each change.
 pub fn repair(mut found: Found, split: &str, policy: BoxPolicy) -> Result<(Value, Vec<String>)> {
     let faults = std::mem::take(&mut found.faults).into_result("", "");
-    // Rows that can't be read aren't in the set.
-    let told = faults.err().map(|error| error.details).unwrap_or_default();
-    let mut changes: Vec<String> = told.iter().map(|line| format!("left out: {line}")).collect();
+    // Unreadable rows aren't in the set.
+    let lines = faults.err().map(|error| error.details).unwrap_or_default();
+    let mut changes: Vec<String> = lines.iter().map(|line| format!("skipped: {line}")).collect();
     let set = &found.set;
     let mut folder = ImageFolder::open(&found.root, split)?;
     let known: HashSet<i64> = set.categories.iter().map(|c| c.id).collect();
@@ -23,13 +23,13 @@ pub fn repair(mut found: Found, split: &str, policy: BoxPolicy) -> Result<(Value
     let mut seen = HashMap::new();
     for (index, name) in set.images.names().enumerate() {
         if let Err(trouble) = folder.check(name) {
-            changes.push(format!("{name}: left out: it {trouble}"));
+            changes.push(format!("{name}: skipped: it {trouble}"));
             continue;
         }
         if let Some(first) = seen.insert(name, index) {
             let first = set.images.id(first).unwrap_or_default();
             changes.push(format!(
-                "{name}: left out: its boxes are those of image {first} already"
+                "{name}: skipped: its boxes are already assigned to image {first}"
             ));
             continue;
         }
@@ -38,7 +38,7 @@ pub fn repair(mut found: Found, split: &str, policy: BoxPolicy) -> Result<(Value
             match upright_size(&found.root.join(name)) {
                 Ok(size) => size,
                 Err(error) => {
-                    changes.push(format!("{name}: left out: {}", error.message));
+                    changes.push(format!("{name}: skipped: {}", error.message));
                     continue;
                 }
             }
@@ -57,7 +57,7 @@ pub fn repair(mut found: Found, split: &str, policy: BoxPolicy) -> Result<(Value
             let called = || set.name_of(annotation, &positions);
             if !known.contains(&annotation.category_id) {
                 changes.push(format!(
-                    "{}: left out: class {} has no name",
+                    "{}: skipped: class {} has no name",
                     called(),
                     annotation.category_id
                 ));
@@ -68,11 +68,11 @@ pub fn repair(mut found: Found, split: &str, policy: BoxPolicy) -> Result<(Value
             let [x, y, w, h] = match (fault, boxes::target(annotation.bbox, frame, policy)) {
                 (None, _) => [x, y, w, h],
                 (Some(BoxFault::PartlyOutside), Some([x1, y1, x2, y2])) => {
-                    changes.push(format!("{}: cut to the image", called()));
+                    changes.push(format!("{}: clipped to the image", called()));
                     [x1, y1, x2 - x1, y2 - y1]
                 }
                 (Some(fault), _) => {
-                    changes.push(format!("{}: left out: {fault}", called()));
+                    changes.push(format!("{}: skipped: {fault}", called()));
                     continue;
                 }
             };

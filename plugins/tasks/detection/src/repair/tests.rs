@@ -25,7 +25,7 @@ fn args(root: &Path, annotations: &str) -> OpenArgs {
     }
 }
 
-/// Writes what was repaired, and opens it: nothing may be wrong with it any more.
+/// Writes the repaired file and opens it strictly, without any problems.
 fn written(root: &Path, repair: &Repair) -> (Value, DetectionDataSet) {
     fs::write(repair.files[0].path.as_str(), repair.files[0].bytes.as_slice()).unwrap();
     let mut strict = args(root, "");
@@ -38,12 +38,15 @@ fn written(root: &Path, repair: &Repair) -> (Value, DetectionDataSet) {
     (serde_json::from_slice(&repair.files[0].bytes).unwrap(), data)
 }
 
-fn assert_told(repair: &Repair, lines: &[&str]) {
-    let told: Vec<&str> = repair.changes.iter().map(|c| c.as_str()).collect();
+fn assert_changes(repair: &Repair, lines: &[&str]) {
+    let changes: Vec<&str> = repair.changes.iter().map(|c| c.as_str()).collect();
     for line in lines {
-        assert!(told.iter().any(|c| c.contains(line)), "no {line:?} in {told:#?}");
+        assert!(
+            changes.iter().any(|c| c.contains(line)),
+            "no {line:?} in {changes:#?}"
+        );
     }
-    assert_eq!(told.len(), lines.len(), "{told:#?}");
+    assert_eq!(changes.len(), lines.len(), "{changes:#?}");
 }
 
 fn annotation(id: i64, image: i64, category: i64, bbox: Value, segmentation: Value) -> Value {
@@ -52,7 +55,7 @@ fn annotation(id: i64, image: i64, category: i64, bbox: Value, segmentation: Val
 }
 
 #[test]
-fn a_coco_file_comes_out_whole_but_for_what_was_wrong() {
+fn a_repaired_coco_file_differs_only_in_its_errors() {
     let root = folder(&[("a.jpg", ""), ("b.jpg", ""), ("c.jpg", ""), ("d.jpg", "")]);
     let image = |id: i64, file: &str| json!({"id": id, "file_name": file, "width": 100, "height": 50, "coco_url": "u"});
     let ring = json!([1, 1, 9, 1, 9, 9]);
@@ -80,27 +83,27 @@ fn a_coco_file_comes_out_whole_but_for_what_was_wrong() {
         repair.files[0].path,
         root.path().join("mine.repaired.json").display().to_string()
     );
-    assert_told(
+    assert_changes(
         &repair,
         &[
-            "category 3 `x`: made one with category 1",
-            "category 1 `x`: dropped: it stands there already",
-            "image 2: dropped with its annotations: its id stands for several files: b.jpg, c.jpg",
-            "image 1 (a.jpg): dropped: it stands there already",
+            "category 3 `x`: merged into category 1",
+            "category 1 `x`: dropped: it is a duplicate",
+            "image 2: dropped with its annotations: its id is used for several files: b.jpg, c.jpg",
+            "image 1 (a.jpg): dropped: it is a duplicate",
             "image 3 (gone.jpg): dropped with its annotations: it does not exist",
-            "image 4 (../a.jpg): dropped with its annotations: it has `..` in it; refused",
-            "image -5 (d.jpg): its id is 7 now",
+            "image 4 (../a.jpg): dropped with its annotations: it has `..` in it; rejected",
+            "image -5 (d.jpg): its id is now 7",
             "images[7]: dropped: it has no `id` or no `file_name`",
-            "annotation 1: dropped: it stands there already",
-            "annotation 1: its id is 11 now: another one has its id",
+            "annotation 1: dropped: it is a duplicate",
+            "annotation 1: its id is now 11: another annotation has the same id",
             "annotation 2: dropped: its image 2 is not in `images`, or was dropped",
             "annotation 3: dropped: its image 99",
             "annotation 4: dropped: its category 77",
-            "annotation 5: its box [90.0, 40.0, 20.0, 20.0] is [90.0, 40.0, 10.0, 10.0] now",
+            "annotation 5: its box [90.0, 40.0, 20.0, 20.0] is now [90.0, 40.0, 10.0, 10.0]",
             "annotation 6: dropped: its box [1.0, 1.0, 0.0, 1.0]: no area",
             "annotation 7: dropped: its box [NaN",
             "annotation 8: 1 of 2 polygons dropped: polygon with 3 numbers",
-            "annotation 9: its `segmentation` is empty now: RLE whose counts sum to 1",
+            "annotation 9: its `segmentation` is now empty: RLE whose counts sum to 1",
             "annotation 10: dropped: it has no `bbox`",
         ],
     );
@@ -124,7 +127,7 @@ fn a_coco_file_comes_out_whole_but_for_what_was_wrong() {
 }
 
 #[test]
-fn a_file_with_nothing_wrong_has_no_changes() {
+fn a_valid_file_has_no_changes() {
     let root = folder(&[("a.jpg", "")]);
     let document = json!({"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 1, "name": "x"}],
         "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3.25, 4]}]});
@@ -138,14 +141,14 @@ fn a_file_with_nothing_wrong_has_no_changes() {
 }
 
 #[test]
-fn what_only_a_human_can_mend_is_refused() {
+fn faults_that_only_a_human_can_fix_are_errors() {
     let root = folder(&[("a.jpg", "")]);
     let refusal = |document: Value| {
         fs::write(root.path().join("a.json"), document.to_string()).unwrap();
         repair(&args(root.path(), "a.json")).unwrap_err().to_string()
     };
     let two = json!({"images": [], "annotations": [], "categories": [{"id": 1, "name": "x"}, {"id": 1, "name": "y"}]});
-    assert!(refusal(two).contains("category id 1 stands for `x` and for `y`"));
+    assert!(refusal(two).contains("category id 1 is used for both `x` and `y`"));
     assert!(
         refusal(json!({"images": [], "annotations": [], "categories": []})).contains("`categories` is empty")
     );
@@ -170,13 +173,13 @@ fn another_format_becomes_a_coco_file() {
         repair.files[0].path,
         root.path().join("boxes.repaired.coco.json").display().to_string()
     );
-    assert_told(
+    assert_changes(
         &repair,
         &[
-            "left out: line 6: 3 cells",
-            "gone.jpg: left out: it does not exist",
-            "line 3 (a.jpg): cut to the image",
-            "line 4 (a.jpg): left out: no area",
+            "skipped: line 6: 3 cells",
+            "gone.jpg: skipped: it does not exist",
+            "line 3 (a.jpg): clipped to the image",
+            "line 4 (a.jpg): skipped: no area",
         ],
     );
     let (new, data) = written(root.path(), &repair);
@@ -186,7 +189,7 @@ fn another_format_becomes_a_coco_file() {
 
 #[test]
 fn label_files_become_boxes_in_pixels() {
-    // The header of a PNG of 100 x 50.
+    // The header of a 100 x 50 PNG.
     let png = "\u{89}PNG\r\n\u{1a}\n";
     let root = folder(&[
         ("a.txt", "0 0.5 0.5 0.5 0.5\n4 0.5 0.5 0.5 0.5"),
@@ -207,11 +210,11 @@ fn label_files_become_boxes_in_pixels() {
             .display()
             .to_string()
     );
-    assert_told(
+    assert_changes(
         &repair,
         &[
-            "line 2 of a.jpg: left out: class 4 has no name",
-            "b.jpg: left out: cannot read the size",
+            "line 2 of a.jpg: skipped: class 4 has no name",
+            "b.jpg: skipped: cannot read the size",
         ],
     );
     let (new, _) = written(root.path(), &repair);

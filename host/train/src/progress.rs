@@ -1,9 +1,9 @@
-//! Where a training stands.
+//! How far a training has come.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// Where in the run the next step is.
+/// Where the next step is in the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Position {
     pub epoch: u64,
@@ -12,19 +12,20 @@ pub struct Position {
     pub step: u64,
 }
 
-/// The position, what the epoch has added up so far, and what the last validation found.
+/// The position, the epoch's losses so far, and the last validation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Progress {
     #[serde(flatten)]
     pub at: Position,
     #[serde(default)]
     loss_sum: f64,
     #[serde(default)]
     losses: u64,
-    /// Of the last validation, with the mean loss of its epoch.
+    /// Metrics of the last validation, with the mean training loss of its epoch.
     #[serde(default)]
     pub metrics: Map<String, Value>,
-    /// Nothing was trained since that validation. Where nothing is said, the checkpoint is from before that was asked.
+    /// Whether nothing was trained since that validation. Old checkpoints, which lack this field,
+    /// were only saved after a validation.
     #[serde(default = "yes")]
     pub validated: bool,
 }
@@ -34,7 +35,8 @@ fn yes() -> bool {
 }
 
 impl Position {
-    /// Steps from here to the end of the last epoch, of so many batches an epoch and a step.
+    /// Steps from here to the end of the last of `epochs` epochs, with this many batches per epoch
+    /// and per step.
     pub fn steps_left(self, epochs: u64, batches: usize, accumulate: usize) -> u64 {
         let steps = |batches: usize| batches.div_ceil(accumulate.max(1)) as u64;
         match epochs.checked_sub(self.epoch + 1) {
@@ -44,20 +46,21 @@ impl Position {
     }
 }
 
-impl Standing {
-    /// One more step, over so many batches.
+impl Progress {
+    /// Counts a step over `batches` batches.
     pub fn stepped(&mut self, batches: usize) {
         self.at.step += 1;
         self.at.batch += batches;
         self.validated = false;
     }
 
+    /// Adds a step's loss to the epoch's mean.
     pub fn add_loss(&mut self, loss: f64) {
         self.loss_sum += loss;
         self.losses += 1;
     }
 
-    /// Takes what a validation found.
+    /// Takes the metrics of a validation, and adds the epoch's mean loss to them.
     pub fn take_validation(&mut self, metrics: Map<String, Value>) {
         self.metrics = metrics;
         if self.losses > 0 {
@@ -67,7 +70,7 @@ impl Standing {
         self.validated = true;
     }
 
-    /// To the first batch of the next epoch.
+    /// Moves to the first batch of the next epoch.
     pub fn next_epoch(&mut self) {
         self.at = Position {
             epoch: self.at.epoch + 1,
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_left_count_the_rest_of_the_epoch_and_those_after_it() {
+    fn steps_left_count_the_rest_of_the_epoch_and_all_later_ones() {
         let left = |epoch, batch, epochs| {
             let at = Position {
                 epoch,
@@ -94,31 +97,31 @@ mod tests {
         };
         assert_eq!((left(0, 0, 3), left(0, 2, 3), left(1, 6, 3)), (12, 11, 5));
         assert_eq!((left(2, 7, 3), left(3, 0, 3), left(5, 0, 3)), (0, 0, 0));
-        // Fewer batches than the run had when it was saved.
+        // Fewer batches than when the run was saved.
         assert_eq!(left(1, 9, 3), 4);
     }
 
     #[test]
-    fn the_mean_loss_is_the_epochs_own() {
-        let mut standing = Standing::default();
-        let validated = |standing: &mut Standing| {
-            standing.take_validation(Map::new());
-            standing.metrics.get("train_loss").and_then(Value::as_f64)
+    fn the_mean_loss_covers_one_epoch() {
+        let mut progress = Progress::default();
+        let validated = |progress: &mut Progress| {
+            progress.take_validation(Map::new());
+            progress.metrics.get("train_loss").and_then(Value::as_f64)
         };
-        assert_eq!(validated(&mut standing), None);
-        standing.stepped(1);
-        standing.add_loss(1.0);
-        assert!(!standing.validated);
-        standing.stepped(1);
-        standing.add_loss(2.0);
-        assert_eq!(validated(&mut standing), Some(1.5));
-        standing.next_epoch();
+        assert_eq!(validated(&mut progress), None);
+        progress.stepped(1);
+        progress.add_loss(1.0);
+        assert!(!progress.validated);
+        progress.stepped(1);
+        progress.add_loss(2.0);
+        assert_eq!(validated(&mut progress), Some(1.5));
+        progress.next_epoch();
         let next = Position {
             epoch: 1,
             batch: 0,
             step: 2,
         };
-        assert_eq!((standing.at, standing.validated), (next, true));
-        assert_eq!(validated(&mut standing), None);
+        assert_eq!((progress.at, progress.validated), (next, true));
+        assert_eq!(validated(&mut progress), None);
     }
 }
