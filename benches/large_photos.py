@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Photographs of 12 megapixels with real detail: pictures of a COCO data set laid beside each other, and their boxes.
+"""Create 12-megapixel photographs with realistic detail by tiling images of a COCO data set, with
+their boxes.
 
     python large_photos.py IMAGES ANN.json OUT [--count 24] [--width 4032] [--height 3024]
-Writes OUT/images/*.jpg and OUT/annotations.json. Needs: Pillow."""
+Writes OUT/images/*.jpg and OUT/annotations.json. Requires Pillow."""
 import argparse
 import json
 import os
@@ -35,8 +36,8 @@ for number in range(args.count):
         while x < args.width:
             entry = source["images"][taken % len(source["images"])]
             taken += 1
-            picture = Image.open(os.path.join(args.images, entry["file_name"])).convert("RGB")
-            canvas.paste(picture, (x, y))
+            tile = Image.open(os.path.join(args.images, entry["file_name"])).convert("RGB")
+            canvas.paste(tile, (x, y))
             for annotation in boxes.get(entry["id"], []):
                 left, top, width, height = annotation["bbox"]
                 left, top = left + x, top + y
@@ -46,8 +47,8 @@ for number in range(args.count):
                         "id": len(annotations) + 1, "image_id": number + 1, "category_id": annotation["category_id"],
                         "bbox": [left, top, width, height], "area": width * height, "iscrowd": 0,
                     })
-            x += picture.width
-            row_height = min(row_height, picture.height)
+            x += tile.width
+            row_height = min(row_height, tile.height)
         y += row_height
     name = f"large_{number:04}.jpg"
     canvas.save(os.path.join(args.out, "images", name), quality=90)

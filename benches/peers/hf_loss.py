@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The peer: matching and loss of DETR-like detectors, from saved outputs, forward and backward to the outputs.
+"""The peer: matching and loss of DETR-like detectors, from saved outputs, forward and backward
+to the outputs.
 
-    python hf_loss.py make FOLDER [--seed 0]                      # writes a safetensors file a case, with loss and gradients
-    python hf_loss.py time FOLDER [--repetitions 50] [--threads 2]  # prints a JSON line a case
-Needs: torch==2.11.0 transformers==5.17.0 accelerate scipy."""
+    python hf_loss.py make FOLDER [--seed 0]                      # writes one safetensors file per case, with loss and gradients
+    python hf_loss.py time FOLDER [--repetitions 50] [--threads 2]  # prints one JSON line per case
+Requires torch==2.11.0 transformers==5.17.0 accelerate scipy."""
 import argparse, json, statistics, time
 from pathlib import Path
 import torch
@@ -16,16 +17,16 @@ CASES = [(classes, batch, layers) for layers in (1, 6) for classes in (3, 91) fo
 
 
 def outputs(classes, batch, layers, generator):
-    """Logits of noise, and boxes of which some lie near a target, as of a model that has begun to learn."""
+    """Random logits, and boxes of which some are close to a target, like early in training."""
     rand = lambda *shape: torch.rand(*shape, generator=generator)
     box = lambda *shape: torch.cat([rand(*shape, 2) * 0.5 + 0.25, rand(*shape, 2) * 0.4 + 0.05], -1)
     counts = torch.randint(6, 19, (batch,), generator=generator)
     total = int(counts.sum())
     labels, targets = torch.randint(classes, (total,), generator=generator), box(total)
     boxes, first = box(layers, batch, QUERIES), 0
-    for picture, count in enumerate(counts.tolist()):
+    for image, count in enumerate(counts.tolist()):
         near = targets[first:first + count] + 0.02 * rand(layers, count, 4)
-        boxes[:, picture, :count] = near
+        boxes[:, image, :count] = near
         first += count
     logits = torch.randn(layers, batch, QUERIES, classes + 1, generator=generator)
     return {"logits": logits, "boxes": boxes, "class_labels": labels, "target_boxes": targets, "counts": counts}
@@ -41,7 +42,7 @@ class Case:
         self.config = DetrConfig(num_labels=classes, auxiliary_loss=layers > 1, decoder_layers=layers)
 
     def leaves(self):
-        """Each layer's outputs, as the heads would give them."""
+        """The outputs of each layer as leaf tensors, as if returned by the heads."""
         return [[x.clone().requires_grad_() for x in self.tensors[name]] for name in ("logits", "boxes")]
 
     def loss(self, logits, boxes):

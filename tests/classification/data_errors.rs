@@ -30,7 +30,7 @@ fn all_problems_of_a_table_come_in_one_report_with_their_lines() {
         "flat/gone.png does not exist",
         "line 4: \"../config.yaml\" has `..` in it",
         "line 5: rows/rows_0.png has no label",
-        "line 6: flat/flat_0.png stands in line 2 already",
+        "line 6: flat/flat_0.png already occurs in line 2",
     ];
     refused(&bench.run(&[&train]), 3, &words);
 }

@@ -165,7 +165,7 @@ fn annotations_that_are_refused_do_not_hide_what_the_other_split_has() {
         .map(|f| f.to_string())
         .collect();
     for (split, words) in [
-        ("train", "annotation id 1 stands 2 times"),
+        ("train", "annotation id 1 occurs 2 times"),
         ("train", "../outside.png"),
         ("val", "category 55"),
     ] {

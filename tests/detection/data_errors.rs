@@ -22,7 +22,7 @@ fn all_problems_of_the_annotations_come_in_one_report() {
     refused(
         &bench.run(&[]),
         3,
-        &["annotation id 1 stands 2 times", "category 55", "../outside.png"],
+        &["annotation id 1 occurs 2 times", "category 55", "../outside.png"],
     );
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What a later version of the interface adds: file, a text that stands in it once, what it becomes.
-const CHANGES: [(&str, &str, &str); 9] = [
+const CHANGES: [(&str, &str, &str); 12] = [
     ("Cargo.toml", "version = \"1.0.0\"", "version = \"1.1.0\""),
     (
         "src/abi.rs",
@@ -38,6 +38,21 @@ const CHANGES: [(&str, &str, &str); 9] = [
         "src/lend.rs",
         "WithMetadata::new(abi::StepContext {",
         "WithMetadata::new(abi::StepContext { added_later: 7,",
+    ),
+    (
+        "src/data/fields.rs",
+        "    /// Whether dimension 0 counts instances.\n",
+        "    pub const LATER: Self = Self(99 | MOVES);\n    /// Whether dimension 0 counts instances.\n",
+    ),
+    (
+        "src/data/array.rs",
+        "    const fn of(number: u32, size: u32) -> Self {",
+        "    pub const LATER: Self = Self::of(99, 16);\n    const fn of(number: u32, size: u32) -> Self {",
+    ),
+    (
+        "src/data/run.rs",
+        "    pub const MODEL: Self = Self(10);\n",
+        "    pub const MODEL: Self = Self(10);\n    pub const LATER: Self = Self(99);\n",
     ),
     ("src/sdk/export.rs", "abi::Plugin {", "abi::Plugin { added_later,"),
     (
@@ -101,6 +116,17 @@ fn a_plugin_built_before_the_interface_grew_still_loads() {
             .arg("halves"),
     )
     .success();
-    let expected = "added constructor: absent\nform: halves/1\nadded method: 41\nrecords: 32\nfield: side\n";
+    let expected = "\
+added constructor: absent
+form: halves/1
+added method: 41
+records: 32
+field: side
+role and type of a later version: role 99 dtype 99 of 16 bytes
+logger: {\"items\":1}
+checkpoint: {\"tokenizer\":{\"b\":2},\"folder\":\"\",\"config\":{\"a\":1},\"preprocessor\":null}
+adapter extra: {\"later\":true}
+event: {\"phase\":{\"name\":\"warmup\"}}
+";
     assert_eq!(run.stdout, expected);
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the workspace, and proof that each binary links what it may.
+//! `cargo xtask build`: builds the workspace, and checks the libraries that each binary links.
 
 use crate::elf::{self, Allowed, Dynamic};
 use crate::workspace::{PROGRAMS, Workspace};
@@ -6,17 +6,17 @@ use crate::{setup, sh};
 use anyhow::{Result, bail};
 
 /// # Errors
-/// When something needed is missing, the build fails, or a binary links a library that it must not.
+/// If a prerequisite is missing, the build fails, or a binary links a forbidden library.
 pub fn run() -> Result<()> {
     setup::run(&setup::Options::default())?;
     sh::run(&mut sh::cargo(["build", "--workspace"]))?;
     check_linkage(&Workspace::load()?)
 }
 
-/// Asserts what the built programs and plugins link.
+/// Checks the libraries linked by the built programs and plugins.
 ///
 /// # Errors
-/// One report of every binary that links too much or wasn't built.
+/// A single report of all binaries that link forbidden libraries or weren't built.
 pub fn check_linkage(workspace: &Workspace) -> Result<()> {
     let launcher = (PROGRAMS[0], Allowed::NoTorch);
     let others = PROGRAMS[1..]
@@ -38,7 +38,7 @@ pub fn check_linkage(workspace: &Workspace) -> Result<()> {
     }
     if !problems.is_empty() {
         bail!(
-            "binaries link what they must not (see build.rs of the crate):\n  {}",
+            "binaries link forbidden libraries (see the crate's build.rs):\n  {}",
             problems.join("\n  ")
         );
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: trains a small model on the example images, and shows what that gained.
+//! `cargo xtask demo`: trains a small model on the example images, and shows the improvement.
 
 use crate::workspace::{PROGRAMS, Workspace};
 use crate::{build, sh};
@@ -12,23 +12,25 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     Full,
-    /// One epoch, to see that everything works.
+    /// One epoch, to check that everything works.
     Short,
 }
 
-/// A demo: everything in the repository that it uses, and where it writes, relative to the root folder.
+/// A demo: the files in the repository that it uses and its output folder, relative to the root
+/// folder.
 pub struct Demo {
     task: &'static str,
     config: &'static str,
-    /// The checkpoint that training starts from, to measure what was gained; none from random weights.
+    /// The initial checkpoint, evaluated to measure the improvement; `None` when training from
+    /// random weights.
     start: Option<&'static str>,
     images: &'static str,
-    /// Ignored by git, and made anew by each run.
+    /// Ignored by git, and recreated by each run.
     results: &'static str,
-    /// How sure a prediction must be to be drawn.
+    /// Minimum score of drawn predictions.
     threshold: &'static str,
     metric: &'static str,
-    /// The metric's name for people.
+    /// The metric's display name.
     shown: &'static str,
 }
 
@@ -57,16 +59,16 @@ pub const CLASSIFICATION: Demo = Demo {
 };
 
 /// # Errors
-/// When the build or one of cvhost's commands fails; its own message stands above.
+/// If the build or one of cvhost's commands fails; the command's own message is printed above.
 pub fn run(demo: &Demo, length: Length) -> Result<()> {
     build::run()?;
     train_and_show(&Workspace::load()?, demo, length)
 }
 
-/// The demo itself, on binaries that are built already.
+/// The demo itself, with already built binaries.
 ///
 /// # Errors
-/// As [`run`].
+/// Like [`run`].
 pub fn train_and_show(workspace: &Workspace, demo: &Demo, length: Length) -> Result<()> {
     let started = Instant::now();
     let cvhost = Cvhost {
@@ -78,7 +80,7 @@ pub fn train_and_show(workspace: &Workspace, demo: &Demo, length: Length) -> Res
     let results = root.join(demo.results);
     if results.exists() {
         fs::remove_dir_all(&results)
-            .with_context(|| format!("cannot remove the last {}", results.display()))?;
+            .with_context(|| format!("cannot remove the previous {}", results.display()))?;
     }
 
     let before = demo
@@ -111,7 +113,7 @@ fn line(what: &str, value: &str) {
     println!("{what:24}{value}");
 }
 
-/// What the demo reads from `run_finished`.
+/// The values used from the event `run_finished`.
 #[derive(Debug, PartialEq)]
 struct Trained {
     run_dir: PathBuf,
@@ -120,15 +122,15 @@ struct Trained {
 
 struct Cvhost<'a> {
     program: PathBuf,
-    /// The folder that cargo leaves the plugins in.
+    /// The folder of the plugins built by cargo.
     plugins: PathBuf,
     demo: &'a Demo,
 }
 
 impl Cvhost<'_> {
-    /// The metric of a checkpoint on the validation images.
+    /// Evaluates a checkpoint on the validation images; returns the metric.
     fn evaluate(&self, checkpoint: &Path) -> Result<f64> {
-        let mut eval = self.verb("eval");
+        let mut eval = self.command("eval");
         eval.args(["--config", self.demo.config, "--split", "val", "--checkpoint"])
             .arg(checkpoint);
         metric_of(
@@ -138,7 +140,7 @@ impl Cvhost<'_> {
     }
 
     fn train(&self, results: &Path, length: Length) -> Result<Trained> {
-        let mut run = self.verb("run");
+        let mut run = self.command("run");
         run.args(["--config", self.demo.config])
             .arg(format!("output.results_dir={}", results.display()));
         if length == Length::Short {
@@ -147,9 +149,9 @@ impl Cvhost<'_> {
         trained(&last_event(&self.events(&mut run)?, "run_finished")?)
     }
 
-    /// Draws the predictions on all images of a folder; returns how many images that were.
+    /// Draws the predictions for all images in a folder; returns the number of images.
     fn predict(&self, model: &Path, images: &Path, drawn: &Path) -> Result<usize> {
-        let mut predict = self.verb("predict");
+        let mut predict = self.command("predict");
         predict
             .arg("--model")
             .arg(model)
@@ -163,14 +165,14 @@ impl Cvhost<'_> {
             .count())
     }
 
-    fn verb(&self, verb: &str) -> Command {
+    fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
-        command.args([verb, "--json", "--plugin", self.demo.task, "--plugins-dir"]);
+        command.args([name, "--json", "--plugin", self.demo.task, "--plugins-dir"]);
         command.arg(&self.plugins).current_dir(sh::root());
         command
     }
 
-    /// Runs a command with its progress bar on this terminal, and returns its JSON lines.
+    /// Runs a command with its progress bar shown on this terminal, and returns its JSON events.
     fn events(&self, command: &mut Command) -> Result<Vec<Value>> {
         eprintln!("$ {}", sh::display(command));
         let text = sh::output(command.stdin(Stdio::null()))?;
@@ -183,8 +185,8 @@ impl Cvhost<'_> {
 fn last_event(events: &[Value], name: &str) -> Result<Value> {
     match events.last() {
         Some(event) if event["event"] == name => Ok(event.clone()),
-        Some(event) => bail!("the last line should have been the event {name}, but was {event}"),
-        None => bail!("nothing was printed; the last line should have been the event {name}"),
+        Some(event) => bail!("expected the event {name} in the last line, got {event}"),
+        None => bail!("expected the event {name} in the last line, but nothing was printed"),
     }
 }
 
@@ -220,7 +222,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_last_event_must_be_the_awaited_one() {
+    fn the_last_event_must_be_the_expected_one() {
         let events = [json!({"event": "epoch"}), json!({"event": "run_finished"})];
         assert!(last_event(&events, "run_finished").is_ok());
         assert!(
@@ -233,14 +235,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_did_not_end_well_is_an_error() {
+    fn an_unsuccessful_run_is_an_error() {
         let event =
             json!({"event": "run_finished", "status": "interrupted", "run_dir": "runs/x", "epochs": 2});
         assert!(trained(&event).unwrap_err().to_string().contains("interrupted"));
     }
 
     #[test]
-    fn figures_are_read_from_the_events() {
+    fn values_are_read_from_the_events() {
         let event = json!({"event": "run_finished", "status": "ok", "run_dir": "/r", "epochs": 3, "metrics": {"val_map": 0.5}});
         assert_eq!(
             trained(&event).unwrap(),

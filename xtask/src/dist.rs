@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: a folder that can be moved to any machine that has libtorch.
+//! `cargo xtask dist`: creates a folder that can be moved to any machine with libtorch.
 
 use crate::workspace::{PROGRAMS, Workspace};
 use crate::{build, notices, sh};
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 const FOLDER: &str = "dist";
-/// Files and folders of the repository that go along, where they exist.
+/// Files and folders of the repository to include if they exist.
 const DOCUMENTS: [&str; 5] = [
     "LICENSE-MIT",
     "LICENSE-APACHE",
@@ -17,9 +17,9 @@ const DOCUMENTS: [&str; 5] = [
 ];
 
 /// # Errors
-/// When the build fails, a binary isn't relocatable, or a file can't be copied.
+/// If the build fails, a binary isn't relocatable, or a file can't be copied.
 pub fn run() -> Result<()> {
-    // It also proves that no binary has an rpath into this checkout.
+    // This also checks that no binary has an rpath into this checkout.
     build::run()?;
     let workspace = Workspace::load()?;
     let root = sh::root();
@@ -33,7 +33,8 @@ pub fn run() -> Result<()> {
     fs::rename(&part, &done)
         .with_context(|| format!("cannot rename {} to {}", part.display(), done.display()))?;
     println!(
-        "{}: {} programs, {} plugins. libtorch is not in it: bin/cvhost finds it (LIBTORCH, or python3's torch).",
+        "{}: {} programs, {} plugins. libtorch is not included; bin/cvhost looks for it (LIBTORCH, or python3's \
+         torch).",
         done.display(),
         PROGRAMS.len(),
         workspace.plugins.len()
@@ -56,7 +57,7 @@ fn lay_out(workspace: &Workspace, root: &Path, dist: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a file, or a folder with all that is in it; file modes are kept.
+/// Copies a file, or a folder with its contents; file modes are preserved.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let copied = || -> std::io::Result<()> {
         if let Some(parent) = to.parent() {
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_and_plugins_get_their_folders() {
+    fn programs_and_plugins_are_put_into_their_folders() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         fs::create_dir_all(root.join("built")).unwrap();

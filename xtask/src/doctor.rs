@@ -1,11 +1,12 @@
-//! `cargo xtask doctor`: what is there, what is missing, and which libtorch is used.
+//! `cargo xtask doctor`: reports which prerequisites are installed or missing, and which libtorch
+//! is used.
 
 use crate::libtorch::{self, Plan};
 use crate::{sh, tools};
 use anyhow::{Result, bail};
 
 /// # Errors
-/// When a build would fail for want of something; the report has said of what.
+/// If a prerequisite of the build is missing; the report names it.
 pub fn run() -> Result<()> {
     let folder = sh::root().join(libtorch::FOLDER);
     let plan = libtorch::plan(&folder, false);
@@ -22,7 +23,7 @@ pub fn run() -> Result<()> {
         Err(error) => println!("  PROBLEM: {error:#}"),
     }
     if plan.is_err() {
-        bail!("the libtorch that was asked for can't be used");
+        bail!("the requested libtorch can't be used");
     }
     if !complete {
         bail!("{}", tools::missing(matches!(plan, Ok(Plan::Download { .. }))));

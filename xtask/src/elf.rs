@@ -1,4 +1,5 @@
-//! What a binary asks of the dynamic loader, and which of that is allowed.
+//! The libraries and paths a binary requests from the dynamic loader, and which of them are
+//! allowed.
 
 use anyhow::{Context, Result};
 use object::elf;
@@ -7,23 +8,23 @@ use object::read::elf::FileHeader;
 use std::fs::File;
 use std::path::Path;
 
-/// The dynamic section of a file, as far as xtask needs it.
+/// The parts of a file's dynamic section that xtask needs.
 #[derive(Default)]
 pub struct Dynamic {
-    /// `DT_NEEDED`: names of libraries.
+    /// `DT_NEEDED`: library names.
     pub needed: Vec<String>,
-    /// The folders of `DT_RPATH` and `DT_RUNPATH`, as written (`$ORIGIN` unexpanded).
+    /// The folders in `DT_RPATH` and `DT_RUNPATH`, as written (`$ORIGIN` unexpanded).
     pub rpath: Vec<String>,
 }
 
 impl Dynamic {
-    /// Reads only the parts it needs: libtorch_cpu.so is half a gigabyte.
+    /// Reads only the necessary parts of the file: libtorch_cpu.so is half a gigabyte.
     ///
     /// # Errors
-    /// When the file can't be read or isn't a 64-bit ELF file.
+    /// If the file can't be read or isn't a 64-bit ELF file.
     pub fn read(path: &Path) -> Result<Dynamic> {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        Self::parse(file).with_context(|| format!("{} is not a proper 64-bit ELF file", path.display()))
+        Self::parse(file).with_context(|| format!("{} is not a valid 64-bit ELF file", path.display()))
     }
 
     fn parse(file: File) -> Result<Dynamic> {
@@ -45,16 +46,16 @@ impl Dynamic {
     }
 }
 
-/// How much of libtorch a binary may link.
+/// The part of libtorch that a binary may link.
 #[derive(Clone, Copy)]
 pub enum Allowed {
-    /// The launcher: it has to start before libtorch is found.
+    /// The launcher: it must start before libtorch is found.
     NoTorch,
     /// Engine and plugins: one build serves machines with and without a GPU.
     CpuTorch,
 }
 
-/// What in `dynamic` breaks the rule, one sentence each.
+/// Violations of the rule in `dynamic`, one sentence each.
 pub fn violations(dynamic: &Dynamic, allowed: Allowed) -> Vec<String> {
     let mut found = Vec::new();
     for name in dynamic.needed.iter().filter(|name| is_torch_or_cuda(name)) {
@@ -74,7 +75,7 @@ pub fn violations(dynamic: &Dynamic, allowed: Allowed) -> Vec<String> {
         .filter(|folder| !folder.starts_with("$ORIGIN"))
     {
         found.push(format!(
-            "has the rpath {folder}, which exists on this machine only"
+            "has the rpath {folder}, which exists only on this machine"
         ));
     }
     found
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_launcher_may_link_no_torch() {
+    fn the_launcher_must_not_link_torch() {
         assert!(violations(&needing(&["libc.so.6", "libgcc_s.so.1"]), Allowed::NoTorch).is_empty());
         assert_eq!(
             violations(&needing(&["libc.so.6", "libc10.so"]), Allowed::NoTorch).len(),
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn plugins_may_link_the_cpu_half_only() {
+    fn plugins_may_link_only_cpu_libraries() {
         let good = needing(&["libtorch_cpu.so", "libc10.so", "libstdc++.so.6", "libc.so.6"]);
         assert!(violations(&good, Allowed::CpuTorch).is_empty());
         for bad in [

@@ -1,4 +1,4 @@
-//! `cargo xtask gpu-check`: everything that can only be seen on a GPU, in one table.
+//! `cargo xtask gpu-check`: all checks that require a GPU, summarised in one table.
 
 use crate::bench::step::{self, Row};
 use crate::workspace::{PROGRAMS, Workspace};
@@ -6,19 +6,20 @@ use crate::{build, sh};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
-/// The step's ratio to the peer's that is asked for at each batch size, and how busy the GPU is at the largest, in percent.
+/// Minimum speed relative to the peer for each batch size; [`BUSY`] is the minimum GPU utilisation
+/// at the largest, in percent.
 const RATIOS: [(u32, f64); 3] = [(2, 1.5), (4, 1.3), (8, 1.15)];
 const BUSY: f64 = 95.0;
 
-/// Checks the golden cases and short runs in each precision on the first GPU, then measures; `options` are those of
-/// `cargo xtask bench step`. Prints a table, whatever fails.
+/// Checks the golden cases and short runs in each precision on the first GPU, then measures speed;
+/// `options` are those of `cargo xtask bench step`. Prints the table even if something fails.
 ///
 /// # Errors
-/// When there is no GPU, the build fails, or a line of the table isn't as it should be.
+/// If there is no GPU, the build fails, or a row of the table fails.
 pub fn run(options: &[&str]) -> Result<()> {
     let options = step::Options::parse(&[&["--gpu"], options].concat())?;
     let name = sh::output(Command::new("nvidia-smi").args(["--query-gpu=name", "--format=csv,noheader"]))
-        .context("gpu-check is for a machine with an NVIDIA GPU; the other benches run anywhere")?;
+        .context("gpu-check requires a machine with an NVIDIA GPU; the other benches run anywhere")?;
     build::run()?;
     let workspace = Workspace::load()?;
     let mut table = Table::default();
@@ -44,7 +45,7 @@ pub fn run(options: &[&str]) -> Result<()> {
             .arg(format!("training.precision={precision}"))
             .current_dir(sh::root());
         table.add(
-            &format!("a trial run in {precision}"),
+            &format!("short run in {precision}"),
             sh::run(&mut trial).map(|()| String::new()),
         );
     }
@@ -55,7 +56,7 @@ pub fn run(options: &[&str]) -> Result<()> {
 
     println!("\n{}{}", name, table.text);
     if table.failed > 0 {
-        bail!("{} lines are not as they should be", table.failed);
+        bail!("{} checks failed", table.failed);
     }
     Ok(())
 }
@@ -67,7 +68,7 @@ struct Table {
 }
 
 impl Table {
-    /// A line with what was found, or why it failed.
+    /// Adds a row with the result or the error.
     fn add(&mut self, what: &str, outcome: Result<String>) {
         let (word, more) = match outcome {
             Ok(found) => ("ok", found),
@@ -83,10 +84,10 @@ impl Table {
         let wanted = RATIOS.iter().find(|(batch, _)| *batch == row.batch);
         let wanted = wanted.map_or(1.0, |(_, ratio)| *ratio);
         let busy = row.busy.unwrap_or(f64::NAN);
-        let mut found = format!("{:.2}x of the peer (at least {wanted})", row.ratio);
+        let mut found = format!("{:.2}x the peer's speed (at least {wanted})", row.ratio);
         let mut well = row.ratio >= wanted;
         if row.batch == RATIOS[2].0 {
-            found += &format!(", GPU busy {busy:.0} % (at least {BUSY})");
+            found += &format!(", GPU utilisation {busy:.0} % (at least {BUSY})");
             well &= busy >= BUSY;
         }
         let outcome = if well {
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_judged_by_its_batch_size() {
+    fn the_required_ratio_depends_on_the_batch_size() {
         let row = |batch, ratio, busy| Row {
             model: "m".to_owned(),
             batch,

@@ -1,4 +1,4 @@
-//! Lays out the folder that builds link libtorch from: all of it or nothing.
+//! Creates the folder from which builds link libtorch, atomically.
 
 use crate::elf::Dynamic;
 use crate::libtorch;
@@ -9,10 +9,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The libraries of torch that the project itself links or torch loads by name.
+/// The torch libraries that the project links or that torch loads by name.
 const LIBRARIES: [&str; 3] = ["libtorch_cpu.so", "libc10.so", "libshm.so"];
 
-/// A folder under construction beside the final one, so that the last step is a rename. Dropped, it is removed.
+/// A folder under construction next to the final one, so that the last step is a rename. It is
+/// removed on drop.
 pub struct Subset {
     pub folder: PathBuf,
     into: PathBuf,
@@ -20,19 +21,19 @@ pub struct Subset {
 
 impl Subset {
     /// # Errors
-    /// When the folder can't be made.
+    /// If the folder can't be created.
     pub fn new(into: &Path) -> Result<Subset> {
         let name = into
             .file_name()
-            .context("--into needs a folder with a name")?
+            .context("--into needs a folder that has a name")?
             .to_string_lossy()
             .into_owned();
         let parent = into.parent().unwrap_or(Path::new("/"));
         remove_leftovers(parent, &name);
         let folder = parent.join(format!("{name}.part-{}", std::process::id()));
         fs::create_dir_all(folder.join("lib"))
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-        // Until it has its name, git shall not see it.
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        // Hides the folder from git until it gets its final name.
         fs::write(folder.join(".gitignore"), "*\n")?;
         Ok(Subset {
             folder,
@@ -40,10 +41,11 @@ impl Subset {
         })
     }
 
-    /// Adds what both kinds of layout have, tries to load it, and gives the folder its name.
+    /// Adds the files common to both kinds of layout, checks that the libraries load, and renames
+    /// the folder to its final name.
     ///
     /// # Errors
-    /// When a library can't be loaded on this machine, or the disk refuses.
+    /// If a library can't be loaded on this machine, or a file operation fails.
     pub fn finish(self) -> Result<()> {
         // torch-sys links -ltorch; the real libtorch.so would pull in libtorch_cuda.so.
         symlink("libtorch_cpu.so", self.folder.join("lib/libtorch.so"))?;
@@ -61,7 +63,7 @@ impl Subset {
                 self.into.display()
             )
         })?;
-        // Checks the result, and writes `origin`, which holds the final path.
+        // Checks the result, and writes `origin`, which contains the final path.
         libtorch::valid(&self.into)?;
         eprintln!(
             "libtorch {} is ready in {}",
@@ -74,12 +76,12 @@ impl Subset {
 
 impl Drop for Subset {
     fn drop(&mut self) {
-        // After `finish` there is nothing left; after an error a leftover is only untidy.
+        // After `finish` the folder no longer exists; after an error, a leftover is harmless.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Removes the folders of earlier runs that were killed.
+/// Removes the folders left by killed earlier runs.
 fn remove_leftovers(parent: &Path, name: &str) {
     let prefix = format!("{name}.part-");
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -102,14 +104,14 @@ fn remove_any(path: &Path) -> Result<()> {
     removed.with_context(|| format!("cannot remove the old {}", path.display()))
 }
 
-/// Links `into` to the torch in `root`, which [`libtorch::usable`] has accepted.
+/// Links `into` to the torch in `root`, which has been accepted by [`libtorch::usable`].
 ///
 /// # Errors
-/// When a link can't be made or the libraries don't load.
+/// If a link can't be created or the libraries don't load.
 pub fn link(root: &Path, into: &Path) -> Result<()> {
     let root = root
         .canonicalize()
-        .with_context(|| format!("cannot follow {}", root.display()))?;
+        .with_context(|| format!("cannot resolve {}", root.display()))?;
     let part = Subset::new(into)?;
     let lib = part.folder.join("lib");
     for (name, file) in libraries(&root.join("lib"))? {
@@ -119,7 +121,8 @@ pub fn link(root: &Path, into: &Path) -> Result<()> {
     part.finish()
 }
 
-/// torch's libraries, and those that they need and find through their own rpath: libgomp, libcudart, libcupti.
+/// torch's libraries, and those they need and find through their own rpath: libgomp, libcudart,
+/// libcupti.
 fn libraries(lib: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
@@ -134,7 +137,7 @@ fn libraries(lib: &Path) -> Result<Vec<(String, PathBuf)>> {
         }
         let file = file
             .canonicalize()
-            .with_context(|| format!("cannot follow {}", file.display()))?;
+            .with_context(|| format!("cannot resolve {}", file.display()))?;
         let dynamic = Dynamic::read(&file)?;
         let own = file.parent().unwrap_or(lib);
         let folders: Vec<PathBuf> = std::iter::once(own.to_path_buf())
@@ -159,7 +162,7 @@ fn libraries(lib: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// Lets the dynamic loader resolve everything that `library` needs.
+/// Checks that the dynamic loader resolves everything that `library` needs.
 fn check_loads(library: &Path) -> Result<()> {
     let loader = "/lib64/ld-linux-x86-64.so.2";
     let out = Command::new(loader)
@@ -199,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_layout_leaves_nothing_and_keeps_the_old_folder() {
+    fn a_failed_layout_leaves_nothing_behind_and_keeps_the_old_folder() {
         let dir = tempfile::tempdir().unwrap();
         let into = dir.path().join("torch");
         fs::create_dir(&into).unwrap();
@@ -214,7 +217,7 @@ mod tests {
     #[test]
     fn leftovers_of_killed_runs_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        // No process has this number: Linux ends at 2^22.
+        // No process has this ID: Linux stops at 2^22.
         fs::create_dir(dir.path().join("torch.part-99999999")).unwrap();
         let part = Subset::new(&dir.path().join("torch")).unwrap();
         assert!(!dir.path().join("torch.part-99999999").exists());

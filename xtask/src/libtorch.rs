@@ -1,4 +1,5 @@
-//! Which libtorch the builds link: the kept one, the user's, an installed Python torch's, or a downloaded one.
+//! Selects the libtorch that builds link: the existing one, the user's, that of an installed Python
+//! torch, or a downloaded one.
 
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -6,18 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub const VERSION: &str = "2.11.0";
-/// Where `.cargo/config.toml` lets every build look, in the root folder.
+/// The folder in the repository root where every build looks, set in `.cargo/config.toml`.
 pub const FOLDER: &str = ".libtorch";
 
-/// A header that every proper `include` folder has.
+/// A header present in every complete `include` folder.
 const HEADER: &str = "torch/csrc/api/include/torch/torch.h";
 
-/// What has to be done to have a libtorch.
+/// The step needed to provide a libtorch.
 #[derive(Debug)]
 pub enum Plan {
-    /// The folder is there and valid.
+    /// The folder exists and is valid.
     Keep,
-    /// Lay out links to the `lib/` and `include/` of `root`.
+    /// Create links to `lib/` and `include/` of `root`.
     Link {
         root: PathBuf,
         why: String,
@@ -27,10 +28,11 @@ pub enum Plan {
     },
 }
 
-/// Decides, in this order: the user's LIBTORCH, the folder as it is, a Python torch that is installed, a download.
+/// Chooses, in this order: the user's LIBTORCH, the existing folder, an installed Python torch, a
+/// download.
 ///
 /// # Errors
-/// When LIBTORCH is set to something that can't be used; the user's wish is never passed over silently.
+/// If LIBTORCH is set to something unusable; the user's choice is never ignored silently.
 pub fn plan(into: &Path, download: bool) -> Result<Plan> {
     if download {
         let kept = valid(into).is_ok() && !is_linked(into);
@@ -38,7 +40,7 @@ pub fn plan(into: &Path, download: bool) -> Result<Plan> {
             Plan::Keep
         } else {
             Plan::Download {
-                why: "as asked for".to_owned(),
+                why: "as requested".to_owned(),
             }
         });
     }
@@ -74,24 +76,26 @@ pub fn plan(into: &Path, download: bool) -> Result<Plan> {
             why: "installed for python3".to_owned(),
         },
         Err(error) => Plan::Download {
-            why: format!("{why}; python3's torch does not do: {error:#}"),
+            why: format!("{why}; python3's torch can't be used: {error:#}"),
         },
     })
 }
 
-/// The user's own LIBTORCH. cargo sets the variable to `.libtorch` where the user didn't.
+/// The user's LIBTORCH. If the user hasn't set it, cargo sets it to `.libtorch`.
 fn chosen_by_user(into: &Path) -> Option<PathBuf> {
     let root = PathBuf::from(std::env::var_os("LIBTORCH").filter(|value| !value.is_empty())?);
     let default = crate::sh::root().join(FOLDER);
     (root != default && !same_file(&root, &default) && !same_file(&root, into)).then_some(root)
 }
 
-/// The folder of the torch package that `python3` would import. It isn't imported: that takes seconds.
+/// The folder of the torch package that `python3` would import. It isn't imported, which would take
+/// seconds.
 fn python_torch() -> Option<PathBuf> {
     let script = "import importlib.util\n\
                   spec = importlib.util.find_spec('torch')\n\
                   print(*(spec.submodule_search_locations or [] if spec else []), sep='\\n')";
-    // From the root of the file system: python looks for modules in the folder it is started in.
+    // Runs in the root of the file system, because python looks for modules in its working
+    // directory.
     let out = Command::new("python3")
         .args(["-c", script])
         .current_dir("/")
@@ -110,7 +114,7 @@ fn python_torch() -> Option<PathBuf> {
 /// Whether builds can link the torch in `root`.
 ///
 /// # Errors
-/// Says what is missing or which version was found.
+/// If a file is missing or the version is wrong; the error names it.
 pub fn usable(root: &Path) -> Result<()> {
     for file in ["lib/libtorch_cpu.so", "lib/libc10.so"] {
         if !root.join(file).is_file() {
@@ -122,15 +126,16 @@ pub fn usable(root: &Path) -> Result<()> {
     }
     match version(root) {
         Some(found) if found == VERSION => Ok(()),
-        Some(found) => bail!("{} is version {found}, needed is {VERSION}", root.display()),
+        Some(found) => bail!("{} is version {found}; expected {VERSION}", root.display()),
         None => bail!(
-            "{} has neither build-version nor version.py, needed is {VERSION}",
+            "{} has neither build-version nor version.py; expected version {VERSION}",
             root.display()
         ),
     }
 }
 
-/// The version of the torch in `root`, without the `+cu130` part: from libtorch's own file or the Python package's.
+/// The version of the torch in `root`, without the `+cu130` suffix, from libtorch's own file or the
+/// Python package's.
 fn version(root: &Path) -> Option<String> {
     let text = match fs::read_to_string(root.join("build-version")) {
         Ok(text) => text,
@@ -144,20 +149,20 @@ fn python_version(source: &str) -> Option<&str> {
     line.split(['\'', '"']).nth(1)
 }
 
-/// Whether `folder` is a libtorch that setup laid out and that is still whole.
+/// Checks that `folder` is a complete libtorch created by setup.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// If it isn't; the error states the problem.
 pub fn valid(folder: &Path) -> Result<()> {
     usable(folder)?;
     let lib = folder.join("lib");
     if lib.join("libtorch_cuda.so").symlink_metadata().is_ok() {
-        bail!("it has a libtorch_cuda.so, which every binary would then link");
+        bail!("it contains a libtorch_cuda.so, which every binary would link");
     }
     if !same_file(&lib.join("libtorch.so"), &lib.join("libtorch_cpu.so")) {
         bail!("its libtorch.so is not libtorch_cpu.so");
     }
-    // The file changes when the folder is moved, or was laid out before the file existed.
+    // Updated if the folder was moved, or was created before this file existed.
     let origin = origin_of(folder)?;
     if read_origin(folder) != Some(origin.clone()) {
         write_origin(folder, &origin)?;
@@ -165,27 +170,28 @@ pub fn valid(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// True for a folder of links to another torch, false for one that holds the libraries itself.
+/// Whether the folder consists of links to another torch rather than containing the libraries
+/// itself.
 pub fn is_linked(folder: &Path) -> bool {
     folder.join("lib/libtorch_cpu.so").is_symlink()
 }
 
-/// The folder that libtorch is loaded from at run time: the real one behind the links, where a GPU build has its
-/// libtorch_cuda.so.
+/// The folder from which libtorch is loaded at run time: the one the links point to, where a GPU
+/// build has its libtorch_cuda.so.
 ///
 /// # Errors
-/// When the links lead nowhere.
+/// If a link is broken.
 pub fn origin_of(folder: &Path) -> Result<PathBuf> {
     let library = folder.join("lib/libtorch_cpu.so");
     let real = library
         .canonicalize()
-        .with_context(|| format!("cannot follow {}", library.display()))?;
+        .with_context(|| format!("cannot resolve {}", library.display()))?;
     real.parent()
         .map(Path::to_path_buf)
         .context("libtorch_cpu.so has no parent folder")
 }
 
-/// What stands in the `origin` file.
+/// The content of the `origin` file.
 pub fn read_origin(folder: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(
         fs::read_to_string(folder.join("origin")).ok()?.trim_end(),
@@ -193,7 +199,7 @@ pub fn read_origin(folder: &Path) -> Option<PathBuf> {
 }
 
 /// # Errors
-/// When the file can't be written.
+/// If the file can't be written.
 pub fn write_origin(folder: &Path, origin: &Path) -> Result<()> {
     let file = folder.join("origin");
     fs::write(&file, format!("{}\n", origin.display()))
@@ -209,7 +215,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A folder that looks like the torch package of Python.
+    /// Creates a folder that looks like Python's torch package.
     fn fake_torch(folder: &Path, version: &str) {
         fs::create_dir_all(folder.join("lib")).unwrap();
         fs::create_dir_all(folder.join("include/torch/csrc/api/include/torch")).unwrap();
@@ -238,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torch_without_headers_is_refused() {
+    fn a_torch_without_headers_is_rejected() {
         let dir = tempfile::tempdir().unwrap();
         fake_torch(dir.path(), "2.11.0");
         fs::remove_dir_all(dir.path().join("include")).unwrap();

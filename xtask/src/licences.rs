@@ -1,4 +1,5 @@
-//! Runs cargo-deny over deny.toml: banned crates, licences, sources. Advisories need the network and are left out.
+//! Runs cargo-deny with deny.toml: banned crates, licences, sources. Advisories are omitted because
+//! they need the network.
 
 use crate::sh;
 use crate::workspace::Workspace;
@@ -6,11 +7,11 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The version that is installed where there is none.
+/// The version to install if there is none.
 const VERSION: &str = "0.20.2";
 
 /// # Errors
-/// When cargo-deny can't be installed, or finds something that deny.toml does not allow.
+/// If cargo-deny can't be installed, or finds something that deny.toml doesn't allow.
 pub fn check(workspace: &Workspace) -> Result<()> {
     let mut deny = Command::new(find_or_install(workspace)?);
     deny.args([
@@ -25,7 +26,7 @@ pub fn check(workspace: &Workspace) -> Result<()> {
     sh::run(&mut deny)
 }
 
-/// The cargo-deny in PATH, or one in `target/tools`, which is built when it isn't there.
+/// The cargo-deny in PATH, or the one in `target/tools`, which is built if missing.
 fn find_or_install(workspace: &Workspace) -> Result<PathBuf> {
     if sh::version_of("cargo-deny", &["--version"]).is_some() {
         return Ok("cargo-deny".into());
@@ -33,8 +34,8 @@ fn find_or_install(workspace: &Workspace) -> Result<PathBuf> {
     let tools = workspace.target.join("tools");
     let program = tools.join("bin/cargo-deny");
     if !program.is_file() {
-        // Unoptimised: that halves the time to build it, and it has little to do here. Its own build folder lies beside it:
-        // cargo's default is /tmp, which may be small.
+        // Unoptimised, which halves the build time; it has little to do here. Its own build folder
+        // is next to it, because cargo's default is /tmp, which may be small.
         let build = tools.join("build");
         let mut install = sh::cargo([
             "install",
@@ -47,8 +48,8 @@ fn find_or_install(workspace: &Workspace) -> Result<PathBuf> {
         ]);
         install.arg(&tools).arg("--target-dir").arg(&build);
         sh::run(&mut install)
-            .context("cargo-deny is needed to check the licences and could not be installed")?;
-        // A gigabyte that nothing needs any more.
+            .context("cargo-deny, which is needed to check the licences, could not be installed")?;
+        // Removes a gigabyte of build files that are no longer needed.
         let _ = std::fs::remove_dir_all(&build);
     }
     Ok(program)

@@ -1,5 +1,7 @@
-//! The jobs of this repository: `cargo xtask <job>`. This file only dispatches; each job has a file of its own.
+//! The build jobs of this repository: `cargo xtask <job>`. This file only dispatches; each job has
+//! its own file.
 
+mod abi_snapshot;
 mod bench;
 mod build;
 mod demo;
@@ -24,20 +26,21 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask <job>
 
-  setup [--into DIR] [--download]   check the tools and lay out libtorch in .libtorch (or DIR);
-                                    --download: fetch it even where LIBTORCH or a Python torch exists
-  doctor                            what is installed, what is missing, which libtorch is used
-  build                             setup, then build the workspace and check what its binaries link
-  demo [classification] [--short]   build, then train, evaluate and draw on the example images: a detector, or a
-                                    classifier
-  test                              every check that CI runs
+  setup [--into DIR] [--download]   check the tools and set up libtorch in .libtorch (or DIR);
+                                    --download: download it even if LIBTORCH or a Python torch exists
+  doctor                            report what is installed, what is missing, and which libtorch is used
+  build                             setup, then build the workspace and check the libraries its binaries link
+  demo [classification] [--short]   build, then train a detector (or classifier) on the example images,
+                                    evaluate it and draw its predictions
+  test                              run all checks that CI runs
   bench loader | loss | step | host-cost | save [--python P] …
-                                    measure against a peer, in turns; see benches/README.md
-  gpu-check [--python P] …          what only a machine with a GPU can show: golden cases, precisions, speed; takes the
+                                    compare with a peer, alternating; see benches/README.md
+  gpu-check [--python P] …          checks that require a GPU: golden cases, precisions, speed; takes the
                                     options of `bench step`
-  dist                              build, then lay out relocatable dist/bin and dist/plugins
+  abi-snapshot [--update]           compare the plugin interface's layout with the recorded one, or record it
+  dist                              build, then create relocatable dist/bin and dist/plugins
 
-LIBTORCH=FOLDER (with lib/ and include/) chooses the libtorch to use.";
+LIBTORCH=FOLDER (with lib/ and include/) selects the libtorch to use.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -64,6 +67,7 @@ fn dispatch(args: &[&str]) -> Result<()> {
         ["bench", args @ ..] => bench::run(args),
         ["gpu-check", options @ ..] => gpu_check::run(options),
         ["dist"] => dist::run(),
+        ["abi-snapshot", options @ ..] => abi_snapshot::run(options),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

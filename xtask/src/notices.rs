@@ -1,4 +1,5 @@
-//! The licence texts of all crates that are linked into cvhost and its plugins: they ask to go along with binaries.
+//! The licence texts of all crates linked into cvhost and its plugins, which must accompany the
+//! binaries.
 
 use crate::sh;
 use anyhow::{Context, Result};
@@ -8,10 +9,10 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-/// Every crate with its licence, then each licence text once with the crates it came with.
+/// Lists every crate with its licence, then each licence text once with the crates it belongs to.
 ///
 /// # Errors
-/// When cargo can't say what the workspace depends on.
+/// If cargo can't list the workspace's dependencies.
 pub fn collect() -> Result<String> {
     let mut command = sh::cargo([
         "metadata",
@@ -24,7 +25,7 @@ pub fn collect() -> Result<String> {
     let linked = linked(&metadata)?;
     let mut crates = Vec::new();
     let mut texts: HashMap<String, BTreeSet<String>> = HashMap::new();
-    // Crates with a source come from a registry; the others are the workspace's own.
+    // Crates with a source come from a registry; the others belong to the workspace.
     for package in array(&metadata["packages"])
         .iter()
         .filter(|package| package["source"].is_string())
@@ -54,7 +55,8 @@ pub fn collect() -> Result<String> {
     Ok(render(&crates, texts))
 }
 
-/// Ids of all packages that the workspace's libraries and programs link, but not those that only build or test them.
+/// IDs of all packages linked by the workspace's libraries and programs, excluding build and test
+/// dependencies.
 fn linked(metadata: &Value) -> Result<HashSet<String>> {
     let nodes: HashMap<&str, &Value> = array(&metadata["resolve"]["nodes"])
         .iter()
@@ -73,9 +75,9 @@ fn linked(metadata: &Value) -> Result<HashSet<String>> {
         }
         let node = nodes
             .get(id)
-            .with_context(|| format!("cargo metadata resolves no {id}"))?;
+            .with_context(|| format!("cargo metadata has no resolved package {id}"))?;
         for dependency in array(&node["deps"]) {
-            // A normal dependency has the kind null; others are "build" and "dev".
+            // A normal dependency has the kind null; others have "build" or "dev".
             if array(&dependency["dep_kinds"])
                 .iter()
                 .any(|kind| kind["kind"].is_null())
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_several_crates_share_stands_there_once() {
+    fn a_text_shared_by_several_crates_is_listed_once() {
         let texts = HashMap::from([(
             "same text".to_owned(),
             BTreeSet::from(["b 1".to_owned(), "a 1".to_owned()]),

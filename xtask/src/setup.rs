@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: what every build needs. All other jobs call it first; where all is well it takes milliseconds.
+//! `cargo xtask setup`: provides the prerequisites of every build. All other jobs call it first; if
+//! everything is in place, it takes milliseconds.
 
 use crate::libtorch::{self, Plan};
 use crate::{layout, sh, tools, wheels};
@@ -6,9 +7,9 @@ use anyhow::{Result, bail};
 use std::path::PathBuf;
 
 pub struct Options {
-    /// The folder that libtorch is laid out in.
+    /// The folder in which libtorch is set up.
     pub into: PathBuf,
-    /// Fetch libtorch even where a usable one is installed.
+    /// Download libtorch even if a usable one is installed.
     pub download: bool,
 }
 
@@ -23,7 +24,7 @@ impl Default for Options {
 
 impl Options {
     /// # Errors
-    /// Names the option that isn't known, or that `--into` lacks its folder.
+    /// If an option is unknown, or `--into` lacks its folder.
     pub fn parse(args: &[&str]) -> Result<Options> {
         let mut options = Options::default();
         let mut args = args.iter();
@@ -35,7 +36,7 @@ impl Options {
                     args.next();
                 }
                 ("--into", None) => bail!("--into needs a folder"),
-                _ => bail!("setup knows --into DIR and --download, not `{arg}`"),
+                _ => bail!("setup: unknown option `{arg}`; expected --into DIR or --download"),
             }
         }
         Ok(options)
@@ -43,7 +44,7 @@ impl Options {
 }
 
 /// # Errors
-/// One report of all that is missing; or what went wrong while libtorch was laid out.
+/// A single report of everything that is missing, or the error from setting up libtorch.
 pub fn run(options: &Options) -> Result<()> {
     let plan = libtorch::plan(&options.into, options.download);
     let mut missing = tools::missing(matches!(plan, Ok(Plan::Download { .. })));
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_read_and_unknown_ones_named() {
+    fn options_are_parsed_and_unknown_ones_are_named() {
         let options = Options::parse(&["--into", "/tmp/x", "--download"]).unwrap();
         assert_eq!(options.into, PathBuf::from("/tmp/x"));
         assert!(options.download);

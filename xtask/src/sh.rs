@@ -1,4 +1,4 @@
-//! Running other programs.
+//! Runs other programs.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
@@ -7,15 +7,17 @@ use std::process::{Command, Stdio};
 
 /// The root folder of the repository.
 pub fn root() -> PathBuf {
-    // cargo sets the variable for `cargo run`; the compiled-in value serves a binary that is called directly.
+    // cargo sets the variable for `cargo run`; the compiled-in value is for a binary that is run
+    // directly.
     let package = std::env::var_os("CARGO_MANIFEST_DIR")
         .filter(|dir| Path::new(dir).join("src/sh.rs").is_file())
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     package.parent().map_or(package.clone(), Path::to_path_buf)
 }
 
-/// A cargo command of the toolchain that runs xtask, in the root folder; without what `cargo run` says of xtask's own package:
-/// the build scripts of some dependencies ask for that, and would run again after a plain `cargo build`.
+/// A cargo command of the toolchain that runs xtask, in the root folder, without the variables that
+/// `cargo run` sets for xtask's own package: the build scripts of some dependencies depend on them,
+/// and would be rerun after a plain `cargo build`.
 pub fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
@@ -26,10 +28,10 @@ pub fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
-/// Shows the command and runs it with this terminal.
+/// Prints the command and runs it on this terminal.
 ///
 /// # Errors
-/// When it can't be started or doesn't end with status 0.
+/// If it can't be started or doesn't exit with status 0.
 pub fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {}", display(command));
     let status = command
@@ -41,10 +43,10 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The standard output of a command that must succeed; its standard error goes to the terminal.
+/// The standard output of a command; its standard error goes to the terminal.
 ///
 /// # Errors
-/// When it can't be started, doesn't end with status 0, or prints something other than UTF-8.
+/// If it can't be started, doesn't exit with status 0, or its output isn't UTF-8.
 pub fn output(command: &mut Command) -> Result<String> {
     let out = command
         .stderr(Stdio::inherit())
@@ -54,10 +56,10 @@ pub fn output(command: &mut Command) -> Result<String> {
         bail!("`{}` failed ({})", display(command), out.status);
     }
     String::from_utf8(out.stdout)
-        .with_context(|| format!("`{}` printed something else than text", display(command)))
+        .with_context(|| format!("the output of `{}` is not UTF-8 text", display(command)))
 }
 
-/// The first line that a program prints when asked for its version; `None` where it can't be run.
+/// The first line of a program's version output; `None` if it can't be run.
 pub fn version_of(program: &str, args: &[&str]) -> Option<String> {
     let out = Command::new(program)
         .args(args)
@@ -71,7 +73,7 @@ pub fn version_of(program: &str, args: &[&str]) -> Option<String> {
     Some(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// A command as it would be typed: the program's name without its folder, then the arguments.
+/// The command as it would be typed: the program's name without its folder, then the arguments.
 pub fn display(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program
@@ -82,7 +84,7 @@ pub fn display(command: &Command) -> String {
     for arg in command.get_args() {
         let arg = arg.to_string_lossy();
         line.push(' ');
-        // Scripts passed with -c are of no interest to a reader.
+        // Scripts passed with -c aren't interesting to the reader.
         line.push_str(if arg.contains('\n') { "…" } else { &arg });
     }
     line

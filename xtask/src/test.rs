@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check of the project, in the order of how soon they tell something.
+//! `cargo xtask test`: runs all checks of the project, the fastest ones to give feedback first.
 
 use crate::workspace::Workspace;
 use crate::{build, demo, licences, setup, sh, tools};
@@ -9,14 +9,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
-/// Tests append `<test>: <reason>` to the file that this variable names, where they can't run on this machine.
+/// Names a file to which tests append `<test>: <reason>` if they can't run on this machine.
 const SKIP_LOG: &str = "CVHOST_SKIP_LOG";
-/// Tells tests that programs and plugins are built.
+/// Tells tests that programs and plugins have already been built.
 const BUILT: &str = "CVHOST_BUILT";
 
 /// # Errors
-/// When a check failed. A failed build ends the run, as nothing after it would say anything new; any other failure is
-/// told at the end, with all others.
+/// If a check failed. A failed build ends the run, because later checks would add no information;
+/// all other failures are reported together at the end.
 pub fn run() -> Result<()> {
     setup::run(&setup::Options::default())?;
     let missing = tools::missing_for_test();
@@ -78,12 +78,12 @@ struct Steps {
 struct Step {
     name: &'static str,
     seconds: f64,
-    /// The message of a step that failed.
+    /// The error message if the step failed.
     error: Option<String>,
 }
 
 impl Steps {
-    /// Runs one step and notes how it went; true when well.
+    /// Runs one step and records the outcome; returns whether it succeeded.
     fn run(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> bool {
         eprintln!("\n== {name}");
         let started = Instant::now();
@@ -117,23 +117,23 @@ impl Steps {
             text += &format!("{name:10} {seconds:7.1} s  {outcome}\n");
         }
         let all: f64 = self.done.iter().map(|step| step.seconds).sum();
-        text + &format!("{:10} {all:7.1} s", "together")
+        text + &format!("{:10} {all:7.1} s", "total")
     }
 }
 
-/// How the tests of all crates went.
+/// Test results of all crates.
 #[derive(Default)]
 struct Tally {
     passed: u64,
     failed: u64,
-    /// Tests marked `#[ignore]`, and `name: reason` lines of those that found they can't run here.
+    /// Tests marked `#[ignore]`, and `name: reason` lines of tests that can't run here.
     skipped: Vec<String>,
-    /// Whether cargo itself was content: a test binary that crashes prints no count.
+    /// Whether cargo itself succeeded: a test binary that crashes prints no count.
     ended_well: bool,
 }
 
 impl Tally {
-    /// Takes in a line that the test harness printed.
+    /// Parses a line printed by the test harness.
     fn read(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             let count = |what: &str| {
@@ -163,7 +163,7 @@ impl Tally {
     }
 
     fn summary(&self) -> String {
-        // A test that skips itself is counted as passed by the harness.
+        // The harness counts a test that skips itself as passed.
         let mut text = format!(
             "tests: {} passed or skipped, {} failed\n",
             self.passed, self.failed
@@ -172,14 +172,14 @@ impl Tally {
             text += &format!("  SKIPPED {line}\n");
         }
         text + &match self.skipped.len() {
-            0 => "no test was skipped\n\n".to_owned(),
+            0 => "no tests were skipped\n\n".to_owned(),
             1 => "1 test was skipped\n\n".to_owned(),
             count => format!("{count} tests were skipped\n\n"),
         }
     }
 }
 
-/// Runs all tests, shows their output and counts.
+/// Runs all tests, prints their output and counts the results.
 fn run_tests(skip_log: &Path) -> Result<Tally> {
     fs::write(skip_log, "").with_context(|| format!("cannot write {}", skip_log.display()))?;
     let mut command = sh::cargo(["test", "--workspace", "--no-fail-fast"]);
@@ -190,7 +190,7 @@ fn run_tests(skip_log: &Path) -> Result<Tally> {
     let mut tally = Tally::default();
     if let Some(output) = child.stdout.take() {
         let mut terminal = std::io::stdout().lock();
-        // Tests may print anything, also what is not text.
+        // Tests may print anything, even non-text output.
         for line in BufReader::new(output).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);

@@ -1,15 +1,15 @@
-//! The programs that a build calls, and where to get those that are missing.
+//! The programs needed by a build, and how to install missing ones.
 
 use crate::sh;
 use std::fmt;
 
-/// A program that a build can't do without.
+/// A program required by a build.
 struct Tool {
     name: &'static str,
     used_for: &'static str,
-    /// How to ask for its version.
+    /// Determines its version.
     probe: fn() -> Option<String>,
-    /// The Debian package that has it; `None` for parts of the Rust toolchain.
+    /// Its Debian package; `None` for components of the Rust toolchain.
     package: Option<&'static str>,
 }
 
@@ -54,7 +54,7 @@ const TOOLS: [Tool; 6] = [
 
 const PIP: Tool = Tool {
     name: "python3 with pip",
-    used_for: "fetching libtorch",
+    used_for: "downloading libtorch",
     probe: || sh::version_of("python3", &["-m", "pip", "--version"]),
     package: Some("python3-pip"),
 };
@@ -78,11 +78,11 @@ fn cxx() -> Option<String> {
     sh::version_of(&compiler, &["--version"])
 }
 
-/// Everything that is missing, to be shown in one report.
+/// Everything that is missing, for a single report.
 #[derive(Default)]
 pub struct Missing {
     tools: Vec<&'static Tool>,
-    /// Problems of another kind, a sentence each.
+    /// Other problems, one sentence each.
     pub others: Vec<String>,
 }
 
@@ -92,7 +92,8 @@ impl Missing {
     }
 }
 
-/// What a build lacks. pip counts only where libtorch has to be fetched: starting it takes half a second.
+/// The prerequisites missing for a build. pip is only checked if libtorch must be downloaded,
+/// because starting it takes half a second.
 pub fn missing(pip: bool) -> Missing {
     let wanted = TOOLS.iter().chain(pip.then_some(&PIP));
     Missing {
@@ -101,7 +102,7 @@ pub fn missing(pip: bool) -> Missing {
     }
 }
 
-/// What `cargo xtask test` lacks beyond a build.
+/// The prerequisites missing for `cargo xtask test`, in addition to those of a build.
 pub fn missing_for_test() -> Missing {
     let tools = [&CLIPPY, &RUSTFMT]
         .into_iter()
@@ -113,7 +114,8 @@ pub fn missing_for_test() -> Missing {
     }
 }
 
-/// Prints each tool with its version or `missing`, for `doctor`. True when all that a build needs is there.
+/// Prints each tool with its version or `missing`, for `doctor`. Returns whether everything needed
+/// for a build is installed.
 pub fn print(pip: bool) -> bool {
     let mut complete = true;
     let optional = [&CLIPPY, &RUSTFMT].into_iter().chain((!pip).then_some(&PIP));
@@ -138,7 +140,7 @@ pub fn print(pip: bool) -> bool {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "this machine is not ready for a build:")?;
+        write!(f, "this machine lacks prerequisites of the build:")?;
         for tool in &self.tools {
             write!(f, "\n  {} is missing (for {})", tool.name, tool.used_for)?;
         }
@@ -155,7 +157,7 @@ impl fmt::Display for Missing {
             )?;
         }
         if self.tools.iter().any(|tool| tool.package.is_none()) {
-            write!(f, "\nfor Rust's own parts: rustup component add clippy rustfmt")?;
+            write!(f, "\nfor the Rust components: rustup component add clippy rustfmt")?;
         }
         Ok(())
     }
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_report_names_everything_and_one_line_to_get_it() {
+    fn one_report_lists_all_problems_and_one_install_command() {
         let mut missing = Missing {
             tools: TOOLS.iter().chain([&PIP]).collect(),
             others: Vec::new(),

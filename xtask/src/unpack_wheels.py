@@ -1,4 +1,4 @@
-"""Unpacks the libraries and headers of libtorch: unpack_wheels.py FOLDER_OF_WHEELS FOLDER_TO_FILL."""
+"""Unpacks the libraries and headers of libtorch: unpack_wheels.py WHEELS_FOLDER OUTPUT_FOLDER."""
 
 import pathlib
 import re
@@ -11,7 +11,7 @@ EXPECTED = {"libtorch_cpu.so", "libc10.so", "libgomp", "libshm.so", "libcudart.s
 
 
 def target(name):
-    """Where a file of a wheel goes, relative to the folder; None for a file that isn't wanted."""
+    """The output path of a wheel's file, relative to the output folder; None if it isn't needed."""
     library = LIBRARIES.fullmatch(name)
     if library:
         return pathlib.PurePosixPath("lib", library[1] or library[2])
@@ -31,11 +31,11 @@ def main(wheels, folder):
                 missing -= {place.name, place.name.split(".")[0].split("-")[0]}
                 path = folder / place
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # In pieces: libtorch_cpu.so is half a gigabyte.
+                # In chunks, because libtorch_cpu.so is half a gigabyte.
                 with archive.open(name) as source, path.open("wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
     if missing:
-        sys.exit(f"the wheels lack {', '.join(sorted(missing))}")
+        sys.exit(f"missing from the wheels: {', '.join(sorted(missing))}")
 
 
 try:

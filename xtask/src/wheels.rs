@@ -1,7 +1,7 @@
-//! Fetches libtorch with pip: three wheels, of which only the libraries and headers are kept.
+//! Downloads libtorch with pip: three wheels, of which only the libraries and headers are retained.
 //!
-//! They are what a machine without a GPU needs. libtorch_cpu.so of this build links libcudart and libcupti even there;
-//! a GPU needs the whole torch, by LIBTORCH or installed for python3.
+//! This suffices for a machine without a GPU. libtorch_cpu.so of this build links libcudart and
+//! libcupti even there; a GPU needs the full torch, from LIBTORCH or installed for python3.
 
 use crate::layout::Subset;
 use crate::{libtorch, sh};
@@ -15,7 +15,8 @@ const WHEELS: [&str; 3] = [
     "nvidia-cuda-runtime==13.0.96",
     "nvidia-cuda-cupti==13.0.85",
 ];
-/// Any Python's wheel has the same libraries: asking for one makes the result the same under every python3.
+/// The wheels for all Python versions have the same libraries; fixing one version makes the result
+/// independent of the installed python3.
 const WHEEL_TAGS: [&str; 10] = [
     "--implementation=cp",
     "--python-version=3.11",
@@ -28,13 +29,14 @@ const WHEEL_TAGS: [&str; 10] = [
     "--platform=manylinux_2_17_x86_64",
     "--platform=manylinux2014_x86_64",
 ];
-/// The wheels and what is unpacked of them lie on the disk together for a moment.
+/// The wheels and the unpacked files temporarily exist at the same time.
 const BYTES_NEEDED: u64 = 1_600_000_000;
 
 const UNPACK: &str = include_str!("unpack_wheels.py");
 
 /// # Errors
-/// When the disk is too full, pip fails (its own message stands above), or a wheel lacks an expected file.
+/// If there is too little disk space, pip fails (its own message is printed above), or a wheel
+/// lacks an expected file.
 pub fn download(into: &Path) -> Result<()> {
     let part = Subset::new(into)?;
     check_space(&part.folder)?;
@@ -45,11 +47,11 @@ pub fn download(into: &Path) -> Result<()> {
         .args(WHEEL_TAGS)
         .arg("--dest")
         .arg(&wheels);
-    // /tmp may be small; pip collects files there before it moves them.
+    // /tmp may be small; pip collects files there before moving them.
     pip.args(WHEELS).env("TMPDIR", &part.folder);
     sh::run(&mut pip).context(
-        "pip could not fetch libtorch (its message is above). Without a network: LIBTORCH=FOLDER with a libtorch 2.11.0, \
-         or a python3 that has torch 2.11.0",
+        "pip could not download libtorch (its message is above). Without a network, set LIBTORCH=FOLDER to \
+         a libtorch 2.11.0, or use a python3 that has torch 2.11.0",
     )?;
     eprintln!("unpacking libtorch {}", libtorch::VERSION);
     sh::run(
@@ -73,7 +75,7 @@ fn check_space(folder: &Path) -> Result<()> {
     if free < BYTES_NEEDED {
         let (free, needed) = (free / 1_000_000, BYTES_NEEDED / 1_000_000);
         bail!(
-            "{free} MB are free for {}, but libtorch needs {needed} MB for a moment",
+            "{free} MB are free for {}, but setting up libtorch temporarily needs {needed} MB",
             folder.display()
         );
     }

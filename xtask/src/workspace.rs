@@ -1,29 +1,29 @@
-//! What the workspace builds, asked from cargo.
+//! The build outputs of the workspace, as reported by cargo.
 
 use crate::sh;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// The programs that a user runs.
+/// The programs that users run.
 pub const PROGRAMS: [&str; 2] = ["cvhost", "cvhost-engine"];
 
 pub struct Workspace {
-    /// Where the one build profile puts its results, e.g. `target/debug`.
+    /// The output folder of the only build profile, e.g. `target/debug`.
     pub built: PathBuf,
-    /// cargo's own folder for results, e.g. `target`.
+    /// cargo's target folder, e.g. `target`.
     pub target: PathBuf,
-    /// File names of all cdylibs, e.g. `libcvhost_task_detection.so`, sorted.
+    /// File names of all cdylibs, sorted, e.g. `libcvhost_task_detection.so`.
     pub plugins: Vec<String>,
 }
 
 impl Workspace {
     /// # Errors
-    /// When `cargo metadata` fails, e.g. over a manifest that doesn't parse.
+    /// If `cargo metadata` fails, e.g. because a manifest doesn't parse.
     pub fn load() -> Result<Workspace> {
         let text = sh::output(&mut sh::cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
         let metadata: Value =
-            serde_json::from_str(&text).context("cargo metadata printed something else than JSON")?;
+            serde_json::from_str(&text).context("the output of cargo metadata is not JSON")?;
         let target = metadata["target_directory"]
             .as_str()
             .context("cargo metadata has no target_directory")?;

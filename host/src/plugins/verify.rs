@@ -86,12 +86,26 @@ pub fn verify(note: &Note, facts: &Facts, host: &Host) -> Result<(), Rejection> 
             .expected(&*host.libtorch)
             .help(format!("build the plugin with libtorch {}", host.libtorch)));
     }
+    let linked = facts.needed.iter().find(|name| is_libtorch(name));
+    if let (None, Some(library)) = (&note.libtorch, linked) {
+        return Err(Rejection::new("it links libtorch without declaring it")
+            .found(library.as_str())
+            .expected("no libtorch library, as its note says")
+            .help("add `torch: true` to the plugin's `export_plugin!`"));
+    }
     if note.components.is_empty() {
         return Err(
             Rejection::new("its note declares no components").expected("a task, an adapter or a logger")
         );
     }
     system_libraries(facts, host)
+}
+
+/// Whether a needed library is one of libtorch's.
+fn is_libtorch(name: &str) -> bool {
+    ["libtorch.so", "libtorch_", "libc10.so", "libc10_"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 /// An older plugin runs on a newer host of the same major version, but not vice versa.
@@ -255,6 +269,24 @@ mod tests {
             assert!(verdict.contains(message), "{verdict}");
         }
         assert_eq!(verdict(|n| n.libtorch = None), Ok(()));
+    }
+
+    #[test]
+    fn libtorch_is_linked_by_those_that_declare_it_alone() {
+        let facts = |library: &str| Facts {
+            needed: vec!["libc.so.6".into(), library.into()],
+            ..Facts::default()
+        };
+        let plain = Note {
+            libtorch: None,
+            ..note()
+        };
+        for library in ["libtorch_cpu.so", "libc10.so", "libtorch.so"] {
+            let error = verify(&plain, &facts(library), &host()).unwrap_err().to_string();
+            assert!(error.contains("without declaring it") && error.contains(library), "{error}");
+            assert!(verify(&note(), &facts(library), &host()).is_ok());
+        }
+        assert!(verify(&plain, &facts("libm.so.6"), &host()).is_ok());
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! The options of a bench: `--name value`, and `--name` alone for switches.
+//! Command line options of a bench: `--name value`, or `--name` alone for switches.
 
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What is asked for on the command line.
+/// The parsed options.
 #[derive(Debug, Default)]
 pub struct Flags {
     values: Vec<(String, String)>,
@@ -13,7 +13,7 @@ pub struct Flags {
 
 impl Flags {
     /// # Errors
-    /// For an option that is in neither list, or one whose value is missing.
+    /// If an option is in neither list, or its value is missing.
     pub fn parse(args: &[&str], with_value: &[&str], switches: &[&str]) -> Result<Self> {
         let mut flags = Flags::default();
         let mut args = args.iter();
@@ -24,7 +24,7 @@ impl Flags {
             }
             if !with_value.contains(&name) {
                 bail!(
-                    "unknown option {name}; there are {}",
+                    "unknown option {name}; expected one of {}",
                     [with_value, switches].concat().join(" ")
                 );
             }
@@ -48,27 +48,27 @@ impl Flags {
     }
 
     /// # Errors
-    /// When the value is no number of this kind.
+    /// If the value isn't a number of this type.
     pub fn number<T: FromStr>(&self, name: &str, default: T) -> Result<T> {
         let Some(text) = self.text(name) else {
             return Ok(default);
         };
         match text.parse() {
             Ok(number) => Ok(number),
-            Err(_) => bail!("{name} needs a number, not {text}"),
+            Err(_) => bail!("{name} needs a number, got {text}"),
         }
     }
 
-    /// The parts of a list with commas.
+    /// The values of a comma-separated list.
     ///
     /// # Errors
-    /// When one of them doesn't parse.
+    /// If one of them doesn't parse.
     pub fn list<T: FromStr>(&self, name: &str, default: &str) -> Result<Vec<T>> {
         let parts = self.text(name).unwrap_or(default).split(',');
         parts
             .map(|part| match part.trim().parse() {
                 Ok(value) => Ok(value),
-                Err(_) => bail!("{name}: `{part}` is not what it takes"),
+                Err(_) => bail!("{name}: `{part}` is not a valid value"),
             })
             .collect()
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_read_and_wrong_ones_named() {
+    fn options_are_parsed_and_errors_name_them() {
         let parse = |args: &[&str]| Flags::parse(args, &["--rounds", "--batches"], &["--gpu"]);
         let flags = parse(&["--rounds", "5", "--gpu", "--batches", "2,4"]).unwrap();
         assert_eq!(flags.number("--rounds", 3).unwrap(), 5);
@@ -88,11 +88,11 @@ mod tests {
         assert!(flags.has("--gpu"));
         let message = |args: &[&str]| parse(args).unwrap_err().to_string();
         assert_eq!(message(&["--rounds"]), "--rounds needs a value");
-        assert!(message(&["--x", "1"]).starts_with("unknown option --x; there are --rounds"));
+        assert!(message(&["--x", "1"]).starts_with("unknown option --x; expected one of --rounds"));
         let many = parse(&["--rounds", "many"]).unwrap();
         assert_eq!(
             many.number("--rounds", 3).unwrap_err().to_string(),
-            "--rounds needs a number, not many"
+            "--rounds needs a number, got many"
         );
     }
 }

@@ -1,22 +1,22 @@
-//! How busy a GPU is, as `nvidia-smi` says.
+//! GPU utilisation, as reported by `nvidia-smi`.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Looks at the first GPU five times a second.
+/// Samples the first GPU's utilisation five times per second.
 pub struct Sampler {
     child: Option<Child>,
     reader: Option<JoinHandle<Vec<(u64, f64)>>>,
 }
 
-/// Percent of time in which the GPU computed, with when that was in milliseconds since 1970.
+/// Utilisation samples in percent, each with its time in milliseconds since 1970.
 #[derive(Debug, Default, PartialEq)]
 pub struct Samples(Vec<(u64, f64)>);
 
 impl Sampler {
-    /// Without `nvidia-smi` there are no samples.
+    /// Starts sampling. Without `nvidia-smi` there are no samples.
     pub fn start() -> Self {
         let spawned = Command::new("nvidia-smi")
             .args([
@@ -54,7 +54,7 @@ impl Sampler {
 }
 
 impl Samples {
-    /// The mean of the samples between two moments; none where there is no sample.
+    /// The mean of the samples between two times; `None` if there are none.
     pub fn mean_between(&self, first: u64, last: u64) -> Option<f64> {
         let inside = self.0.iter().filter(|(at, _)| (first..=last).contains(at));
         let percents: Vec<f64> = inside.map(|(_, percent)| *percent).collect();
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_samples_between_the_moments_count() {
+    fn only_samples_within_the_interval_count() {
         let samples = Samples(vec![(1, 0.0), (5, 90.0), (6, 100.0), (9, 3.0)]);
         assert_eq!(samples.mean_between(5, 6), Some(95.0));
         assert_eq!(samples.mean_between(2, 4), None);

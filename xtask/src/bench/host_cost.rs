@@ -1,4 +1,5 @@
-//! `cargo xtask bench host-cost`: what `cvhost run` adds to a step of a training loop that is written by hand.
+//! `cargo xtask bench host-cost`: the overhead per step of `cvhost run` over a hand-written
+//! training loop.
 
 use super::flags::Flags;
 use super::memory::watched;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-/// What is asked for on the command line.
+/// Command line options.
 pub struct Options {
     flags: Flags,
     model: String,
@@ -19,12 +20,12 @@ pub struct Options {
     steps: u32,
 }
 
-/// The first steps of a process are slower.
+/// Warm-up steps: the first steps of a process are slower.
 const WARM: usize = 2;
 
 impl Options {
     /// # Errors
-    /// For an unknown option, or one whose value is missing or wrong.
+    /// If an option is unknown, or its value is missing or invalid.
     pub fn parse(args: &[&str]) -> Result<Self> {
         let own = ["--model", "--batch", "--rounds", "--steps"];
         let flags = Ground::flags(args, &own)?;
@@ -38,24 +39,24 @@ impl Options {
     }
 }
 
-/// Measures on the small example checkpoint, where a step is short and the host's part of it can be told from noise, and gives
-/// that part in proportion to a step of the real-size model, too.
+/// Measures with the small example checkpoint, whose steps are short enough for the overhead to
+/// stand out from noise, and also prints the overhead relative to a step of the real-size model.
 ///
 /// # Errors
-/// When one of the programs fails, or prints something else than expected.
+/// If a program fails or its output isn't as expected.
 pub fn run(options: &Options) -> Result<()> {
     build::run()?;
     sh::run(&mut sh::cargo(["build", "--workspace", "--example", "hand_loop"]))?;
     let ground = Ground::new(&options.flags, "bench-training")?;
     println!("{:28} {:>12} {:>12} {:>12}", "", "cvhost run", "by hand", "host");
-    let small = in_turns(
+    let small = alternate(
         &ground,
         options,
         "small DETR of examples/",
         &sh::root().join("examples/checkpoint"),
         options.steps,
     )?;
-    let real = in_turns(
+    let real = alternate(
         &ground,
         options,
         &options.model,
@@ -63,7 +64,7 @@ pub fn run(options: &Options) -> Result<()> {
         6,
     )?;
     println!(
-        "the host's {:.3} ms are {:.2} % of a step of {}",
+        "the host's overhead of {:.3} ms is {:.2} % of a step of {}",
         small.host * 1e3,
         100.0 * small.host / real.hand,
         options.model
@@ -71,13 +72,13 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Seconds of a step.
+/// Seconds per step.
 struct Cost {
     hand: f64,
     host: f64,
 }
 
-fn in_turns(ground: &Ground, options: &Options, name: &str, checkpoint: &Path, steps: u32) -> Result<Cost> {
+fn alternate(ground: &Ground, options: &Options, name: &str, checkpoint: &Path, steps: u32) -> Result<Cost> {
     let settings = json!({"training": {"max_steps": WARM as u32 + steps}});
     let config = ground.config(checkpoint, options.batch, &settings)?;
     let (mut ours, mut by_hand, mut differences) = (Vec::new(), Vec::new(), Vec::new());
@@ -105,7 +106,7 @@ fn in_turns(ground: &Ground, options: &Options, name: &str, checkpoint: &Path, s
 }
 
 fn hand_loop(ground: &Ground, config: &Path) -> Result<Vec<f64>> {
-    // It needs the folders of libtorch that cargo's runner sets.
+    // It needs libtorch's library folders, which cargo's runner sets.
     let mut command = Command::new(sh::root().join(".cargo/with-libtorch"));
     command.arg(ground.workspace.built.join("examples/hand_loop"));
     command.args(["run", "--quiet", "--config"]).arg(config);

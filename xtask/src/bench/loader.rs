@@ -1,4 +1,5 @@
-//! `cargo xtask bench loader`: from JPEG files to batches, against transformers' image processor in a PyTorch `DataLoader`.
+//! `cargo xtask bench loader`: loading JPEG files into batches, compared with transformers' image
+//! processor in a PyTorch `DataLoader`.
 
 use super::flags::Flags;
 use super::median;
@@ -11,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is asked for on the command line.
+/// Command line options.
 #[derive(Debug, PartialEq)]
 pub struct Options {
     python: PathBuf,
@@ -24,7 +25,7 @@ pub struct Options {
 
 impl Options {
     /// # Errors
-    /// For an unknown option, or one whose value is missing or no number.
+    /// If an option is unknown, or its value is missing or not a number.
     pub fn parse(args: &[&str]) -> Result<Self> {
         let root = sh::root();
         let names = [
@@ -50,14 +51,15 @@ impl Options {
     }
 }
 
-/// One line of the table.
+/// One row of the table.
 struct Setting {
     name: &'static str,
     /// Shortest and longest edge of the model's input, in pixels.
     edges: [u32; 2],
     large: bool,
     batch: u32,
-    /// Keys of `data` beside the usual ones; what is augmented is compared with ours without it, not with the peer.
+    /// Additional keys of `data`. Settings with augmentation are compared with cvhost without it,
+    /// not with the peer.
     data: Value,
 }
 
@@ -90,7 +92,7 @@ fn settings() -> Vec<Setting> {
 }
 
 /// # Errors
-/// When one of the programs fails, or prints something else than expected.
+/// If a program fails or its output isn't as expected.
 pub fn run(options: &Options) -> Result<()> {
     build::run()?;
     let workspace = Workspace::load()?;
@@ -121,7 +123,7 @@ pub fn run(options: &Options) -> Result<()> {
             checkpoint,
             work: &work,
         };
-        bench.in_turns()?;
+        bench.alternate()?;
     }
     Ok(())
 }
@@ -136,14 +138,14 @@ struct Bench<'a> {
     work: &'a Path,
 }
 
-/// Images a second, and megabytes.
+/// Images per second, and megabytes.
 struct Rate {
     rate: f64,
     memory: u64,
 }
 
 impl Bench<'_> {
-    fn in_turns(&self) -> Result<()> {
+    fn alternate(&self) -> Result<()> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let against_peer = self.setting.data["augment"] == false;
         for _ in 0..self.options.rounds {
@@ -213,7 +215,8 @@ fn rate_of(watched: &Watched, key: &str) -> Result<Rate> {
     })
 }
 
-/// A folder with the JSON files of the example checkpoint, for an input of these edges; the loaders need no weights.
+/// A folder with the JSON files of the example checkpoint, for an input with these edges; the
+/// loaders need no weights.
 fn checkpoint(work: &Path, [shortest, longest]: [u32; 2]) -> Result<PathBuf> {
     let source = sh::root().join("examples/checkpoint");
     let folder = work.join(format!("checkpoint-{shortest}"));
@@ -226,7 +229,7 @@ fn checkpoint(work: &Path, [shortest, longest]: [u32; 2]) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Large photographs, made once.
+/// Creates the large photographs if they don't exist yet.
 fn make_large(options: &Options, folder: &Path) -> Result<()> {
     if folder.join("annotations.json").is_file() {
         return Ok(());

@@ -1,4 +1,5 @@
-//! `cargo xtask bench loss`: matching and loss of a detector's saved outputs, forward and backward, against transformers'.
+//! `cargo xtask bench loss`: matching and loss for saved outputs of a detector, forward and
+//! backward, compared with transformers.
 
 use super::flags::Flags;
 use super::median;
@@ -11,10 +12,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How far loss and gradients may be from the peer's.
+/// Maximum difference of loss and gradients from the peer's.
 const TOLERANCE: f64 = 1e-5;
 
-/// What is asked for on the command line.
+/// Command line options.
 #[derive(Debug, PartialEq)]
 pub struct Options {
     python: PathBuf,
@@ -25,7 +26,7 @@ pub struct Options {
 
 impl Options {
     /// # Errors
-    /// For an unknown option, or one whose value is missing or no number.
+    /// If an option is unknown, or its value is missing or not a number.
     pub fn parse(args: &[&str]) -> Result<Self> {
         let names = ["--python", "--rounds", "--repetitions", "--threads"];
         let flags = Flags::parse(args, &names, &[])?;
@@ -38,7 +39,8 @@ impl Options {
     }
 }
 
-/// What both sides took for a case in each round, in milliseconds, and how far ours is from the peer's.
+/// Times of both programs for a case in each round, in milliseconds, and the differences between
+/// our results and the peer's.
 #[derive(Default)]
 struct Case {
     ours: Vec<f64>,
@@ -48,7 +50,7 @@ struct Case {
 }
 
 /// # Errors
-/// When one of the programs fails or prints something else than expected, or when losses or gradients differ.
+/// If a program fails or its output isn't as expected, or if losses or gradients differ.
 pub fn run(options: &Options) -> Result<()> {
     setup::run(&setup::Options::default())?;
     sh::run(&mut sh::cargo([
@@ -87,7 +89,7 @@ fn peer(options: &Options, job: &str, folder: &Path) -> Command {
 }
 
 fn cvhost(options: &Options, built: &Path, folder: &Path) -> Command {
-    // It needs the folders of libtorch that cargo's runner sets.
+    // It needs libtorch's library folders, which cargo's runner sets.
     let mut command = Command::new(sh::root().join(".cargo/with-libtorch"));
     command.arg(built.join("examples/loss_speed")).arg(folder);
     command.args([options.repetitions, options.threads].map(|n| n.to_string()));
@@ -100,14 +102,14 @@ fn text(line: &Value, key: &str) -> Result<String> {
 }
 
 fn number(line: &Value, key: &str) -> Result<f64> {
-    // JSON has no NaN: what is none of its numbers comes as null.
+    // JSON has no NaN: non-finite values are written as null.
     line[key].as_f64().with_context(|| format!("no {key} in {line}"))
 }
 
 fn table(cases: &BTreeMap<String, Case>) -> Result<()> {
     println!(
         "{:32} {:>10} {:>10} {:>7} {:>10} {:>10}",
-        "", "cvhost", "peer", "ratio", "loss off", "grad off"
+        "", "cvhost", "peer", "ratio", "loss diff", "grad diff"
     );
     for (name, case) in cases {
         let ratios: Vec<f64> = case.theirs.iter().zip(&case.ours).map(|(a, b)| a / b).collect();
@@ -122,7 +124,7 @@ fn table(cases: &BTreeMap<String, Case>) -> Result<()> {
     }
     let differs = |case: &Case| case.loss_difference.max(case.gradient_difference) > TOLERANCE;
     if let Some((name, _)) = cases.iter().find(|(_, case)| differs(case)) {
-        bail!("{name}: loss or gradients are more than {TOLERANCE:e} from the peer's");
+        bail!("{name}: loss or gradients differ by more than {TOLERANCE:e} from the peer's");
     }
     Ok(())
 }
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loss_that_is_off_fails() {
+    fn a_wrong_loss_fails() {
         let case = |off| Case {
             loss_difference: off,
             ours: vec![1.0],

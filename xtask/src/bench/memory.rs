@@ -1,4 +1,4 @@
-//! A program's output, and the most memory that it and all its children had at once.
+//! A program's output, and the peak memory of the program and all its children.
 
 use crate::sh;
 use anyhow::{Context, Result, bail};
@@ -10,28 +10,28 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// What a program that was watched gave.
+/// The results of a watched program.
 pub struct Watched {
     pub stdout: String,
-    /// Megabytes; memory that several of the processes share counts once.
+    /// In megabytes; memory shared by several of the processes counts once.
     pub peak_memory: u64,
 }
 
 impl Watched {
-    /// The last line that the program printed, as JSON.
+    /// The last line of the program's output, parsed as JSON.
     ///
     /// # Errors
-    /// When it is something else.
+    /// If the line isn't JSON.
     pub fn report(&self) -> Result<Value> {
         let line = self.stdout.lines().last().unwrap_or_default();
         serde_json::from_str(line).with_context(|| format!("expected a line of JSON, got {line:?}"))
     }
 }
 
-/// Runs a command to its end and looks at its processes' memory twenty times a second.
+/// Runs a command to completion and samples the memory of its processes 20 times per second.
 ///
 /// # Errors
-/// When it can't be started or doesn't end with status 0.
+/// If it can't be started or doesn't exit with status 0.
 pub fn watched(command: &mut Command) -> Result<Watched> {
     eprintln!("$ {}", sh::display(command));
     let mut child = command
@@ -64,7 +64,7 @@ pub fn watched(command: &mut Command) -> Result<Watched> {
     })
 }
 
-/// A process and all that it started, directly or not.
+/// A process and all its direct and indirect children.
 fn with_children(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -85,11 +85,11 @@ fn with_children(root: u32) -> Vec<u32> {
 
 fn parent(process: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name is in brackets and may hold anything; state and parent follow it.
+    // The name is in parentheses and may contain anything; state and parent follow it.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Kilobytes of a process, where shared memory counts in parts; 0 for one that is gone.
+/// The proportional set size of a process in kilobytes; 0 if the process has ended.
 fn proportional(process: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("Pss:"));
@@ -102,9 +102,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_childs_memory_counts() {
+    fn memory_of_children_is_counted() {
         let mut command = Command::new("sh");
-        // A child of the shell holds 20 MB for a moment.
+        // A child of the shell briefly holds 20 MB.
         let child = "x=$(head -c 20000000 /dev/zero | tr '\\0' a); sleep 0.4";
         command.args([
             "-c",

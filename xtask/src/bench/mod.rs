@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: ratios against peers, measured in turns in one run.
+//! `cargo xtask bench`: compares cvhost with peers, alternating within one run.
 
 mod flags;
 mod gpu;
@@ -13,7 +13,8 @@ mod training;
 use anyhow::{Result, bail};
 
 /// # Errors
-/// When the peer's Python lacks something, or one of the programs fails; its own message stands above.
+/// If the peer's Python lacks a package, or a program fails; the program's own message is printed
+/// above.
 pub fn run(args: &[&str]) -> Result<()> {
     match args {
         ["loader", options @ ..] => loader::run(&loader::Options::parse(options)?),
@@ -21,18 +22,18 @@ pub fn run(args: &[&str]) -> Result<()> {
         ["host-cost", options @ ..] => host_cost::run(&host_cost::Options::parse(options)?),
         ["save", options @ ..] => save::run(&save::Options::parse(options)?),
         ["loss", options @ ..] => loss::run(&loss::Options::parse(options)?),
-        _ => bail!("which bench? There are: loader, loss, step, host-cost, save"),
+        _ => bail!("unknown or missing bench; expected loader, loss, step, host-cost or save"),
     }
 }
 
-/// The middle value; of an even number the upper one of the two.
+/// The median; for an even number of values, the upper of the two middle ones.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The lowest and the highest value.
+/// The minimum and the maximum.
 fn spread(values: &[f64]) -> (f64, f64) {
     let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);

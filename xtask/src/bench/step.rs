@@ -1,4 +1,5 @@
-//! `cargo xtask bench step`: the seconds of a training step and the peak memory, against the Hugging Face Trainer.
+//! `cargo xtask bench step`: time per training step and peak memory, compared with the Hugging Face
+//! Trainer.
 
 use super::flags::Flags;
 use super::gpu::Sampler;
@@ -11,22 +12,22 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 
-/// What is asked for on the command line.
+/// Command line options.
 pub struct Options {
     flags: Flags,
     models: Vec<String>,
     batches: Vec<u32>,
     rounds: u32,
-    /// Timed steps of a round; two more come before them.
+    /// Timed steps per round, after two warm-up steps.
     steps: u32,
 }
 
-/// The first steps of a process are slower.
+/// Warm-up steps: the first steps of a process are slower.
 const WARM: u32 = 2;
 
 impl Options {
     /// # Errors
-    /// For an unknown option, or one whose value is missing or wrong.
+    /// If an option is unknown, or its value is missing or invalid.
     pub fn parse(args: &[&str]) -> Result<Self> {
         let own = ["--models", "--batches", "--rounds", "--steps"];
         let flags = Ground::flags(args, &own)?;
@@ -41,27 +42,27 @@ impl Options {
     }
 }
 
-/// What was found of a model at a batch size.
+/// The results for one model and batch size.
 pub struct Row {
     pub model: String,
     pub batch: u32,
-    /// The peer's step in proportion to ours.
+    /// The peer's time per step divided by ours.
     pub ratio: f64,
-    /// How much of the time a GPU computed, in percent.
+    /// GPU utilisation in percent.
     pub busy: Option<f64>,
 }
 
 /// # Errors
-/// As [`measure`]; or the build fails.
+/// Like [`measure`], or if the build fails.
 pub fn run(options: &Options) -> Result<()> {
     build::run()?;
     measure(options).map(|_| ())
 }
 
-/// Measures what was built, and prints a line for each model and batch size.
+/// Measures the built binaries, and prints a row for each model and batch size.
 ///
 /// # Errors
-/// When one of the programs fails, or prints something else than expected.
+/// If a program fails or its output isn't as expected.
 pub fn measure(options: &Options) -> Result<Vec<Row>> {
     let ground = Ground::new(&options.flags, "bench-training")?;
     println!(
@@ -72,13 +73,13 @@ pub fn measure(options: &Options) -> Result<Vec<Row>> {
     for model in &options.models {
         let checkpoint = ground.checkpoint(model)?;
         for &batch in &options.batches {
-            rows.push(in_turns(&ground, options, model, &checkpoint, batch)?);
+            rows.push(alternate(&ground, options, model, &checkpoint, batch)?);
         }
     }
     Ok(rows)
 }
 
-/// One side's steps, megabytes, and how busy a GPU was in percent.
+/// One program's step times, memory in megabytes, and GPU utilisation in percent.
 #[derive(Default)]
 struct Side {
     steps: Vec<f64>,
@@ -95,7 +96,7 @@ impl Side {
     }
 }
 
-fn in_turns(ground: &Ground, options: &Options, model: &str, checkpoint: &Path, batch: u32) -> Result<Row> {
+fn alternate(ground: &Ground, options: &Options, model: &str, checkpoint: &Path, batch: u32) -> Result<Row> {
     let (mut ours, mut theirs) = (Side::default(), Side::default());
     for _ in 0..options.rounds {
         cvhost(ground, options, checkpoint, batch, &mut ours)?;

@@ -1,4 +1,4 @@
-//! A short training by the built `cvhost`, as the benches measure it.
+//! Short training runs of the built `cvhost`, as measured by the benches.
 
 use super::flags::Flags;
 use super::memory::watched;
@@ -11,31 +11,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// Where and with what trainings are measured.
+/// The environment in which training runs are measured.
 pub struct Ground {
     pub workspace: Workspace,
-    /// A folder for checkpoints and runs.
+    /// The folder for checkpoints and runs.
     pub work: PathBuf,
     pub python: PathBuf,
     pub images: PathBuf,
     pub annotations: PathBuf,
-    /// Of libtorch's computations, and of loading; the CPU's cores by default.
+    /// Threads for libtorch's computations and for loading; by default the number of CPU cores.
     pub threads: u32,
     pub gpu: bool,
 }
 
 impl Ground {
-    /// The options that a ground reads, and those of a bench, which have values.
+    /// Parses the common options, and the bench's own options `own`, which take values.
     ///
     /// # Errors
-    /// For an unknown option, or one whose value is missing.
+    /// If an option is unknown, or its value is missing.
     pub fn flags(args: &[&str], own: &[&str]) -> Result<Flags> {
         let with_value = [&["--python", "--images", "--annotations", "--threads"], own].concat();
         Flags::parse(args, &with_value, &["--gpu"])
     }
 
     /// # Errors
-    /// When an option's value is wrong, or cargo can't be asked for the workspace.
+    /// If an option's value is invalid, or cargo can't describe the workspace.
     pub fn new(flags: &Flags, name: &str) -> Result<Self> {
         let root = sh::root();
         let workspace = Workspace::load()?;
@@ -54,10 +54,11 @@ impl Ground {
         })
     }
 
-    /// A checkpoint of real size with random weights, made once; `model` is a name that `peers/make_checkpoint.py` knows.
+    /// A full-size checkpoint with random weights, created once; `model` is a name known to
+    /// `peers/make_checkpoint.py`.
     ///
     /// # Errors
-    /// When the peer's Python lacks something.
+    /// If the peer's Python lacks a package.
     pub fn checkpoint(&self, model: &str) -> Result<PathBuf> {
         let folder = self.work.join(model);
         if !folder.join("model.safetensors").is_file() {
@@ -68,10 +69,10 @@ impl Ground {
         Ok(folder)
     }
 
-    /// A configuration with the peer's settings, as a file; `settings` are merged over it.
+    /// Writes a configuration file with the peer's settings; `settings` are merged into it.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// If it can't be written.
     pub fn config(&self, checkpoint: &Path, batch: u32, settings: &Value) -> Result<PathBuf> {
         let mut document = json!({
             "model": {"model_name": checkpoint, "task_type": "detection"},
@@ -94,10 +95,10 @@ impl Ground {
         Ok(path)
     }
 
-    /// Trains; the run's folder is gone afterwards unless `keep`.
+    /// Runs a training; the run's folder is removed afterwards unless `keep` is set.
     ///
     /// # Errors
-    /// When the run fails, or leaves something else than expected.
+    /// If the run fails or its results aren't as expected.
     pub fn train(&self, config: &Path, arguments: &[&str], keep: bool) -> Result<Trained> {
         let mut command = Command::new(self.workspace.program(PROGRAMS[0]));
         command.args(["run", "--json", "--quiet", "--config"]).arg(config);
@@ -123,7 +124,7 @@ impl Ground {
         Ok(trained)
     }
 
-    /// Plugins and device, as arguments of `cvhost`.
+    /// Arguments of `cvhost` for plugins and device.
     pub fn common_arguments(&self) -> Vec<String> {
         let device = if self.gpu { "cuda:0" } else { "cpu" };
         let plugins = self.workspace.built.display().to_string();
@@ -133,20 +134,20 @@ impl Ground {
     }
 }
 
-/// What a training left.
+/// The results of a training run.
 pub struct Trained {
     pub run: PathBuf,
-    /// Lines of `metrics.jsonl`.
+    /// The lines of `metrics.jsonl`.
     metrics: Vec<Value>,
     pub events: Vec<Value>,
-    /// Of the whole process.
+    /// Wall-clock time of the whole process.
     pub seconds: f64,
-    /// Megabytes of all processes at their peak.
+    /// Peak memory of all processes in megabytes.
     pub memory: u64,
 }
 
 impl Trained {
-    /// Seconds of each step but the first `warm` ones.
+    /// Seconds per step, without the first `warm` steps.
     pub fn steps(&self, warm: usize) -> Vec<f64> {
         let steps = self
             .metrics
@@ -155,7 +156,7 @@ impl Trained {
         steps.skip(warm).collect()
     }
 
-    /// When the steps after the first `warm` ones were done, in milliseconds since 1970.
+    /// End times of the steps after the first `warm` ones, in milliseconds since 1970.
     pub fn step_times(&self, warm: usize) -> Vec<u64> {
         let steps = self.metrics.iter().filter(|line| !line["step_seconds"].is_null());
         steps
@@ -165,10 +166,10 @@ impl Trained {
     }
 }
 
-/// JSON, a value a line.
+/// Parses JSON Lines.
 ///
 /// # Errors
-/// When a line is something else.
+/// If a line isn't JSON.
 pub fn lines(text: &str) -> Result<Vec<Value>> {
     text.lines()
         .map(|line| serde_json::from_str(line).with_context(|| format!("expected JSON, got {line:?}")))

@@ -13,7 +13,7 @@ use cvhost_plugin_api::abi::{Evaluator, Evaluator_TO, FinishArgsRef, Model, Mode
 use cvhost_plugin_api::abi_stable::sabi_trait::TD_Opaque;
 use cvhost_plugin_api::abi_stable::std_types::{ROk, RSlice, RStr};
 use cvhost_plugin_api::data::{
-    Batch, DType, Fields, List, Optional, Output, Parameter, Report, Tags, TensorHandle, Text,
+    Batch, DType, Fields, List, Meta, Optional, Output, Parameter, Report, Tags, TensorHandle, Text,
 };
 use cvhost_plugin_api::error::AbiResult;
 use cvhost_plugin_api::torch::named;

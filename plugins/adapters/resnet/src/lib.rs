@@ -1,8 +1,8 @@
-//! Adapter for ResNet as an image classifier (He et al. 2016, "Deep Residual Learning for Image Recognition"): residual
-//! stages, an average over the last feature map, one linear layer.
+//! Adapter for ResNet as an image classifier (He et al. 2016, "Deep Residual Learning for Image
+//! Recognition"): residual stages, average pooling of the last feature map, one linear layer.
 //!
-//! The network is `cvhost_resnet`, with trained batch norms; what all classifiers share is `cvhost_classification`. `model`
-//! puts them together.
+//! The network is `cvhost_resnet` with trained batch norms; the code shared by all classifiers is
+//! `cvhost_classification`. `model` combines them.
 
 mod model;
 #[cfg(test)]
@@ -21,10 +21,10 @@ impl Adapter for ResNetAdapter {
         let checkpoint = args.checkpoint;
         let config = args.config;
         let spec = args.spec;
-        // ResNet checkpoints come with ConvNeXT's image processor.
+        // ResNet checkpoints ship with ConvNeXT's image processor.
         let defaults = Defaults::conv_next();
         let input = ClassifierInput::new(checkpoint, config, spec, &defaults)?;
-        // What is wrong with the file is the network's to say.
+        // Errors in the file are reported when the network is built.
         let stride = model::shape(&checkpoint.config).map_or(0, |shape| shape.stride());
         Ok(Box::new(input.with_stride(stride)))
     }

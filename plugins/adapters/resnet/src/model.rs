@@ -10,17 +10,19 @@ use cvhost_resnet::{Aliases, NormKind, ResNet, ResNetConfig};
 use serde_json::{Map, Value};
 use tch::Tensor;
 
-/// Where the network hangs in a classifier's checkpoint; one of the bare network lacks it.
+/// The network's prefix in a classifier's checkpoint; checkpoints of the bare network lack it.
 const PREFIX: &str = "resnet";
 
 pub struct ResNetClassifier {
     resnet: ResNet,
     head: Linear,
-    /// Of the averaged features, in training. ResNet has none itself, and config.json no key for it.
+    /// Dropout of the averaged features in training. ResNet itself has none, and `config.json` has
+    /// no key for it.
     dropout: f64,
 }
 
-/// The network that `config.json` describes. `out_features` is about backbones; a classifier reads the last stage.
+/// The architecture described by `config.json`. `out_features` applies to backbones; a classifier
+/// uses the last stage.
 pub fn shape(json: &Value) -> Result<ResNetConfig> {
     let shape = ResNetConfig::hugging_face(json, "")?;
     Ok(ResNetConfig {
@@ -30,7 +32,8 @@ pub fn shape(json: &Value) -> Result<ResNetConfig> {
 }
 
 impl ResNetClassifier {
-    /// `json` is `config.json`, `config` the whole resolved configuration, of which `model.dropout` is honoured.
+    /// `json` is `config.json`, `config` the whole resolved configuration, of which `model.dropout`
+    /// is used.
     pub fn new(root: &Scope, json: &Value, config: &Value, classes: i64) -> Result<Self> {
         require_three_channels(json)?;
         let shape = shape(json)?;

@@ -1,4 +1,5 @@
-//! Numbers are transformers': ResNetForImageClassification with the same weights and images.
+//! Expected values are from transformers' ResNetForImageClassification with the same weights and
+//! images.
 
 use crate::ResNetAdapter;
 use crate::model::ResNetClassifier;
@@ -39,7 +40,7 @@ struct Recorded {
     config: Value,
     eval: [f64; 6],
     train: [f64; 6],
-    /// Of the first norm of stage 1, the first three channels, after one training batch.
+    /// The first three channels of the first norm of stage 1, after one training batch.
     mean: [f64; 3],
     var: [f64; 3],
 }
@@ -79,7 +80,7 @@ fn recorded() -> [Recorded; 4] {
 }
 
 #[test]
-fn every_shape_of_block_gives_the_references_logits_and_statistics() {
+fn every_block_type_matches_the_reference() {
     for case in recorded() {
         let mut model = model(tiny(case.config.clone()), Value::Null);
         let batch = batch(
@@ -115,7 +116,7 @@ fn every_shape_of_block_gives_the_references_logits_and_statistics() {
 }
 
 #[test]
-fn dropout_changes_training_alone() {
+fn dropout_affects_only_training() {
     let batch = || {
         batch(
             images(),
@@ -131,7 +132,7 @@ fn dropout_changes_training_alone() {
 }
 
 #[test]
-fn tags_depths_and_aliases_say_what_a_parameter_is() {
+fn parameters_have_tags_depths_and_aliases() {
     let model = model(tiny(json!({})), Value::Null);
     for parameter in model.parameters().unwrap() {
         let name = parameter.name.as_str();
@@ -157,7 +158,7 @@ fn tags_depths_and_aliases_say_what_a_parameter_is() {
 }
 
 #[test]
-fn what_can_not_be_built_is_an_error_that_names_the_key() {
+fn unsupported_configurations_name_the_key() {
     let error = |json: Value, config: Value| {
         let checkpoint = Checkpoint {
             config: json,
@@ -179,7 +180,7 @@ fn what_can_not_be_built_is_an_error_that_names_the_key() {
         (
             "depths",
             json!([1, 2]),
-            "`hidden_sizes`: expected as many as there are depths",
+            "`hidden_sizes`: expected the same number of values as depths",
         ),
         (
             "hidden_sizes",
@@ -199,7 +200,7 @@ fn what_can_not_be_built_is_an_error_that_names_the_key() {
 }
 
 #[test]
-fn the_saved_config_has_the_data_sets_classes_and_keeps_the_rest() {
+fn the_saved_config_replaces_the_classes_and_keeps_the_rest() {
     let json = tiny(json!({"id2label": {"0": "old"}, "num_labels": 1, "something_new": [1]}));
     let saved = model(json, Value::Null).config_json().unwrap();
     assert_eq!(
@@ -215,15 +216,15 @@ fn the_saved_config_has_the_data_sets_classes_and_keeps_the_rest() {
 }
 
 #[test]
-fn the_schema_file_is_the_classifiers_schema() {
+fn the_schema_file_is_up_to_date() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.schema.json");
     let dropout =
-        "Dropout of the averaged features before the last layer, in training; none where it is left out.";
+        "Dropout of the averaged features before the last layer in training. By default none.";
     schema_is_current(&file, &cvhost_classification::schema(dropout));
 }
 
 #[test]
-fn the_input_side_says_the_stride_of_the_last_stage() {
+fn the_input_side_reports_the_stride_of_the_last_stage() {
     for (json, stride) in [
         (json!({}), 32),
         (json!({"out_features": ["stage2"]}), 32),

@@ -1,15 +1,15 @@
-//! Which of the families a checkpoint is of, and what sets them apart.
+//! The family of a checkpoint, and the differences between families.
 
 use cvhost_image_processor::{Defaults, Size};
 use cvhost_layers::config_json::{height_and_width, read};
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::Value;
 
-/// A family, by `model_type` and `architectures` in `config.json`.
+/// A family, identified by `model_type` and `architectures` in `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     Vit,
-    /// One head on the class token; the distillation token goes along.
+    /// One head on the class token; the distillation token is present but has no head.
     Deit,
     /// A head on each of the two tokens.
     DistilledDeit,
@@ -26,7 +26,7 @@ impl Family {
             "deit" if distilled => Ok(Self::DistilledDeit),
             "deit" => Ok(Self::Deit),
             other => Err(PluginError::unsupported(format!(
-                "config.json: model_type \"{other}\": this adapter has \"vit\" and \"deit\""
+                "config.json: model_type \"{other}\": this adapter supports \"vit\" and \"deit\""
             ))),
         }
     }
@@ -50,7 +50,7 @@ impl Family {
         self != Self::Vit
     }
 
-    /// The names of the heads, on the class token first.
+    /// The names of the heads, that of the class token first.
     pub fn heads(self) -> &'static [&'static str] {
         match self {
             Self::Vit | Self::Deit => &["classifier"],
@@ -58,7 +58,8 @@ impl Family {
         }
     }
 
-    /// What the image processor does where `preprocessor_config.json` doesn't say; without a size there, the network's.
+    /// Defaults of the image processor for keys missing from `preprocessor_config.json`; if the
+    /// file has no size, the network's is used.
     pub fn input_defaults(self, json: &Value) -> Result<Defaults> {
         if self.has_distillation_token() {
             return Ok(Defaults::deit());

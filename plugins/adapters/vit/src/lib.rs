@@ -1,8 +1,9 @@
-//! Adapter for image classifiers that are a plain vision transformer: ViT (Dosovitskiy et al. 2021, "An Image is Worth 16x16
-//! Words") and DeiT (Touvron et al. 2021, "Training data-efficient image transformers & distillation through attention").
+//! Adapter for image classifiers based on a plain vision transformer: ViT (Dosovitskiy et al. 2021,
+//! "An Image is Worth 16x16 Words") and DeiT (Touvron et al. 2021, "Training data-efficient image
+//! transformers & distillation through attention").
 //!
-//! Read `vit` first, then `model`, which puts heads on it. The blocks are those of `cvhost_vit`; what all classifiers share
-//! is `cvhost_classification`.
+//! Read `vit` first, then `model`, which adds the heads. The blocks are those of `cvhost_vit`; the
+//! code shared by all classifiers is `cvhost_classification`.
 
 mod config;
 mod model;
@@ -25,7 +26,7 @@ impl Adapter for VitAdapter {
         let spec = args.spec;
         let defaults = Family::of(&checkpoint.config)?.input_defaults(&checkpoint.config)?;
         let input = ClassifierInput::new(checkpoint, config, spec, &defaults)?;
-        // What is wrong with the file is the network's to say.
+        // Errors in the file are reported when the network is built.
         Ok(Box::new(input.with_stride(
             cvhost_vit::patch_size(&checkpoint.config).unwrap_or(0),
         )))

@@ -1,5 +1,5 @@
-//! The classifier: a linear layer on the class token's last state; DeiT with a teacher has another on the distillation
-//! token's, and averages.
+//! The classifier: a linear layer on the class token's last hidden state. DeiT trained with a
+//! teacher has another one on the distillation token's, and averages the two.
 
 use crate::config::Family;
 use crate::vit::VisionTransformer;
@@ -15,14 +15,15 @@ use tch::Tensor;
 
 pub struct VitClassifier {
     vit: VisionTransformer,
-    /// On the first tokens, one each.
+    /// One head for each of the first tokens.
     heads: Vec<Linear>,
     config: VitConfig,
     family: Family,
 }
 
 impl VitClassifier {
-    /// `json` is `config.json`, `config` the whole resolved configuration, of which `model.dropout` is honoured.
+    /// `json` is `config.json`, `config` the whole resolved configuration, of which `model.dropout`
+    /// is used.
     pub fn new(root: &Scope, json: &Value, config: &Value, classes: i64) -> Result<Self> {
         let family = Family::of(json)?;
         let defaults = Defaults {
@@ -54,7 +55,7 @@ impl Network for VitClassifier {
         let least = self.config.patch_size;
         if height < least || width < least {
             return Err(PluginError::data(format!(
-                "an input of {width}x{height} pixels is less than the {least}x{least} of a patch"
+                "an input of {width}x{height} pixels is smaller than a patch of {least}x{least}"
             ))
             .with_help("give a larger `data.image_size`"));
         }

@@ -1,4 +1,5 @@
-//! Numbers are transformers': the same weights and images, with `interpolate_pos_encoding` where the size is another.
+//! Expected values are from transformers with the same weights and images, with
+//! `interpolate_pos_encoding` for other sizes.
 
 use crate::VitAdapter;
 use crate::model::VitClassifier;
@@ -42,7 +43,7 @@ fn model(json: Value, config: Value) -> Classifier<VitClassifier> {
 
 #[test]
 #[rustfmt::skip]
-fn each_family_gives_the_references_logits_at_its_own_size_and_at_others() {
+fn each_family_matches_the_reference_at_all_sizes() {
     for (json, [height, width], expected) in [
         (tiny(json!({})), [32, 32], [0.201721, -0.051893, 0.378454, 0.18994, -0.010728, 0.308329]),
         (tiny(json!({})), [24, 48], [0.107953, 0.014192, 0.340733, 0.124664, -0.002223, 0.356683]),
@@ -72,21 +73,21 @@ fn each_family_gives_the_references_logits_at_its_own_size_and_at_others() {
 }
 
 #[test]
-fn an_input_smaller_than_a_patch_is_an_error_that_says_what_to_do() {
+fn an_input_smaller_than_a_patch_is_an_error_with_help() {
     let mut model = model(tiny(json!({})), Value::Null);
     let batch = batch(waves(&[1, 3, 32, 7], 0.37), None);
     let error = model.forward(&batch, &context(Mode::PREDICT)).err().unwrap();
     assert!(
         error
             .message
-            .contains("7x32 pixels is less than the 8x8 of a patch"),
+            .contains("7x32 pixels is smaller than a patch of 8x8"),
         "{error}"
     );
     assert!(error.help.contains("data.image_size"), "{error}");
 }
 
 #[test]
-fn dropout_is_the_users_and_is_saved() {
+fn dropout_can_be_set_by_the_user_and_is_saved() {
     let json = tiny(json!({"hidden_dropout_prob": 0.3}));
     let saved = |config| model(json.clone(), config).config_json().unwrap()["hidden_dropout_prob"].clone();
     assert_eq!(saved(Value::Null), json!(0.3));
@@ -94,7 +95,7 @@ fn dropout_is_the_users_and_is_saved() {
 }
 
 #[test]
-fn tags_depths_and_aliases_say_what_a_parameter_is() {
+fn parameters_have_tags_depths_and_aliases() {
     for (json, prefix, heads) in [
         (tiny(json!({})), "vit.", 1),
         (tiny(json!({"model_type": "deit"})), "deit.", 1),
@@ -125,7 +126,7 @@ fn tags_depths_and_aliases_say_what_a_parameter_is() {
 }
 
 #[test]
-fn without_a_processors_file_the_input_is_what_the_family_is_made_for() {
+fn without_a_processor_file_the_familys_defaults_apply() {
     let dims = |json, config: Value| {
         let input = VitAdapter
             .input(&AdapterArgs::new(&checkpoint(json), &config, &spec(3, "")))
@@ -183,7 +184,7 @@ fn the_saved_config_keeps_family_and_architecture() {
 }
 
 #[test]
-fn an_activation_that_is_not_known_is_named() {
+fn an_unknown_activation_is_named() {
     let checkpoint = checkpoint(tiny(json!({"hidden_act": "mish"})));
     let error = VitAdapter
         .model(&AdapterArgs::new(&checkpoint, &Value::Null, &spec(3, "")))
@@ -196,9 +197,9 @@ fn an_activation_that_is_not_known_is_named() {
 }
 
 #[test]
-fn the_schema_file_is_the_classifiers_schema() {
+fn the_schema_file_is_up_to_date() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.schema.json");
-    let dropout = "Dropout after the embeddings and after attention and feed-forward blocks in training; the checkpoint's \
-                   `hidden_dropout_prob` where it is left out.";
+    let dropout = "Dropout after the embeddings and after attention and feed-forward blocks in \
+                   training. By default the checkpoint's `hidden_dropout_prob`.";
     schema_is_current(&file, &cvhost_classification::schema(dropout));
 }

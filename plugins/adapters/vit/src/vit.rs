@@ -1,4 +1,4 @@
-//! The network: patches behind one or two tokens of their own, through the encoder.
+//! The network: one or two learned tokens followed by the patches, processed by the encoder.
 
 use crate::config::Family;
 use cvhost_layers::LayerNorm;
@@ -6,7 +6,7 @@ use cvhost_plugin_api::torch::{Init, Scope};
 use cvhost_vit::{EncoderLayer, PatchEmbeddings, VitConfig, interpolate};
 use tch::Tensor;
 
-/// Patches and tokens through the encoder.
+/// A vision transformer without a head.
 pub struct VisionTransformer {
     embeddings: Embeddings,
     layers: Vec<EncoderLayer>,
@@ -23,8 +23,8 @@ impl VisionTransformer {
         }
     }
 
-    /// `pixel_values` `[N, 3, H, W]` to the last states of the first `tokens` tokens, `[N, tokens, d]`: the class token, and
-    /// the distillation token where there is one.
+    /// Maps `pixel_values` `[N, 3, H, W]` to the last hidden states of the first `tokens` tokens,
+    /// `[N, tokens, d]`: the class token, and the distillation token if present.
     pub fn forward(&self, pixel_values: &Tensor, tokens: i64, train: bool) -> Tensor {
         let mut x = self.embeddings.forward(pixel_values, train);
         if let Some((last, others)) = self.layers.split_last() {
@@ -37,7 +37,7 @@ impl VisionTransformer {
     }
 }
 
-/// `[CLS] patches…`, or `[CLS] [DIST] patches…`, with positions.
+/// The sequence `[CLS] patches…` or `[CLS] [DIST] patches…`, with position embeddings added.
 struct Embeddings {
     cls_token: Tensor,
     distillation_token: Option<Tensor>,
@@ -49,7 +49,7 @@ struct Embeddings {
 impl Embeddings {
     fn new(scope: &Scope, config: &VitConfig, family: Family) -> Self {
         let d = config.hidden_size;
-        // As transformers starts them.
+        // Initialised like in transformers.
         let init = match family {
             Family::Vit => config.init(),
             Family::Deit | Family::DistilledDeit => Init::Constant(0.0),

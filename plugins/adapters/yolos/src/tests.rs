@@ -331,7 +331,7 @@ fn missing_keys_mean_the_base_model_and_errors_name_the_key() {
         ),
         (
             json!({"image_size": [8, 800]}),
-            "`image_size`: expected at least one patch of 16 pixels a side",
+            "`image_size`: expected at least one patch of 16x16 pixels",
         ),
         (
             json!({"patch_size": [16, 8]}),
@@ -343,7 +343,7 @@ fn missing_keys_mean_the_base_model_and_errors_name_the_key() {
         ),
         (
             json!({"num_channels": 1}),
-            "num_channels 1: images come with 3 channels",
+            "num_channels 1: images have 3 channels",
         ),
         (
             json!({"attention_probs_dropout_prob": 1.5}),

@@ -42,9 +42,10 @@ const HEIGHT: [&str; 3] = ["image_height", "img_height", "img_h"];
 const MAX_ROW: usize = 1 << 20;
 
 /// Description of the file, for error messages.
-pub const EXPECTED: &str = "the first line must name the columns: the image's file name (`image`, `filename`, `file` or \
-     `path`), the class (`class` or `label`), and the box in pixels, either `xmin`, `ymin`, `xmax`, `ymax` or `x`, `y`, `w`, \
-     `h`; with corners, `width` and `height` may give the size of the image";
+pub const EXPECTED: &str = "the first line must name the columns: the image's file name (`image`, \
+     `filename`, `file` or `path`), the class (`class` or `label`), and the box in pixels, either \
+     `xmin`, `ymin`, `xmax`, `ymax` or `x`, `y`, `w`, `h`; with corners, `width` and `height` may \
+     give the size of the image";
 
 const ROWS: &str = "rows that can't be read";
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Reads a regular file of at max_bytes `max_bytes` bytes. The error doesn't contain the file's name.
+/// Reads a regular file of at most `max_bytes` bytes. The error doesn't contain the file's name.
 pub fn read(path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
     // Opening a pipe would block until it has a writer.
     let kind = std::fs::metadata(path).map_err(|e| e.to_string())?;

@@ -4,14 +4,14 @@ use std::num::NonZero;
 use std::thread;
 
 /// More threads than this don't speed up disk access.
-const MOST_THREADS: usize = 8;
+const MAX_THREADS: usize = 8;
 /// Minimum number of items per thread.
-const FEWEST: usize = 64;
+const MIN_ITEMS_PER_THREAD: usize = 64;
 
 /// Applies `work` to each item; the results are in item order.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = processors.min(MOST_THREADS).min(items.len().div_ceil(FEWEST));
+    let threads = processors.min(MAX_THREADS).min(items.len().div_ceil(MIN_ITEMS_PER_THREAD));
     if threads < 2 {
         return items.iter().map(work).collect();
     }

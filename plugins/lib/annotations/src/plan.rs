@@ -92,8 +92,8 @@ fn nothing(request: &Request, roots: &[PathBuf]) -> PluginError {
     let key = format!("data.{}_annotation_file", request.split);
     let looked = match request.format {
         Format::Auto => {
-            "_annotations.coco.json, annotations.json, instances_*.json, data.yaml, labels/*.txt, *.xml, Annotations/*.xml, \
-             _annotations.csv or annotations.csv"
+            "_annotations.coco.json, annotations.json, instances_*.json, data.yaml, labels/*.txt, \
+             *.xml, Annotations/*.xml, _annotations.csv or annotations.csv"
         }
         Format::Coco => "_annotations.coco.json, annotations.json or instances_*.json",
         Format::Voc => "*.xml or Annotations/*.xml",
@@ -106,7 +106,8 @@ fn nothing(request: &Request, roots: &[PathBuf]) -> PluginError {
     PluginError::config(&key, format!("the annotations of the {} split were not found", request.split))
         .with_details(details)
         .with_help(format!(
-            "set `{key}` to a COCO JSON file, a CSV file, data.yaml, a list of images, or the folder with the XML or label files"
+            "set `{key}` to a COCO JSON file, a CSV file, data.yaml, a list of images, or the \
+             folder with the XML or label files"
         ))
 }
 
@@ -270,7 +271,8 @@ fn given(request: &Request) -> Result<Plan> {
             Format::Voc => "the folder of the XML files, or a list of the split's images",
             Format::Yolo => "data.yaml, a list of the split's images, or the folder of the labels",
             Format::Auto => {
-                "a COCO JSON file, a CSV file, data.yaml, a list of images, or the folder with the XML or label files"
+                "a COCO JSON file, a CSV file, data.yaml, a list of images, or the folder with \
+                 the XML or label files"
             }
         };
         Err(PluginError::config(&key, format!("{} {what}", path.display()))

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// Maximum number of class names in a message.
-const MOST_NAMES: usize = 30;
+const MAX_NAMES: usize = 30;
 
 /// The labels of `found` in the checkpoint's numbering, if every name matches a different class of
 /// the checkpoint, ignoring case, and `num_classes` doesn't request another count. The trained head
@@ -51,16 +51,16 @@ pub fn check_num_classes(config: &Value, names: &[&str], source: &str, hint: &st
     }
 }
 
-/// The names in backticks, truncated after [`MOST_NAMES`].
+/// The names in backticks, at most 30 of them.
 pub fn list_of(names: &[&str]) -> String {
     let mut text = names
         .iter()
-        .take(MOST_NAMES)
+        .take(MAX_NAMES)
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ");
-    if names.len() > MOST_NAMES {
-        text += &format!(" and {} more", names.len() - MOST_NAMES);
+    if names.len() > MAX_NAMES {
+        text += &format!(" and {} more", names.len() - MAX_NAMES);
     }
     text
 }

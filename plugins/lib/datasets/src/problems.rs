@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 /// Maximum number of lines reported per kind; the rest are counted.
-const MOST_LINES: usize = 200;
+const MAX_LINES: usize = 200;
 /// Maximum number of ids in a warning.
-const MOST_IDS: usize = 20;
+const MAX_IDS: usize = 20;
 
 /// Faults that make a split unusable.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl Faults {
         self.count += 1;
         let (count, lines) = self.kinds.entry(kind).or_default();
         *count += 1;
-        if lines.len() < MOST_LINES {
+        if lines.len() < MAX_LINES {
             lines.push(line());
         }
     }
@@ -79,7 +79,7 @@ impl<K: Ord + Display> Tally<K> {
     pub fn push(&mut self, kind: K, id: impl FnOnce() -> String) {
         let (count, ids) = self.kinds.entry(kind).or_insert_with(|| (0, Vec::new()));
         *count += 1;
-        if ids.len() < MOST_IDS {
+        if ids.len() < MAX_IDS {
             ids.push(id());
         }
     }

@@ -2,9 +2,9 @@
 //!
 //!     cargo run -p cvhost-image-processor --example process -- PREPROCESSOR_CONFIG FAMILY < LINES
 //!
-//! Each line holds, separated by tabs: width, height, a file with 8-bit RGB pixels `[height, width,
-//! 3]`, and the output file; for a pose model also the box's x, y, width and height in pixels. The
-//! output is float32 `[3, H, W]` in native endianness, without padding; H and W are printed.
+//! Each line holds, separated by tabs: width, height, an 8-bit RGB file `[height, width, 3]`, and
+//! the output file; for a pose model also the box's x, y, width and height in pixels. The output is
+//! float32 `[3, H, W]` in native endianness, without padding; H and W are printed.
 
 use cvhost_image_processor::{Defaults, PoseProcessor, Processor};
 use cvhost_plugin_api::data::{ArrayMut, Image, Region};

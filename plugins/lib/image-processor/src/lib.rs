@@ -42,7 +42,7 @@ use values::Values;
 /// The name of the main input in a batch.
 pub const PIXEL_VALUES: &str = "pixel_values";
 
-/// The shape of the main input for this width and height in pixels: `pixel_values`, float32, `[3,
+/// The shape of the main input for the given width and height: `pixel_values`, float32, `[3,
 /// height, width]`.
 pub fn input_shape((width, height): (u32, u32)) -> Shape {
     Shape {
@@ -150,7 +150,7 @@ impl Processor {
         of_size.or(self.center_crop)
     }
 
-    /// The shape of the main input for a `width` × `height` image: `pixel_values`, float32, `[3, H,
+    /// The shape of the main input for a `width` × `height` image: float32 `pixel_values` `[3, H,
     /// W]`.
     pub fn shape(&self, width: u32, height: u32) -> Result<Shape> {
         Ok(input_shape(self.target_size(width, height)?))

@@ -65,7 +65,7 @@ impl PoseProcessor {
         self.size
     }
 
-    /// The shape of the main input, which doesn't depend on the box: `pixel_values`, float32, `[3,
+    /// The shape of the main input, which is the same for all boxes: `pixel_values`, float32, `[3,
     /// height, width]`.
     pub fn shape(&self) -> Shape {
         input_shape((self.size[1], self.size[0]))

@@ -37,8 +37,8 @@ impl Resample {
     pub fn from_code(code: u64) -> Result<Self> {
         usize::try_from(code).ok().and_then(|i| Self::ALL.get(i)).copied().ok_or_else(|| {
             PluginError::checkpoint(format!(
-                "preprocessor_config.json: `resample` is {code}; expected 0 (nearest), 1 (lanczos), 2 (bilinear), 3 \
-                 (bicubic), 4 (box) or 5 (hamming)"
+                "preprocessor_config.json: `resample` is {code}; expected 0 (nearest), 1 (lanczos), 2 (bilinear), \
+                 3 (bicubic), 4 (box) or 5 (hamming)"
             ))
         })
     }

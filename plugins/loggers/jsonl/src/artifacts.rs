@@ -1,11 +1,11 @@
-//! Brings artifacts into the run folder.
+//! Stores artifacts in the run folder.
 
 use crate::files::{create_folder, io_error, safe_name};
 use cvhost_plugin_api::{PluginError, Result};
 use std::path::{Path, PathBuf};
 
-/// The path of a file or folder from the run folder; `None` if it is elsewhere. It need not exist any
-/// more.
+/// The path of a file or folder relative to the run folder; `None` if it is outside. It doesn't
+/// have to exist.
 pub fn inside(run: &Path, path: &Path) -> Option<String> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let found = path
@@ -15,7 +15,8 @@ pub fn inside(run: &Path, path: &Path) -> Option<String> {
     found.ok().map(|inside| inside.to_string_lossy().into_owned())
 }
 
-/// The artifact's path from the run folder. One that lies outside is copied to `artifacts/<name>` first.
+/// Returns the artifact's path relative to the run folder. One outside of it is first copied to
+/// `artifacts/<name>`.
 pub fn bring_in(run: &Path, path: &Path, name: &str) -> Result<String> {
     let real = path
         .canonicalize()
@@ -43,7 +44,7 @@ pub fn bring_in(run: &Path, path: &Path, name: &str) -> Result<String> {
     Ok(inside.to_string_lossy().into_owned())
 }
 
-/// Copies under another name first, so that an interrupted copy isn't taken for the file.
+/// Copies to a temporary name first, so that an interrupted copy isn't mistaken for the file.
 fn copy_file(from: &Path, to: &Path) -> Result<()> {
     let mut new = to.as_os_str().to_owned();
     new.push(".new");
@@ -55,14 +56,15 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
 fn copy_folder(from: &Path, to: &Path, run: &Path) -> Result<()> {
     if run.starts_with(from) {
         let message = format!("the artifact {} contains the run folder itself", from.display());
-        return Err(PluginError::failed(message).with_help("log a folder that the run folder is not in"));
+        return Err(PluginError::failed(message).with_help("log a folder that doesn't contain the \
+            run folder"));
     }
     create_folder(to)?;
     let failed = |e: std::io::Error| io_error("list the artifact", from, &e);
     for entry in std::fs::read_dir(from).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let (source, target) = (entry.path(), to.join(entry.file_name()));
-        // Links inside are left out: they could lead around in circles.
+        // Links inside are skipped: they could form cycles.
         let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
             copy_folder(&source, &target, run)?;

@@ -1,11 +1,11 @@
-//! Writing small files so that a reader never sees half of one, and names that stay inside the run folder.
+//! Writes small files atomically, and makes names that stay inside the run folder.
 
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::Value;
 use std::io;
 use std::path::Path;
 
-/// An error that names what was done to which path.
+/// An error with the failed action and the path.
 pub fn io_error(what: &str, path: &Path, error: &io::Error) -> PluginError {
     PluginError::failed(format!("cannot {what} {}: {error}", path.display()))
         .with_help("check that the run folder can be written to and that the disk isn't full")
@@ -15,7 +15,7 @@ pub fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|e| io_error("create the folder", path, &e))
 }
 
-/// Replaces a file by pretty-printed JSON in one step.
+/// Atomically replaces a file with pretty-printed JSON.
 pub fn write_json(path: &Path, value: &Value) -> Result<()> {
     let text = serde_json::to_string_pretty(value)? + "\n";
     let new = path.with_extension("json.new");
@@ -23,7 +23,8 @@ pub fn write_json(path: &Path, value: &Value) -> Result<()> {
     std::fs::rename(&new, path).map_err(|e| io_error("replace", path, &e))
 }
 
-/// A relative path made of a logged name: its slashes are folders; whatever else could lead elsewhere is replaced.
+/// Converts a logged name into a relative path: slashes separate folders; everything that could
+/// lead elsewhere is replaced.
 pub fn safe_name(name: &str) -> String {
     let parts: Vec<String> = name.split('/').filter_map(safe_part).collect();
     if parts.is_empty() {
@@ -33,7 +34,7 @@ pub fn safe_name(name: &str) -> String {
     }
 }
 
-/// One part of a path; none where nothing of it is left.
+/// Sanitizes one path component; `None` if nothing is left.
 fn safe_part(part: &str) -> Option<String> {
     let odd = |c: char| c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
     let part: String = part

@@ -1,17 +1,17 @@
-//! Logger `jsonl`: everything about a run as plain files in the run folder.
+//! Logger `jsonl`: records a run as plain files in the run folder.
 //!
 //! | file | content |
 //! |---|---|
-//! | `params.json` | the resolved configuration, and parameters that were logged later |
+//! | `params.json` | the resolved configuration, and parameters logged later |
 //! | `tags.json` | text tags, if there are any |
-//! | `metrics.jsonl` | a line each time: `{"step": …, "time_ms": …, "val_map": …}` |
-//! | `pictures/<name>-<step>.png` | logged images that are not in the run folder as a file yet |
-//! | `artifacts.jsonl` | one line per file, checkpoint or drawn image: name, path from the run folder, step, time |
-//! | `artifacts/` | copies of files that lie outside the run folder; checkpoints are not copied |
-//! | `status.json` | `{"status": "running"}`, in the end `ok`, `failed` or `interrupted` |
+//! | `metrics.jsonl` | one line per log call: `{"step": …, "time_ms": …, "val_map": …}` |
+//! | `pictures/<name>-<step>.png` | logged images that aren't yet files in the run folder |
+//! | `artifacts.jsonl` | one line per file, checkpoint or drawn image: name, path, step, time |
+//! | `artifacts/` | copies of files from outside the run folder, except checkpoints |
+//! | `status.json` | `{"status": "running"}`, finally `ok`, `failed` or `interrupted` |
 //!
-//! A resumed run goes on in the same files: lines that were written after the checkpoint are cut off, so nothing is there
-//! twice. There is nothing to configure.
+//! A resumed run continues the same files: lines written after the checkpoint are truncated, so
+//! nothing is duplicated. There is nothing to configure.
 
 mod artifacts;
 mod files;
@@ -20,9 +20,9 @@ mod logger;
 
 use schemars::JsonSchema;
 
-/// Section `loggers.jsonl`: it has no keys.
+/// Section `loggers.jsonl`, which has no keys.
 #[derive(JsonSchema)]
-#[allow(dead_code)] // it stands for its schema
+#[allow(dead_code)] // only used to generate the schema
 #[schemars(deny_unknown_fields)]
 struct JsonlConfig {}
 
@@ -39,7 +39,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn the_schema_file_is_what_the_type_says() {
+    fn the_schema_file_matches_the_type() {
         let generator = SchemaSettings::draft2020_12()
             .with(|s| s.inline_subschemas = true)
             .into_generator();

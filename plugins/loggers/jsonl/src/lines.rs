@@ -1,4 +1,4 @@
-//! A file of JSON lines that a resumed run goes on with.
+//! A JSON Lines file that a resumed run continues.
 
 use crate::files::io_error;
 use cvhost_plugin_api::Result;
@@ -14,8 +14,8 @@ pub struct LineFile {
 }
 
 impl LineFile {
-    /// Opens a file to append to. With `keep`, whatever stands after so many bytes is cut off; a line that a crash left
-    /// unfinished always is.
+    /// Opens a file for appending. With `keep`, everything after this many bytes is truncated; an
+    /// incomplete last line left by a crash is always removed.
     pub fn open(path: &Path, keep: Option<u64>) -> Result<Self> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -47,7 +47,7 @@ impl LineFile {
             text.push('\n');
         }
         if let Err(e) = self.file.write_all(text.as_bytes()) {
-            // What was written in part would spoil the next line.
+            // A partially written line would corrupt the next one.
             let _ = self
                 .file
                 .set_len(self.bytes)
@@ -58,7 +58,7 @@ impl LineFile {
         Ok(())
     }
 
-    /// The file's length so far.
+    /// The current length of the file.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -71,7 +71,7 @@ impl LineFile {
     }
 }
 
-/// The end of the last whole line in the first `length` bytes.
+/// The end of the last complete line in the first `length` bytes.
 fn end_of_last_line(file: &mut File, length: u64) -> std::io::Result<u64> {
     const STEP: u64 = 4096;
     let mut end = length;
@@ -94,7 +94,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn lines_after_the_kept_part_and_half_lines_are_cut_off() {
+    fn lines_after_the_kept_part_and_incomplete_lines_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.jsonl");
         let mut file = LineFile::open(&path, None).unwrap();
@@ -115,7 +115,7 @@ mod tests {
             std::fs::read_to_string(&path).unwrap(),
             "{\"step\":1}\n{\"step\":3}\n"
         );
-        // A state that says more than there is keeps what is there.
+        // A state beyond the end of the file keeps everything.
         assert_eq!(LineFile::open(&path, Some(1 << 40)).unwrap().bytes(), 22);
     }
 }

@@ -1,4 +1,4 @@
-//! The logger itself.
+//! The logger implementation.
 
 use crate::artifacts;
 use crate::files::{create_folder, io_error, safe_name, write_json};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The logger; it has a run from [`Logger::start`] on.
+/// The logger; a run is active after [`Logger::start`].
 #[derive(Default)]
 pub struct JsonlLogger {
     run: Option<Run>,
@@ -34,14 +34,14 @@ impl JsonlLogger {
 }
 
 fn not_started() -> PluginError {
-    PluginError::failed("the logger has no run; `start` comes first")
+    PluginError::failed("the logger has no run; call `start` first")
 }
 
 impl Logger for JsonlLogger {
     fn start(&mut self, info: &RunInfo, resume: &Value) -> Result<()> {
         let folder = PathBuf::from(&info.folder);
         create_folder(&folder)?;
-        // Of a logger that the checkpoint doesn't know all lines stay, of a run that begins none.
+        // Keeps all lines of a logger that is missing in the checkpoint, and none for a new run.
         let keep = |key: &str| {
             resume
                 .as_object()
@@ -78,13 +78,13 @@ impl Logger for JsonlLogger {
                 }
                 LogKind::IMAGE => run.add_image(item)?,
                 LogKind::ARTIFACT => run.add_artifact(item)?,
-                _ => {} // a kind that a newer host knows
+                _ => {} // a kind from a newer host
             }
         }
         run.metrics.append(&metrics)
     }
 
-    /// How long the files are; what is written after this is not part of the checkpoint that the state goes into.
+    /// Saves the file lengths; anything written later isn't part of the checkpoint with this state.
     fn state(&self) -> Result<Value> {
         let run = self.run.as_ref().ok_or_else(not_started)?;
         run.metrics.sync()?;
@@ -118,7 +118,7 @@ impl Run {
         )
     }
 
-    /// Lists an image that is a file of the run folder already; writes any other.
+    /// Lists an image that already exists as a file in the run folder, and writes any other.
     fn add_image(&mut self, item: &LogItem) -> Result<()> {
         let path = Path::new(item.path.as_str());
         if !item.path.is_empty()
@@ -136,8 +136,8 @@ impl Run {
         }
     }
 
-    /// Lists a file or folder, and copies one that lies outside of the run folder. A checkpoint is never
-    /// copied: it is large, and may be gone by now.
+    /// Lists a file or folder, after copying it if it is outside of the run folder. Checkpoints are
+    /// never copied: they are large and may no longer exist.
     fn add_artifact(&mut self, item: &LogItem) -> Result<()> {
         let path = Path::new(item.path.as_str());
         let about: Value = serde_json::from_str(item.json.as_str()).unwrap_or_default();
@@ -149,7 +149,7 @@ impl Run {
         self.list(item, &listed)
     }
 
-    /// Appends a line about a file.
+    /// Appends a line for a file.
     fn list(&mut self, item: &LogItem, path: &str) -> Result<()> {
         self.artifacts.append(&[json!({
             "name": item.name.as_str(),
@@ -168,7 +168,7 @@ impl Run {
     }
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since the Unix epoch.
 fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -183,14 +183,14 @@ fn parsed_object(item: &LogItem) -> Result<Map<String, Value>> {
     match serde_json::from_str(item.json.as_str()) {
         Ok(Value::Object(map)) => Ok(map),
         _ => Err(PluginError::failed(format!(
-            "a log item of kind {} has no JSON object: {}",
+            "a log item of kind {} is not a JSON object: {}",
             item.kind.0, item.json
         ))),
     }
 }
 
-/// `{"step", "time_ms", names and values}`. Step and time win over metrics of those names.
-/// JSON has no NaN: such a value, of a class without examples, is null.
+/// `{"step", "time_ms", names and values}`. Step and time take precedence over metrics with the
+/// same name.
 fn metrics_line(item: &LogItem) -> Value {
     let mut line = Map::new();
     line.insert("step".to_owned(), item.step.into());

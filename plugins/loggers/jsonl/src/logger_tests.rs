@@ -41,7 +41,7 @@ fn steps(folder: &Path) -> Vec<u64> {
 }
 
 #[test]
-fn a_run_leaves_parameters_metrics_and_status() {
+fn a_run_writes_parameters_metrics_and_status() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("new");
     let mut logger = JsonlLogger::default();
@@ -81,7 +81,7 @@ fn a_run_leaves_parameters_metrics_and_status() {
 }
 
 #[test]
-fn each_end_has_its_status() {
+fn each_outcome_has_its_status() {
     for (status, text) in [
         (Status::FAILED, "failed"),
         (Status::INTERRUPTED, "interrupted"),
@@ -96,13 +96,13 @@ fn each_end_has_its_status() {
 }
 
 #[test]
-fn a_resumed_run_has_no_line_twice() {
+fn a_resumed_run_has_no_duplicate_lines() {
     let folder = tempfile::tempdir().unwrap();
     let mut logger = JsonlLogger::default();
     logger.start(&info(folder.path()), &Value::Null).unwrap();
     logger.log(&[metrics(1), metrics(2)]).unwrap();
     let state = logger.state().unwrap();
-    logger.log(&[metrics(3)]).unwrap(); // after the checkpoint; then the run is killed
+    logger.log(&[metrics(3)]).unwrap(); // after the checkpoint, before the run is killed
     drop(logger);
 
     let mut logger = JsonlLogger::default();
@@ -114,7 +114,7 @@ fn a_resumed_run_has_no_line_twice() {
 }
 
 #[test]
-fn a_run_that_begins_anew_drops_the_lines_of_before_and_one_without_a_state_keeps_them() {
+fn a_new_run_drops_earlier_lines_and_one_without_a_state_keeps_them() {
     let folder = tempfile::tempdir().unwrap();
     for (resume, expected) in [(json!({}), &[1][..]), (Value::Null, &[1, 1]), (json!({}), &[1])] {
         let mut logger = JsonlLogger::default();
@@ -151,7 +151,7 @@ fn images_become_png_files_inside_the_folder() {
 }
 
 #[test]
-fn artifacts_from_outside_are_copied_and_those_inside_only_named() {
+fn artifacts_outside_the_run_are_copied_and_those_inside_are_referenced() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let outside = folder.path().join("outside");
@@ -195,7 +195,7 @@ fn artifacts_from_outside_are_copied_and_those_inside_only_named() {
 }
 
 #[test]
-fn wrong_calls_are_errors_with_the_path() {
+fn invalid_calls_are_errors_with_the_path() {
     let mut logger = JsonlLogger::default();
     assert!(logger.log(&[metrics(1)]).is_err());
     assert!(logger.state().is_err());
@@ -213,7 +213,7 @@ fn wrong_calls_are_errors_with_the_path() {
 }
 
 #[test]
-fn a_drawn_image_in_the_run_folder_is_listed_and_not_written_again() {
+fn a_drawn_image_in_the_run_folder_is_listed_and_not_rewritten() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut logger = JsonlLogger::default();
@@ -234,7 +234,7 @@ fn a_drawn_image_in_the_run_folder_is_listed_and_not_written_again() {
 }
 
 #[test]
-fn checkpoints_are_listed_wherever_they_are_and_never_copied() {
+fn checkpoints_are_listed_from_anywhere_and_never_copied() {
     let folder = tempfile::tempdir().unwrap();
     let (run, elsewhere) = (folder.path().join("run"), folder.path().join("elsewhere"));
     std::fs::create_dir_all(&elsewhere).unwrap();

@@ -1,10 +1,11 @@
-//! The area under the receiver operating characteristic, and its curve.
+//! The area under the receiver operating characteristic (ROC) curve, and the curve itself.
 
 /// False positive rates and true positive rates.
 pub type Points = (Vec<f64>, Vec<f64>);
 
-/// The area for `scores` and whether each is a positive: the share of pairs of a positive and a negative in which the
-/// positive has the higher score, equal ones counted half (Mann and Whitney's U). NaN without a positive or a negative.
+/// The area under the ROC curve for scores, each with whether it is a positive: the fraction of
+/// pairs of a positive and a negative in which the positive has the higher score, with ties counted
+/// half (Mann-Whitney U). NaN without positives or without negatives.
 pub fn area(scored: &mut [(f32, bool)]) -> f64 {
     let (mut above_twice, mut negatives) = (0u128, 0u128);
     let mut positives = 0u128;
@@ -23,14 +24,15 @@ pub fn area(scored: &mut [(f32, bool)]) -> f64 {
     above_twice as f64 / pairs_twice as f64
 }
 
-/// False and true positive rates for each score as a threshold, from the highest down, thinned out to about `most` points;
-/// from (0, 0) to (1, 1). `scored` is sorted as [`area`] leaves it and has positives and negatives.
-pub fn curve(scored: &[(f32, bool)], most: usize) -> Points {
+/// False and true positive rates with each score as the threshold, in descending order, thinned out
+/// to about `max_points` points, from (0, 0) to (1, 1). `scored` must be sorted as by [`area`] and
+/// contain positives and negatives.
+pub fn curve(scored: &[(f32, bool)], max_points: usize) -> Points {
     let positives = scored.iter().filter(|(_, positive)| *positive).count();
     let negatives = scored.len() - positives;
     let (mut x, mut y) = (vec![0.0], vec![0.0]);
     let (mut hits, mut alarms) = (0usize, 0usize);
-    let step = scored.len().div_ceil(most.max(1));
+    let step = scored.len().div_ceil(max_points.max(1));
     let mut next = step;
     for equal in scored.chunk_by(|a, b| a.0 == b.0).rev() {
         let own = equal.iter().filter(|(_, positive)| *positive).count();
@@ -50,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_in_the_right_order_count_and_equal_ones_half() {
+    fn correctly_ordered_pairs_count_and_ties_count_half() {
         let mut perfect = [(0.1, false), (0.9, true), (0.2, false)];
         assert_eq!(area(&mut perfect), 1.0);
         assert_eq!(area(&mut [(0.9, false), (0.1, true)]), 0.0);

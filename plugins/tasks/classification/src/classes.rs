@@ -1,4 +1,4 @@
-//! Which class gets which number.
+//! Numbers the classes.
 
 use crate::found::{Fixed, Found, Source};
 use cvhost_datasets::{check_num_classes, checkpoint_numbering, list_of};
@@ -8,11 +8,13 @@ use cvhost_plugin_api::{PluginError, Result};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
 
-/// Numbers the classes of a split, in `found.records` too; a class that can't have a number is a fault.
+/// Numbers the classes of a split, including those in `found.records`; a class without a number is
+/// a fault.
 ///
-/// `model.class_names` gives the classes if it is set; otherwise the training split does, and where this is the training
-/// split or none can be read, what was found. Without `model.class_names`, a checkpoint that knows all these classes by
-/// name keeps its numbering, unless the configuration asks for another count. Otherwise they are sorted by name.
+/// `model.class_names` defines the classes if set. Otherwise the training split does, and for the
+/// training split itself, or if it can't be read, the classes found. Without `model.class_names`, a
+/// checkpoint that has all these classes by name keeps its numbering, unless the configuration
+/// requests another count. Otherwise the classes are sorted by name.
 pub fn number(found: &mut Found, fixed: &Fixed, args: &OpenArgs, source: &Source) -> Result<LabelSpec> {
     let given = class_names(args)?;
     let classes = found.classes.clone();
@@ -84,7 +86,7 @@ pub fn number(found: &mut Found, fixed: &Fixed, args: &OpenArgs, source: &Source
             list_of(&lacking)
         ))
     });
-    tell_unknown(&numbers, found, unknown);
+    report_unknown(&numbers, found, unknown);
     found.warnings.extend(warning);
     let numbers: Vec<u32> = numbers.into_iter().map(|n| n.unwrap_or(u32::MAX)).collect();
     found.records.renumber(&numbers);
@@ -96,7 +98,7 @@ pub fn number(found: &mut Found, fixed: &Fixed, args: &OpenArgs, source: &Source
     })
 }
 
-/// `model.class_names`; a name that stands there twice is an error.
+/// `model.class_names`; a repeated name is an error.
 fn class_names(args: &OpenArgs) -> Result<Option<Vec<String>>> {
     const KEY: &str = "model.class_names";
     let Some(names) = args.config["model"]["class_names"].as_array() else {
@@ -113,18 +115,18 @@ fn class_names(args: &OpenArgs) -> Result<Option<Vec<String>>> {
         .filter(|n| !seen.insert(*n))
         .collect();
     if !twice.is_empty() {
-        let message = format!("`{KEY}` has a name twice: {}", list_of(&twice));
-        return Err(PluginError::config(KEY, message).with_help("each class needs a name of its own"));
+        let message = format!("`{KEY}` has repeated names: {}", list_of(&twice));
+        return Err(PluginError::config(KEY, message).with_help("each class needs a unique name"));
     }
     if names.is_empty() {
         return Err(PluginError::config(KEY, format!("`{KEY}` is empty"))
-            .with_help("name each class once, or leave it out"));
+            .with_help("list each class once, or omit the key"));
     }
     Ok(Some(names))
 }
 
-/// A fault for each line, or for each folder, of a class without a number.
-fn tell_unknown(numbers: &[Option<u32>], found: &mut Found, unknown: impl Fn(&str) -> String) {
+/// Adds a fault for each line, or for each folder, of a class without a number.
+fn report_unknown(numbers: &[Option<u32>], found: &mut Found, unknown: impl Fn(&str) -> String) {
     const KIND: &str = "unknown classes";
     if numbers.iter().all(Option::is_some) {
         return;
@@ -137,14 +139,14 @@ fn tell_unknown(numbers: &[Option<u32>], found: &mut Found, unknown: impl Fn(&st
         }
         return;
     }
-    let mut told = HashSet::new();
+    let mut reported = HashSet::new();
     for (index, line) in found.lines.iter().enumerate() {
         for &label in found.records.labels(index) {
             if numbers.get(label as usize).is_some_and(Option::is_none)
                 && let Some(name) = found.classes.get(label as usize)
             {
                 found.faults.push(KIND, || {
-                    if told.insert(label) {
+                    if reported.insert(label) {
                         format!("line {line}: {}", unknown(name))
                     } else {
                         format!("line {line}: class `{name}`, as above")
@@ -153,10 +155,10 @@ fn tell_unknown(numbers: &[Option<u32>], found: &mut Found, unknown: impl Fn(&st
             }
         }
     }
-    // A column of its own for a class that no image has.
+    // Classes that have a column but no images.
     for (label, name) in found.classes.iter().enumerate() {
         let unused = !found.lines.is_empty() && numbers.get(label).is_some_and(Option::is_none);
-        if unused && !told.contains(&(label as u32)) {
+        if unused && !reported.contains(&(label as u32)) {
             found.faults.push(KIND, || format!("line 1: {}", unknown(name)));
         }
     }

@@ -1,54 +1,54 @@
-//! The configuration keys that this task gives a meaning.
+//! The configuration keys of this task.
 
 use cvhost_plugin_api::{PluginError, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The part of the configuration document that the schema describes. `num_classes` and `class_names` are declared by the
-/// host, for all tasks.
+/// The part of the configuration that the schema describes. `num_classes` and `class_names` are
+/// declared by the host for all tasks.
 #[derive(JsonSchema)]
-#[allow(dead_code)] // it stands for its schema
+#[allow(dead_code)] // only used to generate the schema
 struct Document {
     model: ModelKeys,
     data: DataKeys,
     training: TrainingKeys,
 }
 
-/// The host's keys with other defaults: those that it has suit fine-tuned detectors.
+/// Host keys with different defaults: the host's own suit fine-tuned detectors.
 #[derive(JsonSchema)]
-#[allow(dead_code)] // the host reads them
+#[allow(dead_code)] // read by the host
 struct TrainingKeys {
-    /// A tighter limit would rule every step of a classifier.
+    /// A tighter limit would clip every step of a classifier.
     #[serde(default = "one")]
     gradient_clip: f64,
-    /// A classifier's head is a single layer, and all before it is the backbone.
+    /// A classifier's head is a single layer; everything before it is the backbone.
     #[serde(default = "one")]
     backbone_lr_scale: f64,
 }
 
 #[derive(JsonSchema)]
-#[allow(dead_code)] // the host reads it and passes it to `draw`
+#[allow(dead_code)] // read by the host, which passes it to `draw`
 struct ModelKeys {
-    /// Classes with a lower score are not drawn; metrics are never touched by it.
+    /// Classes with a lower score are not drawn; metrics are not affected.
     #[schemars(range(min = 0.0, max = 1.0))]
     #[serde(default = "default_confidence_threshold")]
     confidence_threshold: f64,
 }
 
-/// The keys in section `data`.
+/// Keys of section `data`.
 #[derive(Debug, JsonSchema)]
 pub struct DataKeys {
-    /// What the labels are. `auto`: what is there tells, and a message says which. `folders`: one folder a class. `csv`: a CSV
-    /// or TSV file.
+    /// Label format. `auto`: detected from the files and reported. `folders`: one folder per class.
+    /// `csv`: a CSV or TSV file.
     #[serde(default)]
     pub format: Format,
-    /// Whether an image may have several classes, or none. By default the annotations tell: several labels in one cell, or
-    /// one column a class, mean that it may.
+    /// Whether an image may have several classes, or none. By default this is inferred from the
+    /// annotations: several labels in one cell, or one column per class, mean multi-label.
     pub multi_label: Option<bool>,
 }
 
-/// Where the labels are.
+/// The label format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -67,13 +67,13 @@ fn default_confidence_threshold() -> f64 {
 }
 
 impl DataKeys {
-    /// The keys out of the whole configuration.
+    /// Reads the keys from the whole configuration.
     pub fn read(config: &Value) -> Result<Self> {
         let data = &config["data"];
         let format = match &data["format"] {
             Value::Null => Format::Auto,
             value => Format::deserialize(value).map_err(|_| {
-                let what = format!("`data.format` is {value}; it can be `auto`, `folders` or `csv`");
+                let what = format!("`data.format` is {value}; it must be `auto`, `folders` or `csv`");
                 PluginError::config("data.format", what)
             })?,
         };
@@ -81,7 +81,7 @@ impl DataKeys {
             Value::Null => None,
             Value::Bool(b) => Some(*b),
             other => {
-                let what = format!("`data.multi_label` is {other}; it can be `true` or `false`");
+                let what = format!("`data.multi_label` is {other}; it must be `true` or `false`");
                 return Err(PluginError::config("data.multi_label", what));
             }
         };
@@ -97,7 +97,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn the_schema_file_is_what_the_types_say() {
+    fn the_schema_file_matches_the_types() {
         let generator = SchemaSettings::draft2020_12()
             .with(|s| s.inline_subschemas = true)
             .into_generator();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn another_type_names_the_key() {
+    fn errors_for_invalid_values_name_the_key() {
         let error = DataKeys::read(&json!({"data": {"multi_label": "yes"}})).unwrap_err();
         assert_eq!(error.key, "data.multi_label");
         assert_eq!(DataKeys::read(&json!({})).unwrap().multi_label, None);

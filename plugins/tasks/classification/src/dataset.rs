@@ -1,7 +1,7 @@
-//! A split of a classification data set.
+//! A split of a classification dataset.
 //!
-//! Besides the form's `class_distribution`, a record has the opaque text `image`: the file's name from the split's folder on,
-//! for saved predictions.
+//! In addition to the form's `class_distribution`, a record has the opaque text `image`: the file
+//! name relative to the split's folder, for saved predictions.
 
 use crate::classes;
 use crate::config::DataKeys;
@@ -20,14 +20,14 @@ use std::path::{Path, PathBuf};
 pub struct ClassificationDataSet {
     root: PathBuf,
     records: Records,
-    /// Of a file: the line of each record.
+    /// For a file: the line of each record.
     lines: Vec<u32>,
     spec: LabelSpec,
     problems: Vec<Problem>,
 }
 
 impl ClassificationDataSet {
-    /// Reads and checks a split. All that prevents its use comes in one error.
+    /// Reads and checks a split. All problems that prevent its use are reported in one error.
     pub fn open(args: &OpenArgs) -> Result<Self> {
         let split = args.split.as_str();
         let keys = DataKeys::read(&args.config)?;
@@ -43,7 +43,7 @@ impl ClassificationDataSet {
         if spec.names.len() == 1 && !found.multi_label {
             let name = spec.name(0);
             found.warnings.push(Problem::warning(format!(
-                "{what} has one class only, `{name}`: there is nothing to tell apart"
+                "{what} has only one class, `{name}`: there is nothing to distinguish"
             )));
         }
         Ok(ClassificationDataSet {
@@ -60,13 +60,13 @@ impl ClassificationDataSet {
             return Ok(());
         }
         Err(PluginError::failed(format!(
-            "record {index} of a data set with {} records",
+            "record {index} is out of range: the dataset has {} records",
             self.records.len()
         )))
     }
 }
 
-/// What a split's folder or file has, with all that is wrong in it but its classes.
+/// Reads a split's folder or file and checks everything except its classes.
 pub fn read(source: &Source, fixed: &Fixed, split: &str) -> Result<Found> {
     match source {
         Source::Folders(root) => {
@@ -101,11 +101,13 @@ fn check_images(found: &mut Found, root: &Path, split: &str) -> Result<()> {
 fn help(source: &Source, split: &str) -> String {
     match source {
         Source::Folders(_) => format!(
-            "mend the folder in `data.{split}_data_path`; its folders are the classes, and links must not leave it"
+            "fix the folder in `data.{split}_data_path`; its subfolders are the classes, and \
+             links must not lead out of it"
         ),
         Source::Table { .. } => format!(
-            "mend the file; its file names start from the folder in `data.{split}_data_path`, each image stands once, and \
-             several labels of one image stand in one cell with `|` or `;` between them (`data.multi_label`)"
+            "fix the file; its file names are relative to the folder in `data.{split}_data_path`, \
+             each image must occur once, and several labels of one image go into one cell, \
+             separated by `|` or `;` (`data.multi_label`)"
         ),
     }
 }
@@ -123,7 +125,7 @@ impl DataSet for ClassificationDataSet {
         self.problems.clone()
     }
 
-    /// Sizes aren't known before an image is opened.
+    /// Sizes aren't known until an image is opened.
     fn meta(&self, index: usize) -> Result<RecordMeta> {
         self.check_index(index)?;
         let classes: Vec<i64> = self.records.labels(index).iter().map(|&l| i64::from(l)).collect();

@@ -2,7 +2,7 @@ use super::*;
 use cvhost_plugin_api::data::{RecordArgs, Severity};
 use serde_json::{Value, json};
 
-/// A temporary folder with files, and the arguments to open it.
+/// A temporary folder with files, and the arguments for opening it.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -24,7 +24,8 @@ impl Folder {
         std::fs::write(path, content).unwrap();
     }
 
-    /// For a split whose images lie in the folder of its name; `annotations` is a file's name or empty.
+    /// Arguments for a split whose images are in the folder of the same name; `annotations` is a
+    /// file name or empty.
     fn args(&self, split: &str, annotations: &str, mut config: Value) -> OpenArgs {
         config["data"]["train_data_path"] = json!(self.path("train"));
         if self.path("train.csv").exists() {
@@ -50,7 +51,7 @@ impl Folder {
     fn refusal(&self, split: &str, annotations: &str, config: Value) -> PluginError {
         self.open(split, annotations, config)
             .err()
-            .expect("the data set is refused")
+            .expect("the dataset is rejected")
     }
 }
 
@@ -111,7 +112,7 @@ fn class_folders_are_sorted_and_their_images_are_records() {
 }
 
 #[test]
-fn what_is_passed_over_is_told_with_counts() {
+fn skipped_files_are_reported_with_counts() {
     let folder = Folder::with(&TWO);
     for file in [
         "train/.DS_Store",
@@ -129,20 +130,20 @@ fn what_is_passed_over_is_told_with_counts() {
     let data = folder.open("train", "", json!({})).unwrap();
     assert_eq!(names(&data), ["cat", "dog"]);
     assert_eq!(data.len(), 5);
-    let told = warnings(&data);
+    let messages = warnings(&data);
     for part in [
         "1 class folder without images: `cow`",
-        "2 passed over (not an image by its name): cat/notes.txt, readme.md",
-        "1 passed over (an image outside of a class folder): loose.png",
-        "1 passed over (a link to a folder): cat/loop",
+        "2 skipped (not an image by its name): cat/notes.txt, readme.md",
+        "1 skipped (an image outside of a class folder): loose.png",
+        "1 skipped (a link to a folder): cat/loop",
     ] {
-        assert!(told.contains(part), "no {part:?} in:\n{told}");
+        assert!(messages.contains(part), "no {part:?} in:\n{messages}");
     }
-    assert!(!told.contains("hidden") && !told.contains("git"), "{told}");
+    assert!(!messages.contains("hidden") && !messages.contains("git"), "{messages}");
 }
 
 #[test]
-fn links_that_leave_the_folder_are_refused() {
+fn links_that_leave_the_folder_are_rejected() {
     let folder = Folder::with(&TWO);
     folder.write("outside/x.png", "");
     std::os::unix::fs::symlink("../../outside/x.png", folder.path("train/cat/x.png")).unwrap();
@@ -150,7 +151,7 @@ fn links_that_leave_the_folder_are_refused() {
     let report = folder.refusal("train", "", json!({})).to_string();
     assert!(report.starts_with("2 problems in the train split"), "{report}");
     assert!(
-        report.contains("cat/x.png is a link that leaves the folder; refused"),
+        report.contains("cat/x.png is a link that leaves the folder; rejected"),
         "{report}"
     );
     assert!(
@@ -160,7 +161,7 @@ fn links_that_leave_the_folder_are_refused() {
 }
 
 #[test]
-fn an_empty_split_says_what_is_there_instead() {
+fn an_error_for_an_empty_split_lists_what_is_there() {
     let folder = Folder::with(&["val/loose.png"]);
     let error = folder.refusal("val", "", json!({}));
     assert_eq!(error.key, "data.val_data_path");
@@ -188,7 +189,7 @@ fn an_empty_split_says_what_is_there_instead() {
 }
 
 #[test]
-fn another_split_has_the_trainings_numbers_also_without_some_of_its_classes() {
+fn other_splits_have_the_training_numbers_even_if_classes_are_absent() {
     let folder = Folder::with(&["train/a/1.png", "train/b/1.png", "train/c/1.png", "val/c/1.png"]);
     std::fs::create_dir_all(folder.path("train/aa_empty")).unwrap();
     let data = folder.open("val", "", json!({})).unwrap();
@@ -199,14 +200,14 @@ fn another_split_has_the_trainings_numbers_also_without_some_of_its_classes() {
         "{}",
         warnings(&data)
     );
-    // One that the training lacks can't be learnt.
+    // A class that the training split lacks can't be learnt.
     folder.write("val/d/1.png", "");
     let report = folder.refusal("val", "", json!({})).to_string();
     assert!(
         report.contains("folder `d`: class `d` is not among the classes of the training data: `a`, `b`, `c`"),
         "{report}"
     );
-    // Where there is no training data, the split is taken as it is.
+    // Without training data, the split's own classes are used.
     std::fs::remove_dir_all(folder.path("train")).unwrap();
     assert_eq!(names(&folder.open("val", "", json!({})).unwrap()), ["c", "d"]);
 }
@@ -228,7 +229,7 @@ fn a_table_and_folders_can_be_mixed_between_splits() {
 }
 
 #[test]
-fn all_faults_of_a_table_come_in_one_report_with_their_lines() {
+fn all_faults_of_a_table_are_in_one_report_with_their_lines() {
     let folder = Folder::with(&["train/a.png", "train/b.png", "out.png"]);
     std::os::unix::fs::symlink("../out.png", folder.path("train/out.png")).unwrap();
     folder.write(
@@ -241,11 +242,11 @@ fn all_faults_of_a_table_come_in_one_report_with_their_lines() {
         "train.csv",
         "line 3: ",
         "train/gone.png does not exist",
-        "line 4: \"../out.png\" has `..` in it; refused",
-        "line 5: \"/etc/hostname\" is an absolute path; refused",
-        "line 6: \"out.png\" is a link that leaves the folder; refused",
+        "line 4: \"../out.png\" has `..` in it; rejected",
+        "line 5: \"/etc/hostname\" is an absolute path; rejected",
+        "line 6: \"out.png\" is a link that leaves the folder; rejected",
         "line 7: b.png has no label",
-        "line 8: a.png stands in line 2 already",
+        "line 8: a.png already occurs in line 2",
         "line 9: 1 cells, but the header has 2",
         "line 2: class `cat` is not among the classes of `model.class_names`: `dog`, `cow`",
         "line 3: class `cat`, as above",
@@ -256,7 +257,7 @@ fn all_faults_of_a_table_come_in_one_report_with_their_lines() {
 }
 
 #[test]
-fn class_names_fix_the_order_and_may_name_classes_without_images() {
+fn class_names_set_the_order_and_may_include_classes_without_images() {
     let folder = Folder::with(&TWO);
     let names_of = |list: Value| folder.open("train", "", json!({"model": {"class_names": list}}));
     let data = names_of(json!(["dog", "bird", "cat"])).unwrap();
@@ -276,7 +277,7 @@ fn class_names_fix_the_order_and_may_name_classes_without_images() {
 }
 
 #[test]
-fn a_wrong_class_count_names_the_key_and_the_classes() {
+fn an_error_for_a_wrong_class_count_names_the_key_and_the_classes() {
     let folder = Folder::with(&TWO);
     let error = folder.refusal("train", "", json!({"model": {"num_classes": 3}}));
     assert_eq!(error.key, "model.num_classes");
@@ -298,7 +299,7 @@ fn a_wrong_class_count_names_the_key_and_the_classes() {
 }
 
 #[test]
-fn a_checkpoint_that_knows_all_classes_keeps_its_numbering() {
+fn a_checkpoint_with_all_classes_keeps_its_numbering() {
     let folder = Folder::with(&[&TWO[..], &["val/dog/1.png"]].concat());
     let open = |split: &str, config: Value, classes: &[&str]| {
         let mut args = folder.args(split, "", config);
@@ -315,7 +316,8 @@ fn a_checkpoint_that_knows_all_classes_keeps_its_numbering() {
         distribution(&open("train", json!({}), &checkpoint), 0),
         [0.0, 0.0, 1.0]
     );
-    // The validation data alone are among these, but not the training's: both have the training's numbers.
+    // Only the validation classes are all in the checkpoint, not the training classes: both splits
+    // use the training numbers.
     for split in ["train", "val"] {
         assert_eq!(names(&open(split, json!({}), &["dog", "bird"])), ["cat", "dog"]);
         let two = json!({"model": {"num_classes": 2}});
@@ -324,7 +326,7 @@ fn a_checkpoint_that_knows_all_classes_keeps_its_numbering() {
 }
 
 #[test]
-fn multi_label_can_be_asked_for_and_one_class_alone_is_told() {
+fn multi_label_can_be_requested_and_a_single_class_is_reported() {
     let folder = Folder::with(&["train/cat/1.png"]);
     let data = folder
         .open("train", "", json!({"data": {"multi_label": true}}))
@@ -332,7 +334,7 @@ fn multi_label_can_be_asked_for_and_one_class_alone_is_told() {
     assert!(data.spec().extra.contains(r#""multi_label":true"#));
     assert_eq!(warnings(&data), "");
     let data = folder.open("train", "", json!({})).unwrap();
-    assert!(warnings(&data).contains("one class only, `cat`"));
+    assert!(warnings(&data).contains("only one class, `cat`"));
 }
 
 #[test]
@@ -351,7 +353,7 @@ fn a_hundred_thousand_rows_are_read_in_little_memory_and_time() {
 }
 
 #[test]
-fn a_table_beside_its_images_needs_no_key() {
+fn a_table_next_to_its_images_needs_no_key() {
     let folder = Folder::with(&["train/a.png", "train/b.png"]);
     folder.write(
         "train/_classes.csv",
@@ -364,15 +366,15 @@ fn a_table_beside_its_images_needs_no_key() {
 }
 
 #[test]
-fn folders_and_a_table_in_one_place_are_told_and_can_be_chosen() {
+fn folders_and_a_table_in_one_place_cause_a_warning_and_can_be_chosen() {
     let folder = Folder::with(&["train/cat/a.png", "train/dog/b.png"]);
     folder.write("train/labels.csv", "image,label\ncat/a.png,x\ndog/b.png,y\n");
     let data = folder.open("train", "", json!({})).unwrap();
     assert_eq!(names(&data), ["cat", "dog"]);
-    let told = warnings(&data);
+    let messages = warnings(&data);
     assert!(
-        told.contains("taken for classes, though") && told.contains("`data.format`"),
-        "{told}"
+        messages.contains("used as classes, although") && messages.contains("`data.format`"),
+        "{messages}"
     );
     let table = folder
         .open("train", "", json!({"data": {"format": "csv"}}))
@@ -387,11 +389,11 @@ fn folders_and_a_table_in_one_place_are_told_and_can_be_chosen() {
     assert_eq!(both.key, "data.train_annotation_file");
     std::fs::remove_file(folder.path("train/labels.csv")).unwrap();
     let none = folder.refusal("train", "", json!({"data": {"format": "csv"}}));
-    assert!(none.message.contains("there is no CSV file"), "{none}");
+    assert!(none.message.contains("contains no CSV file"), "{none}");
 }
 
 #[test]
-fn a_repaired_table_has_only_the_rows_that_are_right() {
+fn a_repaired_table_has_only_the_valid_rows() {
     let folder = Folder::with(&["train/a.png", "train/b.png", "train/c.png", "train/d.png"]);
     let content = "\u{feff}image,label,note\r\n\r\n\"a.png\",cat,1\r\ngone.png,cat,2\r\na.png,cat,3\r\nb.png,dog,4\r\nb.png,cat,5\r\n\
                    ../x.png,cat,6\r\nc.png,\r\nc.png,,7\r\nd.png,dog,8";
@@ -405,21 +407,21 @@ fn a_repaired_table_has_only_the_rows_that_are_right() {
     );
     let text = std::str::from_utf8(&repaired.files[0].bytes).unwrap();
     assert_eq!(text, "image,label,note\r\n\r\n\"a.png\",cat,1\r\nd.png,dog,8");
-    let told: Vec<&str> = repaired.changes.iter().map(|c| c.as_str()).collect();
+    let messages: Vec<&str> = repaired.changes.iter().map(|c| c.as_str()).collect();
     for part in [
         "gone.png does not exist",
-        "dropped: line 5: a.png stands in line 3 already",
-        "line 7: b.png stands in line 6 already, with another label",
+        "dropped: line 5: a.png already occurs in line 3",
+        "line 7: b.png already occurs in line 6, with another label",
         "line 8: \"../x.png\" has `..` in it",
         "line 9: 2 cells, but the header has 3",
         "line 10: c.png has no label",
     ] {
         assert!(
-            told.iter().any(|line| line.contains(part)),
-            "no {part:?} in {told:#?}"
+            messages.iter().any(|line| line.contains(part)),
+            "no {part:?} in {messages:#?}"
         );
     }
-    assert_eq!(told.len(), 6);
+    assert_eq!(messages.len(), 6);
     folder.write("train.repaired.csv", text);
     assert_eq!(
         folder
@@ -435,6 +437,6 @@ fn a_repaired_table_has_only_the_rows_that_are_right() {
         crate::repair::repair(&folders)
             .unwrap_err()
             .message
-            .contains("folders of classes")
+            .contains("class folders")
     );
 }

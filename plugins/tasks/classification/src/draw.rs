@@ -8,24 +8,24 @@ use image::RgbImage;
 use image::imageops::{FilterType, resize};
 use serde_json::Value;
 
-/// So many classes are drawn at most.
-const MOST_CLASSES: u64 = 3;
-/// An image whose shorter side has fewer pixels is enlarged, so that letters on it can be read.
-const SMALLEST_SIDE: u32 = 160;
-/// The longer side isn't enlarged beyond this.
-const LARGEST_SIDE: u32 = 4096;
-/// A longer class name is cut, whatever room there is.
-const MOST_LETTERS: usize = 48;
+/// Maximum number of classes that are drawn.
+const MAX_CLASSES: u64 = 3;
+/// An image whose shorter side has fewer pixels is enlarged, so that text on it is legible.
+const MIN_SIDE: u32 = 160;
+/// Maximum length of the longer side after enlarging.
+const MAX_SIDE: u32 = 4096;
+/// Class names are truncated to this length, regardless of the available space.
+const MAX_LETTERS: usize = 48;
 
-/// Draws name and score of the best classes, one below the other, in the upper left corner. `options`:
-/// `confidence_threshold`, below which none is drawn, and `max_boxes`, the most that are drawn; three at most in any case. A
-/// small image is enlarged by a whole factor first.
+/// Draws names and scores of the best classes, one below the other, in the top left corner.
+/// `options`: `confidence_threshold`, the minimum score, and `max_boxes`, the maximum number of
+/// classes, but never more than three. Small images are first enlarged by an integer factor.
 pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: &Value) -> Result<()> {
-    let most = options["max_boxes"]
+    let limit = options["max_boxes"]
         .as_u64()
-        .map_or(MOST_CLASSES, |n| n.min(MOST_CLASSES));
+        .map_or(MAX_CLASSES, |n| n.min(MAX_CLASSES));
     let threshold = options["confidence_threshold"].as_f64();
-    let shown = limited(best_first(prediction, spec)?, threshold, Some(most));
+    let shown = limited(best_first(prediction, spec)?, threshold, Some(limit));
 
     let mut image = enlarged(drawing::take(canvas)?);
     let side = image.width().min(image.height()) as f32;
@@ -40,11 +40,12 @@ pub fn draw(prediction: &Fields, spec: &LabelSpec, canvas: &mut Image, options: 
     Ok(())
 }
 
-/// `name 0.87`, the name cut so that the tag is no wider than the image, if there is room for a letter.
+/// `name 0.87`, with the name truncated so that the tag is no wider than the image, but to at least
+/// one letter.
 fn fitting(letters: &Lettering, name: &str, score: f32, width: i32) -> String {
-    let text = |most: usize| format!("{} {score:.2}", letters.name(name, most));
-    let fits = |most: &usize| letters.tag_size(&text(*most)).0 <= width;
-    let longest = name.chars().count().min(MOST_LETTERS);
+    let text = |length: usize| format!("{} {score:.2}", letters.name(name, length));
+    let fits = |length: &usize| letters.tag_size(&text(*length)).0 <= width;
+    let longest = name.chars().count().min(MAX_LETTERS);
     text((1..=longest).rev().find(fits).unwrap_or(1))
 }
 
@@ -54,7 +55,7 @@ fn enlarged(image: RgbImage) -> RgbImage {
     if short == 0 {
         return image;
     }
-    let factor = SMALLEST_SIDE.div_ceil(short).min(LARGEST_SIDE / long).max(1);
+    let factor = MIN_SIDE.div_ceil(short).min(MAX_SIDE / long).max(1);
     match factor {
         1 => image,
         _ => resize(&image, width * factor, height * factor, FilterType::Nearest),
@@ -78,7 +79,7 @@ mod tests {
         }
     }
 
-    /// The labels whose colours stand at the left edge, from the top.
+    /// The labels whose colours appear at the left edge, from the top.
     fn drawn(canvas: &Image) -> Vec<i64> {
         let mut labels = Vec::new();
         for y in 0..canvas.height {
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_best_stand_one_below_the_other_and_options_limit_them() {
+    fn the_three_best_are_stacked_and_options_limit_them() {
         let spec = spec(&["a", "b", "c", "d"]);
         let with = |options: Value| {
             let mut canvas = Image::filled(300, 200, [90, 90, 90]);
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tiny_image_is_enlarged_by_a_whole_factor_so_that_the_tag_fits() {
+    fn a_tiny_image_is_enlarged_by_an_integer_factor_so_that_the_tag_fits() {
         let mut canvas = Image::filled(30, 31, [200, 10, 10]);
         canvas.set_pixel(29, 30, [1, 2, 3]);
         draw(

@@ -1,8 +1,8 @@
-//! Accuracy, precision, recall, F1 and AUROC, with scikit-learn's definitions (`zero_division=0`).
+//! Accuracy, precision, recall, F1 and AUROC as defined by scikit-learn (`zero_division=0`).
 //!
-//! An image's class is the one with the highest score; a multi-label image has all classes from a score of 0.5 on. The
-//! averages are over the classes: of those that appear in the truth or among the predictions, or in a multi-label data set
-//! over all that it knows.
+//! A single-label image is assigned the class with the highest score, a multi-label image all
+//! classes with a score of at least 0.5. Averages are over the classes that appear in the truth or
+//! in the predictions; in a multi-label dataset over all its classes.
 
 use crate::gathered::Gathered;
 use crate::measures::{self, Counts, mean};
@@ -14,15 +14,15 @@ use cvhost_plugin_api::sdk::Evaluator;
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::Value;
 
-/// The names without a class, and what they are.
+/// The metrics that aren't per class, with descriptions.
 const SUMMARY: [(&str, &str); 9] = [
     (
         "accuracy",
-        "the share of images that were predicted right; of multi-label images, with exactly their classes",
+        "fraction of correctly predicted images; for multi-label images, with exactly their classes",
     ),
     (
         "accuracy_top_5",
-        "the share of images of which a true class is among the five best scores",
+        "fraction of images with a true class among the five best scores",
     ),
     ("precision", "precision, mean over classes"),
     ("recall", "recall, mean over classes"),
@@ -32,41 +32,41 @@ const SUMMARY: [(&str, &str); 9] = [
     ),
     (
         "precision_weighted",
-        "precision, mean weighted by the classes' images",
+        "precision, mean weighted by the number of images per class",
     ),
-    ("recall_weighted", "recall, mean weighted by the classes' images"),
-    ("f1_weighted", "F1, mean weighted by the classes' images"),
+    ("recall_weighted", "recall, mean weighted by the number of images per class"),
+    ("f1_weighted", "F1, mean weighted by the number of images per class"),
     (
         "auroc",
-        "area under the ROC curve, one class against the others, mean over classes",
+        "area under the ROC curve, one class versus the rest, mean over classes",
     ),
 ];
 
-/// Up to so many classes have ROC curves, of about so many points.
-const MOST_CURVES: usize = 50;
+/// ROC curves are reported for at most this many classes, with about this many points.
+const MAX_CURVES: usize = 50;
 const CURVE_POINTS: usize = 200;
-/// Up to so many classes have a confusion matrix.
-const LARGEST_MATRIX: usize = 200;
-/// Up to so many classes it is a table too, which people read.
-const LARGEST_TABLE: usize = 20;
-/// So many of the worst images are named.
-const MOST_WORST: usize = 100;
+/// A confusion matrix is reported for at most this many classes.
+const MAX_MATRIX_CLASSES: usize = 200;
+/// It is also reported as a human-readable table for at most this many classes.
+const MAX_TABLE_CLASSES: usize = 20;
+/// Maximum number of worst images that are listed.
+const MAX_WORST: usize = 100;
 
-/// The metrics by name; a value is NaN where there is nothing to measure.
+/// The metrics by name. A value is NaN if it is undefined.
 pub fn metrics() -> Vec<MetricInfo> {
     let classes = [
         (
             "precision_<class>",
-            "of the images predicted as the class, the share that has it",
+            "of the images predicted as the class, the fraction that has it",
         ),
         (
             "recall_<class>",
-            "of the images that have the class, the share that was predicted so",
+            "of the images that have the class, the fraction predicted as it",
         ),
         ("f1_<class>", "harmonic mean of precision and recall of one class"),
         (
             "auroc_<class>",
-            "area under the ROC curve of one class against the others",
+            "area under the ROC curve of one class versus the rest",
         ),
     ];
     SUMMARY
@@ -81,7 +81,7 @@ pub struct ClassificationEvaluator {
     multi_label: bool,
     gathered: Gathered,
     save_predictions: bool,
-    /// Images with scores that are NaN.
+    /// Number of images with NaN scores.
     broken: u64,
 }
 
@@ -102,13 +102,13 @@ impl ClassificationEvaluator {
         })
     }
 
-    /// Whether the data set knows the class: what a checkpoint's further classes predict can't be judged in a multi-label
-    /// data set.
+    /// Whether the class is evaluated: in a multi-label dataset, predictions of checkpoint classes
+    /// that the dataset lacks can't be judged.
     fn judged(&self, label: usize) -> bool {
         !self.multi_label || self.spec.ids.get(label).is_none_or(|id| *id >= 0)
     }
 
-    /// Which classes a target has.
+    /// The classes that a target has, as flags.
     fn truth(&self, target: &Fields) -> Result<Vec<bool>> {
         let values = target.require("class_distribution")?.to_f64()?;
         if values.len() != self.spec.names.len() {
@@ -122,7 +122,8 @@ impl ClassificationEvaluator {
         let count = truth.iter().filter(|t| **t).count();
         if !self.multi_label && count != 1 {
             return Err(PluginError::failed(format!(
-                "a target has {count} classes in class_distribution; in a single-label data set it must be one"
+                "a target has {count} classes in class_distribution; in a single-label dataset \
+                 there must be exactly one"
             )));
         }
         Ok(truth)
@@ -133,7 +134,7 @@ impl Evaluator for ClassificationEvaluator {
     fn update(&mut self, ids: &[u64], predictions: &[Fields], targets: &[Fields]) -> Result<()> {
         if ids.len() != predictions.len() || ids.len() != targets.len() {
             return Err(PluginError::failed(format!(
-                "{} records came with {} predictions and {} targets",
+                "got {} records with {} predictions and {} targets",
                 ids.len(),
                 predictions.len(),
                 targets.len()
@@ -162,7 +163,7 @@ impl Evaluator for ClassificationEvaluator {
     fn compute(&mut self) -> Result<Report> {
         if self.broken > 0 {
             tracing::warn!(
-                "the scores of {} images have NaN in them, which counts as 0",
+                "the scores of {} images contain NaN, which counts as 0",
                 self.broken
             );
         }
@@ -170,7 +171,7 @@ impl Evaluator for ClassificationEvaluator {
         let classes = self.spec.names.len();
         let (counts, accuracy) =
             measures::count(&rows, classes, self.multi_label, |label| self.judged(label));
-        let points = if classes <= MOST_CURVES { CURVE_POINTS } else { 0 };
+        let points = if classes <= MAX_CURVES { CURVE_POINTS } else { 0 };
         let mut curves = Vec::new();
         let mut areas = Vec::with_capacity(classes);
         for label in 0..classes {
@@ -209,9 +210,9 @@ impl Evaluator for ClassificationEvaluator {
         }
         self.push_classes(&mut report, &counts, &areas, rows.is_empty());
         report.curves = curves.into();
-        if !self.multi_label && classes <= LARGEST_MATRIX {
+        if !self.multi_label && classes <= MAX_MATRIX_CLASSES {
             let confusion = self.confusion(&rows);
-            if classes <= LARGEST_TABLE {
+            if classes <= MAX_TABLE_CLASSES {
                 report.tables.push(as_table(&confusion));
             }
             report.matrices.push(confusion);
@@ -221,7 +222,7 @@ impl Evaluator for ClassificationEvaluator {
             .filter_map(|row| Some((measures::confidence_of_error(row, self.multi_label)?, row.id)))
             .collect();
         worst.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        worst.truncate(MOST_WORST);
+        worst.truncate(MAX_WORST);
         report.worst = worst.into_iter().map(|(_, id)| id).collect();
         if self.save_predictions {
             let artifact = predictions::artifact(&rows, &self.spec, self.multi_label)?;
@@ -231,7 +232,8 @@ impl Evaluator for ClassificationEvaluator {
     }
 }
 
-/// The mean of a value, weighted by the classes' images; 0 where these have none, NaN without classes.
+/// The mean of a value weighted by the number of images per class; 0 if there are no images, NaN
+/// without classes.
 fn weighted(counts: &[Counts], value: impl Fn(Counts) -> f64) -> f64 {
     let total: u64 = counts.iter().map(|c| c.support()).sum();
     match total {
@@ -245,8 +247,8 @@ fn weighted(counts: &[Counts], value: impl Fn(Counts) -> f64) -> f64 {
 }
 
 impl ClassificationEvaluator {
-    /// The mean of the areas that are defined. Of two classes, only one of which applies, it is the second's: the first's
-    /// is the same but for rounding, and scikit-learn takes that one.
+    /// The mean of the defined areas. With two mutually exclusive classes it is the area of the
+    /// second, as in scikit-learn; the first is equal except for rounding.
     fn mean_area(&self, areas: &[f64]) -> f64 {
         match areas {
             [_, second] if !self.multi_label => *second,
@@ -265,8 +267,8 @@ impl ClassificationEvaluator {
         }
     }
 
-    /// Each class's values, as scalars and as a table. A class that neither an image nor a prediction has is left out of
-    /// the table, and has no values.
+    /// Adds the values of each class, as scalars and as a table. A class that occurs in no image
+    /// and no prediction has NaN values and is omitted from the table.
     fn push_classes(&self, report: &mut Report, counts: &[Counts], areas: &[f64], empty: bool) {
         let columns = [
             "class",
@@ -299,7 +301,7 @@ impl ClassificationEvaluator {
             ];
             for (metric, value) in values {
                 let metric = format!("{metric}_{name}");
-                // A class may be called `weighted`; the mean over all classes is what everybody means by that name.
+                // A class may be called `weighted`; the mean over all classes takes precedence.
                 if report.get(&metric).is_none() {
                     report.push(metric, value);
                 }
@@ -333,7 +335,7 @@ impl ClassificationEvaluator {
     }
 }
 
-/// The matrix with a row a true class, as a table.
+/// The matrix as a table with one row per true class.
 fn as_table(matrix: &Matrix) -> Table {
     let count = matrix.labels.len();
     let mut columns: Vec<Text> = vec!["true, predicted as".into()];

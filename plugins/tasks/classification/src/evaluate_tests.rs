@@ -27,7 +27,7 @@ fn target(classes: usize, labels: &[usize], image: &str) -> Fields {
         .with("image", Role::TEXT, Array::text(image))
 }
 
-/// A case of the fixture.
+/// A test case of the fixture.
 struct Case {
     name: String,
     spec: LabelSpec,
@@ -68,7 +68,7 @@ fn fed(case: &Case, ids: impl Iterator<Item = usize>) -> ClassificationEvaluator
 }
 
 #[test]
-fn the_numbers_are_those_of_scikit_learn() {
+fn metrics_match_scikit_learn() {
     let cases = cases();
     assert_eq!(cases.len(), 6);
     for case in cases {
@@ -89,7 +89,7 @@ fn the_numbers_are_those_of_scikit_learn() {
 }
 
 #[test]
-fn the_fixture_has_what_makes_it_hard() {
+fn the_fixture_covers_the_hard_cases() {
     let of = |name: &str| cases().into_iter().find(|c| c.name == name).unwrap();
     let value = |case: &Case, metric: &str| case.expected.iter().find(|(m, _)| m == metric).unwrap().1;
     let never = of("a class that is never predicted");
@@ -111,13 +111,13 @@ fn the_fixture_has_what_makes_it_hard() {
 }
 
 #[test]
-fn parts_that_are_merged_are_the_whole_to_the_last_bit() {
+fn merged_parts_equal_the_whole_bit_by_bit() {
     for case in cases() {
         let count = case.targets.len();
         let whole = fed(&case, 0..count).compute().unwrap();
         let mut first = fed(&case, (0..count).rev().filter(|i| i % 3 == 0));
         for part in 1..3 {
-            // The last image comes twice, as in the last batch of a distributed sampler.
+            // The last image is repeated, as in the last batch of a distributed sampler.
             let other = fed(&case, (0..count).filter(|i| i % 3 == part || *i == count - 1));
             first.merge(&other.state().unwrap()).unwrap();
         }
@@ -136,7 +136,7 @@ fn parts_that_are_merged_are_the_whole_to_the_last_bit() {
 }
 
 #[test]
-fn a_state_that_is_not_one_is_an_error() {
+fn an_invalid_state_is_an_error() {
     let mut evaluator = ClassificationEvaluator::new(&spec(3, false), false).unwrap();
     let own = evaluator.state().unwrap();
     for bytes in [
@@ -158,7 +158,7 @@ fn a_state_that_is_not_one_is_an_error() {
             .merge(&other.state().unwrap())
             .unwrap_err()
             .message
-            .contains("of 2 classes; here there are 3")
+            .contains("has 2 classes, but this evaluator has 3")
     );
     let mut huge = own;
     huge[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
@@ -176,7 +176,7 @@ fn every_declared_metric_is_reported() {
 }
 
 #[test]
-fn nothing_to_evaluate_gives_nan_and_no_panic() {
+fn an_empty_evaluation_yields_nan_without_panic() {
     for multi_label in [false, true] {
         let mut evaluator = ClassificationEvaluator::new(&spec(2, multi_label), true).unwrap();
         let report = evaluator.compute().unwrap();
@@ -187,7 +187,7 @@ fn nothing_to_evaluate_gives_nan_and_no_panic() {
 }
 
 #[test]
-fn tables_curves_and_the_matrix_say_what_happened() {
+fn tables_curves_and_the_matrix_match_the_predictions() {
     let mut evaluator = ClassificationEvaluator::new(&spec(3, false), false).unwrap();
     let scores = [[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1]];
     let predictions = scores.map(|s| prediction(&s));
@@ -235,7 +235,7 @@ fn the_most_confidently_wrong_come_first() {
 }
 
 #[test]
-fn saved_predictions_are_csv_in_the_order_of_the_records() {
+fn saved_predictions_are_csv_in_record_order() {
     let run = |multi_label: bool| {
         let mut labels = spec(2, multi_label);
         labels.names[1] = "b, \"c\"".into();
@@ -254,7 +254,7 @@ fn saved_predictions_are_csv_in_the_order_of_the_records() {
 }
 
 #[test]
-fn a_checkpoints_further_classes_are_not_judged_in_a_multi_label_data_set() {
+fn additional_checkpoint_classes_are_not_judged_in_a_multi_label_dataset() {
     let mut labels = spec(3, true);
     labels.ids[2] = -1;
     let mut evaluator = ClassificationEvaluator::new(&labels, false).unwrap();
@@ -268,7 +268,7 @@ fn a_checkpoints_further_classes_are_not_judged_in_a_multi_label_data_set() {
 }
 
 #[test]
-fn targets_and_predictions_that_do_not_fit_are_told() {
+fn mismatched_targets_and_predictions_are_errors() {
     let mut evaluator = ClassificationEvaluator::new(&spec(2, false), false).unwrap();
     let good = prediction(&[0.5, 0.5]);
     let mut refused = |p: &Fields, t: Fields| {

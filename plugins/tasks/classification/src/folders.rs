@@ -1,4 +1,4 @@
-//! One folder a class: `root/<class>/…/image.png`.
+//! One folder per class: `root/<class>/…/image.png`.
 
 use crate::found::Found;
 use cvhost_datasets::{ImageFolder, list_of};
@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::fs::{DirEntry, FileType};
 use std::path::Path;
 
-/// So many folders within folders are gone into.
-const DEEPEST: usize = 64;
-/// So many skipped files are named.
-const MOST_NAMES: usize = 5;
+/// Maximum folder nesting depth.
+const MAX_DEPTH: usize = 64;
+/// Maximum number of skipped files that are listed.
+const MAX_NAMES: usize = 5;
 
-/// Reads the class folders below `root`. `split` names the configuration's keys in errors.
+/// Reads the class folders below `root`. `split` is used for the configuration keys in errors.
 pub fn read(root: &Path, split: &str) -> Result<Found> {
     let images = ImageFolder::open(root, split)?;
     let key = format!("data.{split}_data_path");
@@ -56,14 +56,14 @@ pub fn read(root: &Path, split: &str) -> Result<Found> {
     if found.records.len() == 0 && found.faults.is_empty() {
         let mut error = PluginError::config(
             &key,
-            format!("the {split} split has no images: no folder in {} holds any", root.display()),
+            format!("the {split} split has no images: no folder in {} contains any", root.display()),
         )
         .with_help(format!(
-            "`{key}` must be a folder with one folder a class and images ({}) in these; for images with a CSV file set \
-             `data.{split}_annotation_file`",
+            "`{key}` must be a folder with one subfolder per class that contains images ({}); for \
+             images with a CSV file set `data.{split}_annotation_file`",
             EXTENSIONS.join(", ")
         ));
-        let here = skipped.into_iter().map(|(why, names)| told(why, &names, root));
+        let here = skipped.into_iter().map(|(why, names)| skipped_message(why, &names, root));
         error = error.with_details(here);
         return Err(error);
     }
@@ -79,12 +79,13 @@ pub fn read(root: &Path, split: &str) -> Result<Found> {
     }
     let skipped = skipped
         .into_iter()
-        .map(|(why, names)| Problem::warning(told(why, &names, root)));
+        .map(|(why, names)| Problem::warning(skipped_message(why, &names, root)));
     found.warnings.extend(skipped);
     Ok(found)
 }
 
-/// The names of the class folders that hold images, without listing these all. `None` where the folder can't be read.
+/// The names of the class folders that contain images, without listing all images. `None` if the
+/// folder can't be read.
 pub fn classes(root: &Path) -> Option<Vec<String>> {
     let entries = entries(root).ok()?;
     let folders = entries
@@ -104,16 +105,16 @@ fn has_image(folder: &Path, depth: usize) -> bool {
     };
     let here = |e: &Entry| !hidden(e) && e.utf8 && !e.kind.is_dir() && is_image(&e.name);
     entries.iter().any(here)
-        || depth < DEEPEST
+        || depth < MAX_DEPTH
             && entries
                 .iter()
                 .any(|e| e.kind.is_dir() && !hidden(e) && has_image(&folder.join(&e.name), depth + 1))
 }
 
-/// What stands in a folder.
+/// A folder entry.
 struct Entry {
     name: String,
-    /// Whether `name` is the whole truth.
+    /// Whether the file name is valid UTF-8, so that `name` is exact.
     utf8: bool,
     kind: FileType,
 }
@@ -121,9 +122,9 @@ struct Entry {
 enum Kind {
     Folder,
     Image,
-    /// Passed over, because of this.
+    /// Skipped, with the reason.
     Other(&'static str),
-    /// A fault that has been told.
+    /// A fault that was already reported.
     Fault,
 }
 
@@ -131,12 +132,12 @@ struct Walk<'a> {
     root: &'a Path,
     images: &'a ImageFolder,
     found: Found,
-    /// What was passed over: why, how many, and the first names.
+    /// Skipped entries by reason: count and first names.
     skipped: BTreeMap<&'static str, (usize, Vec<String>)>,
 }
 
 impl Walk<'_> {
-    /// Adds the images below `folder`, which starts from the root, in the order of their names.
+    /// Adds the images below `folder`, a path relative to the root, sorted by name.
     fn folder(&mut self, folder: &str, label: u32, depth: usize) -> Result<()> {
         let path = self.root.join(folder);
         for entry in entries(&path).map_err(|e| unreadable(&path, &e))? {
@@ -149,7 +150,8 @@ impl Walk<'_> {
                 continue;
             }
             match self.kind(&name, &entry)? {
-                Kind::Folder if depth >= DEEPEST => self.skip("in a folder that is nested too deep", &name),
+                Kind::Folder if depth >= MAX_DEPTH => self.skip("in a folder that is nested too \
+                    deeply", &name),
                 Kind::Folder => self.folder(&name, label, depth + 1)?,
                 Kind::Image => self.found.records.push(&name, &[label]),
                 Kind::Other(why) => self.skip(why, &name),
@@ -159,8 +161,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What an entry is. A link that leaves the root is a fault; one to a folder is passed over, since it could lead in a
-    /// circle.
+    /// Classifies an entry. A link that leaves the root is a fault; a link to a folder is skipped,
+    /// since it could form a cycle.
     fn kind(&mut self, name: &str, entry: &Entry) -> Result<Kind> {
         if entry.kind.is_symlink() {
             let path = self.root.join(name);
@@ -186,20 +188,20 @@ impl Walk<'_> {
     fn skip(&mut self, why: &'static str, name: &str) {
         let (count, names) = self.skipped.entry(why).or_default();
         *count += 1;
-        if names.len() < MOST_NAMES {
+        if names.len() < MAX_NAMES {
             names.push(name.to_owned());
         }
     }
 }
 
-fn told(why: &str, (count, names): &(usize, Vec<String>), root: &Path) -> String {
+fn skipped_message(why: &str, (count, names): &(usize, Vec<String>), root: &Path) -> String {
     let rest = if names.len() < *count {
         format!(" and {} more", count - names.len())
     } else {
         String::new()
     };
     format!(
-        "{}: {count} passed over ({why}): {}{rest}",
+        "{}: {count} skipped ({why}): {}{rest}",
         root.display(),
         names.join(", ")
     )
@@ -209,7 +211,8 @@ fn hidden(entry: &Entry) -> bool {
     entry.name.starts_with('.')
 }
 
-/// What a folder holds, sorted by name, so that the order of records is the same on every machine.
+/// The entries of a folder, sorted by name, so that the order of records is the same on every
+/// machine.
 fn entries(folder: &Path) -> std::io::Result<Vec<Entry>> {
     let entry = |entry: std::io::Result<DirEntry>| {
         let entry = entry?;

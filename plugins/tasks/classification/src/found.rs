@@ -1,4 +1,4 @@
-//! What is found in a split before its classes are numbered, whichever way it is laid out.
+//! The content of a split before its classes are numbered, independent of its layout.
 
 use crate::config::Format;
 use crate::folders;
@@ -10,7 +10,8 @@ use cvhost_plugin_api::{PluginError, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Names of a file beside the images that need not be configured, the first of these that is there counts.
+/// Names of label files next to the images that are found without configuration; the first one
+/// present is used.
 const USUAL_FILES: [&str; 4] = [
     "_classes.csv",
     "_annotations.csv",
@@ -18,41 +19,43 @@ const USUAL_FILES: [&str; 4] = [
     "labels.csv",
 ];
 
-/// A split as its folder or file has it.
+/// A split as read from its folder or file.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// In the order in which they came. The labels of `records` count in it.
+    /// In order of first occurrence. The labels of `records` are indices into it.
     pub classes: Vec<String>,
     pub records: Records,
-    /// Of a file: the line of each record.
+    /// For a file: the line of each record.
     pub lines: Vec<u32>,
     /// Whether an image may have several classes, or none.
     pub multi_label: bool,
     pub faults: Faults,
-    /// Of a file: lines whose rows aren't right.
+    /// For a file: lines with invalid rows.
     pub wrong_lines: Vec<u32>,
     pub warnings: Vec<Problem>,
 }
 
 impl Found {
-    /// Adds a fault of a row. `kind` says, in the plural, what is counted when there are too many to tell each.
+    /// Adds a fault of a row. `kind` is the plural noun for what is counted when there are too many
+    /// to list.
     pub fn wrong(&mut self, kind: &'static str, line: u32, what: impl FnOnce() -> String) {
         self.wrong_lines.push(line);
         self.faults.push(kind, || format!("line {line}: {}", what()));
     }
 }
 
-/// Where a split's classes come from.
+/// The source of a split's classes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A folder with one folder a class.
+    /// A folder with one subfolder per class.
     Folders(PathBuf),
-    /// A CSV or TSV file, and the folder that its file names start from.
+    /// A CSV or TSV file, and the folder that its file names are relative to.
     Table { file: PathBuf, root: PathBuf },
 }
 
 impl Source {
-    /// What `data.<split>_data_path` and `data.<split>_annotation_file` say, and a warning where it could be read otherwise.
+    /// The source given by `data.<split>_data_path` and `data.<split>_annotation_file`, and a
+    /// warning if it is ambiguous.
     pub fn of(
         images: &str,
         annotations: &str,
@@ -61,10 +64,10 @@ impl Source {
     ) -> Result<(Self, Option<String>)> {
         if images.is_empty() {
             let key = format!("data.{split}_data_path");
-            let message = format!("there is no folder with the {split} images");
+            let message = format!("the folder of the {split} images is not set");
             return Err(PluginError::config(&key, message).with_help(format!(
-                "set `{key}` to a folder with one folder a class, or to the images' folder with a CSV file in \
-                 `data.{split}_annotation_file`"
+                "set `{key}` to a folder with one subfolder per class, or to the image folder with \
+                 a CSV file in `data.{split}_annotation_file`"
             )));
         }
         let root = PathBuf::from(images);
@@ -74,20 +77,20 @@ impl Source {
         }
         let file = PathBuf::from(annotations);
         if format == Format::Folders {
-            let message = format!("`{key}` is set, though `data.format` is `folders`");
+            let message = format!("`{key}` is set, although `data.format` is `folders`");
             return Err(PluginError::config(&key, message)
-                .with_help(format!("leave out one of them; `{key}` is for CSV files")));
+                .with_help(format!("omit one of them; `{key}` is for CSV files")));
         }
         if table::delimiter(&file).is_some() || format == Format::Csv {
             return Ok((Source::Table { file, root }, None));
         }
         let message = format!("{annotations} is neither a .csv nor a .tsv file");
         Err(PluginError::config(&key, message).with_help(format!(
-            "classification reads CSV and TSV files; leave `{key}` out for a folder with one folder a class"
+            "classification reads CSV and TSV files; omit `{key}` for a folder with one subfolder per class"
         )))
     }
 
-    /// What a folder holds: folders of classes win over a file.
+    /// The source in a folder: class folders take precedence over a file.
     fn in_folder(root: PathBuf, key: &str, format: Format) -> Result<(Self, Option<String>)> {
         let file = if format == Format::Folders {
             None
@@ -96,8 +99,8 @@ impl Source {
         };
         let Some(file) = file else {
             if format == Format::Csv {
-                let message = format!("there is no CSV file in {}, or there are several", root.display());
-                return Err(PluginError::config(key, message).with_help(format!("set `{key}` to it")));
+                let message = format!("{} contains no CSV file, or several", root.display());
+                return Err(PluginError::config(key, message).with_help(format!("set `{key}` to the file")));
             }
             return Ok((Source::Folders(root), None));
         };
@@ -107,14 +110,15 @@ impl Source {
             return Ok((Source::Table { file, root }, None));
         }
         let warning = format!(
-            "{}: its folders are taken for classes, though {} would do, too; set `data.format` to choose",
+            "{}: its folders are used as classes, although {} could be used as well; set \
+             `data.format` to choose",
             root.display(),
             file.display()
         );
         Ok((Source::Folders(root), Some(warning)))
     }
 
-    /// Says what was found.
+    /// Logs the detected source.
     pub fn tell(&self, split: &str, format: Format) {
         let auto = if format == Format::Auto {
             "data.format: auto: "
@@ -128,7 +132,7 @@ impl Source {
         tracing::info!("{auto}the {split} labels are {what}, {}", self.name().display());
     }
 
-    /// The training split of a configuration, where it names one.
+    /// The training split of a configuration, if there is one.
     fn training(config: &Value, format: Format) -> Option<Self> {
         let path = |key: &str| config["data"][key].as_str().unwrap_or_default();
         let source = Source::of(
@@ -140,7 +144,7 @@ impl Source {
         source.ok().map(|(source, _)| source)
     }
 
-    /// How messages call it.
+    /// The path used in messages.
     pub fn name(&self) -> &Path {
         match self {
             Source::Folders(path) => path,
@@ -149,7 +153,7 @@ impl Source {
     }
 }
 
-/// The CSV or TSV file in a folder of images: one of the usual names, or the only one.
+/// The CSV or TSV file in an image folder: one of the usual names, or the only one.
 fn file_in(root: &Path) -> Option<PathBuf> {
     let usual = USUAL_FILES.map(|name| root.join(name));
     if let Some(found) = usual.into_iter().find(|path| path.is_file()) {
@@ -161,19 +165,21 @@ fn file_in(root: &Path) -> Option<PathBuf> {
     files.next().is_none().then_some(first)
 }
 
-/// What is fixed before a split is read.
+/// Settings that are fixed before a split is read.
 #[derive(Debug, Clone, Default)]
 pub struct Fixed {
-    /// `data.multi_label`, or what the training split turned out to be; by default the split itself tells.
+    /// `data.multi_label`, or the value inferred from the training split; `None` infers it from the
+    /// split itself.
     pub multi_label: Option<bool>,
     /// The classes of the training split, sorted.
     pub classes: Option<Vec<String>>,
 }
 
 impl Fixed {
-    /// For the training split the configuration alone; for another one also what the training split has: validation must
-    /// have its classes and their numbers, also those of which it has no image. A training split that can't be read here,
-    /// say because only a checkpoint is evaluated, fixes nothing.
+    /// For the training split only the configuration; for other splits also the training split's
+    /// values: validation needs its classes and their numbers, including classes without images. A
+    /// training split that can't be read, for example when only a checkpoint is evaluated, fixes
+    /// nothing.
     pub fn of(args: &OpenArgs, multi_label: Option<bool>, format: Format) -> Self {
         let mut fixed = Fixed {
             multi_label,

@@ -1,32 +1,32 @@
-//! What an evaluator has gathered: 4 bytes a class and image, and a bit for the truth.
+//! Data collected by an evaluator: 4 bytes per class and image, plus one bit for the truth.
 
 use cvhost_plugin_api::{PluginError, Result};
 use std::collections::HashSet;
 
 const MAGIC: &[u8; 8] = b"CVHCLS01";
 
-/// Scores and truth of the images so far, in the order in which they came.
+/// Scores and truth of the images so far, in insertion order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gathered {
     classes: usize,
     ids: Vec<u64>,
     known: HashSet<u64>,
-    /// `classes` of each image.
+    /// `classes` values per image.
     scores: Vec<f32>,
-    /// Of each image `classes` bits in whole bytes, the lowest first.
+    /// `classes` bits per image in whole bytes, lowest bit first.
     truth: Vec<u8>,
-    /// Images' names, if predictions are to be saved.
+    /// Image names, if predictions are saved.
     names: Option<Vec<String>>,
 }
 
 /// One image.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<'a> {
-    /// The record's index in its data set.
+    /// The record's index in its dataset.
     pub id: u64,
     pub scores: &'a [f32],
     truth: &'a [u8],
-    /// Empty where names aren't kept.
+    /// Empty if names aren't stored.
     pub name: &'a str,
 }
 
@@ -38,7 +38,7 @@ impl Row<'_> {
             .is_some_and(|byte| byte >> (label % 8) & 1 == 1)
     }
 
-    /// The classes that the image has, ascending.
+    /// The image's classes in ascending order.
     pub fn labels(&self) -> impl Iterator<Item = usize> {
         (0..self.scores.len()).filter(|&label| self.has(label))
     }
@@ -60,8 +60,8 @@ impl Gathered {
         self.ids.len()
     }
 
-    /// Adds an image; one that is there already (a sampler that fills up its last batch repeats some) is left out. `scores`
-    /// has a value for each class, `truth` says of each whether it applies.
+    /// Adds an image, unless its id is already present (a sampler that pads its last batch repeats
+    /// images). `scores` and `truth` have one value per class.
     pub fn add(&mut self, id: u64, scores: &[f32], truth: &[bool], name: &str) {
         let mut bits = vec![0u8; self.classes.div_ceil(8)];
         for (label, _) in truth.iter().enumerate().filter(|(_, t)| **t) {
@@ -89,7 +89,7 @@ impl Gathered {
         }
     }
 
-    /// The images by their records' index: the same order whoever gathered them.
+    /// The images sorted by record index, so that the order doesn't depend on who collected them.
     pub fn rows(&self) -> Vec<Row<'_>> {
         let mut rows: Vec<Row<'_>> = (0..self.len()).filter_map(|i| self.row(i)).collect();
         rows.sort_by_key(|row| row.id);
@@ -109,8 +109,8 @@ impl Gathered {
         })
     }
 
-    /// Bytes for [`Gathered::merge`]: magic; number of classes, of images, and whether there are names; ids, scores' bits,
-    /// truth; names, each behind its length. Little-endian.
+    /// Serializes for [`Gathered::merge`]: magic; number of classes, number of images, whether
+    /// there are names; ids; score bits; truth; names, each preceded by its length. Little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         let header = [
@@ -132,8 +132,8 @@ impl Gathered {
         out
     }
 
-    /// Adds what another evaluator has gathered. Fails where the bytes are none of [`Gathered::to_bytes`] for as many
-    /// classes.
+    /// Adds the data of another evaluator. Fails for bytes that aren't from [`Gathered::to_bytes`]
+    /// with the same number of classes.
     pub fn merge(&mut self, bytes: &[u8]) -> Result<()> {
         let mut rest = bytes;
         let other = read(&mut rest).filter(|_| rest.is_empty()).ok_or_else(|| {
@@ -141,7 +141,7 @@ impl Gathered {
         })?;
         if other.classes != self.classes {
             return Err(PluginError::failed(format!(
-                "the state to merge is of {} classes; here there are {}",
+                "the state to merge has {} classes, but this evaluator has {}",
                 other.classes, self.classes
             )));
         }

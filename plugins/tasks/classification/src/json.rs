@@ -1,12 +1,12 @@
-//! Predictions as the command line prints them.
+//! Predictions as JSON for the command line.
 
 use crate::scores::{best_first, limited, shortest};
 use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::{Fields, LabelSpec};
 use serde_json::{Value, json};
 
-/// `{"predictions": [{"label", "label_id", "score"}]}`, best first. `options`: `threshold`, below which nothing is printed;
-/// without it everything is.
+/// `{"predictions": [{"label", "label_id", "score"}]}`, best first. `options`: `threshold`, the
+/// minimum score; without it all classes are returned.
 pub fn to_json(prediction: &Fields, spec: &LabelSpec, options: &Value) -> Result<Value> {
     let ranked = limited(best_first(prediction, spec)?, options["threshold"].as_f64(), None);
     let predictions: Vec<Value> = ranked
@@ -28,7 +28,7 @@ mod tests {
     use cvhost_plugin_api::data::{Array, Role};
 
     #[test]
-    fn classes_come_best_first_and_the_threshold_limits_them() {
+    fn classes_are_sorted_by_score_and_limited_by_the_threshold() {
         let scores = [0.25f32, 0.7, 0.05];
         let fields = Fields::new().with("class_scores", Role::DISTRIBUTION, Array::vector(&scores));
         let spec = LabelSpec {

@@ -1,9 +1,10 @@
-//! Task `classification`: what is in the image, from class folders or CSV files.
+//! Task `classification`: image classification from class folders or CSV files.
 //!
-//! Its form is `classification/1`. Targets: `class_distribution` (`[C]` f32, role distribution, in the order of the labels),
-//! 1 for the image's class; in multi-label data sets 1 for each class that applies. Predictions: `class_scores` (`[C]` f32,
-//! role distribution): softmax probabilities, or sigmoid values of a multi-label model. `LabelSpec::extra` is JSON:
-//! `multi_label` (bool) and `class_counts` (of each class, how many images of this split have it).
+//! Its form is `classification/1`. Targets: `class_distribution` (`[C]` f32, role distribution, in
+//! label order), 1 for the image's class; in multi-label datasets 1 for each class that applies.
+//! Predictions: `class_scores` (`[C]` f32, role distribution): softmax probabilities, or sigmoid
+//! values of a multi-label model. `LabelSpec::extra` is JSON: `multi_label` (bool) and
+//! `class_counts` (the number of images per class in this split).
 
 mod auroc;
 mod classes;

@@ -1,20 +1,20 @@
-//! The numbers of an evaluation, as scikit-learn defines them, with `zero_division=0`.
+//! Evaluation metrics as defined by scikit-learn, with `zero_division=0`.
 
 use crate::auroc;
 use crate::gathered::Row;
 use crate::scores::{self, DECISION};
 
-/// How many of the best classes the true one must be among for `accuracy_top_5`.
+/// For `accuracy_top_5`, a true class must be among this many best classes.
 const TOP: usize = 5;
 
-/// How a class was predicted.
+/// Prediction counts of a class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Images that have the class and were predicted so.
+    /// True positives.
     pub right: u64,
-    /// Images that were predicted so wrongly.
+    /// False positives.
     pub wrong: u64,
-    /// Images that have the class and were not predicted so.
+    /// False negatives.
     pub missed: u64,
 }
 
@@ -28,7 +28,7 @@ impl Counts {
         self.right + self.wrong
     }
 
-    /// In the truth or among the predictions.
+    /// Whether the class occurs in the truth or in the predictions.
     pub fn appears(self) -> bool {
         self.right + self.wrong + self.missed > 0
     }
@@ -46,22 +46,23 @@ impl Counts {
     }
 }
 
-/// 0 where there is nothing to divide by.
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
+/// 0 if the denominator is 0.
+fn ratio(numerator: u64, denominator: u64) -> f64 {
+    if denominator == 0 {
         0.0
     } else {
-        part as f64 / whole as f64
+        numerator as f64 / denominator as f64
     }
 }
 
-/// NaN where there is nothing to average.
+/// NaN without values.
 pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0u64), |(sum, count), v| (sum + v, count + 1));
     sum / count as f64
 }
 
-/// The classes that an image counts as predicted for: the best one, or in multi-label data sets all from [`DECISION`] on.
+/// The predicted classes of an image: the best one, or in multi-label datasets all with a score of
+/// at least [`DECISION`].
 pub fn decided(row: &Row<'_>, multi_label: bool) -> Vec<usize> {
     if multi_label {
         (0..row.scores.len())
@@ -72,8 +73,8 @@ pub fn decided(row: &Row<'_>, multi_label: bool) -> Vec<usize> {
     }
 }
 
-/// Counts of each of `classes` classes, and the share of images whose predicted classes are exactly theirs. `judged` says
-/// which classes count.
+/// The counts of each class, and the fraction of images whose predicted classes are exactly the
+/// true ones. `judged` determines which predicted classes count.
 pub fn count(
     rows: &[Row<'_>],
     classes: usize,
@@ -105,8 +106,8 @@ pub fn count(
     (counts, accuracy)
 }
 
-/// The share of images of which a true class is among the five best ones; of equal scores the later label counts as the
-/// better one, as in scikit-learn's `top_k_accuracy_score`. Images without any class are left out.
+/// The fraction of images with a true class among the five best. Of equal scores, the later label
+/// ranks higher, as in scikit-learn's `top_k_accuracy_score`. Images without classes are excluded.
 pub fn top_accuracy(rows: &[Row<'_>]) -> f64 {
     let hit = |row: &Row<'_>| {
         row.labels().any(|label| {
@@ -123,7 +124,8 @@ pub fn top_accuracy(rows: &[Row<'_>]) -> f64 {
     mean(labelled.map(|row| f64::from(u8::from(hit(row)))))
 }
 
-/// The area under the curve of one class against all others, and the curve thinned out to `points`, if any are wanted.
+/// The area under the ROC curve of one class versus the rest, and the curve thinned out to about
+/// `points` points, or `None` for 0 points.
 pub fn auroc(rows: &[Row<'_>], label: usize, points: usize) -> (f64, Option<auroc::Points>) {
     let score = |row: &Row<'_>| row.scores.get(label).copied().unwrap_or_default();
     let mut scored: Vec<(f32, bool)> = rows.iter().map(|row| (score(row), row.has(label))).collect();
@@ -132,8 +134,9 @@ pub fn auroc(rows: &[Row<'_>], label: usize, points: usize) -> (f64, Option<auro
     (area, curve)
 }
 
-/// How confidently an image was predicted wrong, from 0 to 1; `None` for one that was predicted right. For an image of
-/// one class that is the score of the wrong one, else the largest distance of a wrongly decided class from the truth.
+/// The confidence of a wrong prediction, from 0 to 1; `None` for a correct one. For a single-label
+/// image it is the score of the predicted class, otherwise the largest distance between score and
+/// truth among wrongly decided classes.
 pub fn confidence_of_error(row: &Row<'_>, multi_label: bool) -> Option<f32> {
     if !multi_label {
         let (label, score) = scores::best(row.scores);

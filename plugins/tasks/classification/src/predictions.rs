@@ -1,4 +1,4 @@
-//! The file of all predictions: CSV, which tables and data frames read.
+//! The file of all predictions, in CSV for spreadsheets and data frames.
 
 use crate::gathered::Row;
 use crate::measures::decided;
@@ -6,8 +6,9 @@ use crate::scores::{best, shortest};
 use cvhost_plugin_api::data::{Artifact, LabelSpec};
 use cvhost_plugin_api::{PluginError, Result};
 
-/// `predictions.csv`: `image,label,label_id,score,true_label`; of a multi-label data set `image,labels,scores,true_labels`,
-/// with `|` between the predicted classes, best first, so that it can be read as annotations again.
+/// `predictions.csv`: `image,label,label_id,score,true_label`; for a multi-label dataset
+/// `image,labels,scores,true_labels`, with the predicted classes separated by `|`, best first, so
+/// that the file can be read as annotations.
 pub fn artifact(rows: &[Row<'_>], spec: &LabelSpec, multi_label: bool) -> Result<Artifact> {
     let failed = |e: csv::Error| PluginError::failed(format!("predictions.csv: {e}"));
     let mut writer = csv::Writer::from_writer(Vec::new());

@@ -1,6 +1,7 @@
-//! The images of a split with their labels, kept compactly: a million images take their names and about 20 bytes each.
+//! The images of a split with their labels, stored compactly: about 20 bytes per image plus the
+//! file names.
 
-/// Names and labels one behind the other, with the end of each image's part.
+/// Concatenated names and labels, with the end of each image's range.
 #[derive(Debug, Default, Clone)]
 pub struct Records {
     names: String,
@@ -10,7 +11,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// Adds an image. `name` starts from the split's folder.
+    /// Adds an image. `name` is relative to the split's folder.
     pub fn push(&mut self, name: &str, labels: &[u32]) {
         self.names.push_str(name);
         self.name_ends.push(self.names.len());
@@ -22,21 +23,21 @@ impl Records {
         self.name_ends.len()
     }
 
-    /// The image's name; empty outside.
+    /// The image's name; empty if `index` is out of range.
     pub fn name(&self, index: usize) -> &str {
         range(&self.name_ends, index)
             .and_then(|r| self.names.get(r))
             .unwrap_or_default()
     }
 
-    /// The image's labels, ascending; empty outside.
+    /// The image's labels in ascending order; empty if `index` is out of range.
     pub fn labels(&self, index: usize) -> &[u32] {
         range(&self.label_ends, index)
             .and_then(|r| self.labels.get(r))
             .unwrap_or_default()
     }
 
-    /// How many images have each of `classes` labels.
+    /// The number of images with each of `classes` labels.
     pub fn counts(&self, classes: usize) -> Vec<u64> {
         let mut counts = vec![0; classes];
         for &label in &self.labels {
@@ -47,7 +48,7 @@ impl Records {
         counts
     }
 
-    /// Gives every label another number; `number` must be as long as the labels reach.
+    /// Replaces every label by `number[label]`; `number` must cover all labels.
     pub fn renumber(&mut self, number: &[u32]) {
         for label in &mut self.labels {
             *label = number.get(*label as usize).copied().unwrap_or(*label);

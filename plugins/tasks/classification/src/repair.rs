@@ -1,4 +1,4 @@
-//! A CSV file without the rows that aren't right.
+//! Writes a CSV file without its invalid rows.
 
 use crate::config::DataKeys;
 use crate::dataset;
@@ -8,27 +8,27 @@ use csv::{ByteRecord, ReaderBuilder};
 use cvhost_plugin_api::data::{OpenArgs, Repair};
 use cvhost_plugin_api::{PluginError, Result};
 
-/// The repaired file of a split: the rows that stay are as they stood.
+/// Repairs a split's file: valid rows are copied unchanged.
 ///
 /// # Errors
-/// Folders of classes, and a file that can't be read at all.
+/// Class folders, and a file that can't be read at all.
 pub fn repair(args: &OpenArgs) -> Result<Repair> {
     let split = args.split.as_str();
     let keys = DataKeys::read(&args.config)?;
     let (source, _) = Source::of(&args.images, &args.annotations, split, keys.format)?;
     let Source::Table { file, .. } = &source else {
         let what = format!(
-            "{}: folders of classes have no file that could be repaired",
+            "{}: class folders have no file to repair",
             source.name().display()
         );
         return Err(
-            PluginError::unsupported(what).with_help("move or delete the files that the report names")
+            PluginError::unsupported(what).with_help("move or delete the files listed in the report")
         );
     };
     let fixed = Fixed::of(args, keys.multi_label, keys.format);
     let mut found = dataset::read(&source, &fixed, split)?;
     let faults = std::mem::take(&mut found.faults).into_result("", "");
-    let told = faults.err().map(|error| error.details).unwrap_or_default();
+    let reports = faults.err().map(|error| error.details).unwrap_or_default();
     let mut wrong = found.wrong_lines;
     wrong.sort_unstable();
 
@@ -57,6 +57,6 @@ pub fn repair(args: &OpenArgs) -> Result<Repair> {
     let stem = file.file_stem().map(|s| s.to_string_lossy()).unwrap_or_default();
     let ending = file.extension().map_or("csv".into(), |e| e.to_string_lossy());
     let path = file.with_file_name(format!("{stem}.repaired.{ending}"));
-    let changes = told.iter().map(|line| format!("dropped: {line}"));
+    let changes = reports.iter().map(|line| format!("dropped: {line}"));
     Ok(Repair::file(path.to_string_lossy(), kept, changes))
 }

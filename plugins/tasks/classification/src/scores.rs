@@ -1,12 +1,13 @@
-//! Predictions of the form `classification/1`, read and checked.
+//! Reads and validates predictions of the form `classification/1`.
 
 use cvhost_plugin_api::data::{DType, Fields, LabelSpec};
 use cvhost_plugin_api::{PluginError, Result};
 
-/// From this score on a class of a multi-label image counts as predicted.
+/// Minimum score at which a class of a multi-label image counts as predicted.
 pub const DECISION: f32 = 0.5;
 
-/// The score of each class, and whether one of them was NaN (a model that has diverged gives such); it counts as 0.
+/// The score of each class, and whether any was NaN (a diverged model produces such values); NaN
+/// counts as 0.
 pub fn read(fields: &Fields, spec: &LabelSpec) -> Result<(Vec<f32>, bool)> {
     let array = fields.require("class_scores")?;
     let mut scores: Vec<f32> = match array.dtype() {
@@ -23,13 +24,13 @@ pub fn read(fields: &Fields, spec: &LabelSpec) -> Result<(Vec<f32>, bool)> {
     let mut broken = false;
     for score in &mut scores {
         broken |= score.is_nan();
-        // Minus zero would come before zero in an order that is total.
+        // Negative zero would sort before zero in a total order.
         *score = if score.is_nan() { 0.0 } else { *score + 0.0 };
     }
     Ok((scores, broken))
 }
 
-/// The label with the highest score, the first of equal ones, and that score.
+/// The label with the highest score, the first one if several are equal, and that score.
 pub fn best(scores: &[f32]) -> (usize, f32) {
     let mut best = (0, f32::NEG_INFINITY);
     for (label, &score) in scores.iter().enumerate() {
@@ -40,7 +41,7 @@ pub fn best(scores: &[f32]) -> (usize, f32) {
     best
 }
 
-/// Labels and scores, best first; equal scores keep the order of the labels.
+/// Labels and scores, best first; equal scores stay in label order.
 pub fn best_first(fields: &Fields, spec: &LabelSpec) -> Result<Vec<(usize, f32)>> {
     let (scores, _) = read(fields, spec)?;
     let mut ranked: Vec<(usize, f32)> = scores.into_iter().enumerate().collect();
@@ -48,22 +49,23 @@ pub fn best_first(fields: &Fields, spec: &LabelSpec) -> Result<Vec<(usize, f32)>
     Ok(ranked)
 }
 
-/// What remains of [`best_first`] when scores below `threshold` are left out and `most` at most are taken.
+/// Restricts the result of [`best_first`] to scores of at least `threshold` and to the first
+/// `limit` entries.
 pub fn limited(
     mut ranked: Vec<(usize, f32)>,
     threshold: Option<f64>,
-    most: Option<u64>,
+    limit: Option<u64>,
 ) -> Vec<(usize, f32)> {
     if let Some(threshold) = threshold {
         ranked.retain(|(_, score)| f64::from(*score) >= threshold);
     }
-    if let Some(most) = most {
-        ranked.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    if let Some(limit) = limit {
+        ranked.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     }
     ranked
 }
 
-/// The f64 that prints as the f32 does: 0.9, not 0.8999999761581421.
+/// The f64 with the same decimal representation as the f32: 0.9, not 0.8999999761581421.
 pub fn shortest(value: f32) -> f64 {
     value.to_string().parse().unwrap_or_else(|_| f64::from(value))
 }
@@ -74,7 +76,7 @@ mod tests {
     use cvhost_plugin_api::data::{Array, Role};
 
     #[test]
-    fn equal_scores_keep_their_order_and_nan_is_the_least() {
+    fn equal_scores_keep_their_order_and_nan_is_last() {
         let spec = LabelSpec {
             names: vec!["x".into(); 4].into(),
             ..Default::default()
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn another_number_of_scores_is_an_error() {
+    fn a_wrong_number_of_scores_is_an_error() {
         let fields = Fields::new().with("class_scores", Role::DISTRIBUTION, Array::vector(&[1.0f32]));
         let error = read(&fields, &LabelSpec::default()).unwrap_err();
         assert!(error.message.contains("1 class_scores"), "{error}");

@@ -1,4 +1,5 @@
-//! CSV and TSV files: a column with the image's file name, and either one with its label or one column a class.
+//! CSV and TSV files: a column with the image's file name, and either a column with its label or
+//! one column per class.
 
 use crate::found::Found;
 use csv::{ByteRecord, ReaderBuilder};
@@ -7,20 +8,20 @@ use cvhost_plugin_api::{PluginError, Result};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Names of the column with the file name, in any case; the first of these that is there counts.
+/// Names of the file name column, ignoring case; the first one present is used.
 const IMAGE_COLUMNS: [&str; 6] = ["image", "filename", "file_name", "file", "path", "image_path"];
-/// Names of the column with the label, in any case.
+/// Names of the label column, ignoring case.
 const LABEL_COLUMNS: [&str; 5] = ["label", "class", "class_name", "category", "labels"];
-/// What stands between several labels in one cell.
+/// Separators between several labels in one cell.
 const SEPARATORS: [char; 2] = ['|', ';'];
 
-const RAGGED: &str = "rows of another length";
+const RAGGED: &str = "rows with a wrong number of cells";
 const UNLABELLED: &str = "images without a label";
 const BROKEN: &str = "rows that can't be read";
 const CELLS: &str = "cells that are neither 0 nor 1";
 const REPEATED: &str = "repeated images";
 
-/// What stands between the cells of such a file; `None` for a file of another kind.
+/// The delimiter of such a file; `None` for other file types.
 pub fn delimiter(file: &Path) -> Option<u8> {
     match file.extension()?.to_string_lossy().to_lowercase().as_str() {
         "csv" => Some(b','),
@@ -29,15 +30,15 @@ pub fn delimiter(file: &Path) -> Option<u8> {
     }
 }
 
-/// Which column is what.
+/// The meaning of the columns.
 #[derive(Debug)]
 enum Layout {
     Label { image: usize, label: usize },
     Columns { image: usize, classes: Vec<usize> },
 }
 
-/// Reads a file; whether its images exist isn't looked at. With `multi_label: None` the file itself tells whether its
-/// images may have several labels.
+/// Reads a file without checking whether its images exist. With `multi_label: None`, whether images
+/// may have several labels is inferred from the file.
 pub fn read(file: &Path, multi_label: Option<bool>, split: &str) -> Result<Found> {
     let key = format!("data.{split}_annotation_file");
     let bytes = std::fs::read(file).map_err(|e| {
@@ -96,20 +97,20 @@ pub fn read(file: &Path, multi_label: Option<bool>, split: &str) -> Result<Found
 
 fn expected() -> String {
     format!(
-        "the first line must name the columns: one of {} for the file name, and one of {} for the label, or one column a \
-         class with 0 and 1",
+        "the first line must name the columns: one of {} for the file name, and one of {} for the \
+         label, or one column per class with 0 and 1",
         IMAGE_COLUMNS.join(", "),
         LABEL_COLUMNS.join(", ")
     )
 }
 
-/// The columns' meaning, and what is worth telling about it.
+/// The meaning of the columns, and a warning about unused ones.
 fn layout(header: &[String]) -> std::result::Result<(Layout, Option<String>), String> {
     let lower: Vec<String> = header.iter().map(|h| h.to_lowercase()).collect();
     let image = IMAGE_COLUMNS
         .iter()
         .find_map(|name| lower.iter().position(|h| h == name))
-        .ok_or("no column has the images' file names")?;
+        .ok_or("no column with the file names of the images")?;
     let labels: Vec<usize> = (0..lower.len())
         .filter(|&i| i != image && lower.get(i).is_some_and(|h| LABEL_COLUMNS.contains(&h.as_str())))
         .collect();
@@ -155,7 +156,7 @@ fn layout(header: &[String]) -> std::result::Result<(Layout, Option<String>), St
     }
 }
 
-/// The trimmed cells of a row; `Err` where they aren't UTF-8.
+/// The trimmed cells of a row; `Err` if they aren't UTF-8.
 fn cells(record: &ByteRecord) -> std::result::Result<Vec<&str>, ()> {
     record
         .iter()
@@ -163,7 +164,7 @@ fn cells(record: &ByteRecord) -> std::result::Result<Vec<&str>, ()> {
         .collect()
 }
 
-/// From byte offsets, which only grow, to lines from 1.
+/// Converts increasing byte offsets to line numbers from 1.
 pub struct Lines<'a> {
     text: &'a [u8],
     at: usize,
@@ -175,7 +176,8 @@ impl<'a> Lines<'a> {
         Lines { text, at: 0, line: 1 }
     }
 
-    /// The line of the first row at or after `offset`: line ends and empty lines before it are passed over.
+    /// The line of the first row at or after `offset`; line breaks and empty lines before it are
+    /// skipped.
     pub fn of(&mut self, offset: usize) -> u32 {
         let blank = |b: Option<&u8>| matches!(b, Some(b'\r' | b'\n'));
         while self.at < offset || blank(self.text.get(self.at)) {
@@ -186,13 +188,13 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Gathers rows.
+/// Collects the rows.
 struct Rows {
     header: Vec<String>,
     multi_label: Option<bool>,
     found: Found,
     labels: HashMap<String, u32>,
-    /// Lines and names of images without any label.
+    /// Lines and names of images without labels.
     unlabelled: Vec<(u32, String)>,
 }
 
@@ -210,7 +212,7 @@ impl Rows {
         }
     }
 
-    /// The number of a class, a new one for a new class.
+    /// The number of a class, newly assigned if the class is new.
     fn label(&mut self, name: &str) -> u32 {
         if let Some(&label) = self.labels.get(name) {
             return label;
@@ -240,7 +242,7 @@ impl Rows {
             name = rest;
         }
         if name.is_empty() {
-            self.found.wrong(BROKEN, line, || "no file name".to_owned());
+            self.found.wrong(BROKEN, line, || "the file name is empty".to_owned());
             return;
         }
         let labels = match layout {
@@ -274,8 +276,8 @@ impl Rows {
         labels
     }
 
-    /// The classes whose columns are marked; `None`, and a fault, where a cell is neither 0 nor 1, or where several are
-    /// marked though each image has one class.
+    /// The classes whose columns are marked. `None`, with a fault, if a cell is neither 0 nor 1, or
+    /// if several are marked in a single-label dataset.
     fn marked(&mut self, cells: &[&str], columns: &[usize], line: u32) -> Option<Vec<u32>> {
         let mut labels = Vec::new();
         for (label, &column) in (0..).zip(columns) {
@@ -318,7 +320,7 @@ impl Rows {
     }
 }
 
-/// A fault for each image that stands there already. Where its labels differ, both rows are wrong.
+/// Adds a fault for each repeated image. If its labels differ, both rows are invalid.
 fn repeated(found: &mut Found) {
     let records = &found.records;
     let mut order: Vec<usize> = (0..records.len()).collect();
@@ -341,7 +343,7 @@ fn repeated(found: &mut Found) {
             found.wrong_lines.push(before);
         }
         found.wrong(REPEATED, here, || {
-            format!("{name} stands in line {before} already{other}")
+            format!("{name} already occurs in line {before}{other}")
         });
     }
 }

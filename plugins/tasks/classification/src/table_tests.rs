@@ -32,7 +32,7 @@ fn faults(found: Found) -> String {
     result.map_or_else(|e| e.to_string(), |()| String::new())
 }
 
-/// Names with the names of their classes.
+/// Image names with the names of their classes.
 fn rows(found: &Found) -> Vec<(String, Vec<&str>)> {
     let row = |i| {
         let labels = found.records.labels(i).iter();
@@ -43,7 +43,7 @@ fn rows(found: &Found) -> Vec<(String, Vec<&str>)> {
 }
 
 #[test]
-fn quoting_a_byte_order_mark_and_crlf_work_and_lines_are_right() {
+fn quotes_a_byte_order_mark_and_crlf_are_read_with_correct_lines() {
     let text =
         "\u{feff}Filename , Label\r\n\"a, b.png\",\" cat \"\r\n\r\n./sub/c.png,\"big\r\ndog\"\r\nd.png,cat";
     let found = read_csv(text, None);
@@ -61,7 +61,7 @@ fn quoting_a_byte_order_mark_and_crlf_work_and_lines_are_right() {
 }
 
 #[test]
-fn tabs_separate_where_the_file_is_tsv() {
+fn tabs_are_the_delimiter_of_tsv_files() {
     let file = file("a.TSV", "path\tcategory\na,1.png\tcat\n");
     let found = read(&file.path, None, "val").unwrap();
     assert_eq!(rows(&found), [("a,1.png".to_owned(), vec!["cat"])]);
@@ -69,13 +69,13 @@ fn tabs_separate_where_the_file_is_tsv() {
 }
 
 #[test]
-fn several_labels_in_a_cell_make_it_multi_label_and_images_without_any_are_examples() {
+fn several_labels_in_a_cell_mean_multi_label_and_images_may_have_none() {
     let text = "image,labels\na,x|y\nb,y; x ;x\nc,\nd,z\n";
     let found = read_csv(text, None);
     assert!(found.multi_label && found.faults.is_empty());
     let labels: Vec<Vec<&str>> = rows(&found).into_iter().map(|(_, l)| l).collect();
     assert_eq!(labels, [vec!["x", "y"], vec!["x", "y"], vec![], vec!["z"]]);
-    // Told that each image has one class, the cell is the class's name.
+    // With single-label images, the whole cell is the class name.
     let single = read_csv(text, Some(false));
     assert_eq!(rows(&single)[0].1, ["x|y"]);
     assert!(faults(single).contains("line 4: c has no label"));
@@ -91,7 +91,7 @@ fn an_empty_label_is_a_fault_unless_images_may_have_none() {
 }
 
 #[test]
-fn one_column_a_class_is_multi_label_unless_told_otherwise() {
+fn one_column_per_class_is_multi_label_by_default() {
     let text = "filename, cat, dog,cow\na,1,0,0\nb,0,1.0,false\nc,0,0,True\n";
     let found = read_csv(text, None);
     assert!(found.multi_label && found.faults.is_empty());
@@ -112,7 +112,7 @@ fn one_column_a_class_is_multi_label_unless_told_otherwise() {
 }
 
 #[test]
-fn all_faulty_rows_are_told_with_their_lines() {
+fn all_invalid_rows_are_reported_with_their_lines() {
     let mut text = b"image,label,width\na,x,1\nb,y\nc,x,1,2\n,x,1\na,y,1\n".to_vec();
     text.extend_from_slice(b"\xff,x,1\n");
     let found = read_csv(&text, None);
@@ -122,8 +122,8 @@ fn all_faulty_rows_are_told_with_their_lines() {
         "5 problems",
         "line 3: 2 cells, but the header has 3",
         "line 4: 4 cells",
-        "line 5: no file name",
-        "line 6: a stands in line 2 already",
+        "line 5: the file name is empty",
+        "line 6: a already occurs in line 2",
         "line 7: not UTF-8",
     ] {
         assert!(report.contains(part), "no {part:?} in:\n{report}");
@@ -131,10 +131,10 @@ fn all_faulty_rows_are_told_with_their_lines() {
 }
 
 #[test]
-fn a_header_that_can_not_be_understood_says_what_is_expected() {
+fn an_error_for_an_invalid_header_lists_the_expected_columns() {
     for (text, what) in [
         ("", "is empty"),
-        ("a.png,cat\nb.png,dog\n", "no column has the images' file names"),
+        ("a.png,cat\nb.png,dog\n", "no column with the file names of the images"),
         ("image\na.png\n", "there is no column for the labels"),
         (
             "image,label,class\na,b,c\n",
@@ -157,7 +157,7 @@ fn a_header_that_can_not_be_understood_says_what_is_expected() {
 }
 
 #[test]
-fn of_several_columns_with_file_names_the_first_of_the_known_names_counts() {
+fn the_first_known_file_name_column_is_used() {
     let found = read_csv("path,filename,label\np,f,x\n", None);
     assert_eq!(rows(&found)[0].0, "f");
     assert!(

@@ -8,7 +8,7 @@ use cvhost_plugin_api::Result;
 use cvhost_plugin_api::data::Problem;
 
 /// Maximum number of invalid shapes that are listed.
-const MOST_SHAPES: usize = 20;
+const MAX_SHAPES: usize = 20;
 
 /// Reports everything that makes a split unusable as one error.
 pub fn check(found: &mut Found, split: &str, policy: BoxPolicy) -> Result<()> {
@@ -174,7 +174,7 @@ pub fn shape_warnings(found: &Found) -> Option<Problem> {
     let lines: Vec<String> = found
         .shape_faults
         .iter()
-        .take(MOST_SHAPES)
+        .take(MAX_SHAPES)
         .filter_map(|(index, fault)| {
             let annotation = found.set.annotations.get(*index as usize)?;
             Some(format!("{}: {fault}", found.set.name_of(annotation, &[])))
@@ -188,7 +188,8 @@ pub fn shape_warnings(found: &Found) -> Option<Problem> {
     (count > 0).then(|| {
         let plural = if count == 1 { "" } else { "s" };
         Problem::warning(format!(
-            "{count} annotation{plural} with an invalid `segmentation`, of which only the box is used: {}{more}",
+            "{count} annotation{plural} with an invalid `segmentation`, of which only the box is \
+             used: {}{more}",
             lines.join("; ")
         ))
     })

@@ -43,7 +43,8 @@ impl DetectionDataSet {
             let source = found.source.display();
             let what = format!("{source}: the {split} split has no images");
             return Err(PluginError::data(what).with_help(format!(
-                "check `data.{split}_annotation_file` and `data.{split}_data_path`; in a COCO file, `images` is empty"
+                "check `data.{split}_annotation_file` and `data.{split}_data_path`; in a COCO \
+                 file, `images` is empty"
             )));
         }
         check(&mut found, split, policy)?;

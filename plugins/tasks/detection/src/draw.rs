@@ -8,7 +8,7 @@ use image::RgbImage;
 use serde_json::Value;
 
 /// Class names are truncated to this length in a tag.
-const MOST_LETTERS: usize = 32;
+const MAX_LETTERS: usize = 32;
 
 /// Draws the best predictions onto the image. `options`: `confidence_threshold`, the minimum score,
 /// and `max_boxes`; a missing option means no limit.
@@ -93,7 +93,7 @@ fn draw_tag(image: &mut RgbImage, p: &Prediction, spec: &LabelSpec, letters: &Le
     let Some([left, top, ..]) = covered(p, image) else {
         return;
     };
-    let name = letters.name(&spec.name(p.label), MOST_LETTERS);
+    let name = letters.name(&spec.name(p.label), MAX_LETTERS);
     let text = format!("{name} {:.2}", p.score);
     let (width, height) = letters.tag_size(&text);
     let x = left.min(image.width() as i32 - width).max(0);

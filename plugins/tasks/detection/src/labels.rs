@@ -41,7 +41,8 @@ pub fn choose(categories: &[Category], used: &HashSet<i64>, args: &OpenArgs) -> 
         if !wanted {
             let dropped = categories.remove(index);
             warnings.push(Problem::warning(format!(
-                "category {} `{}` has no annotations and is the supercategory of all others: it is not used as a class",
+                "category {} `{}` has no annotations and is the supercategory of all others: it \
+                 is not used as a class",
                 dropped.id, dropped.name
             )));
         }

@@ -16,7 +16,11 @@ struct Variant;
 impl Adapter for Variant {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
         let base = sdk::adapter(BASE)?.input(args)?;
-        Ok(Box::new(input::RoundedSides::new(base, args.checkpoint, args.config)?))
+        Ok(Box::new(input::RoundedSides::new(
+            base,
+            args.checkpoint,
+            args.config,
+        )?))
     }
 
     fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {

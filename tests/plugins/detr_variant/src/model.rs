@@ -3,7 +3,7 @@
 use crate::filter::Filter;
 use cvhost_plugin_api::data::{Batch, Fields, Output, Parameter, StepContext};
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Event, Model, FinishArgs};
+use cvhost_plugin_api::sdk::{Event, FinishArgs, Model};
 use cvhost_plugin_api::serde_json::Value;
 
 pub struct Filtered {

@@ -1,11 +1,11 @@
 //! Adapter `columns`: averages an image into a few columns, and classifies those with one linear layer.
 
 use cvhost_plugin_api::data::{
-    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
-    Parameter, Prepared, Role, Sample, Shape, StepContext, TensorHandle,
+    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Mode, Output, Parameter, Prepared, Role,
+    Shape, StepContext, TensorHandle,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, FinishArgs, Input, Model, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor, no_grad};
 use cvhost_plugin_api::torch::{Init, ParameterSet, named};
@@ -54,7 +54,9 @@ impl Input for Pixels {
         Ok(Shape {
             name: "brightness".into(),
             dtype: DType::F32,
-            dims: dims.into(), extra: Default::default() })
+            dims: dims.into(),
+            extra: Default::default(),
+        })
     }
 
     fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {

@@ -1,11 +1,11 @@
 //! Task `halves`: is the left or the right half of the image bright? Data, metric and images.
 
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordArgs, RecordMeta,
-    Repair, Report, Role,
+    Array, Fields, Image, ImageSource, LabelSpec, MetricInfo, OpenArgs, Problem, Record, RecordArgs,
+    RecordMeta, Repair, Report, Role,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, PredictionArgs, Task};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 pub struct Halves;
@@ -17,7 +17,8 @@ impl Task for Halves {
     }
 
     fn metrics(&self) -> Vec<MetricInfo> {
-        vec![MetricInfo::higher("accuracy",
+        vec![MetricInfo::higher(
+            "accuracy",
             "the part of the images whose half was right",
         )]
     }

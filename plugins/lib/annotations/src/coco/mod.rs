@@ -57,8 +57,9 @@ pub struct Document {
 }
 
 /// Description of a COCO file, for error messages.
-pub const EXPECTED: &str = "an annotation file is a COCO JSON object with the lists `images` (id, file_name, width, height), \
-     `annotations` (id, image_id, category_id, bbox as [x, y, width, height]) and `categories` (id, name)";
+pub const EXPECTED: &str = "an annotation file is a COCO JSON object with the lists `images` (id, \
+     file_name, width, height), `annotations` (id, image_id, category_id, bbox as [x, y, width, \
+     height]) and `categories` (id, name)";
 
 /// Reads the file at `path`. The error names the entry and its line.
 pub fn open(path: &Path, wanted: Wanted) -> Result<Document> {
@@ -152,7 +153,8 @@ impl<'de, S: Shape, K: PointList> Visitor<'de> for DocumentVisitor<'_, S, K> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
         Err(A::Error::custom(
-            "invalid type: sequence, expected a COCO JSON object; a bare list is the format of detector results",
+            "invalid type: sequence, expected a COCO JSON object; a bare list is the format of \
+             detector results",
         ))
     }
 

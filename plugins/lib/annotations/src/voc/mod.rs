@@ -241,8 +241,8 @@ fn unannotated(plan: &Plan, set: &BoxSet) -> Option<String> {
     let images = walk(&folder, is_image).ok()?.names.len();
     let lacking = images.checked_sub(set.images.len()).filter(|n| *n > 0)?;
     Some(format!(
-        "{}: {lacking} of {images} images have no XML file and are skipped; an XML file without objects marks an image \
-         without objects",
+        "{}: {lacking} of {images} images have no XML file and are skipped; an XML file without \
+         objects marks an image without objects",
         folder.display()
     ))
 }

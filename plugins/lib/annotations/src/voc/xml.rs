@@ -178,7 +178,8 @@ impl State {
 
     fn close(&mut self) {
         let text = self.text.trim();
-        let side = || text.parse::<f64>().ok().map_or(0, |v| v as u32); // NaN and negative values become 0
+        // NaN and negative values become 0.
+        let side = || text.parse::<f64>().ok().map_or(0, |v| v as u32);
         let flag = !matches!(text, "" | "0" | "false" | "False" | "Unspecified" | "Unknown");
         match self.path.pop() {
             Some(Element::FileName) => self.image.file_name = text.to_owned(),

@@ -1,11 +1,11 @@
 //! A YOLO label file: one object per line, `class cx cy w h`, in fractions of the image's sides.
 
 /// The largest class number.
-const MOST_CLASSES: u32 = 65_535;
+const MAX_CLASS: u32 = 65_535;
 /// Larger absolute values are pixels, not fractions of the image's sides.
-const FARTHEST: f64 = 2.0;
+const MAX_RELATIVE: f64 = 2.0;
 /// Maximum number of faults reported per file.
-const MOST_FAULTS: usize = 20;
+const MAX_FAULTS: usize = 20;
 
 /// One object.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,7 +38,7 @@ pub fn parse(bytes: &[u8], keypoints: Option<usize>) -> Labels {
         };
         match parsed {
             Ok((class, xywh)) => labels.rows.push(Row { line, class, xywh }),
-            Err(what) if labels.faults.len() < MOST_FAULTS => labels.faults.push((line, what)),
+            Err(what) if labels.faults.len() < MAX_FAULTS => labels.faults.push((line, what)),
             Err(_) => {}
         }
     }
@@ -63,7 +63,7 @@ fn object(row: &str, keypoints: Option<usize>) -> Result<(u32, [f64; 4]), String
         }
         _ => return Err(columns(numbers.len(), keypoints)),
     };
-    let far = |v: &&f64| v.is_finite() && v.abs() > FARTHEST;
+    let far = |v: &&f64| v.is_finite() && v.abs() > MAX_RELATIVE;
     if let Some(far) = numbers.iter().take(4).find(far) {
         return Err(format!(
             "{far} is not a fraction of the image's side (0 to 1); is it in pixels?"
@@ -88,8 +88,8 @@ fn columns(count: usize, keypoints: Option<usize>) -> String {
 fn class(cell: &str) -> Result<u32, String> {
     let number = cell.parse::<f64>().ok().filter(|v| v.fract() == 0.0 && *v >= 0.0);
     match number {
-        Some(number) if number <= f64::from(MOST_CLASSES) => Ok(number as u32),
-        Some(_) => Err(format!("class {cell} is above {MOST_CLASSES}")),
+        Some(number) if number <= f64::from(MAX_CLASS) => Ok(number as u32),
+        Some(_) => Err(format!("class {cell} is above {MAX_CLASS}")),
         None => Err(format!("`{cell}` is not a class number (0, 1, 2 …)")),
     }
 }

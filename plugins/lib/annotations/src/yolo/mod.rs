@@ -23,7 +23,7 @@ const MAX_NAMES: u64 = 4 << 20;
 /// Maximum number of files in memory at a time.
 const BLOCK: usize = 4096;
 /// Maximum number of names in a message.
-const MOST_NAMES: usize = 5;
+const MAX_LISTED_NAMES: usize = 5;
 /// Files with class names next to the labels.
 const NAME_FILES: [&str; 3] = ["classes.txt", "obj.names", "classes.names"];
 
@@ -171,14 +171,14 @@ fn orphans(folder: &Path, images: &[String]) -> Option<String> {
         .filter(|name| stem(name).is_some_and(|stem| !stems.contains(&stem)))
         .collect();
     lacking.sort_unstable();
-    let names: Vec<&str> = lacking.iter().take(MOST_NAMES).map(String::as_str).collect();
+    let names: Vec<&str> = lacking.iter().take(MAX_LISTED_NAMES).map(String::as_str).collect();
     (!lacking.is_empty()).then(|| {
         format!(
             "{}: {} label files have no image and are skipped: {}{}",
             folder.display(),
             lacking.len(),
             names.join(", "),
-            if lacking.len() > MOST_NAMES { " …" } else { "" }
+            if lacking.len() > MAX_LISTED_NAMES { " …" } else { "" }
         )
     })
 }
@@ -214,8 +214,8 @@ fn categories(
     if names.is_empty() {
         names = numbered((0..=highest.unwrap_or(0)).map(|n| n.to_string()).collect());
         warnings.push(format!(
-            "{}: no class names found (`names` in data.yaml, classes.txt next to the labels, or `model.class_names`); the \
-             class numbers are used as names",
+            "{}: no class names found (`names` in data.yaml, classes.txt next to the labels, or \
+             `model.class_names`); the class numbers are used as names",
             plan.source().display()
         ));
     }

@@ -1,4 +1,4 @@
-//! An adapter's `Model` around a family's network.
+//! An adapter's `Model`, wrapping a family's network.
 
 use crate::CLASS_DISTRIBUTION;
 use crate::criterion::Criterion;
@@ -14,26 +14,26 @@ use cvhost_plugin_api::torch::{ParameterSet, Scope, named};
 use serde_json::{Map, Value};
 use tch::Tensor;
 
-/// The name of the raw outputs.
+/// The name of the raw output.
 const LOGITS: &str = "logits";
 
-/// What a family is, to [`Classifier`].
+/// The interface of a family's network for [`Classifier`].
 pub trait Network: Send {
-    /// `pixel_values` `[N, 3, H, W]` to `[N, C]`.
+    /// Maps `pixel_values` `[N, 3, H, W]` to logits `[N, C]`.
     fn logits(&self, pixel_values: &Tensor, train: bool) -> Result<Tensor>;
-    /// Further names under which files have the parameter `name`.
+    /// Alternative names of the parameter `name` in files.
     fn aliases(&self, name: &str) -> Vec<String>;
-    /// The family's part of the `config.json` to save; `original` is the one that was read.
+    /// The family's part of the `config.json` to save; `original` is the one read.
     fn config_json(&self, original: &Value, spec: &LabelSpec) -> Map<String, Value>;
 }
 
-/// The name that a parameter has in a checkpoint of the bare network, without a head: the one here without `prefix`.
+/// A parameter's name in a checkpoint of the bare network without a head: `name` without `prefix`.
 pub fn without_prefix(name: &str, prefix: &str) -> Vec<String> {
     let bare = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
     bare.map(str::to_owned).into_iter().collect()
 }
 
-/// A classifier with its loss.
+/// A classifier network with its loss.
 pub struct Classifier<N> {
     parameters: ParameterSet,
     network: N,
@@ -44,8 +44,8 @@ pub struct Classifier<N> {
 }
 
 impl<N: Network> Classifier<N> {
-    /// `build` makes the network's parameters in the scope that it gets, for so many classes. `config` is the whole resolved
-    /// configuration.
+    /// `build` creates the network's parameters in the given scope, for the given number of
+    /// classes. `config` is the whole resolved configuration.
     pub fn new(
         checkpoint: &Checkpoint,
         config: &Value,
@@ -65,7 +65,7 @@ impl<N: Network> Classifier<N> {
         })
     }
 
-    /// `[N, 3, H, W]`, as many as the batch has samples.
+    /// The batch's `[N, 3, H, W]` input; N must be the number of samples.
     fn pixel_values(&self, batch: &Batch) -> Result<Tensor> {
         let pixel_values = batch.tensor(PIXEL_VALUES)?;
         match pixel_values.size().as_slice() {

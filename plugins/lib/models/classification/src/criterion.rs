@@ -1,4 +1,4 @@
-//! The loss.
+//! The loss of classifiers.
 
 use crate::labels::Labels;
 use cvhost_layers::ClassWeights;
@@ -6,18 +6,19 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::Value;
 use tch::{Kind, Reduction, Tensor};
 
-/// Cross entropy, or binary cross entropy where labels are not exclusive, with weights and label smoothing.
+/// Cross-entropy, or binary cross-entropy if labels are not exclusive, with class weights and label
+/// smoothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Criterion {
     pub multi_label: bool,
-    /// The part of each target that is spread over all classes, 0..1 (Szegedy et al. 2016).
+    /// The fraction of each target spread over all classes, 0..1 (Szegedy et al. 2016).
     pub label_smoothing: f64,
     pub weights: ClassWeights,
 }
 
 impl Criterion {
-    /// From `model.label_smoothing` and `model.class_weights` of the whole resolved configuration. Fails where one has a
-    /// value that it can't have.
+    /// Reads `model.label_smoothing` and `model.class_weights` of the whole resolved configuration.
+    /// Fails if a value is invalid.
     pub fn from_config(config: &Value, labels: &Labels) -> Result<Self> {
         let label_smoothing = match config.pointer("/model/label_smoothing").filter(|v| !v.is_null()) {
             None => 0.0,
@@ -38,14 +39,15 @@ impl Criterion {
         })
     }
 
-    /// What [`Criterion::loss`] is divided by, for `Model::normalisers`. With exclusive labels the weights of the targets,
-    /// `Σₙ Σ_c w_c · y_nc`, which is the number of images where all classes weigh the same; else the number of labels,
-    /// N · C. `targets` `[N, C]`.
+    /// The divisor of [`Criterion::loss`], for `Model::normalisers`. With exclusive labels it is
+    /// the weight of the targets, `Σₙ Σ_c w_c · y_nc`, i.e. the number of images if all classes
+    /// have the same weight; otherwise the number of labels, N · C. `targets` is `[N, C]`.
     pub fn normaliser(&self, targets: &Tensor) -> Result<f64> {
         let (images, classes) = targets.size2()?;
         match self.weights.get() {
             _ if self.multi_label => Ok((images * classes) as f64),
-            // Targets sum to 1, mixed ones too; so there is no need to wait for the device.
+            // Targets sum to 1, even mixed ones, so there is no need to synchronise with the
+            // device.
             None => Ok(images as f64),
             Some(weights) => {
                 let weights = row(weights, targets);
@@ -55,19 +57,20 @@ impl Criterion {
         }
     }
 
-    /// The loss, a scalar. `logits` `[N, C]`, `targets` `[N, C]`, 0..1, in the same order of classes; `normaliser` is that of
-    /// [`Criterion::normaliser`], summed by the host. Computed in float32.
+    /// The loss, a scalar, computed in float32. `logits` and `targets` are `[N, C]` with the same
+    /// class order, targets in 0..1; `normaliser` is that of [`Criterion::normaliser`], summed by
+    /// the host.
     ///
-    /// With exclusive labels: `Σₙ Σ_c -w_c · y'_nc · log softmax(x)_nc`, where `y' = (1 - ε) · y + ε / C`, as torch's
-    /// `cross_entropy` has it for class indices. Else binary cross entropy of each label, `w_c` times, with
-    /// `y' = (1 - ε) · y + ε / 2`.
+    /// With exclusive labels: `Σₙ Σ_c -w_c · y'_nc · log softmax(x)_nc` with `y' = (1 - ε) · y + ε
+    /// / C`, like torch's `cross_entropy` with class indices. Otherwise binary cross-entropy of
+    /// each label, multiplied by `w_c`, with `y' = (1 - ε) · y + ε / 2`.
     ///
     /// # Errors
-    /// Shapes that disagree.
+    /// If the shapes differ.
     pub fn loss(&self, logits: &Tensor, targets: &Tensor, normaliser: f64) -> Result<Tensor> {
         if logits.size() != targets.size() {
             return Err(PluginError::failed(format!(
-                "logits {:?} for targets {:?}: expected the same shape, [images, classes]",
+                "logits {:?} for targets {:?}; expected the same shape, [images, classes]",
                 logits.size(),
                 targets.size()
             )));
@@ -90,12 +93,13 @@ impl Criterion {
             };
             -weighed.sum(Kind::Float)
         };
-        // All weights of a batch are 0 only where it has nothing but classes without any; the sum is 0 then, too.
+        // All weights of a batch are 0 only if it has only classes with weight 0; the sum is then
+        // 0, too.
         Ok(sum / if normaliser > 0.0 { normaliser } else { 1.0 })
     }
 }
 
-/// `[C]` f32 beside `like`.
+/// `[C]` float32 on the device of `like`.
 fn row(weights: &[f64], like: &Tensor) -> Tensor {
     Tensor::from_slice(weights)
         .to_kind(Kind::Float)

@@ -1,4 +1,4 @@
-//! From sample to model input.
+//! Converts samples to model inputs.
 
 use crate::CLASS_DISTRIBUTION;
 use cvhost_image_processor::{Defaults, PIXEL_VALUES, Processor};
@@ -7,7 +7,8 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{Checkpoint, Input, PrepareArgs, ShapeArgs};
 use serde_json::Value;
 
-/// The input side of a classifier: images as `preprocessor_config.json` says, and the distribution over classes.
+/// The input side of a classifier: images as described by `preprocessor_config.json`, and the class
+/// distribution.
 pub struct ClassifierInput {
     processor: Processor,
     classes: usize,
@@ -15,7 +16,8 @@ pub struct ClassifierInput {
 }
 
 impl ClassifierInput {
-    /// `defaults` are the family's; `config` is the whole resolved configuration, see [`Processor::from_checkpoint`].
+    /// `defaults` are the family's; `config` is the whole resolved configuration, see
+    /// [`Processor::from_checkpoint`].
     pub fn new(
         checkpoint: &Checkpoint,
         config: &Value,
@@ -29,7 +31,7 @@ impl ClassifierInput {
         })
     }
 
-    /// This input side, whose network has this [`Input::stride`].
+    /// Sets the network's [`Input::stride`].
     #[must_use]
     pub fn with_stride(mut self, stride: i64) -> Self {
         self.stride = u64::try_from(stride).unwrap_or(0);
@@ -43,7 +45,7 @@ impl ClassifierInput {
         let values = distribution.values::<f32>()?;
         if values.len() != self.classes {
             return Err(PluginError::failed(format!(
-                "`{CLASS_DISTRIBUTION}` has {} values: expected one for each of {} classes",
+                "`{CLASS_DISTRIBUTION}` has {} values; expected one for each of the {} classes",
                 values.len(),
                 self.classes
             )));

@@ -1,4 +1,4 @@
-//! Whether labels exclude each other, and how often each occurs.
+//! Whether labels are mutually exclusive, and how often each occurs.
 
 use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::{PluginError, Result};
@@ -8,23 +8,26 @@ use serde_json::{Map, Value};
 const SINGLE: &str = "single_label_classification";
 const MULTI: &str = "multi_label_classification";
 
-/// What a data set and a checkpoint say of a classifier's labels.
+/// A classifier's labels, from the data set and the checkpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Labels {
-    /// An image may have several, or none.
+    /// Whether an image may have several labels, or none.
     pub multi_label: bool,
     /// In label order.
     pub names: Vec<String>,
-    /// How many labelled images of the split each class has; `None` where there is no data set, or it doesn't say.
+    /// The number of labelled images in the split per class; `None` if there is no data set, or it
+    /// doesn't provide the counts.
     pub counts: Option<Vec<u64>>,
 }
 
 impl Labels {
-    /// `spec.extra`, an object in JSON, may have `multi_label` (a truth value) and `class_counts` (a count a class). Where it
-    /// doesn't say whether labels exclude each other, `problem_type` of the checkpoint's `config.json` does; else they do.
+    /// `spec.extra`, a JSON object, may have `multi_label` (a boolean) and `class_counts` (one
+    /// count per class). Without `multi_label`, `problem_type` of the checkpoint's `config.json`
+    /// decides whether labels are exclusive; by default they are.
     ///
     /// # Errors
-    /// No classes, or a single one that excludes others; a checkpoint for regression; an `extra` of another shape.
+    /// If there are no classes, or only one with exclusive labels; if the checkpoint is for
+    /// regression; if `extra` is malformed.
     pub fn new(spec: &LabelSpec, checkpoint: &Value) -> Result<Self> {
         let extra = match spec.extra.as_str() {
             "" => Value::Null,
@@ -43,10 +46,10 @@ impl Labels {
         let least = if multi_label { 1 } else { 2 };
         if names.len() < least {
             return Err(PluginError::data(format!(
-                "a classifier {} needs at least {least} classes, got {}",
+                "too few classes for a classifier {}: expected at least {least}, got {}",
                 match multi_label {
-                    true => "with several labels an image",
-                    false => "with one label an image",
+                    true => "with several labels per image",
+                    false => "with one label per image",
                 },
                 names.len()
             )));

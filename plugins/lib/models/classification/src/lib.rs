@@ -1,15 +1,17 @@
-//! What image classifiers of all model families share: the form `classification/1` in and out, the loss with its options, and
-//! the adapter's traits on top of a family's network.
+//! Code shared by image classifiers of all model families: the form `classification/1` for targets
+//! and predictions, the loss with its options, and the adapter traits implemented on top of a
+//! family's network.
 //!
 //! # The form `classification/1`
-//! Targets: `class_distribution` (distribution, f32 `[C]` in label order): 1 for the class of the image, or for each class
-//! that applies where labels are not exclusive, else 0. Mixed images have values in between. Predictions: `class_scores`
-//! (distribution, f32 `[C]`): softmax probabilities, or with labels that are not exclusive sigmoid values.
-//! `LabelSpec::extra` is an object with `multi_label` and `class_counts`, see [`Labels`].
+//! Targets: `class_distribution` (distribution, f32 `[C]` in label order): 1 for the class of the
+//! image, or for each applicable class if labels are not exclusive, otherwise 0. Mixed images have
+//! values in between. Predictions: `class_scores` (distribution, f32 `[C]`): softmax probabilities,
+//! or sigmoid values if labels are not exclusive. `LabelSpec::extra` is an object with
+//! `multi_label` and `class_counts`, see [`Labels`].
 //!
-//! # What an adapter does with it
-//! It implements [`Network`], gives a [`ClassifierInput`] as its input side and a [`Classifier`] as its model, and keeps a
-//! schema file that equals [`schema`].
+//! # Usage in an adapter
+//! An adapter implements [`Network`], returns a [`ClassifierInput`] as its input side and a
+//! [`Classifier`] as its model, and includes a schema file equal to [`schema`].
 
 mod classifier;
 mod criterion;

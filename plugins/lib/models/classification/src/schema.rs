@@ -1,9 +1,9 @@
-//! The configuration keys that every classifier has.
+//! The configuration keys common to all classifiers.
 
 use serde_json::{Value, json};
 
-/// The schema of a classifier's keys, for the adapter's schema file. `dropout` describes what the family's `model.dropout`
-/// does.
+/// The schema of a classifier's keys, for the adapter's schema file. `dropout` is the description
+/// of the family's `model.dropout`.
 pub fn schema(dropout: &str) -> Value {
     json!({
         "type": "object",
@@ -21,7 +21,7 @@ pub fn schema(dropout: &str) -> Value {
                         "type": ["number", "null"],
                         "minimum": 0,
                         "maximum": 1,
-                        "description": "The part of each target that is spread over all classes, against overconfidence.",
+                        "description": "Label smoothing: the fraction of each target spread over all classes, against overconfidence.",
                     },
                     "class_weights": {
                         "anyOf": [
@@ -30,8 +30,9 @@ pub fn schema(dropout: &str) -> Value {
                             {"type": "object", "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
                             {"type": "null"},
                         ],
-                        "description": "How much each class counts in the loss: `balanced` (the rarer the more), a number a class \
-                                        in the order of the classes, or class names with numbers, where the others count 1.",
+                        "description": "The weight of each class in the loss: `balanced` (rarer classes weigh more), \
+                                        one number per class in class order, or a map from class names to \
+                                        numbers, in which omitted classes weigh 1.",
                     },
                 },
             },

@@ -1,12 +1,12 @@
-//! From logits to predictions.
+//! Converts logits to predictions.
 
 use crate::CLASS_SCORES;
 use cvhost_plugin_api::data::{Array, Fields, Role};
 use cvhost_plugin_api::error::Result;
 use tch::{Device, Kind, Tensor};
 
-/// `logits` `[N, C]` to one field `class_scores` an image, f32 `[C]` in label order: softmax probabilities, or sigmoid values
-/// where labels are not exclusive. Computed in float32.
+/// Maps `logits` `[N, C]` to one field `class_scores` per image, f32 `[C]` in label order: softmax
+/// probabilities, or sigmoid values if labels are not exclusive. Computed in float32.
 pub fn scores(logits: &Tensor, multi_label: bool) -> Result<Vec<Fields>> {
     let (_, classes) = logits.size2()?;
     let logits = logits.to_kind(Kind::Float);

@@ -1,5 +1,5 @@
-//! Helpers for the tests of a classifier.
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that can't go on has failed
+//! Helpers for tests of classifiers.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic fails the test
 
 use crate::CLASS_DISTRIBUTION;
 use cvhost_image_processor::PIXEL_VALUES;
@@ -8,7 +8,7 @@ use cvhost_plugin_api::sdk::Model;
 use cvhost_plugin_api::torch::batch_item;
 use tch::{Device, Kind, Tensor, no_grad};
 
-/// Classes `class 0`, `class 1`, …; `extra` is [`LabelSpec::extra`].
+/// Labels with the classes `class 0`, `class 1`, …; `extra` is [`LabelSpec::extra`].
 pub fn spec(classes: usize, extra: &str) -> LabelSpec {
     LabelSpec {
         form: "classification/1".into(),
@@ -18,7 +18,7 @@ pub fn spec(classes: usize, extra: &str) -> LabelSpec {
     }
 }
 
-/// The sine of 0, f, 2f, …, computed in float64: numbers that other programs can make as well.
+/// The sine of 0, f, 2f, …, computed in float64, which is easy to reproduce in other programs.
 pub fn waves(shape: &[i64], frequency: f64) -> Tensor {
     let count: i64 = shape.iter().product();
     (Tensor::arange(count, (Kind::Double, Device::Cpu)) * frequency)
@@ -27,7 +27,8 @@ pub fn waves(shape: &[i64], frequency: f64) -> Tensor {
         .reshape(shape)
 }
 
-/// Fills all parameters with waves whose frequency follows from the name, scaled so that a network stays in range.
+/// Fills all parameters with waves whose frequency is derived from the name, scaled to keep the
+/// network's activations in range.
 pub fn fill_with_waves(model: &dyn Model) {
     for parameter in model.parameters().unwrap() {
         let mut tensor = parameter.tensor.tensor();
@@ -45,7 +46,7 @@ pub fn fill_with_waves(model: &dyn Model) {
     }
 }
 
-/// Images `[N, 3, H, W]` with their targets `[N, C]`.
+/// A batch of images `[N, 3, H, W]` with their targets `[N, C]`.
 pub fn batch(pixel_values: Tensor, targets: Option<Tensor>) -> Batch {
     let size = pixel_values.size();
     let (images, height, width) = (size[0], size[2] as u32, size[3] as u32);
@@ -65,7 +66,7 @@ pub fn batch(pixel_values: Tensor, targets: Option<Tensor>) -> Batch {
     }
 }
 
-/// The circumstances of a first step.
+/// The context of a first step.
 pub fn context(mode: Mode) -> StepContext<'static> {
     StepContext {
         mode,
@@ -76,12 +77,12 @@ pub fn context(mode: Mode) -> StepContext<'static> {
     }
 }
 
-/// The only output, logits `[N, C]`.
+/// The logits `[N, C]`, which must be the only output.
 pub fn logits(output: &Output) -> Tensor {
     output.outputs[0].tensor.tensor()
 }
 
-/// Whether two tensors agree to 5 places.
+/// Whether the values agree to 5 decimal places.
 pub fn close(ours: &Tensor, recorded: &[f64]) -> bool {
     let ours = ours.to_kind(Kind::Double).reshape([-1]);
     let recorded = Tensor::from_slice(recorded);

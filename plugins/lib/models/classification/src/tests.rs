@@ -1,4 +1,5 @@
-//! Numbers are torch's: `cross_entropy` and `binary_cross_entropy_with_logits` of the same logits and targets.
+//! Expected values are from torch's `cross_entropy` and `binary_cross_entropy_with_logits` for the
+//! same logits and targets.
 
 use crate::testing::{close, spec, waves};
 use crate::{Criterion, Labels, scores};
@@ -34,7 +35,7 @@ fn loss(criterion: &Criterion, targets: &Tensor) -> f64 {
 const WEIGHTS: [f64; 4] = [0.5, 1.0, 2.0, 3.0];
 
 #[test]
-fn with_exclusive_labels_the_loss_is_torchs_cross_entropy() {
+fn exclusive_labels_use_torchs_cross_entropy() {
     for (model, expected) in [
         (json!({}), 1.94779253),
         (json!({"class_weights": WEIGHTS}), 1.04817927),
@@ -50,7 +51,7 @@ fn with_exclusive_labels_the_loss_is_torchs_cross_entropy() {
 }
 
 #[test]
-fn the_gradient_is_torchs_too() {
+fn the_gradient_matches_torch() {
     let criterion = criterion(json!({"class_weights": WEIGHTS, "label_smoothing": 0.1}), "");
     let logits = logits().set_requires_grad(true);
     let normaliser = criterion.normaliser(&hard()).unwrap();
@@ -60,7 +61,7 @@ fn the_gradient_is_torchs_too() {
 }
 
 #[test]
-fn mixed_images_have_the_loss_of_their_soft_targets() {
+fn mixed_images_use_soft_targets() {
     let mixed = Tensor::from_slice(&[0.7f32, 0.3, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.25, 0.25, 0.5])
         .reshape([3, 4]);
     let plain = loss(&criterion(json!({}), ""), &mixed);
@@ -70,7 +71,7 @@ fn mixed_images_have_the_loss_of_their_soft_targets() {
 }
 
 #[test]
-fn labels_that_are_not_exclusive_have_torchs_binary_cross_entropy() {
+fn multiple_labels_use_torchs_binary_cross_entropy() {
     let targets =
         Tensor::from_slice(&[1f32, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0]).reshape([3, 4]);
     let extra = r#"{"multi_label": true}"#;
@@ -85,7 +86,7 @@ fn labels_that_are_not_exclusive_have_torchs_binary_cross_entropy() {
 }
 
 #[test]
-fn parts_of_a_batch_add_up_to_the_whole_with_the_summed_normaliser() {
+fn split_batches_add_up_with_the_summed_normaliser() {
     let criterion = criterion(json!({"class_weights": WEIGHTS, "label_smoothing": 0.1}), "");
     let whole = loss(&criterion, &hard());
     let part = |i: i64| (logits().narrow(0, i, 1), hard().narrow(0, i, 1));
@@ -115,7 +116,7 @@ fn targets_of_another_class_count_are_an_error() {
 }
 
 #[test]
-fn balanced_weights_are_scikit_learns() {
+fn balanced_weights_match_scikit_learn() {
     let weights = |extra: &str| criterion(json!({"class_weights": "balanced"}), extra).weights;
     let known = weights(r#"{"class_counts": [10, 20, 5, 65]}"#);
     known.allow_training().unwrap();
@@ -132,18 +133,18 @@ fn balanced_weights_are_scikit_learns() {
         error.message.contains("no image has the class class 1, class 3"),
         "{error}"
     );
-    // A split without a class can still be evaluated.
+    // A split that lacks a class can still be evaluated.
     assert_eq!(empty.get().unwrap()[1], 0.0);
 }
 
 #[test]
-fn weights_by_name_count_one_where_they_are_left_out() {
+fn classes_omitted_from_named_weights_weigh_one() {
     let criterion = criterion(json!({"class_weights": {"class 2": 4, "class 0": 0.5}}), "");
     assert_eq!(criterion.weights.get().unwrap(), [0.5, 1.0, 4.0, 1.0]);
 }
 
 #[test]
-fn wrong_options_name_their_key_and_what_was_expected() {
+fn invalid_options_name_the_key_and_the_expected_value() {
     for (model, key, part) in [
         (
             json!({"class_weights": [1, 2, 3]}),
@@ -158,7 +159,7 @@ fn wrong_options_name_their_key_and_what_was_expected() {
         (
             json!({"class_weights": {"cat": 1}}),
             "model.class_weights",
-            "there is no class cat; the classes are class 0",
+            "unknown class cat; the classes are class 0",
         ),
         (
             json!({"class_weights": "inverse"}),
@@ -178,7 +179,7 @@ fn wrong_options_name_their_key_and_what_was_expected() {
 }
 
 #[test]
-fn the_data_set_decides_about_exclusive_labels_then_the_checkpoint() {
+fn the_data_set_takes_precedence_over_the_checkpoint_for_multi_label() {
     let multi =
         |extra: &str, checkpoint: Value| Labels::new(&spec(4, extra), &checkpoint).map(|l| l.multi_label);
     let trained_multi = || json!({"problem_type": "multi_label_classification"});
@@ -195,14 +196,14 @@ fn the_data_set_decides_about_exclusive_labels_then_the_checkpoint() {
 }
 
 #[test]
-fn one_class_can_not_exclude_others() {
+fn a_single_class_requires_multi_label() {
     assert!(Labels::new(&spec(1, ""), &json!({})).is_err());
     assert!(Labels::new(&spec(1, r#"{"multi_label": true}"#), &json!({})).is_ok());
     assert!(Labels::new(&spec(0, r#"{"multi_label": true}"#), &json!({})).is_err());
 }
 
 #[test]
-fn an_extra_that_is_none_is_an_error() {
+fn a_malformed_extra_is_an_error() {
     for extra in [
         "{",
         r#"{"multi_label": "yes"}"#,
@@ -214,7 +215,7 @@ fn an_extra_that_is_none_is_an_error() {
 }
 
 #[test]
-fn scores_are_probabilities_of_the_kind_that_the_labels_are() {
+fn scores_are_softmax_or_sigmoid_values() {
     let values = |multi_label| {
         let fields = scores(&logits(), multi_label).unwrap();
         assert_eq!(fields.len(), 3);

@@ -1,26 +1,26 @@
-//! Activation functions by their names in `config.json`.
+//! Activation functions, selected by their names in `config.json`.
 
 use crate::config_json::read;
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::Value;
 use tch::Tensor;
 
-/// What stands between two layers.
+/// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// With the error function (Hendrycks and Gimpel 2016).
+    /// GELU with the error function (Hendrycks and Gimpel 2016).
     Gelu,
-    /// With tanh, an approximation.
+    /// GELU with the tanh approximation.
     GeluTanh,
     Relu,
     Silu,
 }
 
 impl Activation {
-    /// The activation that `key` of a `config.json` names; `missing` where it has none.
+    /// The activation named by `key` of a `config.json`; `missing` if the key is absent.
     ///
     /// # Errors
-    /// A name that isn't known here, or a value that isn't text.
+    /// If the name is unknown, or the value isn't a string.
     pub fn read(json: &Value, key: &str, missing: Activation) -> Result<Self> {
         let name: Option<String> = read(json, key, None)?;
         match name.as_deref() {
@@ -35,7 +35,7 @@ impl Activation {
         }
     }
 
-    /// May overwrite `x`, so it is for what a layer has just made.
+    /// Applies the activation. May overwrite `x`, so pass only a tensor that isn't used elsewhere.
     pub fn apply(self, mut x: Tensor) -> Tensor {
         match self {
             Activation::Gelu => x.gelu("none"),

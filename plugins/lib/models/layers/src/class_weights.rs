@@ -1,26 +1,29 @@
-//! `model.class_weights`: how much each class counts in the loss.
+//! `model.class_weights`: the weight of each class in the loss.
 
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::{Map, Value};
 
 const KEY: &str = "model.class_weights";
 
-/// A weight a class, and what stands against training with it.
+/// One weight per class, and the reason, if any, why they can't be used for training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassWeights {
     weights: Option<Vec<f64>>,
-    /// Balanced weights that can't be told. Only training minds: a split that is evaluated may lack a class.
+    /// The error if balanced weights can't be computed. It only affects training: an evaluation
+    /// split may lack a class.
     refusal: Option<PluginError>,
 }
 
 impl ClassWeights {
-    /// From `model.class_weights` of the whole resolved configuration: `balanced`, a list of a number a class, or a map from
-    /// class names to numbers, where classes that it leaves out weigh 1. Left out, all classes weigh the same.
+    /// Reads `model.class_weights` of the whole resolved configuration: `balanced`, a list with one
+    /// number per class, or a map from class names to numbers, in which omitted classes have weight
+    /// 1. Without the key, all classes have the same weight.
     ///
-    /// `names` are the classes in label order, `counts` how often each occurs in the split, where that is known.
+    /// `names` are the classes in label order; `counts` is the number of occurrences of each class
+    /// in the split, if known.
     ///
     /// # Errors
-    /// Numbers that aren't above 0, a list of another length, names that aren't classes.
+    /// If a number isn't above 0, the list has another length, or a name isn't a class.
     pub fn from_config(config: &Value, names: &[String], counts: Option<&[u64]>) -> Result<Self> {
         let weights = match config.pointer("/model/class_weights") {
             None | Some(Value::Null) => None,
@@ -31,7 +34,8 @@ impl ClassWeights {
                 return Err(PluginError::config(
                     KEY,
                     format!(
-                        "`{KEY}`: expected `balanced`, a list of numbers or a map from class names to numbers, got {other}"
+                        "`{KEY}`: expected `balanced`, a list of numbers or a map from class names to \
+                         numbers, got {other}"
                     ),
                 ));
             }
@@ -42,26 +46,29 @@ impl ClassWeights {
         })
     }
 
-    /// A weight a class, in label order; `None` where all weigh the same.
+    /// One weight per class, in label order; `None` if all are the same.
     pub fn get(&self) -> Option<&[f64]> {
         self.weights.as_deref()
     }
 
-    /// Why there is no training with these weights.
+    /// Returns the error if training with these weights isn't possible.
     pub fn allow_training(&self) -> Result<()> {
         self.refusal.clone().map_or(Ok(()), Err)
     }
 }
 
-/// King and Zeng 2001, as scikit-learn's `balanced`: n / (C · count). Classes that the split lacks get no weight, as none
-/// can be told; no image asks for it.
+/// Balanced weights n / (C · count) (King and Zeng 2001; scikit-learn's `balanced`). Classes
+/// missing from the split get weight 0, since none can be computed; no image uses it.
 fn balanced(names: &[String], counts: Option<&[u64]>) -> ClassWeights {
     let refuse = |message: String, help: &str| Some(PluginError::config(KEY, message).with_help(help));
     let Some(counts) = counts else {
         return ClassWeights {
             weights: None,
             refusal: refuse(
-                format!("`{KEY}: balanced` needs to know how often each class occurs; the task doesn't say"),
+                format!(
+                    "`{KEY}: balanced` needs the number of occurrences of each class, which the task doesn't \
+                     provide"
+                ),
                 "give a list of numbers, or a map from class names to numbers",
             ),
         };
@@ -81,10 +88,11 @@ fn balanced(names: &[String], counts: Option<&[u64]>) -> ClassWeights {
         true => None,
         false => refuse(
             format!(
-                "`{KEY}: balanced`: no image has the class {}, so its weight can't be told",
+                "`{KEY}: balanced`: no image has the class {}, so its weight can't be computed",
                 empty.join(", ")
             ),
-            "give the weights as numbers; or name the classes that there are in `model.class_names`, for a head of their own",
+            "give the weights as numbers, or list only the classes that occur in `model.class_names`, which \
+             gives them a head of their own",
         ),
     };
     ClassWeights {
@@ -121,7 +129,7 @@ fn from_map(map: &Map<String, Value>, names: &[String]) -> Result<Vec<f64>> {
         return Err(PluginError::config(
             KEY,
             format!(
-                "`{KEY}`: there is no class {}; the classes are {}",
+                "`{KEY}`: unknown class {}; the classes are {}",
                 unknown.join(", "),
                 names.join(", ")
             ),

@@ -1,14 +1,16 @@
-//! Values out of `config.json`, checked, and what is written into the one to save. Errors name the key.
+//! Validated access to values of `config.json`, and the content of the one to save. Errors name the
+//! key.
 
 use cvhost_plugin_api::data::LabelSpec;
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// No layer of a real checkpoint comes near; a size from a broken file must not exhaust the memory.
+/// Upper limit of sizes. Real checkpoints are far below it; it prevents a broken file from
+/// exhausting memory.
 pub const LARGEST: i64 = 1 << 16;
 
-/// The value of `key`, or `missing` where there is none or it is null.
+/// The value of `key`, or `missing` if it is absent or null.
 pub fn read<T: DeserializeOwned>(json: &Value, key: &str, missing: T) -> Result<T> {
     match json.get(key).filter(|v| !v.is_null()) {
         None => Ok(missing),
@@ -18,7 +20,7 @@ pub fn read<T: DeserializeOwned>(json: &Value, key: &str, missing: T) -> Result<
     }
 }
 
-/// A count that may be 0.
+/// A count, which may be 0.
 pub fn whole(json: &Value, key: &str, missing: i64) -> Result<i64> {
     within(json, key, missing, 0)
 }
@@ -37,7 +39,7 @@ fn within(json: &Value, key: &str, missing: i64, least: i64) -> Result<i64> {
     }
 }
 
-/// The part of activations that dropout sets to 0.
+/// A dropout probability.
 pub fn probability(json: &Value, key: &str, missing: f64) -> Result<f64> {
     let value = read(json, key, missing)?;
     if (0.0..1.0).contains(&value) {
@@ -56,7 +58,7 @@ pub fn positive(json: &Value, key: &str, missing: f64) -> Result<f64> {
     }
 }
 
-/// `[height, width]` in pixels; a file may have one number for both.
+/// `[height, width]` in pixels; the file may hold one number for both.
 pub fn height_and_width(json: &Value, key: &str, missing: [i64; 2]) -> Result<[i64; 2]> {
     let sides = match json.get(key) {
         Some(Value::Number(_)) => [size(json, key, 1)?; 2],
@@ -68,17 +70,17 @@ pub fn height_and_width(json: &Value, key: &str, missing: [i64; 2]) -> Result<[i
     }
 }
 
-/// Refuses a checkpoint for images that have other than 3 channels.
+/// Rejects checkpoints for images with other than 3 channels.
 pub fn require_three_channels(json: &Value) -> Result<()> {
     match read(json, "num_channels", 3)? {
         3 => Ok(()),
         channels => Err(PluginError::unsupported(format!(
-            "config.json: num_channels {channels}: images come with 3 channels"
+            "config.json: num_channels {channels}: images have 3 channels"
         ))),
     }
 }
 
-/// `model.dropout` of the whole resolved configuration, where the user set it.
+/// `model.dropout` of the whole resolved configuration, if set by the user.
 pub fn dropout_override(config: &Value) -> Result<Option<f64>> {
     let Some(value) = config.pointer("/model/dropout").filter(|v| !v.is_null()) else {
         return Ok(None);
@@ -92,13 +94,13 @@ pub fn dropout_override(config: &Value) -> Result<Option<f64>> {
     }
 }
 
-/// The error for a value of `key` that can't be used.
+/// The error for an invalid value of `key`.
 pub fn invalid(key: &str, expected: String) -> PluginError {
     PluginError::checkpoint(format!("config.json: `{key}`: expected {expected}"))
 }
 
-/// The `config.json` to save: the original one as a `model_type` with the architecture and the classes of `spec`, and weights
-/// in float32.
+/// The `config.json` to save: the original with the given `model_type` and architecture, the
+/// classes of `spec`, and float32 as the dtype of the weights.
 pub fn saved(original: &Value, model_type: &str, architecture: &str, spec: &LabelSpec) -> Map<String, Value> {
     let mut json = original.as_object().cloned().unwrap_or_default();
     let names = || spec.names.iter().enumerate();
@@ -112,7 +114,7 @@ pub fn saved(original: &Value, model_type: &str, architecture: &str, spec: &Labe
     json.remove("num_labels");
     json.insert("architectures".into(), json!([architecture]));
     json.insert("model_type".into(), json!(model_type));
-    // The weights are saved in float32, whatever they were read in.
+    // The weights are saved in float32, regardless of the dtype they were read in.
     for key in ["dtype", "torch_dtype"] {
         if let Some(value) = json.get_mut(key) {
             *value = json!("float32");

@@ -1,4 +1,5 @@
-//! What model families share below their own networks: layers, activations, and reading and writing of `config.json`, class weights.
+//! Building blocks shared by model families: layers, activations, class weights, and reading and
+//! writing of `config.json`.
 
 mod activation;
 mod class_weights;

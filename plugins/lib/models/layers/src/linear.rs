@@ -11,7 +11,8 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Makes `weight` `[outputs, inputs]`, drawn from a normal distribution, and `bias` `[outputs]`, zeros, in `scope`.
+    /// Creates `weight` `[outputs, inputs]`, drawn from a normal distribution, and `bias`
+    /// `[outputs]`, zeros, in `scope`.
     pub fn new(scope: &Scope, inputs: i64, outputs: i64, std: f64) -> Self {
         Linear {
             weight: scope.parameter("weight", &[outputs, inputs], Init::Normal { std }),
@@ -19,7 +20,7 @@ impl Linear {
         }
     }
 
-    /// Makes `weight` alone.
+    /// Creates a layer without bias.
     pub fn without_bias(scope: &Scope, inputs: i64, outputs: i64, std: f64) -> Self {
         Linear {
             weight: scope.parameter("weight", &[outputs, inputs], Init::Normal { std }),
@@ -27,7 +28,7 @@ impl Linear {
         }
     }
 
-    /// Makes weight and bias as torch does by default: both uniform in ± 1 / √inputs.
+    /// Creates weight and bias with torch's default initialisation: both uniform in ± 1 / √inputs.
     pub fn torch_default(scope: &Scope, inputs: i64, outputs: i64) -> Self {
         let bound = 1.0 / (inputs.max(1) as f64).sqrt();
         let (low, high) = (-bound, bound);
@@ -37,17 +38,19 @@ impl Linear {
         }
     }
 
-    /// `[…, inputs]` to `[…, outputs]`.
+    /// Maps `[…, inputs]` to `[…, outputs]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
     }
 }
 
-/// Three linear layers with ReLU between them: the head that DETR-style detectors put on their states.
+/// Three linear layers with ReLU in between: the head that DETR-style detectors apply to their
+/// hidden states.
 pub struct Mlp([Linear; 3]);
 
 impl Mlp {
-    /// Makes `layers.0` to `layers.2` in `scope`, from `inputs` to `outputs`. `last` is what the last layer is, besides.
+    /// Creates `layers.0` to `layers.2` in `scope`, from `inputs` to `outputs`. `last` are
+    /// additional tags of the last layer's parameters.
     pub fn new(scope: &Scope, inputs: i64, outputs: i64, std: f64, last: Tags) -> Self {
         let layers = scope.sub("layers");
         Mlp([
@@ -57,7 +60,7 @@ impl Mlp {
         ])
     }
 
-    /// `[…, inputs]` to `[…, outputs]`.
+    /// Maps `[…, inputs]` to `[…, outputs]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let [first, second, third] = &self.0;
         third.forward(&second.forward(&first.forward(x).relu()).relu())

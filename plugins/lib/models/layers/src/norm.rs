@@ -12,7 +12,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Makes `weight` and `bias`, `[size]` each, in `scope`.
+    /// Creates `weight` and `bias`, `[size]` each, in `scope`.
     pub fn new(scope: &Scope, size: i64, eps: f64) -> Self {
         LayerNorm {
             weight: scope.no_decay("weight", &[size], Init::Constant(1.0)),
@@ -22,7 +22,7 @@ impl LayerNorm {
         }
     }
 
-    /// `[…, size]` to the same shape.
+    /// Normalises `[…, size]`; the shape is unchanged.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm([self.size], Some(&self.weight), Some(&self.bias), self.eps, true)
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 #[test]
-fn values_out_of_range_are_named_with_what_was_expected() {
+fn errors_name_the_key_and_the_expected_range() {
     let json = json!({"a": 0, "b": 70000, "c": 1.0, "d": "x", "e": [3], "num_channels": 1});
     let errors = [
         (
@@ -43,7 +43,7 @@ fn values_out_of_range_are_named_with_what_was_expected() {
 }
 
 #[test]
-fn only_a_dropout_that_the_user_set_overrides() {
+fn dropout_is_overridden_only_if_set_by_the_user() {
     let read = |value: Value| dropout_override(&json!({"model": {"dropout": value}}));
     assert_eq!(read(json!(0.25)).unwrap(), Some(0.25));
     assert_eq!(read(Value::Null).unwrap(), None);
@@ -52,7 +52,7 @@ fn only_a_dropout_that_the_user_set_overrides() {
 }
 
 #[test]
-fn activations_are_those_of_the_names() {
+fn activations_match_their_names() {
     let x = || Tensor::from_slice(&[-1.0f64, 0.5]);
     for (name, expected) in [
         ("relu", [0.0, 0.5]),

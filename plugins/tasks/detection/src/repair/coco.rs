@@ -104,7 +104,8 @@ impl Work {
             if let Some(other) = names.get(&id).filter(|other| **other != name) {
                 let what = format!("category id {id} is used for both `{other}` and `{name}`");
                 return Err(PluginError::data(what).with_help(
-                    "their annotations can't be distinguished: give one of them another id, in its annotations as well",
+                    "their annotations can't be distinguished: give one of them another id, in \
+                     its annotations as well",
                 ));
             }
             if names.insert(id, name.clone()).is_some() {

@@ -5,11 +5,11 @@ use crate::shared::geometry::colour_at;
 use crate::shared::layers::{Conv, image, relu_stack, write_colours};
 use crate::shared::options::{COLOUR_SCALE, output, refuse};
 use cvhost_plugin_api::data::{
-    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
-    Parameter, Prepared, Role, Sample, Shape, StepContext, TensorHandle,
+    Array, ArrayMut, Batch, CollateRule, DType, Fields, Meta, Mode, Output, Parameter, Prepared, Role, Shape,
+    StepContext, TensorHandle,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, FinishArgs, Input, Model, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -65,10 +65,11 @@ struct Resized {
 
 impl Input for Resized {
     fn shape(&self, _args: &ShapeArgs) -> Result<Shape> {
-        Ok(Shape {
-            name: "pixel_values".into(),
-            dtype: DType::F32,
-            dims: vec![3, self.height, self.width].into(), extra: Default::default() })
+        Ok(Shape::new(
+            "pixel_values",
+            DType::F32,
+            &[3, self.height, self.width],
+        ))
     }
 
     /// `depth` `[H, W]` f32 in the input's size: of the pixel at each place, since a mean with one that wasn't measured is wrong.

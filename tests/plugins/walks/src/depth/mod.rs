@@ -7,8 +7,8 @@
 //! There are no classes: `LabelSpec.names` is empty.
 
 pub mod adapter;
-mod metric;
 mod images;
+mod metric;
 pub mod task;
 
 use cvhost_plugin_api::data::Fields;

@@ -1,16 +1,16 @@
 //! Task `walk-depth`: made-up views, errors of depth, and the depths as PNG.
 
-use super::metric::errors;
 use super::images::{HEIGHT, WIDTH, view};
+use super::metric::errors;
 use super::{FORM, depth_of};
 use crate::shared::tally::Tally;
 use crate::shared::{canvas, options, png};
 use cvhost_plugin_api::data::{
-    Array, Artifact, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record,
-    RecordMeta, Report, Role,
+    Array, Artifact, Fields, Image, ImageSource, LabelSpec, MetricInfo, OpenArgs, Problem, Record,
+    RecordArgs, RecordMeta, Report, Role,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, PredictionArgs, Task};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 pub struct Depth;
@@ -24,7 +24,8 @@ impl Task for Depth {
         vec![
             MetricInfo::lower("abs_rel", "the mean error as a part of the depth"),
             MetricInfo::lower("rmse", "the root of the mean squared error, in metres"),
-            MetricInfo::higher("delta1",
+            MetricInfo::higher(
+                "delta1",
                 "the part of the pixels that is right up to a factor of 1.25",
             ),
         ]
@@ -59,7 +60,9 @@ impl Task for Depth {
         let millimetres: Vec<u16> = depths.iter().map(|d| (d * 1000.0).round() as u16).collect();
         Ok(vec![Artifact {
             file_name: "-depth.png".into(),
-            bytes: png::gray16(width, height, &millimetres)?.into(), extra: Default::default() }])
+            bytes: png::gray16(width, height, &millimetres)?.into(),
+            extra: Default::default(),
+        }])
     }
 
     /// The image, and beside it the depths: near is red, far is blue.

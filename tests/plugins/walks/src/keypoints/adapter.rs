@@ -6,11 +6,11 @@ use crate::shared::geometry::colour_at;
 use crate::shared::layers::{Conv, image, relu_stack, write_colours};
 use crate::shared::options::{COLOUR_SCALE, output, refuse};
 use cvhost_plugin_api::data::{
-    Array, ArrayMut, Batch, CollateRule, DType, Field, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
-    Parameter, Prepared, Region, Role, Sample, Shape, StepContext, Tags, TensorHandle, Optional,
+    Array, ArrayMut, Batch, CollateRule, DType, Field, Fields, LabelSpec, Meta, Mode, Optional, Output,
+    Parameter, Prepared, Region, Role, Shape, StepContext, Tags, TensorHandle,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, FinishArgs, Input, Model, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Map, Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -69,10 +69,9 @@ fn square(region: &Region) -> [f64; 3] {
     [centre[0] - side / 2.0, centre[1] - side / 2.0, side]
 }
 
-fn region_of(region: &ROption<Region>) -> Result<Region> {
+fn region_of(region: &Optional<Region>) -> Result<Region> {
     region
         .as_ref()
-        .into_option()
         .copied()
         .ok_or_else(|| PluginError::data("a record without a person's box as its region"))
 }
@@ -83,10 +82,11 @@ struct Cut {
 
 impl Input for Cut {
     fn shape(&self, _args: &ShapeArgs) -> Result<Shape> {
-        Ok(Shape {
-            name: "pixel_values".into(),
-            dtype: DType::F32,
-            dims: vec![3, u64::from(SIDE), u64::from(SIDE)].into(), extra: Default::default() })
+        Ok(Shape::new(
+            "pixel_values",
+            DType::F32,
+            &[3, u64::from(SIDE), u64::from(SIDE)],
+        ))
     }
 
     /// `keypoints` `[K, 3]` f32: x and y from 0 to 1 in the cut, and 1 where there is something to learn. A person that a crop took
@@ -130,7 +130,11 @@ impl Input for Cut {
             input_width: SIDE,
             input_height: SIDE,
             region: sample.region,
-            extra: sample.fields.get("scores").cloned().map_or(Optional::none(), RSome),
+            extra: sample
+                .fields
+                .field("scores")
+                .cloned()
+                .map_or_else(Fields::new, |f| Fields::new().and(f)),
             ..Meta::default()
         };
         Ok(prepared)
@@ -250,9 +254,9 @@ impl Model for Network {
             };
             let keypoints: Vec<f32> = rows.iter().flat_map(in_image).collect();
             let sure = rows.iter().map(|row| row[2]).sum::<f32>() / rows.len().max(1) as f32;
-            let given = match &meta.extra {
-                Optional::some(scores) => scores.values::<f32>()?.first().copied().unwrap_or(1.0),
-                Optional::none() => 1.0,
+            let given = match meta.extra.get("scores") {
+                Some(scores) => scores.values::<f32>()?.first().copied().unwrap_or(1.0),
+                None => 1.0,
             };
             let bounds = [
                 region.x,

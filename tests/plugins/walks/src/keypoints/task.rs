@@ -6,11 +6,11 @@ use super::{Anatomy, FORM};
 use crate::shared::tally::Tally;
 use crate::shared::{canvas, options};
 use cvhost_plugin_api::data::{
-    Array, Field, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record,
-    RecordMeta, Region, Report, Role, Table, Optional,
+    Array, Field, Fields, Image, ImageSource, LabelSpec, MetricInfo, OpenArgs, Optional, Problem, Record,
+    RecordArgs, RecordMeta, Region, Report, Role, Table,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, ExpandArgs, PredictionArgs};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, ExpandArgs, PredictionArgs, Task};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 /// The label of what has keypoints.
@@ -25,12 +25,11 @@ impl Task for Keypoints {
 
     fn metrics(&self) -> Vec<MetricInfo> {
         vec![
-            MetricInfo::higher("pck",
+            MetricInfo::higher(
+                "pck",
                 "the part of the keypoints within a tenth of the box's longer side",
             ),
-            MetricInfo::higher("oks",
-                "the mean object keypoint similarity of COCO's evaluation",
-            ),
+            MetricInfo::higher("oks", "the mean object keypoint similarity of COCO's evaluation"),
         ]
     }
 
@@ -234,7 +233,9 @@ impl DataSet for Persons {
         Ok(RecordMeta {
             width: WIDTH,
             height: HEIGHT,
-            classes: vec![0].into(), extra: Default::default() })
+            classes: vec![0].into(),
+            extra: Default::default(),
+        })
     }
 
     fn record(&self, args: &RecordArgs) -> Result<Record> {
@@ -252,7 +253,9 @@ impl DataSet for Persons {
             region: Optional::some(region(*bounds)),
             fields: Fields::new()
                 .and(Field::new("keypoints", Role::KEYPOINTS, points).mirrored_by(&MIRROR))
-                .with("boxes", Role::BOXES, Array::rows(&[bounds.map(|v| v as f32)])), extra: Default::default() })
+                .with("boxes", Role::BOXES, Array::rows(&[bounds.map(|v| v as f32)])),
+            extra: Default::default(),
+        })
     }
 }
 
@@ -305,7 +308,9 @@ impl Evaluator for Nearness {
         report.tables.push(Table {
             name: format!("PCK at {ALPHA}").into(),
             columns: ["keypoint", "pck"].map(Into::into).to_vec().into(),
-            rows: rows.collect(), extra: Default::default() });
+            rows: rows.collect(),
+            extra: Default::default(),
+        });
         Ok(report)
     }
 }

@@ -6,11 +6,11 @@ use crate::shared::components::components;
 use crate::shared::layers::{Conv, image, relu_stack, write_image};
 use crate::shared::options::{COLOUR_SCALE, output, refuse, threshold};
 use cvhost_plugin_api::data::{
-    Array, ArrayMut, Batch, CollateRule, DType, Field, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
-    Parameter, Prepared, Role, Sample, Shape, StepContext, Tags, TensorHandle,
+    Array, ArrayMut, Batch, CollateRule, DType, Field, Fields, LabelSpec, Meta, Mode, Output, Parameter,
+    Prepared, Role, Shape, StepContext, Tags, TensorHandle,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, FinishArgs, Input, Model, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Map, Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -69,10 +69,11 @@ impl Input for Pixels {
     fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
         let width = args.width;
         let height = args.height;
-        Ok(Shape {
-            name: "pixel_values".into(),
-            dtype: DType::F32,
-            dims: vec![3, u64::from(height), u64::from(width)].into(), extra: Default::default() })
+        Ok(Shape::new(
+            "pixel_values",
+            DType::F32,
+            &[3, u64::from(height), u64::from(width)],
+        ))
     }
 
     /// `class_map` `[H, W]` i64: the class of each pixel's segment, 255 where there is none. A segment that a crop took out of

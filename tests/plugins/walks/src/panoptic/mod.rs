@@ -10,8 +10,8 @@
 //! map alone says which segments there are. Whoever needs them one by one looks for those that the map still has.
 
 pub mod adapter;
-mod metric;
 mod images;
+mod metric;
 pub mod task;
 
 use cvhost_plugin_api::data::LabelSpec;

@@ -1,16 +1,16 @@
 //! Task `walk-panoptic`: scenes of segments, panoptic quality, and the segments as PNG.
 
-use super::metric::{Counts, NUMBERS, Segments, compare};
 use super::images::{HEIGHT, NAMES, THINGS, WIDTH, scene};
+use super::metric::{Counts, NUMBERS, Segments, compare};
 use super::{FORM, VOID, things};
 use crate::shared::tally::Tally;
 use crate::shared::{canvas, options, png};
 use cvhost_plugin_api::data::{
-    Array, Artifact, Field, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record,
-    RecordMeta, Report, Role, Table,
+    Array, Artifact, Field, Fields, Image, ImageSource, LabelSpec, MetricInfo, OpenArgs, Problem, Record,
+    RecordArgs, RecordMeta, Report, Role, Table,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, PredictionArgs, Task};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 pub struct Panoptic;
@@ -23,15 +23,9 @@ impl Task for Panoptic {
     fn metrics(&self) -> Vec<MetricInfo> {
         vec![
             MetricInfo::higher("pq", "panoptic quality, the mean over the classes"),
-            MetricInfo::higher("sq",
-                "segmentation quality: the mean IoU of matched segments",
-            ),
-            MetricInfo::higher("rq",
-                "recognition quality: the F1 score of matching segments",
-            ),
-            MetricInfo::higher("pq_things",
-                "panoptic quality of the classes that are things",
-            ),
+            MetricInfo::higher("sq", "segmentation quality: the mean IoU of matched segments"),
+            MetricInfo::higher("rq", "recognition quality: the F1 score of matching segments"),
+            MetricInfo::higher("pq_things", "panoptic quality of the classes that are things"),
             MetricInfo::higher("pq_stuff", "panoptic quality of the classes that are stuff"),
             MetricInfo::higher("pq_<class>", "panoptic quality of one class"),
         ]
@@ -93,7 +87,9 @@ impl Task for Panoptic {
             .collect();
         Ok(vec![Artifact {
             file_name: "-panoptic.png".into(),
-            bytes: png::rgb(width, height, &bytes)?.into(), extra: Default::default() }])
+            bytes: png::rgb(width, height, &bytes)?.into(),
+            extra: Default::default(),
+        }])
     }
 
     /// Each thing in a colour of its own over the image, stuff in its class's, with dark edges. `max_boxes` and

@@ -4,11 +4,11 @@ use crate::shared::components::{bounds, components};
 use crate::shared::layers::{Conv, image, relu_stack, write_image};
 use crate::shared::options::{COLOUR_SCALE, output, refuse, threshold};
 use cvhost_plugin_api::data::{
-    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
-    Parameter, Prepared, Role, Sample, Shape, StepContext, TensorHandle,
+    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, Output, Parameter, Prepared,
+    Role, Shape, StepContext, TensorHandle,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, FinishArgs, Input, Model, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Map, Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -53,10 +53,11 @@ impl Input for Pixels {
     fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
         let width = args.width;
         let height = args.height;
-        Ok(Shape {
-            name: "pixel_values".into(),
-            dtype: DType::F32,
-            dims: vec![3, u64::from(height), u64::from(width)].into(), extra: Default::default() })
+        Ok(Shape::new(
+            "pixel_values",
+            DType::F32,
+            &[3, u64::from(height), u64::from(width)],
+        ))
     }
 
     /// `inside` `[H, W]` f32: 1 in a box. Much in a box is background, but most background is in no box, so its colours come out

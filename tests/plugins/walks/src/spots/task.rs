@@ -6,11 +6,11 @@ use crate::shared::geometry::iou;
 use crate::shared::tally::Tally;
 use crate::shared::{canvas, options};
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordArgs, RecordMeta,
-    Report, Role,
+    Array, Fields, Image, ImageSource, LabelSpec, MetricInfo, OpenArgs, Problem, Record, RecordArgs,
+    RecordMeta, Report, Role,
 };
 use cvhost_plugin_api::error::Result;
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, PredictionArgs, Task};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 /// A box is right from this IoU on.
@@ -24,7 +24,8 @@ impl Task for Spots {
     }
 
     fn metrics(&self) -> Vec<MetricInfo> {
-        vec![MetricInfo::higher("f1",
+        vec![MetricInfo::higher(
+            "f1",
             "the F1 score of boxes that overlap with an IoU of 0.5 or more",
         )]
     }
@@ -115,7 +116,9 @@ impl DataSet for Images {
         Ok(RecordMeta {
             width: WIDTH,
             height: HEIGHT,
-            classes: vec![0].into(), extra: Default::default() })
+            classes: vec![0].into(),
+            extra: Default::default(),
+        })
     }
 
     fn record(&self, args: &RecordArgs) -> Result<Record> {

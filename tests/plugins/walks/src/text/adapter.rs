@@ -6,11 +6,11 @@ use crate::shared::geometry::colour_at;
 use crate::shared::layers::{Conv, image, relu_stack, write_colours};
 use crate::shared::options::{COLOUR_SCALE, output, refuse};
 use cvhost_plugin_api::data::{
-    Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Meta, Mode, NamedTensor, Output,
-    Parameter, Prepared, Role, Sample, Shape, StepContext, Tags, TensorHandle,
+    Array, ArrayMut, Batch, CollateRule, DType, Fields, Meta, Mode, Output, Parameter, Prepared, Role, Shape,
+    StepContext, Tags, TensorHandle,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{Adapter, Checkpoint, Input, Model, AdapterArgs, FinishArgs, PrepareArgs, ShapeArgs};
+use cvhost_plugin_api::sdk::{Adapter, AdapterArgs, FinishArgs, Input, Model, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::{Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
@@ -82,10 +82,11 @@ impl Input for Line {
         let width = args.width;
         let height = args.height;
         let wide = (u64::from(width) * HEIGHT).div_ceil(u64::from(height.max(1)));
-        Ok(Shape {
-            name: "pixel_values".into(),
-            dtype: DType::F32,
-            dims: vec![3, HEIGHT, wide.max(LEAST_WIDTH)].into(), extra: Default::default() })
+        Ok(Shape::new(
+            "pixel_values",
+            DType::F32,
+            &[3, HEIGHT, wide.max(LEAST_WIDTH)],
+        ))
     }
 
     /// `token_ids` `[L]` i64: each character's place in the charset, from 1.

@@ -10,8 +10,8 @@
 
 pub mod adapter;
 mod font;
-mod metric;
 mod images;
+mod metric;
 pub mod task;
 
 use cvhost_plugin_api::data::LabelSpec;

@@ -2,16 +2,16 @@
 
 use super::FORM;
 use super::font::{CHARSET, GLYPH_HEIGHT, GLYPH_WIDTH, draw};
-use super::metric::edit_distance;
 use super::images::{HEIGHT, line};
+use super::metric::edit_distance;
 use crate::shared::tally::Tally;
 use crate::shared::{canvas as drawing, options};
 use cvhost_plugin_api::data::{
-    Array, Fields, LabelSpec, MetricInfo, OpenArgs, Image, ImageSource, Problem, Record, RecordArgs, RecordMeta,
-    Report, Role,
+    Array, Fields, Image, ImageSource, LabelSpec, MetricInfo, OpenArgs, Problem, Record, RecordArgs,
+    RecordMeta, Report, Role,
 };
 use cvhost_plugin_api::error::{PluginError, Result};
-use cvhost_plugin_api::sdk::{DataSet, Evaluator, Task, EvaluatorArgs, PredictionArgs};
+use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, PredictionArgs, Task};
 use cvhost_plugin_api::serde_json::{Value, json};
 
 pub struct Text;
@@ -23,7 +23,8 @@ impl Task for Text {
 
     fn metrics(&self) -> Vec<MetricInfo> {
         vec![
-            MetricInfo::lower("cer",
+            MetricInfo::lower(
+                "cer",
                 "the character error rate: edits a character of the true texts",
             ),
             MetricInfo::higher("exact_match", "the part of the texts without any error"),

@@ -1,4 +1,4 @@
-//! The shapes of ResNets, by transformers' `config.json` and by timm's names.
+//! ResNet architectures, from transformers' `config.json` or timm model names.
 
 use crate::names::Naming;
 use cvhost_layers::Activation;
@@ -6,39 +6,39 @@ use cvhost_layers::config_json::{LARGEST, invalid, read, size};
 use cvhost_plugin_api::error::{PluginError, Result};
 use serde_json::Value;
 
-/// The shape of a residual block.
+/// The type of a residual block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Block {
     /// Two 3×3 convolutions.
     Basic,
-    /// 1×1, 3×3, 1×1.
+    /// Convolutions 1×1, 3×3, 1×1.
     Bottleneck,
 }
 
-/// A ResNet.
+/// The architecture of a ResNet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResNetConfig {
     pub naming: Naming,
     pub block: Block,
-    /// Channels of the stem.
+    /// Output channels of the stem.
     pub embedding_size: i64,
-    /// Channels and blocks of each stage.
+    /// Output channels of each stage; `depths` are their numbers of blocks.
     pub hidden_sizes: Vec<i64>,
     pub depths: Vec<i64>,
     pub downsample_in_first_stage: bool,
-    /// Stride in a bottleneck's first convolution instead of the 3×3 one.
+    /// Puts a bottleneck's stride into its first convolution instead of the 3×3 one.
     pub downsample_in_bottleneck: bool,
-    /// Stages whose stride would exceed it dilate instead.
+    /// Stages that would exceed this stride use dilation instead.
     pub output_stride: i64,
-    /// The stage whose feature map is read, from 0.
+    /// The stage whose feature map is the output, counted from 0.
     pub output_stage: usize,
-    /// After the stem and after each block.
+    /// Applied after the stem and after each block.
     pub activation: Activation,
 }
 
 impl ResNetConfig {
-    /// A ResNet by its name in timm; `own` may have `out_indices`. Errors name keys below `place`, such as
-    /// `backbone_config.`.
+    /// The ResNet with this timm name; `own` may have `out_indices`. Errors name keys with the
+    /// prefix `place`, e.g. `backbone_config.`.
     pub fn timm(name: &str, own: &Value, output_stride: i64, place: &str) -> Result<Self> {
         let short = name.rsplit('/').next().unwrap_or(name);
         let (block, depths) = match short.replacen("resnet-", "resnet", 1).as_str() {
@@ -49,7 +49,8 @@ impl ResNetConfig {
             "resnet152" => (Block::Bottleneck, vec![3, 8, 36, 3]),
             _ => {
                 return Err(PluginError::unsupported(format!(
-                    "config.json: backbone \"{name}\": expected resnet18, resnet34, resnet50, resnet101 or resnet152"
+                    "config.json: backbone \"{name}\": expected resnet18, resnet34, resnet50, resnet101 or \
+                     resnet152"
                 )));
             }
         };
@@ -75,7 +76,7 @@ impl ResNetConfig {
         })
     }
 
-    /// transformers' own ResNetConfig. Errors name keys below `place`.
+    /// Reads transformers' ResNetConfig. Errors name keys with the prefix `place`.
     pub fn hugging_face(own: &Value, place: &str) -> Result<Self> {
         let hidden_sizes: Vec<i64> = read(own, "hidden_sizes", vec![256, 512, 1024, 2048])?;
         let depths: Vec<i64> = read(own, "depths", vec![3, 4, 6, 3])?;
@@ -88,7 +89,8 @@ impl ResNetConfig {
             return Err(invalid(
                 &format!("{place}hidden_sizes"),
                 format!(
-                    "as many as there are depths, all from 1 to {LARGEST}, got {hidden_sizes:?} and depths {depths:?}"
+                    "the same number of values as depths, all from 1 to {LARGEST}, got \
+                     {hidden_sizes:?} and depths {depths:?}"
                 ),
             ));
         }
@@ -113,13 +115,15 @@ impl ResNetConfig {
             depths,
             downsample_in_first_stage: read(own, "downsample_in_first_stage", false)?,
             downsample_in_bottleneck: read(own, "downsample_in_bottleneck", false)?,
-            // It has no such key: every stage but the first halves, whatever that comes to.
+            // There is no such key: every stage except the first halves the resolution, without a
+            // limit.
             output_stride: i64::MAX,
             activation: Activation::read(own, "hidden_act", Activation::Relu)?,
         })
     }
 
-    /// Pixels of the image for one of the feature map that is read: the stem's 4, and 2 for each stage that halves.
+    /// Stride of the output feature map in image pixels: 4 for the stem, times 2 for each stage
+    /// that halves the resolution.
     pub fn stride(&self) -> i64 {
         let mut reached = 4i64;
         for stage in 0..=self.output_stage {
@@ -131,13 +135,14 @@ impl ResNetConfig {
         reached
     }
 
-    /// Channels of the feature map that is read.
+    /// Channels of the output feature map.
     pub fn output_channels(&self) -> i64 {
         self.hidden_sizes.get(self.output_stage).copied().unwrap_or(1)
     }
 }
 
-/// The stage, from 0, of the last of `out_features`, or of `out_indices` where no features are named.
+/// The stage, counted from 0, of the last of `out_features`, or of `out_indices` if no features are
+/// named.
 fn output_stage(own: &Value, stages: usize, place: &str) -> Result<usize> {
     let names: Vec<String> = read(own, "out_features", Vec::new())?;
     let Some(name) = names.last() else {
@@ -153,7 +158,8 @@ fn output_stage(own: &Value, stages: usize, place: &str) -> Result<usize> {
         })
 }
 
-/// The stage, from 0, of the last of `out_indices`, where 0 is the stem and negative ones count from the end.
+/// The stage, counted from 0, of the last of `out_indices`, in which 0 is the stem and negative
+/// values count from the end.
 fn stage_of(indices: &[i64], stages: usize, place: &str) -> Result<usize> {
     let Some(&last) = indices.last() else {
         return Ok(stages - 1);
@@ -163,7 +169,7 @@ fn stage_of(indices: &[i64], stages: usize, place: &str) -> Result<usize> {
         .ok()
         .filter(|stage| *stage < stages)
         .ok_or_else(|| {
-            let expected = format!("a last index from 1 to {stages}, got {last}");
+            let expected = format!("the last index to be from 1 to {stages}, got {last}");
             invalid(&format!("{place}out_indices"), expected)
         })
 }

@@ -1,7 +1,9 @@
-//! ResNet (He et al. 2016, "Deep Residual Learning for Image Recognition"), for detectors that read its feature map and for
-//! the classifier itself. The two differ in their norms, see [`NormKind`].
+//! ResNet (He et al. 2016, "Deep Residual Learning for Image Recognition"), as a backbone of
+//! detectors, which use its feature map, and as an image classifier. The two differ in their
+//! normalisation layers, see [`NormKind`].
 //!
-//! Read `network` first; `config` has the shapes that checkpoints come in, `names` what files call the tensors.
+//! Start with `network`; `config` has the architectures of checkpoints, `names` the tensor names in
+//! files.
 
 mod config;
 mod names;

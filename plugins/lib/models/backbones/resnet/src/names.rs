@@ -1,13 +1,13 @@
-//! Names of the tensors on disk.
+//! Tensor names on disk.
 
-/// How a file names a ResNet's tensors.
+/// The naming scheme of a ResNet's tensors in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
     HuggingFace,
     Timm,
 }
 
-/// One convolution of a ResNet. Stages, blocks and convolutions count from 0.
+/// The position of a convolution in a ResNet. Stages, blocks and convolutions count from 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place {
     Stem,
@@ -30,7 +30,7 @@ impl Naming {
         }
     }
 
-    /// The names below the network of a convolution and of the batch norm after it.
+    /// The names, relative to the network, of a convolution and of the batch norm after it.
     pub(crate) fn conv_and_norm(self, place: Place) -> (String, String) {
         match (self, place) {
             (Naming::HuggingFace, _) => {

@@ -8,15 +8,17 @@ use cvhost_plugin_api::torch::{Init, Scope};
 use std::collections::HashMap;
 use tch::{Device, Tensor};
 
-/// For each tensor's name, the name that it has in the other [`Naming`].
+/// Maps each tensor's name to its name in the other [`Naming`].
 pub type Aliases = HashMap<String, String>;
 
-/// On the CPU the stem keeps a feature's channels side by side in memory: the convolution of a large map with few channels takes half
-/// of the time so, pooling a tenth. Only with numbers of channels that fill oneDNN's registers, and not in the stages behind it:
-/// with other ones its kernel for gradients of 1x1 convolutions writes beyond its memory in this order (libtorch 2.11, AVX-512).
+/// On the CPU the stem uses the channels-last memory format if its number of channels is a multiple
+/// of this: the convolution of a large map with few channels then takes half the time, pooling a
+/// tenth. This is limited to channel counts that fill oneDNN's registers, and excludes the stages
+/// after the stem: with other counts, oneDNN's kernel for gradients of 1×1 convolutions writes out
+/// of bounds in this format (libtorch 2.11, AVX-512).
 const CHANNELS_AT_ONCE: i64 = 16;
 
-/// The network up to its last feature map.
+/// The network up to its output feature map.
 pub struct ResNet {
     stem: ConvNorm,
     stages: Vec<Vec<Residual>>,
@@ -25,7 +27,8 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    /// Builds it in `scope`, which is at the path `prefix`. `aliases` gets each tensor's name in the other naming.
+    /// Builds the network in `scope`, which is located at the path `prefix`. `aliases` receives
+    /// each tensor's name in the other naming.
     pub fn new(
         scope: &Scope,
         prefix: &str,
@@ -40,7 +43,7 @@ impl ResNet {
             norms,
             aliases,
         };
-        // A timm backbone ends at the stage that is read; Hugging Face's has, and saves, all of them.
+        // A timm backbone ends at the output stage; Hugging Face's has, and saves, all stages.
         let stages = match config.naming {
             Naming::HuggingFace => config.hidden_sizes.len(),
             Naming::Timm => config.output_stage + 1,
@@ -58,8 +61,8 @@ impl ResNet {
         }
     }
 
-    /// `pixel_values` `[N, 3, H, W]` to the last feature map `[N, C, H / 32, W / 32]` (rounded up). Outside of training
-    /// nothing in it has a gradient.
+    /// Maps `pixel_values` `[N, 3, H, W]` to the last feature map `[N, C, H / 32, W / 32]` (rounded
+    /// up). Gradients are recorded only in training.
     pub fn forward(&self, pixel_values: &Tensor, train: bool) -> Tensor {
         let stem = |x: &Tensor| {
             let x = self.activation.apply(self.stem.forward(x, train));
@@ -79,16 +82,17 @@ impl ResNet {
     }
 }
 
-/// `[N, C, H, W]` as it is, its values in the order of `[N, H, W, C]`.
+/// Converts `[N, C, H, W]` to the channels-last memory format; the shape is unchanged.
 fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
-/// A residual block: `activation(layers(x) + shortcut(x))`. Between its layers stands ReLU whatever the activation is, as in
-/// transformers, which checkpoints with another one were trained with.
+/// A residual block: `activation(layers(x) + shortcut(x))`. Between its layers there is always
+/// ReLU, regardless of the activation, as in transformers, with which checkpoints with other
+/// activations were trained.
 struct Residual {
     layers: Vec<ConvNorm>,
-    /// Where the shape changes; the input itself otherwise.
+    /// Present if the shape changes; otherwise the shortcut is the input itself.
     shortcut: Option<ConvNorm>,
 }
 
@@ -116,7 +120,7 @@ struct Kernel {
     dilation: i64,
 }
 
-/// A convolution and the batch norm after it.
+/// A convolution followed by a batch norm.
 struct ConvNorm {
     weight: Tensor,
     norm: BatchNorm,
@@ -124,10 +128,10 @@ struct ConvNorm {
 }
 
 impl ConvNorm {
-    /// With fixed statistics the norm is linear. Outside of training it goes into the convolution,
-    /// `(w ∗ x) · scale + shift = (w · scale) ∗ x + shift`, which spares two passes over the feature map. In training that
-    /// would round the gradients of `w` in another order than the reference does, and AdamW makes whole steps out of the
-    /// signs of the smallest ones.
+    /// With fixed statistics, the norm is affine. Outside of training it is folded into the
+    /// convolution, `(w ∗ x) · scale + shift = (w · scale) ∗ x + shift`, which saves two passes
+    /// over the feature map. In training, folding would round the gradients of `w` in a different
+    /// order than the reference, and AdamW turns the signs of the smallest ones into full steps.
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         if train {
             return self.norm.train(self.convolve(x, &self.weight, None));
@@ -136,7 +140,7 @@ impl ConvNorm {
         self.convolve(x, &(&self.weight * scale.reshape([-1, 1, 1, 1])), Some(shift))
     }
 
-    /// How many channels come out.
+    /// Number of output channels.
     fn channels(&self) -> i64 {
         self.weight.size().first().copied().unwrap_or(0)
     }
@@ -168,8 +172,9 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Each stage but the first halves the resolution in its first block, until `output_stride` is reached; from there on
-    /// the 3×3 convolutions dilate instead, from the second block on.
+    /// Each stage except the first halves the resolution in its first block, until `output_stride`
+    /// is reached; from there on, the 3×3 convolutions use dilation instead, starting with the
+    /// second block.
     fn stages(&mut self, count: usize) -> Vec<Vec<Residual>> {
         let config = self.config;
         let mut inputs = config.embedding_size;

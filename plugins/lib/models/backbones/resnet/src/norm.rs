@@ -1,20 +1,21 @@
-//! Batch normalisation (Ioffe and Szegedy 2015), in the two forms that a ResNet is used with.
+//! Batch normalisation (Ioffe and Szegedy 2015), in the two variants used with ResNets.
 
 use cvhost_plugin_api::torch::{Init, Scope};
 use tch::{Tensor, no_grad};
 
 const EPSILON: f64 = 1e-5;
-/// How far a training batch moves the running statistics.
+/// Momentum of the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-/// What a network's batch norms are.
+/// The kind of a network's batch norms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormKind {
-    /// Statistics, weight and bias are fixed: all four are buffers. For detectors, whose batches are too small to keep
-    /// statistics.
+    /// Statistics, weight and bias are fixed: all four are buffers. For detectors, whose batches
+    /// are too small for batch statistics.
     Frozen,
-    /// Weight and bias are trained, and training keeps running statistics. One whose weight was frozen keeps those that it
-    /// has: statistics that drift under fixed weights would change what the frozen layers compute.
+    /// Weight and bias are trained, and training updates running statistics. A norm whose weight is
+    /// frozen keeps its statistics: if they drifted under fixed weights, the output of the frozen
+    /// layers would change.
     Trained,
 }
 
@@ -23,7 +24,7 @@ pub(crate) struct BatchNorm {
     bias: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
-    /// How many batches the running statistics have seen; of a trained norm only.
+    /// Number of batches in the running statistics; trained norms only.
     batches: Option<Tensor>,
 }
 
@@ -42,7 +43,7 @@ impl BatchNorm {
         }
     }
 
-    /// In training: `x` `[N, C, H, W]`, which may be overwritten, normalised.
+    /// The forward pass in training: normalises `x` `[N, C, H, W]`, which may be overwritten.
     pub(crate) fn train(&self, mut x: Tensor) -> Tensor {
         let Some(batches) = &self.batches else {
             let (scale, shift) = self.scale_and_shift();
@@ -50,7 +51,7 @@ impl BatchNorm {
             x += shift.reshape([-1, 1, 1]);
             return x;
         };
-        // A single value a channel has no variance; it would leave NaN in the statistics.
+        // A single value per channel has no variance; it would make the statistics NaN.
         let single = x.numel() == self.weight.numel();
         let learns = self.weight.requires_grad() && !single;
         if learns {
@@ -68,7 +69,8 @@ impl BatchNorm {
         )
     }
 
-    /// The norm with its running statistics as `x · scale + shift`, `[C]` each, without a gradient.
+    /// The norm with its running statistics in the form `x · scale + shift`, `[C]` each, without
+    /// gradients.
     pub(crate) fn scale_and_shift(&self) -> (Tensor, Tensor) {
         no_grad(|| {
             let scale = &self.weight * (&self.running_var + EPSILON).rsqrt();

@@ -9,7 +9,7 @@ fn network(kind: NormKind) -> (ParameterSet, ResNet) {
     network_of(kind, 8)
 }
 
-/// With so many channels behind the stem.
+/// A network with `channels` output channels of the stem.
 fn network_of(kind: NormKind, channels: i64) -> (ParameterSet, ResNet) {
     let json =
         json!({"embedding_size": channels, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"});
@@ -39,7 +39,7 @@ fn images(count: i64, side: i64) -> Tensor {
 
 const NORM: &str = "embedder.embedder.normalization";
 
-/// The statistics after a training step on the same images.
+/// The running mean and the number of batches of a norm.
 fn statistics(parameters: &ParameterSet) -> (Tensor, i64) {
     let all = tensors(parameters);
     (
@@ -49,7 +49,7 @@ fn statistics(parameters: &ParameterSet) -> (Tensor, i64) {
 }
 
 #[test]
-fn training_keeps_statistics_and_counts_batches_and_evaluation_uses_them() {
+fn training_updates_statistics_and_evaluation_uses_them() {
     let (parameters, net) = network(NormKind::Trained);
     let x = images(2, 32);
     let fresh = net.forward(&x, false);
@@ -58,7 +58,7 @@ fn training_keeps_statistics_and_counts_batches_and_evaluation_uses_them() {
     assert_eq!(batches, 1);
     assert!(mean.abs().max().double_value(&[]) > 0.0);
     let learnt = net.forward(&x, false);
-    assert_eq!(statistics(&parameters).1, 1, "evaluation counted");
+    assert_eq!(statistics(&parameters).1, 1, "evaluation was counted");
     assert!((fresh - learnt).abs().max().double_value(&[]) > 1e-4);
 }
 
@@ -79,7 +79,7 @@ fn a_norm_whose_weight_is_frozen_keeps_its_statistics() {
 }
 
 #[test]
-fn a_single_image_of_a_single_feature_leaves_no_nan_behind() {
+fn a_single_value_per_channel_does_not_produce_nan() {
     let (parameters, net) = network(NormKind::Trained);
     // 8 pixels become 1×1 in the last stage.
     let y = net.forward(&images(1, 8), true);
@@ -96,7 +96,7 @@ fn a_single_image_of_a_single_feature_leaves_no_nan_behind() {
 }
 
 #[test]
-fn frozen_norms_train_nothing_and_give_the_same_in_training() {
+fn frozen_norms_have_no_parameters_and_ignore_training_mode() {
     let (parameters, net) = network(NormKind::Frozen);
     for parameter in parameters.list(|_| Vec::new()) {
         let norm = parameter.name.contains("normalization");
@@ -109,7 +109,7 @@ fn frozen_norms_train_nothing_and_give_the_same_in_training() {
 }
 
 #[test]
-fn every_stage_but_the_first_halves_whatever_the_first_does() {
+fn every_stage_but_the_first_halves_the_resolution() {
     let side = |first: bool| {
         let json = json!({"embedding_size": 4, "hidden_sizes": [4, 4, 4, 4], "depths": [1, 1, 1, 1],
             "layer_type": "basic", "downsample_in_first_stage": first});
@@ -128,7 +128,7 @@ fn every_stage_but_the_first_halves_whatever_the_first_does() {
 }
 
 #[test]
-fn the_stride_is_that_of_the_feature_map_also_with_dilation() {
+fn the_stride_matches_the_feature_map_even_with_dilation() {
     let hugging_face = |extra: serde_json::Value| {
         let mut json = json!({"embedding_size": 8, "hidden_sizes": [8, 8, 8], "depths": [1, 1, 1], "layer_type": "basic"});
         json.as_object_mut()
@@ -160,9 +160,10 @@ fn the_stride_is_that_of_the_feature_map_also_with_dilation() {
     }
 }
 
-/// The stem has another memory format then, and oneDNN computes it; in float64 libtorch's own kernels do.
+/// With many channels, the stem uses another memory format and oneDNN; in float64, libtorch's own
+/// kernels compute it.
 #[test]
-fn a_stem_with_many_channels_computes_what_float64_does() {
+fn a_stem_with_many_channels_matches_float64() {
     let (parameters, net) = network_of(NormKind::Trained, 16);
     let (exact_parameters, exact) = network_of(NormKind::Trained, 16);
     let (weights, exact_weights) = (tensors(&parameters), tensors(&exact_parameters));

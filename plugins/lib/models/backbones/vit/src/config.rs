@@ -1,4 +1,4 @@
-//! The keys of `config.json` that all families on a vision transformer have.
+//! The keys of `config.json` shared by all families based on a vision transformer.
 
 use cvhost_layers::Activation;
 use cvhost_layers::config_json::{
@@ -8,14 +8,14 @@ use cvhost_plugin_api::error::Result;
 use cvhost_plugin_api::torch::Init;
 use serde_json::Value;
 
-/// What a missing key means for a family.
+/// A family's defaults for missing keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defaults {
-    /// Height and width in pixels.
+    /// Height and width, in pixels.
     pub image_size: [i64; 2],
 }
 
-/// The shape of a vision transformer.
+/// The architecture of a vision transformer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VitConfig {
     pub hidden_size: i64,
@@ -30,13 +30,15 @@ pub struct VitConfig {
     pub qkv_bias: bool,
     /// The side of a patch, in pixels.
     pub patch_size: i64,
-    /// Rows and columns of patches that the position embeddings are stored for; other sizes are interpolated.
+    /// Rows and columns of patches for which position embeddings are stored; they are interpolated
+    /// for other sizes.
     pub grid: (i64, i64),
 }
 
 impl VitConfig {
-    /// `json` is `config.json`; `config` is the whole resolved configuration, of which `model.dropout` is honoured. Fails
-    /// where a value has the wrong type or can't be built, naming its key.
+    /// `json` is `config.json`; `config` is the whole resolved configuration, of which
+    /// `model.dropout` is used. Fails if a value has the wrong type or is unsupported; the error
+    /// names its key.
     pub fn new(json: &Value, config: &Value, defaults: Defaults) -> Result<Self> {
         let patch_size = patch_size(json)?;
         let [height, width] = height_and_width(json, "image_size", defaults.image_size)?;
@@ -60,7 +62,7 @@ impl VitConfig {
         if this.grid.0 < 1 || this.grid.1 < 1 {
             return Err(invalid(
                 "image_size",
-                format!("at least one patch of {patch_size} pixels a side"),
+                format!("at least one patch of {patch_size}x{patch_size} pixels"),
             ));
         }
         if this.hidden_size % this.heads != 0 {
@@ -73,21 +75,21 @@ impl VitConfig {
         Ok(this)
     }
 
-    /// How weights, tokens and positions are drawn. transformers cuts the normal distribution of some of them off at 100
-    /// deviations, which is no difference.
+    /// The initialisation of weights, tokens and positions. transformers truncates the normal
+    /// distribution of some of them at 100 standard deviations, which makes no difference.
     pub fn init(&self) -> Init {
         Init::Normal {
             std: self.initializer_range,
         }
     }
 
-    /// The number of patches that have stored position embeddings.
+    /// The number of patches with stored position embeddings.
     pub fn patches(&self) -> i64 {
         self.grid.0 * self.grid.1
     }
 }
 
-/// The side of a patch in pixels, of one number or two equal ones in `config.json`.
+/// The side of a patch in pixels; `config.json` holds one number or two equal ones.
 pub fn patch_size(json: &Value) -> Result<i64> {
     match height_and_width(json, "patch_size", [16, 16])? {
         [height, width] if height == width => Ok(height),

@@ -1,4 +1,4 @@
-//! From an image to tokens, and where each one is.
+//! Patch embeddings and position embeddings.
 
 use crate::config::VitConfig;
 use cvhost_plugin_api::torch::{Init, Scope};
@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 /// Rows and columns of patches.
 pub type Grid = (i64, i64);
 
-/// Cuts images into patches and projects each to a token: a convolution whose stride is its size.
+/// Splits images into patches and projects each to a token: a convolution with equal stride and
+/// kernel size.
 pub struct PatchEmbeddings {
     weight: Tensor,
     bias: Tensor,
@@ -15,7 +16,7 @@ pub struct PatchEmbeddings {
 }
 
 impl PatchEmbeddings {
-    /// Makes `patch_embeddings.projection` in `scope`.
+    /// Creates `patch_embeddings.projection` in `scope`.
     pub fn new(scope: &Scope, config: &VitConfig) -> Self {
         let (d, patch) = (config.hidden_size, config.patch_size);
         let projection = scope.sub("patch_embeddings.projection");
@@ -26,8 +27,8 @@ impl PatchEmbeddings {
         }
     }
 
-    /// `pixel_values` `[N, 3, H, W]` to tokens `[N, rows · columns, d]`, and the grid that they come from. Pixels beyond the
-    /// last whole patch aren't seen.
+    /// Maps `pixel_values` `[N, 3, H, W]` to tokens `[N, rows · columns, d]`, and returns their
+    /// grid. Pixels beyond the last whole patch are ignored.
     pub fn forward(&self, pixel_values: &Tensor) -> (Tensor, Grid) {
         let stride = [self.patch_size, self.patch_size];
         let map = pixel_values.conv2d(&self.weight, Some(&self.bias), stride, [0, 0], [1, 1], 1);
@@ -37,9 +38,10 @@ impl PatchEmbeddings {
     }
 }
 
-/// Position embeddings `[K, before + rows · columns + after, d]` that are stored for the grid `stored`, as an image of the
-/// grid `wanted` needs them: those of the patches are interpolated (bicubic, corners not aligned), those of the `before`
-/// tokens in front of them and of the ones behind them stay. Interpolated in float32.
+/// Adapts position embeddings `[K, before + rows · columns + after, d]` from the grid `stored` to
+/// the grid `wanted`: those of the patches are interpolated in float32 (bicubic, corners not
+/// aligned), those of the `before` tokens in front of them and of the tokens after them are
+/// unchanged.
 pub fn interpolate(positions: &Tensor, before: i64, stored: Grid, wanted: Grid) -> Tensor {
     if wanted == stored {
         return positions.shallow_clone();

@@ -1,4 +1,4 @@
-//! The transformer's encoder.
+//! The transformer encoder.
 
 use crate::config::VitConfig;
 use cvhost_layers::{Activation, LayerNorm, Linear};
@@ -6,7 +6,7 @@ use cvhost_plugin_api::torch::Scope;
 use std::ops::Range;
 use tch::Tensor;
 
-/// A block with norms before attention and before the feed-forward part.
+/// A pre-norm transformer block: attention and feed-forward network, each preceded by a layer norm.
 pub struct EncoderLayer {
     norm_before: LayerNorm,
     attention: SelfAttention,
@@ -36,7 +36,7 @@ impl EncoderLayer {
         }
     }
 
-    /// The encoder's layers, `layer.0` and on in `scope`, at depths from 1.
+    /// All encoder layers, named `layer.0`, `layer.1`, … in `scope`, with depths starting at 1.
     pub fn stack(scope: &Scope, config: &VitConfig) -> Vec<Self> {
         let layers = scope.sub("layer");
         (0..config.layers)
@@ -44,15 +44,16 @@ impl EncoderLayer {
             .collect()
     }
 
-    /// Tokens `[N, T, d]` to tokens that have seen each other.
+    /// Maps tokens `[N, T, d]` to tokens of the same shape.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let normed = self.norm_before.forward(x);
         let attended = self.attention.forward(&normed, &normed, train);
         self.feed_forward(x + attended, train)
     }
 
-    /// [`EncoderLayer::forward`] of `tokens` alone, `[N, tokens, d]`, which have seen all. For a last layer of which nothing
-    /// else is read: it spares nearly all of the layer's work.
+    /// Like [`EncoderLayer::forward`], but computes only the outputs of `tokens`, `[N, tokens, d]`;
+    /// they still attend to all tokens. If only these outputs of a last layer are used, this saves
+    /// nearly all of its work.
     pub fn forward_only(&self, x: &Tensor, tokens: Range<i64>, train: bool) -> Tensor {
         let only = |x: &Tensor| x.narrow(1, tokens.start, tokens.end - tokens.start);
         let normed = self.norm_before.forward(x);
@@ -67,7 +68,7 @@ impl EncoderLayer {
     }
 }
 
-/// Multi-head attention of some tokens to every token (Vaswani et al. 2017).
+/// Multi-head attention from some tokens to all tokens (Vaswani et al. 2017).
 struct SelfAttention {
     query: Linear,
     key: Linear,
@@ -99,7 +100,8 @@ impl SelfAttention {
         }
     }
 
-    /// `queries` `[N, Q, d]` are those of the `tokens` `[N, T, d]` that look at all of them.
+    /// `queries` `[N, Q, d]` are the subset of `tokens` `[N, T, d]` whose outputs are computed;
+    /// they attend to all tokens.
     fn forward(&self, queries: &Tensor, tokens: &Tensor, train: bool) -> Tensor {
         let split =
             |part: &Linear, x: &Tensor| part.forward(x).unflatten(-1, [self.heads, -1]).transpose(1, 2);

@@ -3,7 +3,7 @@ use cvhost_plugin_api::torch::ParameterSet;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
-/// A layer of its own weights, and tokens `[2, 7, 12]`.
+/// A layer with random weights, and tokens `[2, 7, 12]`.
 fn layer_and_tokens() -> (ParameterSet, EncoderLayer, Tensor) {
     let json = json!({"hidden_size": 12, "intermediate_size": 20, "num_attention_heads": 3, "num_hidden_layers": 1,
         "image_size": 32, "patch_size": 16, "initializer_range": 0.4});
@@ -26,7 +26,7 @@ fn layer_and_tokens() -> (ParameterSet, EncoderLayer, Tensor) {
 }
 
 #[test]
-fn some_tokens_alone_are_as_among_all_and_so_are_gradients() {
+fn forward_only_matches_forward_including_gradients() {
     let (parameters, layer, tokens) = layer_and_tokens();
     let gradients = |out: &Tensor| -> Vec<Tensor> {
         (out * out).sum(Kind::Float).backward();

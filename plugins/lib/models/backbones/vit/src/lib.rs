@@ -1,7 +1,9 @@
-//! The vision transformer (Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words"): what the families that are built on it
-//! have in common. Each puts its own tokens around the patches, and reads its own ones out.
+//! The vision transformer (Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words"): the parts
+//! shared by the families based on it. Each family adds its own tokens to the patches and reads out
+//! its own ones.
 //!
-//! Read `embeddings`, then `encoder`. Tensors are named below a family's own prefix as transformers names them on disk.
+//! Read `embeddings`, then `encoder`. Below a family's own prefix, tensors have transformers' names
+//! on disk.
 
 mod config;
 mod embeddings;

@@ -9,7 +9,8 @@ fn waves(shape: &[i64], frequency: f64) -> Tensor {
         .reshape(shape)
 }
 
-/// What torch's `interpolate(mode="bicubic", align_corners=False)` makes of the same 2×3 positions for 3×5 patches.
+/// Result of torch's `interpolate(mode="bicubic", align_corners=False)` for the same 2×3 positions
+/// and 3×5 patches.
 #[rustfmt::skip]
 const RECORDED: [f64; 30] = [
     1.1340831518, 0.5149707794, 0.4222187698, -0.2437701374, -0.5167079568, -1.0226686001, -0.7708013654, -0.4461442530,
@@ -19,7 +20,7 @@ const RECORDED: [f64; 30] = [
 ];
 
 #[test]
-fn positions_for_another_size_are_torchs_bicubic_ones_between_tokens_that_stay() {
+fn interpolated_positions_match_torchs_bicubic_and_other_tokens_are_unchanged() {
     let stored = waves(&[1, 7, 2], 0.9);
     let last = Tensor::full([1, 3, 2], 9.0, (Kind::Float, Device::Cpu));
     let wanted = interpolate(&Tensor::cat(&[&stored, &last], 1), 1, (2, 3), (3, 5));
@@ -35,10 +36,10 @@ fn positions_for_another_size_are_torchs_bicubic_ones_between_tokens_that_stay()
 }
 
 #[test]
-fn positions_for_the_stored_size_are_themselves() {
+fn positions_for_the_stored_size_are_unchanged() {
     let stored = waves(&[2, 7, 4], 0.3);
     assert_eq!(interpolate(&stored, 1, (2, 3), (2, 3)), stored);
-    // As many patches in another arrangement are another size.
+    // The same number of patches in another arrangement is another size.
     let turned = interpolate(&stored, 1, (2, 3), (3, 2));
     assert_eq!(turned.size(), stored.size());
     assert_ne!(turned, stored);

@@ -1,0 +1,16 @@
+//! Adapter `wrapper`: another adapter, unchanged. Hosts and adapters of later versions meet through it.
+
+use cvhost_plugin_api::error::Result;
+use cvhost_plugin_api::sdk::{self, Adapter, AdapterArgs, Input, Model};
+
+pub struct Wrapper;
+
+impl Adapter for Wrapper {
+    fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
+        sdk::adapter("columns")?.input(args)
+    }
+
+    fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
+        sdk::adapter("columns")?.model(args)
+    }
+}
