@@ -24,7 +24,7 @@ fn map(record: &Record, values: &[f32]) -> Fields {
 fn depth_trains_with_changes_of_geometry_and_beats_a_constant() {
     let walk = Walk::new(
         "walk-depth",
-        "images: 96, batch_size: 8, augmentations: {horizontal_flip: 0.5, random_crop: 0.3, rotation: 5, random_resize: [0.9, 1.2]}",
+        "pictures: 96, batch_size: 8, augmentations: {horizontal_flip: 0.5, random_crop: 0.3, rotation: 5, random_resize: [0.9, 1.2]}",
         "max_epochs: 6, learning_rate: 0.01, monitor_metric: val_abs_rel",
     );
     let trained = walk.train(6, 0.5);

@@ -54,7 +54,7 @@ fn distance(printed: &Value, record: &Record) -> f64 {
 fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
     let walk = Walk::new(
         "walk-keypoints",
-        "images: 160, batch_size: 16, augmentations: {horizontal_flip: 0.5, random_crop: 0.2, rotation: 10, random_resize: [0.9, 1.1]}",
+        "pictures: 160, batch_size: 16, augmentations: {horizontal_flip: 0.5, random_crop: 0.2, rotation: 10, random_resize: [0.9, 1.1]}",
         "max_epochs: 8, learning_rate: 0.01, monitor_metric: val_pck",
     );
     let trained = walk.train(6, 0.5);
@@ -134,13 +134,13 @@ fn keypoints_take_their_boxes_from_an_earlier_stage() {
     let training = "max_epochs: 3, learning_rate: 0.02";
     let spots = Walk::new(
         "walk-spots",
-        "images: 64, batch_size: 8, augmentations: {horizontal_flip: 0.5}",
+        "pictures: 64, batch_size: 8, augmentations: {horizontal_flip: 0.5}",
         training,
     );
     let found = spots.train(6, 0.9);
     assert!(found.metric("val_f1") > 0.8, "{}", found.event);
     spots.check_eval(&found);
-    let walk = Walk::new("walk-keypoints", "images: 64, batch_size: 8", training);
+    let walk = Walk::new("walk-keypoints", "pictures: 64, batch_size: 8", training);
     let trained = walk.train(6, 0.9);
 
     let people = people(&walk.task, 64, 2);

@@ -42,7 +42,7 @@ fn segments(record: &Record, map: &[i32], labels: &[i64]) -> Fields {
 fn panoptic_segmentation_trains_with_crops_and_flips() {
     let walk = Walk::new(
         "walk-panoptic",
-        "images: 64, batch_size: 8, augmentations: {horizontal_flip: 0.5, vertical_flip: 0.1, random_crop: 0.5, rotation: 5, random_resize: [0.8, 1.25]}",
+        "pictures: 64, batch_size: 8, augmentations: {horizontal_flip: 0.5, vertical_flip: 0.1, random_crop: 0.5, rotation: 5, random_resize: [0.8, 1.25]}",
         "max_epochs: 12, learning_rate: 0.01, monitor_metric: val_pq",
     );
     let trained = walk.train(6, 0.5);

@@ -26,7 +26,7 @@ fn read(text: &str) -> Fields {
 fn text_trains_on_lines_of_any_width_without_mirroring_them() {
     let walk = Walk::new(
         "walk-text",
-        "images: 400, batch_size: 8",
+        "pictures: 400, batch_size: 8",
         "max_epochs: 10, learning_rate: 0.01, scheduler_params: {eta_min: 0.002}, monitor_metric: val_cer",
     );
     // Nothing in the file says so: the task's schema does.
