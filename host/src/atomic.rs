@@ -72,21 +72,21 @@ pub fn replace_link(link: &Path, target: &Path) -> Result<()> {
 /// replacement is restored. Returns one line per action taken. Call it only where no other process
 /// is saving.
 pub fn clean(parent: &Path, mark: &str) -> Result<Vec<String>> {
-    let mut told = Vec::new();
+    let mut actions = Vec::new();
     for (path, name, temporary) in leftovers(parent)? {
         let final_path = parent.join(name);
         if !temporary && !final_path.exists() && path.join(mark).is_file() {
             fs::rename(&path, &final_path).map_err(|e| cannot_save("restore", &final_path, &e))?;
-            told.push(format!(
+            actions.push(format!(
                 "restored {}, which an interrupted save had moved aside",
                 final_path.display()
             ));
             continue;
         }
         remove_tree(&path)?;
-        told.push(format!("removed {}, left by an interrupted save", path.display()));
+        actions.push(format!("removed {}, left by an interrupted save", path.display()));
     }
-    Ok(told)
+    Ok(actions)
 }
 
 /// Deletes half-written leftovers of other processes in `parent` that are older than `age`;

@@ -41,12 +41,12 @@ pub fn note(line: &str) {
     }
 }
 
-/// A number of bytes in human-readable form.
+/// Formats a number of bytes in gigabytes (10^9 bytes).
 pub fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-/// The progress of one pass over something.
+/// Progress of one pass, counted in steps.
 pub struct Pass {
     bar: ProgressBar,
     label: String,

@@ -157,7 +157,10 @@ impl fmt::Display for Missing {
             )?;
         }
         if self.tools.iter().any(|tool| tool.package.is_none()) {
-            write!(f, "\nfor the Rust components: rustup component add clippy rustfmt")?;
+            write!(
+                f,
+                "\nfor the Rust components: rustup component add clippy rustfmt"
+            )?;
         }
         Ok(())
     }

@@ -204,12 +204,13 @@ fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
     })
 }
 
-/// The value at a key path.
 impl Node {
+    /// The value at a key path.
     pub fn value_at(&self, path: &str) -> Option<Value> {
         self.at(path).map(Node::to_json)
     }
 
+    /// The number at a key path, if the value is a number.
     pub fn number_at(&self, path: &str) -> Option<f64> {
         self.value_at(path)?.as_f64()
     }

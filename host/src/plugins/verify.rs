@@ -90,7 +90,7 @@ pub fn verify(note: &Note, facts: &Facts, host: &Host) -> Result<(), Rejection> 
     if let (None, Some(library)) = (&note.libtorch, linked) {
         return Err(Rejection::new("it links libtorch without declaring it")
             .found(library.as_str())
-            .expected("no libtorch library, as its note says")
+            .expected("no libtorch library, because its note declares none")
             .help("add `torch: true` to the plugin's `export_plugin!`"));
     }
     if note.components.is_empty() {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn libtorch_is_linked_by_those_that_declare_it_alone() {
+    fn only_plugins_that_declare_libtorch_may_link_it() {
         let facts = |library: &str| Facts {
             needed: vec!["libc.so.6".into(), library.into()],
             ..Facts::default()
@@ -283,7 +283,10 @@ mod tests {
         };
         for library in ["libtorch_cpu.so", "libc10.so", "libtorch.so"] {
             let error = verify(&plain, &facts(library), &host()).unwrap_err().to_string();
-            assert!(error.contains("without declaring it") && error.contains(library), "{error}");
+            assert!(
+                error.contains("without declaring it") && error.contains(library),
+                "{error}"
+            );
             assert!(verify(&note(), &facts(library), &host()).is_ok());
         }
         assert!(verify(&plain, &facts("libm.so.6"), &host()).is_ok());

@@ -93,7 +93,10 @@ fn stall(trained: &Trained) -> Result<(f64, f64)> {
         .filter(|e| e["step"].as_u64().is_some_and(|step| step < STEPS));
     let waits: Vec<f64> = within.map(|e| seconds("waited_seconds", e)).collect();
     let Some(last) = saves.last().filter(|_| !waits.is_empty()) else {
-        bail!("expected checkpoints before the last step; the run reported {}", saves.len());
+        bail!(
+            "expected checkpoints before the last step; the run reported {}",
+            saves.len()
+        );
     };
     let wait = median(&waits);
     Ok((wait, wait + seconds("written_in_seconds", last)))

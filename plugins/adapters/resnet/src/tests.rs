@@ -218,8 +218,7 @@ fn the_saved_config_replaces_the_classes_and_keeps_the_rest() {
 #[test]
 fn the_schema_file_is_up_to_date() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.schema.json");
-    let dropout =
-        "Dropout of the averaged features before the last layer in training. By default none.";
+    let dropout = "Dropout of the averaged features before the last layer in training. By default none.";
     schema_is_current(&file, &cvhost_classification::schema(dropout));
 }
 

@@ -11,7 +11,9 @@ const MIN_ITEMS_PER_THREAD: usize = 64;
 /// Applies `work` to each item; the results are in item order.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = processors.min(MAX_THREADS).min(items.len().div_ceil(MIN_ITEMS_PER_THREAD));
+    let threads = processors
+        .min(MAX_THREADS)
+        .min(items.len().div_ceil(MIN_ITEMS_PER_THREAD));
     if threads < 2 {
         return items.iter().map(work).collect();
     }

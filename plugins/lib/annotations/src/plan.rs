@@ -103,12 +103,15 @@ fn nothing(request: &Request, roots: &[PathBuf]) -> PluginError {
     let details = roots
         .iter()
         .map(|root| format!("there is no {looked} in {}", root.display()));
-    PluginError::config(&key, format!("the annotations of the {} split were not found", request.split))
-        .with_details(details)
-        .with_help(format!(
-            "set `{key}` to a COCO JSON file, a CSV file, data.yaml, a list of images, or the \
+    PluginError::config(
+        &key,
+        format!("the annotations of the {} split were not found", request.split),
+    )
+    .with_details(details)
+    .with_help(format!(
+        "set `{key}` to a COCO JSON file, a CSV file, data.yaml, a list of images, or the \
              folder with the XML or label files"
-        ))
+    ))
 }
 
 /// All formats that match a folder of images or of a dataset, most likely first.

@@ -56,8 +56,10 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
 fn copy_folder(from: &Path, to: &Path, run: &Path) -> Result<()> {
     if run.starts_with(from) {
         let message = format!("the artifact {} contains the run folder itself", from.display());
-        return Err(PluginError::failed(message).with_help("log a folder that doesn't contain the \
-            run folder"));
+        return Err(PluginError::failed(message).with_help(
+            "log a folder that doesn't contain the \
+            run folder",
+        ));
     }
     create_folder(to)?;
     let failed = |e: std::io::Error| io_error("list the artifact", from, &e);

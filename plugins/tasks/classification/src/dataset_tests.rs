@@ -139,7 +139,10 @@ fn skipped_files_are_reported_with_counts() {
     ] {
         assert!(messages.contains(part), "no {part:?} in:\n{messages}");
     }
-    assert!(!messages.contains("hidden") && !messages.contains("git"), "{messages}");
+    assert!(
+        !messages.contains("hidden") && !messages.contains("git"),
+        "{messages}"
+    );
 }
 
 #[test]

@@ -34,8 +34,14 @@ const SUMMARY: [(&str, &str); 9] = [
         "precision_weighted",
         "precision, mean weighted by the number of images per class",
     ),
-    ("recall_weighted", "recall, mean weighted by the number of images per class"),
-    ("f1_weighted", "F1, mean weighted by the number of images per class"),
+    (
+        "recall_weighted",
+        "recall, mean weighted by the number of images per class",
+    ),
+    (
+        "f1_weighted",
+        "F1, mean weighted by the number of images per class",
+    ),
     (
         "auroc",
         "area under the ROC curve, one class versus the rest, mean over classes",

@@ -56,14 +56,19 @@ pub fn read(root: &Path, split: &str) -> Result<Found> {
     if found.records.len() == 0 && found.faults.is_empty() {
         let mut error = PluginError::config(
             &key,
-            format!("the {split} split has no images: no folder in {} contains any", root.display()),
+            format!(
+                "the {split} split has no images: no folder in {} contains any",
+                root.display()
+            ),
         )
         .with_help(format!(
             "`{key}` must be a folder with one subfolder per class that contains images ({}); for \
              images with a CSV file set `data.{split}_annotation_file`",
             EXTENSIONS.join(", ")
         ));
-        let here = skipped.into_iter().map(|(why, names)| skipped_message(why, &names, root));
+        let here = skipped
+            .into_iter()
+            .map(|(why, names)| skipped_message(why, &names, root));
         error = error.with_details(here);
         return Err(error);
     }
@@ -150,8 +155,11 @@ impl Walk<'_> {
                 continue;
             }
             match self.kind(&name, &entry)? {
-                Kind::Folder if depth >= MAX_DEPTH => self.skip("in a folder that is nested too \
-                    deeply", &name),
+                Kind::Folder if depth >= MAX_DEPTH => self.skip(
+                    "in a folder that is nested too \
+                    deeply",
+                    &name,
+                ),
                 Kind::Folder => self.folder(&name, label, depth + 1)?,
                 Kind::Image => self.found.records.push(&name, &[label]),
                 Kind::Other(why) => self.skip(why, &name),

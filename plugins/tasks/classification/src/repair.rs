@@ -21,9 +21,7 @@ pub fn repair(args: &OpenArgs) -> Result<Repair> {
             "{}: class folders have no file to repair",
             source.name().display()
         );
-        return Err(
-            PluginError::unsupported(what).with_help("move or delete the files listed in the report")
-        );
+        return Err(PluginError::unsupported(what).with_help("move or delete the files listed in the report"));
     };
     let fixed = Fixed::of(args, keys.multi_label, keys.format);
     let mut found = dataset::read(&source, &fixed, split)?;

@@ -242,7 +242,8 @@ impl Rows {
             name = rest;
         }
         if name.is_empty() {
-            self.found.wrong(BROKEN, line, || "the file name is empty".to_owned());
+            self.found
+                .wrong(BROKEN, line, || "the file name is empty".to_owned());
             return;
         }
         let labels = match layout {

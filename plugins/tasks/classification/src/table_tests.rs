@@ -134,7 +134,10 @@ fn all_invalid_rows_are_reported_with_their_lines() {
 fn an_error_for_an_invalid_header_lists_the_expected_columns() {
     for (text, what) in [
         ("", "is empty"),
-        ("a.png,cat\nb.png,dog\n", "no column with the file names of the images"),
+        (
+            "a.png,cat\nb.png,dog\n",
+            "no column with the file names of the images",
+        ),
         ("image\na.png\n", "there is no column for the labels"),
         (
             "image,label,class\na,b,c\n",

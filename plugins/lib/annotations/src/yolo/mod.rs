@@ -171,14 +171,22 @@ fn orphans(folder: &Path, images: &[String]) -> Option<String> {
         .filter(|name| stem(name).is_some_and(|stem| !stems.contains(&stem)))
         .collect();
     lacking.sort_unstable();
-    let names: Vec<&str> = lacking.iter().take(MAX_LISTED_NAMES).map(String::as_str).collect();
+    let names: Vec<&str> = lacking
+        .iter()
+        .take(MAX_LISTED_NAMES)
+        .map(String::as_str)
+        .collect();
     (!lacking.is_empty()).then(|| {
         format!(
             "{}: {} label files have no image and are skipped: {}{}",
             folder.display(),
             lacking.len(),
             names.join(", "),
-            if lacking.len() > MAX_LISTED_NAMES { " …" } else { "" }
+            if lacking.len() > MAX_LISTED_NAMES {
+                " …"
+            } else {
+                ""
+            }
         )
     })
 }
