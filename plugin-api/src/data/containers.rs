@@ -1,5 +1,8 @@
 //! Text, lists and optional values as they cross the interface. They behave like `String`, `Vec` and
 //! `Option`, convert from and to them, and hide what they are made of.
+//!
+//! Their methods are inline, so that a program that uses them doesn't link the rest of this crate: the
+//! launcher must not link libtorch, whose bindings another crate's feature may have switched on.
 
 use abi_stable::StableAbi;
 use abi_stable::std_types::{ROption, RString, RVec};
@@ -14,14 +17,17 @@ pub struct Text(RString);
 
 impl Text {
     /// The empty text.
+    #[inline]
     pub const fn new() -> Self {
         Text(RString::new())
     }
 
+    #[inline]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
+    #[inline]
     pub fn into_string(self) -> String {
         self.0.into_string()
     }
@@ -29,90 +35,105 @@ impl Text {
 
 impl Deref for Text {
     type Target = str;
+    #[inline]
     fn deref(&self) -> &str {
         self.0.as_str()
     }
 }
 
 impl AsRef<str> for Text {
+    #[inline]
     fn as_ref(&self) -> &str {
         self
     }
 }
 
 impl Borrow<str> for Text {
+    #[inline]
     fn borrow(&self) -> &str {
         self
     }
 }
 
 impl fmt::Display for Text {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self.as_str(), f)
     }
 }
 
 impl fmt::Debug for Text {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
 impl From<&str> for Text {
+    #[inline]
     fn from(text: &str) -> Self {
         Text(text.into())
     }
 }
 
 impl From<String> for Text {
+    #[inline]
     fn from(text: String) -> Self {
         Text(text.into())
     }
 }
 
 impl From<&String> for Text {
+    #[inline]
     fn from(text: &String) -> Self {
         text.as_str().into()
     }
 }
 
 impl From<Text> for String {
+    #[inline]
     fn from(text: Text) -> Self {
         text.into_string()
     }
 }
 
 impl PartialEq<str> for Text {
+    #[inline]
     fn eq(&self, other: &str) -> bool {
         self.as_str() == other
     }
 }
 
 impl PartialEq<&str> for Text {
+    #[inline]
     fn eq(&self, other: &&str) -> bool {
         self.as_str() == *other
     }
 }
 
 impl PartialEq<String> for Text {
+    #[inline]
     fn eq(&self, other: &String) -> bool {
         self.as_str() == other
     }
 }
 
 impl PartialEq<Text> for str {
+    #[inline]
     fn eq(&self, other: &Text) -> bool {
         self == other.as_str()
     }
 }
 
 impl PartialEq<Text> for &str {
+    #[inline]
     fn eq(&self, other: &Text) -> bool {
         *self == other.as_str()
     }
 }
 
 impl PartialEq<Text> for String {
+    #[inline]
     fn eq(&self, other: &Text) -> bool {
         self == other.as_str()
     }
@@ -125,32 +146,39 @@ pub struct List<T>(RVec<T>);
 
 impl<T> List<T> {
     /// The empty list.
+    #[inline]
     pub const fn new() -> Self {
         List(RVec::new())
     }
 
+    #[inline]
     pub fn push(&mut self, value: T) {
         self.0.push(value);
     }
 
+    #[inline]
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
+    #[inline]
     pub fn as_slice(&self) -> &[T] {
         self.0.as_slice()
     }
 
+    #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         self.0.as_mut_slice()
     }
 
     /// The list as a `Vec`, without a copy where it was made in this library.
+    #[inline]
     pub fn into_vec(self) -> Vec<T> {
         self.0.into_vec()
     }
 
     /// A list of copies of a slice's elements.
+    #[inline]
     pub fn copied_from(values: &[T]) -> Self
     where
         T: Clone,
@@ -160,6 +188,7 @@ impl<T> List<T> {
 }
 
 impl<T> Default for List<T> {
+    #[inline]
     fn default() -> Self {
         Self::new()
     }
@@ -167,48 +196,56 @@ impl<T> Default for List<T> {
 
 impl<T> Deref for List<T> {
     type Target = [T];
+    #[inline]
     fn deref(&self) -> &[T] {
         self.0.as_slice()
     }
 }
 
 impl<T> DerefMut for List<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         self.0.as_mut_slice()
     }
 }
 
 impl<T> AsRef<[T]> for List<T> {
+    #[inline]
     fn as_ref(&self) -> &[T] {
         self
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for List<T> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
 }
 
 impl<T> From<Vec<T>> for List<T> {
+    #[inline]
     fn from(values: Vec<T>) -> Self {
         List(values.into())
     }
 }
 
 impl<T> From<List<T>> for Vec<T> {
+    #[inline]
     fn from(list: List<T>) -> Self {
         list.into_vec()
     }
 }
 
 impl<T> FromIterator<T> for List<T> {
+    #[inline]
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
         values.into_iter().collect::<Vec<T>>().into()
     }
 }
 
 impl<T> Extend<T> for List<T> {
+    #[inline]
     fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
         self.0.extend(values);
     }
@@ -217,6 +254,7 @@ impl<T> Extend<T> for List<T> {
 impl<T> IntoIterator for List<T> {
     type Item = T;
     type IntoIter = std::vec::IntoIter<T>;
+    #[inline]
     fn into_iter(self) -> Self::IntoIter {
         self.into_vec().into_iter()
     }
@@ -225,6 +263,7 @@ impl<T> IntoIterator for List<T> {
 impl<'a, T> IntoIterator for &'a List<T> {
     type Item = &'a T;
     type IntoIter = std::slice::Iter<'a, T>;
+    #[inline]
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
@@ -233,30 +272,35 @@ impl<'a, T> IntoIterator for &'a List<T> {
 impl<'a, T> IntoIterator for &'a mut List<T> {
     type Item = &'a mut T;
     type IntoIter = std::slice::IterMut<'a, T>;
+    #[inline]
     fn into_iter(self) -> Self::IntoIter {
         self.iter_mut()
     }
 }
 
 impl<T: PartialEq<U>, U, const N: usize> PartialEq<[U; N]> for List<T> {
+    #[inline]
     fn eq(&self, other: &[U; N]) -> bool {
         self.as_slice() == other.as_slice()
     }
 }
 
 impl<T: PartialEq<U>, U> PartialEq<[U]> for List<T> {
+    #[inline]
     fn eq(&self, other: &[U]) -> bool {
         self.as_slice() == other
     }
 }
 
 impl<T: PartialEq<U>, U> PartialEq<&[U]> for List<T> {
+    #[inline]
     fn eq(&self, other: &&[U]) -> bool {
         self.as_slice() == *other
     }
 }
 
 impl<T: PartialEq<U>, U> PartialEq<Vec<U>> for List<T> {
+    #[inline]
     fn eq(&self, other: &Vec<U>) -> bool {
         self.as_slice() == other.as_slice()
     }
@@ -269,14 +313,17 @@ pub struct Optional<T>(ROption<T>);
 
 impl<T> Optional<T> {
     /// No value.
+    #[inline]
     pub const fn none() -> Self {
         Optional(ROption::RNone)
     }
 
+    #[inline]
     pub const fn some(value: T) -> Self {
         Optional(ROption::RSome(value))
     }
 
+    #[inline]
     pub fn as_ref(&self) -> Option<&T> {
         match &self.0 {
             ROption::RSome(value) => Some(value),
@@ -284,6 +331,7 @@ impl<T> Optional<T> {
         }
     }
 
+    #[inline]
     pub fn as_mut(&mut self) -> Option<&mut T> {
         match &mut self.0 {
             ROption::RSome(value) => Some(value),
@@ -291,38 +339,45 @@ impl<T> Optional<T> {
         }
     }
 
+    #[inline]
     pub fn into_option(self) -> Option<T> {
         self.0.into_option()
     }
 
+    #[inline]
     pub fn is_some(&self) -> bool {
         self.as_ref().is_some()
     }
 
+    #[inline]
     pub fn is_none(&self) -> bool {
         self.as_ref().is_none()
     }
 }
 
 impl<T> Default for Optional<T> {
+    #[inline]
     fn default() -> Self {
         Self::none()
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Optional<T> {
+    #[inline]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.as_ref(), f)
     }
 }
 
 impl<T> From<Option<T>> for Optional<T> {
+    #[inline]
     fn from(value: Option<T>) -> Self {
         Optional(value.into())
     }
 }
 
 impl<T> From<Optional<T>> for Option<T> {
+    #[inline]
     fn from(value: Optional<T>) -> Self {
         value.into_option()
     }

@@ -26,6 +26,10 @@ impl Source for Fake {
         self.count
     }
 
+    fn name(&self, index: usize) -> Result<String> {
+        Ok(format!("image {index}"))
+    }
+
     fn record(&self, index: usize) -> Result<Record> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         if self.fails_at == Some(index) {

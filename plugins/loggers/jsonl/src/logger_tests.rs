@@ -207,7 +207,7 @@ fn invalid_calls_are_errors_with_the_path() {
     logger.start(&info(folder.path()), &Value::Null).unwrap();
     let bad = LogItem {
         json: "[1]".into(),
-        ..item(LogKind::METRICS, 1)
+        ..item(LogKind::TAGS, 1)
     };
     assert!(logger.log(&[bad]).unwrap_err().message.contains("[1]"));
 }

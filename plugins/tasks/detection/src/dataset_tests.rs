@@ -170,7 +170,7 @@ fn invalid_boxes_follow_the_policy() {
         .to_string();
     assert!(error.starts_with("4 problems"), "{error}");
     assert!(
-        error.contains("annotation 5 of image 1") && error.contains("not a number"),
+        error.contains("annotation 5 of image 1") && error.contains("not a finite number"),
         "{error}"
     );
     assert!(
