@@ -1,14 +1,14 @@
-//! Decoded images kept in memory, so that later epochs need not decode them.
+//! Decoded images cached in memory, so that later epochs need not decode them.
 
 use crate::decode::Scaled;
 use cvhost::error::Result;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Keeps the first images that come, until its budget is used up. Every epoch reads every image, so whatever is kept is
-/// as good as anything else, and nothing is ever thrown out.
+/// Caches the first images it sees until its budget is used up. Every epoch reads every image, so
+/// any selection is as good as any other, and nothing is ever evicted.
 pub struct ImageCache {
-    /// Bytes of pixels that may be kept.
+    /// Maximum size of the cached pixels, in bytes.
     budget: usize,
     kept: RwLock<Kept>,
 }
@@ -27,7 +27,8 @@ impl ImageCache {
         }
     }
 
-    /// The image of that key (record and number of the image), made by `decode` where it isn't kept.
+    /// The image with that key (record, number of the image within the record); calls `decode` if
+    /// it isn't cached.
     pub fn get(&self, key: (usize, usize), decode: impl FnOnce() -> Result<Scaled>) -> Result<Scaled> {
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let found = kept.images.get(&key).cloned();
@@ -53,7 +54,7 @@ mod tests {
     use std::cell::Cell;
 
     #[test]
-    fn what_fits_is_decoded_once_and_the_rest_each_time() {
+    fn cached_images_are_decoded_once_and_others_each_time() {
         let cache = ImageCache::new(2 * 4 * 4 * 3);
         let decoded = Cell::new(0);
         for _ in 0..3 {

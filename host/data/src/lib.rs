@@ -1,11 +1,14 @@
-//! From records to batches: decode, augment, prepare, collate, and do it ahead of time on other threads.
+//! The data pipeline from records to batches: decode, augment, prepare and collate, ahead of time
+//! on worker threads.
 //!
-//! The way of one sample: [`Source::record`] → [`decode`] → [`augment`] (by role alone, training only) → `Input::prepare`,
-//! which writes into its slot of the padded batch → [`HostBatch`] → mixing (by role, training only). The [`Loader`] makes
-//! whole batches on its threads and hands them out in an order that only seed and epoch decide.
+//! Each sample passes through [`Source::record`] → [`decode`] → [`augment`] (by role alone,
+//! training only) → `Input::prepare`, which writes into its slot of the padded batch →
+//! [`HostBatch`] → mixing (by role, training only). The [`Loader`] builds whole batches on its
+//! workers and returns them in an order that depends only on the seed and the epoch.
 //!
-//! Invariants: nothing here knows a task or a model family; nothing here links libtorch, the engine makes tensors of what
-//! comes out; a record's own targets leave untouched, beside the prepared ones.
+//! Invariants: this crate doesn't depend on any task or model family, and doesn't link libtorch
+//! (the engine turns its output into tensors). A record's own targets are passed through
+//! unmodified, next to the prepared ones.
 
 pub mod augment;
 mod broken;

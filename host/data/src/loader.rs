@@ -1,4 +1,4 @@
-//! Batches ahead of time, in an order that doesn't depend on how many threads make them.
+//! Loads batches ahead of time, in an order that doesn't depend on the number of workers.
 
 mod making;
 
@@ -22,36 +22,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How a [`Loader`] works.
+/// Options of a [`Loader`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoaderOptions {
-    /// Which records make which batch. Its seed draws the changes of images, too.
+    /// How records are ordered and batched. Its seed also determines the random augmentations.
     pub order: OrderOptions,
-    /// Threads that make batches; 0 makes each when it is asked for, on the caller's thread.
+    /// Number of worker threads. With 0, each batch is built on demand on the caller's thread.
     pub threads: usize,
-    /// The most batches that are in the making or wait, at least 1. No more threads than this have work.
+    /// Maximum number of batches in flight or waiting, at least 1. Workers beyond this number are
+    /// idle.
     pub prefetch: usize,
-    /// Changes at random, drawn by the order's seed (0 without one), epoch and record.
+    /// Random augmentations, drawn from the order's seed (0 if there is none), the epoch and the
+    /// record.
     pub augment: Option<Augmentations>,
-    /// Two samples mixed into one, drawn by the order's seed (0 without one), epoch and batch.
+    /// Mixing of pairs of samples, drawn from the order's seed (0 if there is none), the epoch and
+    /// the batch.
     pub mixing: Option<Mixing>,
-    /// What samples say to the adapter: whether targets are for training.
+    /// Whether the targets are for training; passed to the adapter with each sample.
     pub train: bool,
-    /// Whether the records are to be predicted and have no targets: what an adapter didn't prepare is then left out.
+    /// Whether the records are for prediction and have no targets. Fields that the adapter didn't
+    /// prepare are then omitted.
     pub predict: bool,
-    /// Whether a batch keeps its records' own targets, which only an evaluator reads.
+    /// Whether a batch retains its records' own targets, which only an evaluator reads.
     pub keep_targets: bool,
     pub broken_files: BrokenFiles,
-    /// Bytes of decoded images that are kept for the next epochs.
+    /// Size of the cache of decoded images, in bytes.
     pub cache: usize,
-    /// Large JPEGs are decoded smaller where the model's input is; only for training.
+    /// Whether large JPEGs are decoded at a reduced size if the model's input is smaller; only for
+    /// training.
     pub scaled_decode: bool,
-    /// So long one batch may take; then the threads are taken for stuck. `None` waits for ever.
+    /// Maximum time for one batch, after which the workers are considered stuck. `None` means no
+    /// limit.
     pub timeout: Option<Duration>,
 }
 
 impl Default for LoaderOptions {
-    /// Evaluation: in order, nothing changed, one sample a batch on the caller's thread.
+    /// Evaluation: in order, without augmentation, one sample per batch, on the caller's thread.
     fn default() -> Self {
         LoaderOptions {
             order: OrderOptions::default(),
@@ -70,21 +76,21 @@ impl Default for LoaderOptions {
     }
 }
 
-/// Makes the batches of a split, epoch after epoch.
+/// Loads the batches of a split, epoch after epoch.
 #[derive(Clone)]
 pub struct Loader {
     shared: Arc<Shared>,
-    /// From this epoch on nothing is changed at random.
+    /// The epoch from which augmentation is off.
     unchanged_from: Option<u64>,
     shard: Shard,
 }
 
-/// The batches that one of several processes takes.
+/// The batches assigned to one of several processes.
 #[derive(Debug, Clone, Copy)]
 struct Shard {
     rank: usize,
     size: usize,
-    /// Whether all ranks take equally many; what remains is left out.
+    /// Whether all ranks get the same number of batches; the remaining batches are dropped.
     even: bool,
 }
 
@@ -95,23 +101,24 @@ impl Shard {
         even: true,
     };
 
-    /// How many of `batches` batches the rank takes.
+    /// The number of batches, out of `batches`, that are assigned to this rank.
     fn count(self, batches: usize) -> usize {
         let rest = batches % self.size;
         batches / self.size + usize::from(!self.even && self.rank < rest)
     }
 
-    /// The number of the rank's batch `index` among all.
+    /// The global number of this rank's batch `index`.
     fn number(self, index: usize) -> usize {
         index * self.size + self.rank
     }
 }
 
-/// What all threads read.
+/// State shared by all workers.
 struct Shared {
     source: Arc<dyn Source>,
     input: Arc<InputBox>,
-    /// Input sides for other sizes: each batch takes one of them by chance. None: all take `input`.
+    /// Input processors for other sizes; each batch uses one of them at random. If empty, all
+    /// batches use `input`.
     sizes: Vec<Arc<InputBox>>,
     options: LoaderOptions,
     order: Order,
@@ -122,12 +129,14 @@ struct Shared {
 }
 
 impl Loader {
-    /// Fails where the order needs to know something of the records, and the source doesn't give it.
+    /// # Errors
+    /// If the order needs record metadata that the source doesn't provide.
     pub fn new(source: Arc<dyn Source>, input: Arc<InputBox>, options: LoaderOptions) -> Result<Self> {
         Self::with_sizes(source, input, Vec::new(), options)
     }
 
-    /// As [`Loader::new`], with input sides for several sizes: each batch takes one of them, drawn by seed, epoch and batch.
+    /// Like [`Loader::new`], but with input processors for several sizes: each batch uses one of
+    /// them, drawn from the seed, the epoch and the batch.
     pub fn with_sizes(
         source: Arc<dyn Source>,
         input: Arc<InputBox>,
@@ -140,7 +149,8 @@ impl Loader {
             shard: Shard::ALL,
             shared: Arc::new(Shared {
                 order: Order::new(source.as_ref(), options.order)?,
-                // Main input and mask of each batch that waits, and of those that the model has.
+                // The main input and the mask of each waiting batch, and of those in use by the
+                // model.
                 pool: Pool::new(2 * (options.prefetch + 2)),
                 cache: (options.cache > 0).then(|| ImageCache::new(options.cache)),
                 broken: BrokenRecords::default(),
@@ -153,15 +163,16 @@ impl Loader {
         })
     }
 
-    /// This loader with nothing changed at random from `epoch` on.
+    /// Returns this loader with augmentation turned off from `epoch` on.
     #[must_use]
     pub fn unchanged_from(mut self, epoch: u64) -> Self {
         self.unchanged_from = Some(epoch);
         self
     }
 
-    /// This loader for process `rank` of `size`: it takes each `size`-th batch of an epoch. With `even`
-    /// every process takes equally many, and the batches that remain are left out.
+    /// Returns this loader restricted to process `rank` of `size`: it takes every `size`-th batch
+    /// of an epoch. With `even`, all processes get the same number of batches, and the remaining
+    /// ones are dropped.
     #[must_use]
     pub fn sharded(mut self, rank: usize, size: usize, even: bool) -> Self {
         self.shard = Shard {
@@ -177,35 +188,37 @@ impl Loader {
         Plan::new(&self.shared, epoch, changes)
     }
 
-    /// Batches an epoch.
+    /// The number of batches per epoch.
     pub fn batches(&self) -> usize {
         self.shard.count(self.shared.order.batches())
     }
 
-    /// The records that were skipped so far because their images can't be read.
+    /// The records skipped so far because their images can't be read.
     pub fn broken(&self) -> &BrokenRecords {
         &self.shared.broken
     }
 
-    /// Where the threads' time went so far.
+    /// Time spent so far by the workers in each stage.
     pub fn timings(&self) -> &Timings {
         &self.shared.timings
     }
 
-    /// The records' indices in the order in which an epoch takes them.
+    /// The record indices in the order of the given epoch.
     pub fn order(&self, epoch: u64) -> Vec<usize> {
         self.shared.order.of_epoch(epoch)
     }
 
-    /// The sample of record `index` as that epoch's training sees it, and the record's own fields as they were.
+    /// The sample of record `index` as augmented in that epoch, and the record's own unmodified
+    /// fields.
     pub fn sample(&self, epoch: u64, index: usize) -> Result<(Sample, Fields)> {
         self.plan(epoch).sample(index)
     }
 
-    /// The batches of an epoch, from batch `skip` on: a resumed epoch goes on where it stopped, with the same batches.
+    /// The batches of an epoch, starting at batch `skip`. A resumed epoch continues where it
+    /// stopped, with identical batches.
     ///
-    /// After an error, which names record and file, the iterator ends. Dropping it stops the threads after the sample in
-    /// work, without waiting for them.
+    /// The iterator ends after an error, which names the record and the file. Dropping it stops the
+    /// workers after the sample they are processing, without waiting for them.
     pub fn epoch(&self, epoch: u64, skip: usize) -> Batches {
         let plan = self.plan(epoch);
         let end = self.batches();
@@ -218,10 +231,10 @@ impl Loader {
             maker,
             shard: self.shard,
             next: skip.min(end),
-            asked: skip.min(end),
+            requested: skip.min(end),
             end,
         };
-        batches.ask_ahead();
+        batches.request_ahead();
         batches
     }
 }
@@ -231,23 +244,23 @@ type Made = (usize, Result<Option<HostBatch>>);
 enum Maker {
     Inline(Plan),
     Threads {
-        /// Batches to make. Dropping it ends the threads.
+        /// Numbers of the batches to build. Dropping it stops the workers.
         jobs: Option<Sender<usize>>,
         made: Receiver<Made>,
-        /// Batches that came before their turn.
+        /// Batches that finished out of order.
         early: BTreeMap<usize, Result<Option<HostBatch>>>,
         prefetch: usize,
         stop: Arc<AtomicBool>,
         plan: Plan,
     },
-    /// A thread couldn't be started; told once.
+    /// A worker couldn't be started; the error is returned once.
     Failed(Option<Error>),
 }
 
 impl Maker {
     fn start(plan: Plan) -> Self {
-        // Unbounded: no more jobs are ever given out than `prefetch`, so nothing piles up, and no thread ever blocks on
-        // handing over.
+        // Unbounded channels are fine: at most `prefetch` jobs are outstanding, and workers never
+        // block on sending.
         let (jobs, todo) = unbounded::<usize>();
         let (done, made) = unbounded::<Made>();
         let stop = Arc::new(AtomicBool::new(false));
@@ -266,7 +279,7 @@ impl Maker {
                     }
                 });
             if let Err(error) = started {
-                let message = format!("cannot start loader thread {number}: {error}");
+                let message = format!("cannot start loader worker {number}: {error}");
                 return Maker::Failed(Some(
                     Error::environment(message).with_help("lower data.num_workers"),
                 ));
@@ -286,34 +299,34 @@ impl Maker {
 /// The batches of one epoch in order; see [`Loader::epoch`].
 pub struct Batches {
     maker: Maker,
-    /// Which batches of the epoch these are; the fields below count within them.
+    /// Selects this rank's batches of the epoch; the fields below count within them.
     shard: Shard,
-    /// The batch that is handed out next.
+    /// The batch returned next.
     next: usize,
-    /// The first batch that hasn't been given to a thread.
-    asked: usize,
+    /// The first batch that hasn't been assigned to a worker.
+    requested: usize,
     end: usize,
 }
 
 impl Batches {
-    /// Gives out jobs until `prefetch` batches are in the making or wait.
-    fn ask_ahead(&mut self) {
+    /// Sends jobs until `prefetch` batches are in flight or waiting.
+    fn request_ahead(&mut self) {
         if let Maker::Threads {
             jobs: Some(jobs),
             prefetch,
             ..
         } = &self.maker
         {
-            while self.asked < self.end
-                && self.asked < self.next + *prefetch
-                && jobs.send(self.shard.number(self.asked)).is_ok()
+            while self.requested < self.end
+                && self.requested < self.next + *prefetch
+                && jobs.send(self.shard.number(self.requested)).is_ok()
             {
-                self.asked += 1;
+                self.requested += 1;
             }
         }
     }
 
-    /// The batch of that number; nothing where none of its records can be read.
+    /// Waits for the batch with that number; `None` if none of its records can be read.
     fn wait_for(&mut self, number: usize) -> Result<Option<HostBatch>> {
         match &mut self.maker {
             Maker::Inline(plan) => plan.make(number, &AtomicBool::new(false)),
@@ -334,7 +347,7 @@ impl Batches {
                         Ok((which, result)) => early.insert(which, result),
                         Err(RecvTimeoutError::Timeout) => return Err(plan.stuck(number)),
                         Err(RecvTimeoutError::Disconnected) => {
-                            return Err(Error::failed("the loader's threads have ended early"));
+                            return Err(Error::failed("the loader's workers exited early"));
                         }
                     };
                 }
@@ -351,7 +364,7 @@ impl Iterator for Batches {
             match self.wait_for(self.shard.number(self.next)) {
                 Ok(batch) => {
                     self.next += 1;
-                    self.ask_ahead();
+                    self.request_ahead();
                     if batch.is_some() {
                         return batch.map(Ok);
                     }
@@ -367,7 +380,7 @@ impl Iterator for Batches {
 }
 
 impl Batches {
-    /// Ends the iterator and its threads; batches in the making are thrown away.
+    /// Ends the iterator and stops its workers; unfinished batches are discarded.
     fn stop(&mut self) {
         self.end = self.next;
         if let Maker::Threads {

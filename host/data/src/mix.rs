@@ -1,26 +1,29 @@
-//! Two samples mixed into one, by role alone: images by blending or by pasting, distributions over classes by their weights.
+//! Mixes pairs of samples, by role alone: images by blending or pasting, class distributions by
+//! weighted averages.
 //!
-//! Mixing works on a batch that is ready, as both references do: partners have one size there, and what is mixed is what the
-//! model sees.
+//! Mixing operates on the finished batch, as in both reference implementations: there, both
+//! partners have the same size, and the mixed image is exactly what the model sees.
 
 use crate::random::Random;
 use crate::{HostBatch, HostItem};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{DType, Fields, Role};
 
-/// How the samples of a batch are mixed. Each of the two is off at 0; where both are on, each batch takes one of them by chance.
+/// How the samples of a batch are mixed. An alpha of 0 disables the method; if both are enabled,
+/// each batch uses one of them at random.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mixing {
-    /// Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization": images and distributions are blended with a weight
-    /// from Beta(alpha, alpha).
+    /// Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization": images and distributions are
+    /// blended with a weight from Beta(alpha, alpha).
     pub mixup_alpha: f64,
-    /// Yun et al. 2019, "CutMix": a rectangle, whose part of the image is drawn from Beta(alpha, alpha), comes from the
-    /// partner; distributions are blended by the areas.
+    /// Yun et al. 2019, "CutMix": a rectangle, whose fraction of the image area is drawn from
+    /// Beta(alpha, alpha), is replaced by the partner's; distributions are blended in proportion to
+    /// the areas.
     pub cutmix_alpha: f64,
 }
 
 impl Mixing {
-    /// The mixing for these settings; none where both are 0.
+    /// The mixing for these settings; `None` if both are 0.
     pub fn new(mixup_alpha: f64, cutmix_alpha: f64) -> Option<Self> {
         (mixup_alpha > 0.0 || cutmix_alpha > 0.0).then_some(Mixing {
             mixup_alpha,
@@ -28,7 +31,8 @@ impl Mixing {
         })
     }
 
-    /// Whether targets can be mixed: they hold a distribution, and nothing that has a place in the image.
+    /// Whether targets can be mixed: they contain a distribution and no fields with positions in
+    /// the image.
     pub fn fits(targets: &Fields) -> bool {
         let has = |role| targets.items.iter().any(|f| f.role == role);
         has(Role::DISTRIBUTION) && targets.items.iter().all(|f| mixable(f.role))
@@ -39,19 +43,21 @@ fn mixable(role: Role) -> bool {
     matches!(role, Role::DISTRIBUTION | Role::OPAQUE)
 }
 
-/// What a batch's mixing is, once drawn.
+/// The mixing drawn for one batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Mix {
     /// The weight of a sample's own image.
     Blend(f64),
-    /// From the partner: left, top, right, bottom, in pixels of the input.
+    /// The rectangle taken from the partner: left, top, right, bottom, in pixels of the input.
     Paste([usize; 4]),
 }
 
-/// Mixes each sample of a batch with its partner: the first with the last, the second with the one before the last, and so on.
-/// The order of an epoch is random, so the partners are. The middle one of an odd number stays as it is.
+/// Mixes each sample of a batch with its partner: the first with the last, the second with the
+/// second last, and so on. The epoch's order is random, so the pairs are random, too. The middle
+/// sample of an odd number remains unchanged.
 ///
-/// Fails where the main input isn't `[N, C, H, W]` of f32 without padding, or a prepared field can't be mixed.
+/// # Errors
+/// If the main input isn't f32 `[N, C, H, W]` without padding, or a prepared field can't be mixed.
 pub fn mix(batch: &mut HostBatch, mixing: Mixing, random: &mut Random) -> Result<()> {
     let [height, width] = main_size(batch)?;
     check(batch)?;
@@ -78,27 +84,27 @@ pub fn mix(batch: &mut HostBatch, mixing: Mixing, random: &mut Random) -> Result
     Ok(())
 }
 
-/// Whether what is mixed is f32, a row a sample.
+/// Checks that all mixed items are f32 with one row per sample.
 fn check(batch: &HostBatch) -> Result<()> {
     let mixed = |(index, item): &(usize, &HostItem)| *index == 0 || item.role == Some(Role::DISTRIBUTION);
     for (_, item) in batch.items.iter().enumerate().filter(mixed) {
         let rows = item.dims.first().copied().unwrap_or(0) as usize;
         if item.data.dtype() != DType::F32 || rows != batch.len() || !item.offsets.is_empty() {
             return Err(Error::failed(format!(
-                "`{}` of {:?}{:?} can't be mixed in a batch of {}",
+                "`{}` with type and shape {:?}{:?} can't be mixed in a batch of {}",
                 item.name,
                 item.data.dtype(),
                 item.dims,
                 batch.len()
             ))
-            .with_expected("f32 with a row a sample")
+            .with_expected("f32 with one row per sample")
             .with_help("set model.mixup_alpha and model.cutmix_alpha to 0"));
         }
     }
     Ok(())
 }
 
-/// Height and width that all samples of the batch have.
+/// The common height and width of the batch's samples.
 fn main_size(batch: &HostBatch) -> Result<[usize; 2]> {
     let main = batch.items.first();
     let dims = main.map(|i| i.dims.as_slice()).unwrap_or_default();
@@ -116,7 +122,7 @@ fn main_size(batch: &HostBatch) -> Result<[usize; 2]> {
             "images of different sizes can't be mixed: {name} is {}x{} in a batch of {width}x{height}",
             meta.input_width, meta.input_height
         ))
-        .with_help("give all one size with data.image_size=[height, width], or set model.mixup_alpha to 0"));
+        .with_help("give all images the same size with data.image_size=[height, width], or set model.mixup_alpha to 0"));
     }
     Ok([height as usize, width as usize])
 }
@@ -131,7 +137,7 @@ fn draw(mixing: Mixing, [height, width]: [usize; 2], random: &mut Random) -> Mix
     if !cut {
         return Mix::Blend(random.beta(mixing.mixup_alpha));
     }
-    // The rectangle has the image's shape, its centre anywhere; what is over the edge is cut off.
+    // The rectangle has the image's aspect ratio and a random centre; it is clipped at the edges.
     let side = (1.0 - random.beta(mixing.cutmix_alpha)).sqrt();
     let mut span = |length: usize| {
         let half = length as f64 * side / 2.0;
@@ -160,7 +166,7 @@ fn mix_images(item: &mut HostItem, mix: Mix, width: usize, height: usize) {
     }
 }
 
-/// `own · sample + (1 - own) · partner`, for both of a pair.
+/// Computes `own · sample + (1 - own) · partner` for both samples of each pair.
 fn blend(item: &mut HostItem, own: f64) {
     let (own, other) = (own as f32, (1.0 - own) as f32);
     for_partners(item, |sample, partner| {
@@ -170,7 +176,7 @@ fn blend(item: &mut HostItem, own: f64) {
     });
 }
 
-/// Calls `f` with the elements of each two partners, of an item that has been checked.
+/// Calls `f` with the elements of each pair of partners. The item must have passed [`check`].
 fn for_partners(item: &mut HostItem, f: impl Fn(&mut [f32], &mut [f32])) {
     let count = item.dims.first().copied().unwrap_or(0) as usize;
     let size = item.dims.iter().skip(1).product::<u64>() as usize;
@@ -182,7 +188,8 @@ fn for_partners(item: &mut HostItem, f: impl Fn(&mut [f32], &mut [f32])) {
     if size == 0 {
         return;
     }
-    // The second half backwards: its last is the first one's partner. The middle one of an odd number is left over.
+    // The second half is traversed backwards: its last sample is the first one's partner. The
+    // middle sample of an odd number is left out.
     for (sample, partner) in first.chunks_mut(size).zip(second.chunks_mut(size).rev()) {
         f(sample, partner);
     }

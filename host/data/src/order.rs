@@ -1,4 +1,5 @@
-//! The order of an epoch: which records come, how often, and which share a batch. Seed and epoch alone decide it.
+//! The order of an epoch: which records it contains, how often, and how they are batched. Depends
+//! only on the seed and the epoch.
 
 use crate::random::Random;
 use crate::{Source, decode};
@@ -6,24 +7,25 @@ use cvhost::config::{LastBatch, Sampling};
 use cvhost::error::Result;
 use std::collections::HashMap;
 
-/// How records become batches.
+/// How records are ordered and batched.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OrderOptions {
-    /// Samples a batch; at least 1.
+    /// Samples per batch; at least 1.
     pub batch_size: usize,
-    /// Shuffles every epoch anew, by seed and epoch. `None`: the records' own order, each once.
+    /// Seed for shuffling each epoch. `None` keeps the records' own order, each record once.
     pub shuffle_seed: Option<u64>,
-    /// Which records come more often than others; only with a seed.
+    /// Which records are oversampled; requires a seed.
     pub sampling: Sampling,
-    /// Of [`Sampling::RepeatFactor`]: a class that fewer than this part of the records have is repeated.
+    /// For [`Sampling::RepeatFactor`]: records of a class that occurs in less than this fraction of
+    /// the records are repeated.
     pub repeat_threshold: f64,
-    /// Whether upright and wide images get batches of their own, so that less is padded.
+    /// Whether portrait and landscape images are batched separately, which reduces padding.
     pub group_by_aspect_ratio: bool,
     pub last_batch: LastBatch,
 }
 
 impl Default for OrderOptions {
-    /// One record a batch, in order.
+    /// One record per batch, in order.
     fn default() -> Self {
         OrderOptions {
             batch_size: 1,
@@ -36,28 +38,28 @@ impl Default for OrderOptions {
     }
 }
 
-/// What the order of every epoch is drawn from.
+/// Generates the order of every epoch.
 #[derive(Debug)]
 pub struct Order {
     options: OrderOptions,
     draw: Draw,
-    /// Whether each record's image is higher than wide; empty without grouping.
-    upright: Vec<bool>,
+    /// Whether each record's image is in portrait format; empty without grouping.
+    portrait: Vec<bool>,
 }
 
 #[derive(Debug)]
 enum Draw {
-    /// Each of so many records once.
+    /// Each of this number of records once.
     Each(usize),
-    /// As many draws as there are records, each by chance; the weights added up.
+    /// Draws with replacement, as many as there are records; holds the cumulative weights.
     Weighted(Vec<f64>),
-    /// How often each record comes on average, and how many records an epoch has.
+    /// The expected number of repetitions of each record, and the number of records per epoch.
     Repeated(Vec<f64>, usize),
 }
 
 impl Order {
-    /// Reads what the options need of each record: its classes, its size. A size that the annotations don't say is read from
-    /// the image's header.
+    /// Reads the metadata that the options require: the records' classes and sizes. A size missing
+    /// from the annotations is read from the image's header.
     pub fn new(source: &dyn Source, mut options: OrderOptions) -> Result<Self> {
         options.batch_size = options.batch_size.max(1);
         let count = source.len();
@@ -66,26 +68,28 @@ impl Order {
             .map_or(Sampling::Natural, |_| options.sampling);
         let draw = match sampling {
             Sampling::Natural => Draw::Each(count),
-            Sampling::ClassBalanced => Draw::Weighted(added_up(&balanced(&classes(source)?))),
+            Sampling::ClassBalanced => Draw::Weighted(cumulative(&balanced(&classes(source)?))),
             Sampling::RepeatFactor => {
                 let factors = repeat_factors(&classes(source)?, options.repeat_threshold);
                 let length = factors.iter().sum::<f64>().round() as usize;
                 Draw::Repeated(factors, length)
             }
         };
-        let upright = if options.group_by_aspect_ratio {
-            (0..count).map(|i| is_upright(source, i)).collect::<Result<_>>()?
+        let portrait = if options.group_by_aspect_ratio {
+            (0..count)
+                .map(|i| is_portrait(source, i))
+                .collect::<Result<_>>()?
         } else {
             Vec::new()
         };
         Ok(Order {
             options,
             draw,
-            upright,
+            portrait,
         })
     }
 
-    /// Batches an epoch, the same number in each.
+    /// The number of batches per epoch, the same in every epoch.
     pub fn batches(&self) -> usize {
         let size = self.options.batch_size;
         match self.options.last_batch {
@@ -102,13 +106,13 @@ impl Order {
         }
     }
 
-    /// The indices of an epoch's records; each `batch_size` in a row are a batch.
+    /// The indices of an epoch's records; every `batch_size` consecutive ones form a batch.
     pub fn of_epoch(&self, epoch: u64) -> Vec<usize> {
         let mut order = match self.options.shuffle_seed {
             None => (0..self.records()).collect(),
             Some(seed) => self.drawn(&mut Random::new(seed, epoch, Random::ORDER)),
         };
-        if !self.upright.is_empty() {
+        if !self.portrait.is_empty() {
             order = self.grouped(&order);
         }
         let whole = self.batches() * self.options.batch_size;
@@ -137,7 +141,7 @@ impl Order {
                 return (0..sums.len()).map(one).collect();
             }
             Draw::Repeated(factors, length) => {
-                // The part after the point decides by chance whether there is one more.
+                // The fractional part is the probability of one more repetition.
                 let times = |factor: f64, random: &mut Random| {
                     factor as usize + usize::from(random.probability(factor.fract()))
                 };
@@ -146,7 +150,7 @@ impl Order {
                     order.extend(std::iter::repeat_n(index, times(factor, random)));
                 }
                 random.shuffle(&mut order);
-                // Each epoch has equally many, so that the number of steps is known.
+                // All epochs have the same length, so that the number of steps is known.
                 let more: Vec<usize> = order.iter().cycle().copied().take(*length).collect();
                 return more;
             }
@@ -155,15 +159,16 @@ impl Order {
         order
     }
 
-    /// Full batches of one orientation in the order in which they fill up, then what is left of both.
+    /// Full batches of one orientation in the order in which they fill up, then the remaining
+    /// records of both.
     fn grouped(&self, order: &[usize]) -> Vec<usize> {
         let size = self.options.batch_size;
         let mut waiting: [Vec<usize>; 2] = Default::default();
         let mut grouped = Vec::with_capacity(order.len());
         for &index in order {
-            let upright = self.upright.get(index).copied().unwrap_or(false);
-            let [wide, high] = &mut waiting;
-            let group = if upright { high } else { wide };
+            let portrait = self.portrait.get(index).copied().unwrap_or(false);
+            let [landscape, portraits] = &mut waiting;
+            let group = if portrait { high } else { wide };
             group.push(index);
             if group.len() == size {
                 grouped.append(group);
@@ -174,7 +179,7 @@ impl Order {
     }
 }
 
-/// The different classes of each record, sorted.
+/// The distinct classes of each record, sorted.
 fn classes(source: &dyn Source) -> Result<Vec<Vec<i64>>> {
     let of_record = |index| {
         let mut classes = source.meta(index)?.classes.into_vec();
@@ -186,7 +191,7 @@ fn classes(source: &dyn Source) -> Result<Vec<Vec<i64>>> {
     (0..source.len()).map(of_record).collect()
 }
 
-/// How many records have each class; those without any count as a class of their own.
+/// The number of records of each class, and the number of records without any class.
 fn counts(records: &[Vec<i64>]) -> (HashMap<i64, usize>, usize) {
     let mut counts = HashMap::new();
     for class in records.iter().flatten() {
@@ -198,7 +203,7 @@ fn counts(records: &[Vec<i64>]) -> (HashMap<i64, usize>, usize) {
     )
 }
 
-/// A record's weight: one over the number of records with its rarest class.
+/// A record's weight: the reciprocal of the number of records with its rarest class.
 fn balanced(records: &[Vec<i64>]) -> Vec<f64> {
     let (counts, without) = counts(records);
     let weight = |classes: &Vec<i64>| {
@@ -208,19 +213,19 @@ fn balanced(records: &[Vec<i64>]) -> Vec<f64> {
     records.iter().map(weight).collect()
 }
 
-/// Gupta et al. 2019, "LVIS", section 4.1: `max(1, sqrt(threshold / f))` for the rarest class of a record, where `f` is the
-/// part of the records that have the class.
+/// Gupta et al. 2019, "LVIS", section 4.1: `max(1, sqrt(threshold / f))` for the rarest class of a
+/// record, where `f` is the fraction of the records with that class.
 fn repeat_factors(records: &[Vec<i64>], threshold: f64) -> Vec<f64> {
     let (counts, _) = counts(records);
     let factor = |classes: &Vec<i64>| {
         let rarest = classes.iter().filter_map(|c| counts.get(c)).min();
-        let part = rarest.copied().unwrap_or(records.len()) as f64 / records.len().max(1) as f64;
-        (threshold / part).sqrt().max(1.0)
+        let fraction = rarest.copied().unwrap_or(records.len()) as f64 / records.len().max(1) as f64;
+        (threshold / fraction).sqrt().max(1.0)
     };
     records.iter().map(factor).collect()
 }
 
-fn added_up(weights: &[f64]) -> Vec<f64> {
+fn cumulative(weights: &[f64]) -> Vec<f64> {
     let mut sum = 0.0;
     let add = |weight: &f64| {
         sum += weight;
@@ -229,13 +234,13 @@ fn added_up(weights: &[f64]) -> Vec<f64> {
     weights.iter().map(add).collect()
 }
 
-fn is_upright(source: &dyn Source, index: usize) -> Result<bool> {
+fn is_portrait(source: &dyn Source, index: usize) -> Result<bool> {
     let meta = source.meta(index)?;
     if meta.width > 0 && meta.height > 0 {
         return Ok(meta.height > meta.width);
     }
     let record = source.record(index)?;
-    // An image that can't be read is told when it is its turn.
+    // An unreadable image is reported when it is loaded.
     let size = record.images.first().and_then(|image| decode::size(image).ok());
     Ok(size.is_some_and(|(width, height)| height > width))
 }

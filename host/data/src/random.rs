@@ -1,24 +1,25 @@
-//! Random numbers that only seed, epoch and record decide, whichever thread draws them and whichever version of cvhost.
+//! Random numbers that depend only on the seed, the epoch and the record, not on the thread or the
+//! version of cvhost.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// A stream of random numbers. How numbers are made of the generator's bits is written out here, since a resumed run must
-/// draw the same from a later version, too.
+/// A stream of random numbers. The conversion from the generator's bits is implemented here,
+/// because a run resumed with a later version must draw the same numbers.
 pub struct Random(ChaCha8Rng);
 
-/// Who draws from a record's seed.
+/// The consumer of a record's seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Use {
-    /// The task, while it reads the record.
+    /// The task, when it reads the record.
     Task = 1,
-    /// The adapter, while it prepares the sample.
+    /// The adapter, when it prepares the sample.
     Adapter = 2,
 }
 
 impl Random {
-    /// The stream of a record in an epoch; [`Random::ORDER`] is the one that shuffles the epoch.
+    /// The stream of a record in an epoch. [`Random::ORDER`] is the stream that shuffles the epoch.
     pub fn new(seed: u64, epoch: u64, stream: u64) -> Self {
         let mut key = [0u8; 32];
         for (part, value) in key.chunks_exact_mut(8).zip([seed, epoch, stream, 0]) {
@@ -28,18 +29,18 @@ impl Random {
     }
 
     pub const ORDER: u64 = u64::MAX;
-    /// The stream that divides a data set into splits.
+    /// The stream that splits a data set.
     pub const DIVISION: u64 = u64::MAX - 1;
-    /// The stream that draws a sample of a data set, for a look at it.
+    /// The stream that draws a sample of a data set for inspection.
     pub const SAMPLE: u64 = u64::MAX - 2;
 
-    /// The stream of a batch in an epoch; records have the lower half of the numbers.
+    /// The stream of a batch in an epoch. Records use the lower half of the stream numbers.
     pub fn of_batch(seed: u64, epoch: u64, number: usize) -> Self {
         Random::new(seed, epoch, (1 << 63) | number as u64)
     }
 
-    /// A number for random choices outside of this crate: it depends on seed, epoch and record alone,
-    /// and differs for each [`Use`].
+    /// A seed for random choices outside of this crate. It depends only on the seed, the epoch, the
+    /// record and the [`Use`].
     pub fn seed_of_record(seed: u64, epoch: u64, record: u64, of: Use) -> u64 {
         let mut key = [0u8; 32];
         for (part, value) in key.chunks_exact_mut(8).zip([seed, epoch, record, of as u64]) {
@@ -48,12 +49,13 @@ impl Random {
         ChaCha8Rng::from_seed(key).next_u64()
     }
 
-    /// From 0 up to, not including, `count`; 0 where `count` is 0. The bias is below 2^-32 for counts below 2^32.
+    /// A uniform integer in `0..count`; 0 if `count` is 0. The bias is below 2^-32 for counts below
+    /// 2^32.
     pub fn below(&mut self, count: usize) -> usize {
         ((u128::from(self.0.next_u64()) * count as u128) >> 64) as usize
     }
 
-    /// Evenly from `low` up to, not including, `high`.
+    /// A uniform number in `low..high`.
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         let unit = (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         low + (high - low) * unit
@@ -64,10 +66,11 @@ impl Random {
         self.uniform(0.0, 1.0) < probability
     }
 
-    /// From Beta(alpha, alpha), for an alpha above 0: mean 1/2, near 0 or 1 for a small alpha.
+    /// A sample from Beta(alpha, alpha) for an alpha above 0: mean 1/2, near 0 or 1 for a small
+    /// alpha.
     pub fn beta(&mut self, alpha: f64) -> f64 {
         let (a, b) = (self.gamma(alpha), self.gamma(alpha));
-        // Both are 0 only where alpha is so small that the draw is a coin's.
+        // Both are 0 only if alpha is so small that the distribution is a coin toss.
         if a + b > 0.0 {
             a / (a + b)
         } else {
@@ -75,7 +78,8 @@ impl Random {
         }
     }
 
-    /// From Gamma(shape, 1): Marsaglia and Tsang 2000, "A simple method for generating gamma variables".
+    /// A sample from Gamma(shape, 1): Marsaglia and Tsang 2000, "A simple method for generating
+    /// gamma variables".
     fn gamma(&mut self, shape: f64) -> f64 {
         if shape < 1.0 {
             let unit = 1.0 - self.uniform(0.0, 1.0);
@@ -93,13 +97,13 @@ impl Random {
         }
     }
 
-    /// From the standard normal distribution (Box and Muller).
+    /// A sample from the standard normal distribution (Box-Muller transform).
     fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.uniform(0.0, 1.0)).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.uniform(0.0, 1.0)).cos()
     }
 
-    /// Puts a list into random order (Fisher and Yates).
+    /// Shuffles a slice (Fisher-Yates).
     pub fn shuffle<T>(&mut self, list: &mut [T]) {
         for last in (1..list.len()).rev() {
             let other = self.below(last + 1);
@@ -112,15 +116,15 @@ impl Random {
 mod tests {
     use super::*;
 
-    /// Runs that were interrupted depend on these numbers: a change here breaks their resume.
+    /// Interrupted runs depend on these numbers: a change here breaks resuming them.
     #[test]
-    fn the_order_of_a_seed_never_changes() {
+    fn the_order_for_a_seed_never_changes() {
         let mut list: Vec<u32> = (0..8).collect();
         Random::new(42, 3, Random::ORDER).shuffle(&mut list);
         assert_eq!(list, [3, 0, 4, 5, 6, 1, 7, 2]);
     }
 
-    /// Mean 1/2 and variance 1 / (4 (2 alpha + 1)).
+    /// Checks mean 1/2 and variance 1 / (4 (2 alpha + 1)).
     #[test]
     fn beta_has_its_mean_and_variance() {
         for alpha in [0.2, 1.0, 4.0] {
@@ -133,7 +137,7 @@ mod tests {
             assert!((mean - 0.5).abs() < 0.01, "{alpha}: mean {mean}");
             assert!(
                 (variance / expected - 1.0).abs() < 0.05,
-                "{alpha}: variance {variance}, not {expected}"
+                "{alpha}: variance {variance}, expected {expected}"
             );
         }
     }

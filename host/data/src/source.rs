@@ -1,54 +1,56 @@
-//! Where records come from: a plugin's data set, or a list.
+//! Sources of records: a plugin's data set, or a list.
 
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::{checked, from_plugin};
 use cvhost_plugin_api::abi::DataSetBox;
 use cvhost_plugin_api::data::{LabelSpec, Record, RecordArgs, RecordMeta};
 
-/// Records by index; read from several threads.
+/// Random access to records; called from several threads.
 pub trait Source: Send + Sync {
-    /// How many records there are.
+    /// The number of records.
     fn len(&self) -> usize;
 
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The record at `index`, from 0, as it is outside of training. Fails where its annotations can't
-    /// be used, or past the end.
+    /// The record at `index`, counted from 0, as read outside of training.
+    ///
+    /// # Errors
+    /// If its annotations are invalid, or `index` is out of range.
     fn record(&self, index: usize) -> Result<Record>;
 
-    /// The record at `args.index` as an epoch of the training reads it: the task's random choices
-    /// follow `args.seed`.
+    /// The record at `args.index` as read in an epoch of training: the task's random choices depend
+    /// on `args.seed`.
     fn record_in(&self, args: &RecordArgs) -> Result<Record> {
         self.record(args.index as usize)
     }
 
-    /// The record's number in the whole data set. Evaluators tell records apart by it, also where
-    /// several ranks or subsets have a part of the data set each.
+    /// The record's number in the whole data set. Evaluators use it to distinguish records, also if
+    /// several ranks or subsets each have a part of the data set.
     fn id(&self, index: usize) -> u64 {
         index as u64
     }
 
-    /// The record with that [`Source::id`], as it is outside of training.
+    /// The record with that [`Source::id`], as read outside of training.
     fn record_of(&self, id: u64) -> Result<Record> {
         self.record(usize::try_from(id).unwrap_or(usize::MAX))
     }
 
-    /// The record's name in messages, without reading the record.
+    /// The record's name in messages, available without reading the record.
     fn name(&self, index: usize) -> Result<String> {
         Ok(format!("record {index}"))
     }
 
-    /// What is known of the record at `index` without its image; nothing by default.
+    /// The metadata of the record at `index` that is known without its image; nothing by default.
     fn meta(&self, index: usize) -> Result<RecordMeta> {
         let _ = index;
         Ok(RecordMeta::default())
     }
 }
 
-/// A plugin's data set. Its length and labels are read once, so that a fault of the plugin in them is
-/// an error where it is opened.
+/// A plugin's data set. Its length and labels are read once, so that plugin errors in them are
+/// reported when it is opened.
 pub struct DataSetSource {
     data_set: DataSetBox,
     len: usize,
@@ -57,7 +59,7 @@ pub struct DataSetSource {
 
 impl DataSetSource {
     /// # Errors
-    /// Those of the plugin.
+    /// Errors of the plugin.
     pub fn new(data_set: DataSetBox) -> Result<Self> {
         let len = checked(data_set.len())?;
         let spec = checked(data_set.spec())?;
@@ -101,7 +103,7 @@ impl Source for DataSetSource {
     }
 }
 
-/// The records that a task made from images to predict.
+/// The records that a task created for the images to predict.
 impl Source for Vec<Record> {
     fn len(&self) -> usize {
         Vec::len(self)
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_records_names_the_index_that_it_lacks() {
+    fn an_index_out_of_range_is_reported_for_a_list_of_records() {
         let records = vec![Record::default()];
         assert!(records.record(0).is_ok());
         assert_eq!(

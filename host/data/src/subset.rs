@@ -1,4 +1,4 @@
-//! A part of a source's records, and how a source is divided into parts.
+//! Subsets of a source's records, and splitting a source at random.
 
 use crate::Source;
 use crate::random::Random;
@@ -6,10 +6,10 @@ use cvhost::error::Result;
 use cvhost_plugin_api::data::{Record, RecordArgs, RecordMeta};
 use std::sync::Arc;
 
-/// Some of another source's records.
+/// A subset of another source's records.
 pub struct Subset {
     whole: Arc<dyn Source>,
-    /// Their indices in the whole, sorted.
+    /// Indices in `whole`, sorted.
     indices: Vec<usize>,
 }
 
@@ -18,7 +18,8 @@ impl Subset {
         Subset { whole, indices }
     }
 
-    /// The index in the whole of this part's record `index`; past the end its length, which no record has.
+    /// The index in `whole` of this subset's record `index`. If out of range, the length of
+    /// `whole`, at which there is no record.
     fn at(&self, index: usize) -> usize {
         self.indices.get(index).copied().unwrap_or(self.whole.len())
     }
@@ -55,11 +56,12 @@ impl Source for Subset {
     }
 }
 
-/// Divides a source's records at random into parts; the first gets what the `ratios` of the others leave. Each part's indices
-/// are sorted.
+/// Splits a source's records at random into parts. `ratios` are the fractions of all parts but the
+/// first, which gets the remaining records. Each part's indices are sorted.
 ///
-/// Records with one class each are divided class by class, so that every part has each class in about the same share. A part
-/// with a ratio above 0 gets at least one record, as long as the first part keeps one.
+/// If every record has exactly one class, the split is stratified, so that every part has about the
+/// same fraction of each class. A part with a ratio above 0 gets at least one record, as long as
+/// one remains for the first part.
 pub fn divide(source: &dyn Source, ratios: &[f64], seed: u64) -> Result<Vec<Vec<usize>>> {
     let count = source.len();
     let mut keys: Vec<(Option<i64>, usize)> = Vec::with_capacity(count);
@@ -72,7 +74,7 @@ pub fn divide(source: &dyn Source, ratios: &[f64], seed: u64) -> Result<Vec<Vec<
     let mut random = Random::new(seed, 0, Random::DIVISION);
     random.shuffle(&mut keys);
     if by_class {
-        keys.sort_by_key(|(class, _)| *class); // stable: by chance within a class
+        keys.sort_by_key(|(class, _)| *class); // stable: random order within a class
     }
     let wanted: Vec<usize> = ratios
         .iter()
@@ -84,14 +86,15 @@ pub fn divide(source: &dyn Source, ratios: &[f64], seed: u64) -> Result<Vec<Vec<
     let mut parts = vec![Vec::new(); ratios.len() + 1];
     let spare = count.saturating_sub(1);
     let mut taken = 0;
-    // Each part takes records at even distances of what is left, so that it has a share of every class.
-    let mut left: Vec<usize> = keys.into_iter().map(|(_, index)| index).collect();
+    // Each part takes evenly spaced records from the remaining ones, so that it has a fraction of
+    // every class.
+    let mut remaining: Vec<usize> = keys.into_iter().map(|(_, index)| index).collect();
     for (part, wanted) in parts.iter_mut().skip(1).zip(wanted) {
         let wanted = wanted.min(spare.saturating_sub(taken));
         taken += wanted;
-        let total = left.len();
+        let total = remaining.len();
         let mut kept = Vec::with_capacity(total - wanted);
-        for (position, index) in left.into_iter().enumerate() {
+        for (position, index) in remaining.into_iter().enumerate() {
             let steps = |position: usize| position * wanted / total.max(1);
             if steps(position + 1) > steps(position) {
                 part.push(index);
@@ -99,10 +102,10 @@ pub fn divide(source: &dyn Source, ratios: &[f64], seed: u64) -> Result<Vec<Vec<
                 kept.push(index);
             }
         }
-        left = kept;
+        remaining = kept;
     }
     if let Some(first) = parts.first_mut() {
-        *first = left;
+        *first = remaining;
     }
     parts.iter_mut().for_each(|part| part.sort_unstable());
     Ok(parts)
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_disjoint_whole_and_have_every_class_in_its_share() {
+    fn parts_are_disjoint_complete_and_stratified() {
         let parts = divide(&Classes(400), &[0.25, 0.1], 7).unwrap();
         let sizes: Vec<usize> = parts.iter().map(Vec::len).collect();
         assert_eq!(sizes, [260, 100, 40]);
@@ -150,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides_and_nothing_else() {
+    fn the_split_depends_only_on_the_seed() {
         let of_seed = |seed| divide(&Classes(50), &[0.2], seed).unwrap();
         assert_eq!(of_seed(1), of_seed(1));
         assert_ne!(of_seed(1), of_seed(2));
     }
 
     #[test]
-    fn small_sets_keep_a_record_for_training() {
+    fn small_sets_retain_a_record_for_training() {
         assert_eq!(divide(&Classes(1), &[0.5], 0).unwrap(), [vec![0], vec![]]);
         let sizes = |count, ratios: &[f64]| -> Vec<usize> {
             let parts = divide(&Classes(count), ratios, 0).unwrap();
@@ -169,12 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn a_part_gives_the_wholes_records() {
+    fn a_subset_returns_the_records_of_the_whole() {
         let part = Subset::new(Arc::new(Classes(10)), vec![3, 8]);
         assert_eq!(part.len(), 2);
         assert_eq!(part.record(1).unwrap().name, "8");
         assert_eq!(part.meta(1).unwrap().classes[0], 1);
-        // Its ids are those of the whole, so two subsets never have one in common.
+        // Its ids are those of the whole, so disjoint subsets have no ids in common.
         assert_eq!((part.id(0), part.id(1)), (3, 8));
         assert_eq!(part.record_of(8).unwrap().name, "8");
         let again = Subset::new(Arc::new(part), vec![1]);

@@ -1,4 +1,4 @@
-//! A made-up input side and images for the tests of this folder.
+//! A fake input processor and images for this crate's tests.
 
 use cvhost_plugin_api::abi::{Input, Input_TO, InputBox};
 use cvhost_plugin_api::abi::{PrepareArgsRef, ShapeArgsRef};
@@ -9,13 +9,13 @@ use cvhost_plugin_api::data::{
 };
 use cvhost_plugin_api::error::{AbiResult, PluginError};
 
-/// Gives pixels as f32 `[3, H, W]` in the image's own size, and hands all fields on.
+/// Writes pixels as f32 `[3, H, W]` in the image's own size, and passes all fields on.
 pub struct Plain {
     pub rules: Vec<CollateRule>,
 }
 
 impl Plain {
-    /// Padded pixels, and `boxes` and `class_labels` end to end.
+    /// Padded pixels; `boxes` and `class_labels` are ragged.
     pub fn padded() -> Self {
         let rules = vec![
             CollateRule::pad("pixel_values", "pixel_mask"),
@@ -78,7 +78,7 @@ impl Input for Plain {
     }
 }
 
-/// An image whose every pixel differs from its neighbours.
+/// An image in which every pixel differs from its neighbours.
 pub fn pattern(width: u32, height: u32) -> Image {
     let mut image = Image::filled(width, height, [0; 3]);
     for y in 0..height {
@@ -97,7 +97,7 @@ pub fn pattern(width: u32, height: u32) -> Image {
     image
 }
 
-/// Boxes xyxy and their labels.
+/// Boxes (xyxy) and their labels.
 pub fn detections(boxes: &[[f64; 4]], labels: &[i64]) -> Fields {
     use cvhost_plugin_api::data::Array;
     Fields::new().with("boxes", Role::BOXES, Array::rows(boxes)).with(

@@ -1,13 +1,13 @@
-//! Where the loader's time goes.
+//! Time spent in the stages of the loader.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A part of the work on a sample.
+/// A stage of processing a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// The task plugin's record.
+    /// Reading the record from the task plugin.
     Record,
     /// Reading the file and decoding it.
     Decode,
@@ -19,7 +19,7 @@ pub enum Stage {
 impl Stage {
     pub const ALL: [Stage; 4] = [Stage::Record, Stage::Decode, Stage::Augment, Stage::Prepare];
 
-    /// As reports call it.
+    /// The name used in reports.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Record => "record",
@@ -30,10 +30,10 @@ impl Stage {
     }
 }
 
-/// Called on the thread that did the work, with its begin and end.
+/// Called on the thread that did the work, with its start and end.
 type Observer = dyn Fn(Stage, Instant, Instant) + Send + Sync;
 
-/// Time spent in each stage, by all threads together.
+/// Time spent in each stage, summed over all threads.
 #[derive(Default)]
 pub struct Timings {
     nanoseconds: [AtomicU64; 4],
@@ -54,12 +54,13 @@ impl Timings {
         result
     }
 
-    /// From here on `observer` is told of each piece of work; the first one stays.
+    /// Calls `observer` for each measured piece of work from now on. Only the first observer is
+    /// retained.
     pub fn observe(&self, observer: impl Fn(Stage, Instant, Instant) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));
     }
 
-    /// The time so far.
+    /// The total time so far.
     pub fn of(&self, stage: Stage) -> Duration {
         let sum = self.nanoseconds.get(stage as usize);
         Duration::from_nanos(sum.map_or(0, |sum| sum.load(Ordering::Relaxed)))

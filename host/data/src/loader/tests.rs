@@ -620,6 +620,10 @@ impl Source for Stuck {
         2
     }
 
+    fn name(&self, index: usize) -> Result<String> {
+        Ok(format!("image {index}"))
+    }
+
     fn record(&self, index: usize) -> Result<Record> {
         if thread::current()
             .name()

@@ -2,7 +2,7 @@ use super::*;
 use crate::buffer::Buffer;
 use cvhost_plugin_api::data::{DType, Meta};
 
-/// Four samples of 1×4×4 whose pixels are all the sample's number, of the classes 0, 1, 2, 3.
+/// Samples of 1×4×4 whose pixels all equal the sample's number, with the classes 0, 1, 2, 3.
 fn batch(count: u64) -> HostBatch {
     let item = |name: &str, dims: Vec<u64>, values: Vec<f32>, role| {
         let mut data = Buffer::filled(DType::F32, values.len() as u64, 0.0).unwrap();
@@ -44,7 +44,7 @@ fn values(batch: &HostBatch, item: usize) -> &[f32] {
 }
 
 #[test]
-fn mixup_blends_images_and_distributions_by_one_weight() {
+fn mixup_blends_images_and_distributions_with_the_same_weight() {
     let mut mixed = batch(4);
     let mixing = Mixing::new(0.8, 0.0).unwrap();
     mix(&mut mixed, mixing, &mut random(0)).unwrap();
@@ -59,7 +59,7 @@ fn mixup_blends_images_and_distributions_by_one_weight() {
 }
 
 #[test]
-fn cutmix_pastes_a_rectangle_and_weighs_by_its_area() {
+fn cutmix_pastes_a_rectangle_and_weights_by_its_area() {
     let mixing = Mixing::new(0.0, 1.0).unwrap();
     let mut areas = Vec::new();
     for number in 0..20 {
@@ -79,7 +79,7 @@ fn cutmix_pastes_a_rectangle_and_weighs_by_its_area() {
 }
 
 #[test]
-fn the_middle_one_of_an_odd_number_stays() {
+fn the_middle_sample_of_an_odd_number_is_unchanged() {
     let mut mixed = batch(3);
     mix(&mut mixed, Mixing::new(1.0, 0.0).unwrap(), &mut random(0)).unwrap();
     assert_eq!(&values(&mixed, 0)[16..32], [1.0; 16]);
@@ -88,7 +88,7 @@ fn the_middle_one_of_an_odd_number_stays() {
 }
 
 #[test]
-fn a_batch_mixes_the_same_again() {
+fn mixing_is_deterministic() {
     let mixing = Mixing::new(0.4, 0.7).unwrap();
     let mixed = |number| {
         let mut batch = batch(4);
@@ -100,7 +100,7 @@ fn a_batch_mixes_the_same_again() {
 }
 
 #[test]
-fn images_of_different_sizes_and_boxes_are_refused() {
+fn images_of_different_sizes_and_boxes_are_rejected() {
     let mixing = Mixing::new(1.0, 0.0).unwrap();
     let mut uneven = batch(4);
     uneven.metas[2].input_width = 3;
@@ -110,7 +110,7 @@ fn images_of_different_sizes_and_boxes_are_refused() {
     bytes.items[0].data = Buffer::filled(DType::U8, 64, 0.0).unwrap();
     let error = mix(&mut bytes, mixing, &mut random(0)).unwrap_err().to_string();
     assert!(
-        error.contains("`pixel_values` of u8[4, 1, 4, 4] can't be mixed"),
+        error.contains("`pixel_values` with type and shape u8[4, 1, 4, 4] can't be mixed"),
         "{error}"
     );
     let mut ragged = batch(4);
@@ -123,7 +123,7 @@ fn images_of_different_sizes_and_boxes_are_refused() {
 }
 
 #[test]
-fn only_distributions_without_places_fit() {
+fn only_distributions_without_positions_fit() {
     use cvhost_plugin_api::data::Array;
     let distribution = Fields::new().with("c", Role::DISTRIBUTION, Array::vector(&[1.0f32]));
     assert!(Mixing::fits(&distribution));

@@ -1,7 +1,7 @@
 use super::*;
 use cvhost_plugin_api::data::{Record, RecordMeta};
 
-/// Records with these classes; every third image is upright.
+/// Records with the given classes; every third image is in portrait format.
 struct Records(Vec<Vec<i64>>);
 
 impl Source for Records {
@@ -24,7 +24,7 @@ impl Source for Records {
     }
 }
 
-/// 90 records of class 0, of which 10 have class 1, too, and 10 of nothing.
+/// 90 records of class 0, of which 10 also have class 1, and 10 records without classes.
 fn rare() -> Records {
     let classes = |i: usize| match i {
         0..10 => vec![0, 1, 0],
@@ -47,7 +47,7 @@ fn shuffled(batch_size: usize) -> OrderOptions {
 }
 
 #[test]
-fn balanced_draws_see_each_class_about_equally_often() {
+fn class_balanced_sampling_draws_classes_about_equally_often() {
     let options = OrderOptions {
         sampling: Sampling::ClassBalanced,
         ..shuffled(4)
@@ -77,7 +77,7 @@ fn balanced_draws_see_each_class_about_equally_often() {
 }
 
 #[test]
-fn repeat_factors_are_those_of_the_paper() {
+fn repeat_factors_match_the_paper() {
     let records = rare();
     let options = OrderOptions {
         sampling: Sampling::RepeatFactor,
@@ -85,7 +85,7 @@ fn repeat_factors_are_those_of_the_paper() {
         ..shuffled(8)
     };
     let order = order(&records, options);
-    // Class 1 is in a tenth of the records: sqrt(0.4 / 0.1) = 2.
+    // A tenth of the records have class 1: sqrt(0.4 / 0.1) = 2.
     let epochs: Vec<Vec<usize>> = (0..3).map(|e| order.of_epoch(e)).collect();
     for drawn in &epochs {
         assert_eq!(drawn.len(), 110);
@@ -98,7 +98,7 @@ fn repeat_factors_are_those_of_the_paper() {
 }
 
 #[test]
-fn a_factor_between_whole_numbers_is_right_on_average_and_epochs_stay_equally_long() {
+fn fractional_repeat_factors_hold_on_average_and_epochs_have_equal_length() {
     let options = OrderOptions {
         sampling: Sampling::RepeatFactor,
         repeat_threshold: 0.225,
@@ -116,7 +116,7 @@ fn a_factor_between_whole_numbers_is_right_on_average_and_epochs_stay_equally_lo
 }
 
 #[test]
-fn batches_hold_images_of_one_orientation_until_the_rest() {
+fn all_batches_but_the_last_hold_images_of_one_orientation() {
     let options = OrderOptions {
         group_by_aspect_ratio: true,
         ..shuffled(8)
@@ -134,7 +134,7 @@ fn batches_hold_images_of_one_orientation_until_the_rest() {
 }
 
 #[test]
-fn the_last_batch_is_kept_dropped_or_filled_up() {
+fn the_last_batch_is_kept_dropped_or_padded() {
     let with = |last_batch| {
         let order = order(
             &rare(),
@@ -156,7 +156,7 @@ fn the_last_batch_is_kept_dropped_or_filled_up() {
 }
 
 #[test]
-fn without_a_seed_every_record_comes_once_and_in_order() {
+fn without_a_seed_every_record_occurs_once_in_order() {
     let options = OrderOptions {
         sampling: Sampling::ClassBalanced,
         ..Default::default()

@@ -13,6 +13,7 @@ use cvhost_datasets::{ImageFolder, Trouble};
 use cvhost_plugin_api::data::{
     Array, Fields, ImageSource, LabelSpec, OpenArgs, Problem, Record, RecordArgs, RecordMeta, Role,
 };
+use cvhost_plugin_api::forms::classification::CLASS_DISTRIBUTION;
 use cvhost_plugin_api::sdk::DataSet;
 use cvhost_plugin_api::{PluginError, Result};
 use std::path::{Path, PathBuf};
@@ -125,6 +126,15 @@ impl DataSet for ClassificationDataSet {
         self.problems.clone()
     }
 
+    fn name(&self, index: usize) -> Result<String> {
+        self.check_index(index)?;
+        let image = self.records.name(index);
+        Ok(match self.lines.get(index) {
+            Some(line) => format!("line {line} ({image})"),
+            None => image.to_owned(),
+        })
+    }
+
     /// Sizes aren't known until an image is opened.
     fn meta(&self, index: usize) -> Result<RecordMeta> {
         self.check_index(index)?;
@@ -145,16 +155,12 @@ impl DataSet for ClassificationDataSet {
                 *value = 1.0;
             }
         }
-        let name = match self.lines.get(index) {
-            Some(line) => format!("line {line} ({image})"),
-            None => image.to_owned(),
-        };
         Ok(Record {
-            name: name.into(),
+            name: self.name(index)?.into(),
             images: vec![ImageSource::file(self.root.join(image).to_string_lossy())].into(),
             fields: Fields::new()
                 .with(
-                    "class_distribution",
+                    CLASS_DISTRIBUTION,
                     Role::DISTRIBUTION,
                     Array::vector(&distribution),
                 )

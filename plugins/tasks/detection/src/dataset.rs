@@ -14,6 +14,7 @@ use cvhost_datasets::upright_size;
 use cvhost_plugin_api::data::{
     Array, Fields, ImageSource, LabelSpec, OpenArgs, Problem, Record, RecordArgs, RecordMeta, Role,
 };
+use cvhost_plugin_api::forms::detection as forms;
 use cvhost_plugin_api::sdk::DataSet;
 use cvhost_plugin_api::{PluginError, Result};
 use serde_json::Value;
@@ -184,6 +185,11 @@ impl DataSet for DetectionDataSet {
         self.problems.clone()
     }
 
+    fn name(&self, index: usize) -> Result<String> {
+        self.check_index(index)?;
+        Ok(self.set.name_of_image(index))
+    }
+
     /// Classes are those of the targets, one per object. Sizes are 0 if the annotations don't give
     /// them.
     fn meta(&self, index: usize) -> Result<RecordMeta> {
@@ -246,8 +252,8 @@ impl DataSet for DetectionDataSet {
         }
         let id = images.id(index).unwrap_or_default();
         let fields = Fields::new()
-            .with("boxes", Role::BOXES, Array::rows(&xyxy))
-            .with("class_labels", Role::COLUMN, Array::vector(&labels))
+            .with(forms::BOXES, Role::BOXES, Array::rows(&xyxy))
+            .with(forms::CLASS_LABELS, Role::COLUMN, Array::vector(&labels))
             .with("area", Role::COLUMN, Array::vector(&areas))
             .with("iscrowd", Role::COLUMN, Array::vector(&crowd))
             .with("image_id", Role::OPAQUE, Array::vector(&[id]))

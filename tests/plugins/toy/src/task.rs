@@ -57,14 +57,11 @@ impl Task for Halves {
         for (number, line) in text.lines().enumerate() {
             match side_of(line) {
                 Some(_) => kept += &format!("{line}\n"),
-                None => changes.push(format!("line {}: `{line}` left out", number + 1).into()),
+                None => changes.push(format!("line {}: `{line}` left out", number + 1)),
             }
         }
-        Ok(Repair {
-            path: format!("{}.repaired.txt", args.annotations.trim_end_matches(".txt")).into(),
-            bytes: kept.into_bytes().into(),
-            changes: changes.into(),
-        })
+        let path = format!("{}.repaired.txt", args.annotations.trim_end_matches(".txt"));
+        Ok(Repair::file(path, kept.into_bytes(), changes))
     }
 
     fn evaluator(&self, _args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
