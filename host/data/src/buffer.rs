@@ -1,26 +1,29 @@
-//! Memory of a batch before it is a tensor.
+//! Memory of a batch before it becomes a tensor.
 
 use crate::pool::Pool;
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{ArrayMut, DType, Element};
 use std::sync::Arc;
 
-/// Elements of one type in a row, aligned for every type.
+/// A contiguous buffer of elements of one type, aligned for every type.
 pub struct Buffer {
     dtype: DType,
-    /// Whole 8-byte words, of which the last ones may not be in use.
+    /// 8-byte words; the last one may be partly unused.
     words: Vec<u64>,
     /// Bytes in use.
     length: usize,
-    /// Where the memory goes afterwards.
+    /// The pool to which the memory returns on drop.
     pool: Option<Arc<Pool>>,
 }
 
 impl Buffer {
-    /// `count` elements of `fill`, which is converted as `as` does. Fails for an unknown type, or where it can't fit memory.
+    /// `count` elements of value `fill`, converted as by `as`.
+    ///
+    /// # Errors
+    /// If the type is unknown, or the buffer can't fit into memory.
     pub fn filled(dtype: DType, count: u64, fill: f64) -> Result<Self> {
         let mut buffer = Self::zeros(dtype, count)?;
-        // Fresh zero pages cost nothing until they are written, so zeros are left as they are.
+        // Fresh zero pages cost nothing until they are written, so zeros aren't written.
         if fill != 0.0 {
             match dtype {
                 DType::U8 => buffer.elements_mut::<u8>().fill(fill as u8),
@@ -43,7 +46,8 @@ impl Buffer {
         })
     }
 
-    /// `count` elements of any value, in memory of the pool, which gets it back when this is dropped.
+    /// `count` elements with arbitrary contents, in memory of the pool, to which it returns on
+    /// drop.
     pub fn pooled(pool: &Arc<Pool>, dtype: DType, count: u64) -> Result<Self> {
         let length = bytes_of(dtype, count)?;
         Ok(Buffer {
@@ -58,7 +62,7 @@ impl Buffer {
         self.dtype
     }
 
-    /// Native endianness.
+    /// The bytes in native endianness.
     pub fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice::<u64, u8>(&self.words)
             .get(..self.length)
@@ -71,7 +75,7 @@ impl Buffer {
             .unwrap_or_default()
     }
 
-    /// The elements, whose type must be the buffer's own: of another type there are none.
+    /// The elements. `T` must be the buffer's own type; for another type, the slice is empty.
     pub fn elements<T: Element>(&self) -> &[T] {
         if T::DTYPE == self.dtype {
             bytemuck::cast_slice(self.bytes())
@@ -80,7 +84,7 @@ impl Buffer {
         }
     }
 
-    /// As [`Buffer::elements`], to write.
+    /// Like [`Buffer::elements`], but mutable.
     pub fn elements_mut<T: Element>(&mut self) -> &mut [T] {
         if T::DTYPE == self.dtype {
             bytemuck::cast_slice_mut(self.bytes_mut())
@@ -89,8 +93,8 @@ impl Buffer {
         }
     }
 
-    /// The slot of shape `dims` at the top left of block `index`, of blocks of shape `block` one after the other: a
-    /// sample's place in a padded batch.
+    /// The slot of shape `dims` at the top left of block `index`, where the buffer is a sequence of
+    /// blocks of shape `block`: a sample's place in a padded batch.
     pub fn slot(&mut self, index: u64, block: &[u64], dims: &[u64]) -> Result<ArrayMut<'_>> {
         match self.dtype {
             DType::U8 => slot_of(self.elements_mut::<u8>(), index, block, dims),
@@ -105,12 +109,12 @@ impl Buffer {
 fn bytes_of(dtype: DType, count: u64) -> Result<usize> {
     let size = dtype
         .size()
-        .ok_or_else(|| Error::failed(format!("a batch of unknown element type {dtype:?}")))?;
+        .ok_or_else(|| Error::failed(format!("a batch with the unknown element type {dtype:?}")))?;
     usize::try_from(count)
         .ok()
         .and_then(|count| count.checked_mul(size))
         .filter(|&length| isize::try_from(length).is_ok())
-        .ok_or_else(|| Error::failed(format!("{count} elements of {dtype:?} don't fit memory")))
+        .ok_or_else(|| Error::failed(format!("{count} elements of {dtype:?} don't fit into memory")))
 }
 
 impl Drop for Buffer {
@@ -159,7 +163,7 @@ fn slot_of<'a, T: Element>(
 }
 
 impl Buffer {
-    /// Writes `fill` wherever block `index` lies outside its slot: what padding is.
+    /// Fills the padding, which is the part of block `index` outside its slot, with `fill`.
     pub fn fill_around(&mut self, index: u64, block: &[u64], dims: &[u64], fill: f64) {
         match self.dtype {
             DType::U8 => fill_around(self.elements_mut::<u8>(), index, block, dims, fill as u8),
@@ -171,7 +175,8 @@ impl Buffer {
     }
 }
 
-/// A block is rows of its last dimension; those that the slot has are filled up, the others filled.
+/// Treats a block as rows of its last dimension: rows of the slot are padded at the end, all others
+/// are filled.
 fn fill_around<T: Element>(elements: &mut [T], index: u64, block: &[u64], dims: &[u64], fill: T) {
     let size = block.iter().product::<u64>() as usize;
     let start = index as usize * size;
@@ -181,12 +186,12 @@ fn fill_around<T: Element>(elements: &mut [T], index: u64, block: &[u64], dims: 
     };
     let outer = block.len() - 1;
     for (number, values) in part.chunks_exact_mut((row as usize).max(1)).enumerate() {
-        // The row's index in every dimension but the last, least significant first.
-        let mut left = number as u64;
+        // The row's index in every dimension except the last one, least significant first.
+        let mut remaining = number as u64;
         let inside = (0..outer).rev().all(|axis| {
             let side = block.get(axis).copied().unwrap_or(1).max(1);
-            let at = left % side;
-            left /= side;
+            let at = remaining % side;
+            remaining /= side;
             dims.get(axis).is_some_and(|&dim| at < dim)
         });
         let from = if inside { used as usize } else { 0 };
@@ -224,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn around_a_slot_everything_is_filled_and_nothing_in_it() {
+    fn only_the_area_around_a_slot_is_filled() {
         let mut buffer = Buffer::filled(DType::I32, 24, 7.0).unwrap();
         buffer.fill_around(1, &[2, 2, 3], &[1, 1, 2], -1.0);
         let expected: Vec<i32> = [7; 12].into_iter().chain([7, 7]).chain([-1; 10]).collect();
@@ -232,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn pooled_memory_is_used_again() {
+    fn pooled_memory_is_reused() {
         let pool = Pool::new(1);
         let first = Buffer::pooled(&pool, DType::F32, 1000).unwrap();
         let place = first.bytes().as_ptr();
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_number_of_bytes_and_an_impossible_one() {
+    fn odd_and_impossible_sizes() {
         assert_eq!(Buffer::filled(DType::U8, 3, 7.0).unwrap().bytes(), [7, 7, 7]);
         assert!(Buffer::filled(DType::F64, u64::MAX / 4, 0.0).is_err());
         assert!(Buffer::filled(DType(77), 1, 0.0).is_err());

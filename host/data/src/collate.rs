@@ -1,4 +1,4 @@
-//! Samples to one batch, by the rules of the adapter's input side.
+//! Collates samples into a batch, by the rules of the adapter's input processor.
 
 mod arrays;
 
@@ -16,25 +16,28 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostItem {
     pub name: String,
-    /// Stacked or padded: dimension 0 counts samples. Ragged: the samples' rows one after the other.
+    /// For stacked and padded items, dimension 0 is the batch dimension. Ragged items are the
+    /// concatenated rows of all samples.
     pub dims: Vec<u64>,
-    /// Row-major elements; their type is the item's.
+    /// Row-major elements; the buffer's type is the item's.
     pub data: Buffer,
-    /// Of a ragged item: sample `i` has rows `offsets[i]..offsets[i + 1]`. Empty otherwise.
+    /// For a ragged item, sample `i` has the rows `offsets[i]..offsets[i + 1]`. Empty otherwise.
     pub offsets: Vec<u64>,
-    /// The role of a prepared field; none for the main input and for masks of padding.
+    /// The role of a prepared field; `None` for the main input and for padding masks.
     pub role: Option<Role>,
 }
 
-/// A batch that is ready except for the device. It crosses threads; tensors are made where the model runs.
+/// A complete batch in host memory. It can be sent between threads; tensors are created where the
+/// model runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostBatch {
     pub items: Vec<HostItem>,
-    /// One a sample, with its index in the data set.
+    /// One per sample, with its index in the data set.
     pub metas: Vec<Meta>,
-    /// The records' own fields in original pixels, as the evaluator wants them; no augmentation touches them.
+    /// The records' own fields in original pixels, as required by the evaluator, without
+    /// augmentation.
     pub targets: Vec<Fields>,
-    /// What messages call the samples.
+    /// The samples' names in messages.
     pub names: Vec<String>,
 }
 
@@ -54,12 +57,15 @@ impl HostBatch {
     }
 }
 
-/// Prepares `samples` and puts them together. `targets` are the records' own fields, one a sample.
+/// Prepares `samples` and collates them. `targets` are the records' own fields, one per sample.
 ///
-/// The adapter's first rule is the main input's: all shapes are asked for first, and each sample writes into its slot of
-/// the batch. The further rules say which prepared fields are stacked, padded or laid end to end. A field that all samples
-/// lack is left out when `predicting`; otherwise a missing one is an error, as are shapes that a rule can't bring together.
-/// Errors name the samples.
+/// The adapter's first rule is for the main input: all shapes are requested first, and each sample
+/// is written into its slot of the batch. The other rules say which prepared fields are stacked,
+/// padded or concatenated.
+///
+/// # Errors
+/// If a rule can't combine the samples' shapes, or a field is missing; the message names the
+/// samples. When `predicting`, a field that all samples lack is omitted instead.
 pub fn collate(
     input: &InputBox,
     samples: &[Sample],
@@ -71,7 +77,7 @@ pub fn collate(
         let Some(image) = sample.images.first() else {
             return Err(Error::input("the record has no image").within(sample.name.as_str()));
         };
-        // A region is what the adapter cuts out, so its size is the one that counts.
+        // The adapter crops the region, so its size determines the shape.
         let (width, height) = match sample.region.as_ref() {
             Some(region) => (whole_pixels(region.width), whole_pixels(region.height)),
             None => (image.width, image.height),
@@ -87,7 +93,7 @@ pub fn collate(
     assembly.finish(targets, predicting)
 }
 
-/// The shape of the main input for an image, or a region, of this width and height in pixels.
+/// The shape of the main input for an image, or a region, with this width and height in pixels.
 pub fn shape_of(input: &InputBox, (width, height): (u32, u32), train: bool) -> Result<Shape> {
     ShapeArgs::new(width, height, train)
         .lend(|args| input.shape(args))
@@ -95,7 +101,7 @@ pub fn shape_of(input: &InputBox, (width, height): (u32, u32), train: bool) -> R
         .map_err(from_plugin)
 }
 
-/// A batch in the making: its memory is there, and sample after sample is written into it.
+/// A batch under construction: its memory is allocated, and samples are written into it one by one.
 pub struct Assembly<'a> {
     input: &'a InputBox,
     pool: &'a Arc<Pool>,
@@ -103,14 +109,17 @@ pub struct Assembly<'a> {
     further: Vec<CollateRule>,
     shapes: Vec<Shape>,
     names: Vec<String>,
-    /// What one sample of the main input takes, padding included.
+    /// The shape of one sample of the main input, including padding.
     block: Vec<u64>,
     data: Buffer,
     prepared: Vec<Prepared>,
 }
 
 impl<'a> Assembly<'a> {
-    /// For samples whose main inputs have these shapes, in order. Fails where the adapter's rule can't bring them together.
+    /// Allocates a batch for samples whose main inputs have these shapes, in order.
+    ///
+    /// # Errors
+    /// If the adapter's rule can't combine the shapes.
     pub fn new(
         input: &'a InputBox,
         shapes: Vec<Shape>,
@@ -142,11 +151,13 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// Prepares the next sample in its place.
+    /// Prepares the next sample in its slot.
     pub fn add(&mut self, sample: &Sample) -> Result<()> {
         let number = self.prepared.len();
         let Some(shape) = self.shapes.get(number) else {
-            return Err(Error::failed(format!("a batch of {number} got one sample more")));
+            return Err(Error::failed(format!(
+                "a batch of {number} samples got another sample"
+            )));
         };
         let slot = self.data.slot(number as u64, &self.block, &shape.dims)?;
         let mut one = PrepareArgs::new(sample)
@@ -160,7 +171,7 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    /// The batch, once all samples are in it.
+    /// Returns the batch after all samples have been added.
     pub fn finish(self, targets: Vec<Fields>, predicting: bool) -> Result<HostBatch> {
         let mut items = vec![HostItem {
             name: self.main.name.to_string(),
@@ -192,16 +203,16 @@ fn dims_of(shapes: &[Shape]) -> Vec<&[u64]> {
     shapes.iter().map(|s| s.dims.as_slice()).collect()
 }
 
-/// Main inputs must have one name, which is the rule's, and one type.
+/// Checks that all main inputs have the rule's name and the same type.
 fn check_shapes(shapes: &[Shape], rule: &CollateRule, names: &[String]) -> Result<()> {
     let first = shapes.first();
     for (shape, name) in shapes.iter().zip(names) {
         if shape.name != rule.name {
             return Err(Error::failed(format!(
-                "the adapter's main input is `{}`, and its first collate rule is for `{}`",
+                "the adapter's main input is `{}`, but its first collate rule is for `{}`",
                 shape.name, rule.name
             ))
-            .with_expected("one name"));
+            .with_expected("the same name"));
         }
         if let Some(first) = first.filter(|f| f.dtype != shape.dtype) {
             return Err(types_differ(&shape.name, first.dtype, shape.dtype, name));
@@ -210,12 +221,12 @@ fn check_shapes(shapes: &[Shape], rule: &CollateRule, names: &[String]) -> Resul
     Ok(())
 }
 
-/// A side of a region in whole pixels, at least 1.
+/// The side length of a region in whole pixels, at least 1.
 fn whole_pixels(side: f64) -> u32 {
     side.ceil().clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
-/// The prepared arrays of a rule, one a sample; `None` where a prediction has none.
+/// The prepared arrays for a rule, one per sample; `None` if all are missing when predicting.
 fn arrays_of<'a>(
     rule: &CollateRule,
     prepared: &'a [Prepared],
@@ -231,7 +242,7 @@ fn arrays_of<'a>(
         let Some(array) = array else {
             let there: Vec<&str> = prepared.fields.items.iter().map(|f| f.name.as_str()).collect();
             return Err(Error::failed(format!(
-                "the adapter has a collate rule for `{}` and didn't prepare it; it prepared {there:?}",
+                "the adapter has a collate rule for `{}`, but didn't prepare it; it prepared {there:?}",
                 rule.name
             ))
             .within(name.as_str()));

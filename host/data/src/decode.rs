@@ -1,11 +1,13 @@
-//! Images as 8-bit RGB, from files of JPEG, PNG, BMP, GIF, TIFF and WebP.
+//! Decodes JPEG, PNG, BMP, GIF, TIFF and WebP files to 8-bit RGB images.
 //!
-//! Pixels are those that Pillow's `Image.open(…)`, `exif_transpose` and `convert("RGB")` give: JPEG goes through libjpeg-turbo
-//! with the accurate DCT and smooth upsampling, alpha is dropped, CMYK JPEGs are taken as Adobe's inverted ones, and 16 bits of a
-//! colour keep their high byte. 16-bit greyscale is by value, as in Pillow: 255 and all above is white. An image that uses the
-//! range of 16 bits has to be scaled to 8 first.
+//! The pixels equal those of Pillow's `Image.open(…)`, `exif_transpose` and `convert("RGB")`: JPEG
+//! uses libjpeg-turbo with the accurate DCT and smooth upsampling, alpha is dropped, CMYK JPEGs are
+//! read as Adobe's inverted CMYK, and 16-bit colours are reduced to their high byte. As in Pillow,
+//! 16-bit greyscale is converted by value: 255 and above is white. An image that uses the full
+//! 16-bit range must be scaled to 8 bits first.
 //!
-//! Buffers are the thread's own: one that decodes image after image gives each back with [`recycle`] when done with it.
+//! Buffers are thread-local: a thread that decodes many images returns each of them with
+//! [`recycle`] when it is done with it.
 
 mod bmp;
 mod buffers;
@@ -37,52 +39,59 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// An image that may have been decoded at a part of its size.
+/// An image that may have been decoded at a reduced size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scaled {
-    /// At least as large as was asked for, or of its full size.
+    /// At least as large as requested, or of full size.
     pub image: Image,
-    /// The full size, upright: width and height in pixels.
+    /// The upright full size: width and height in pixels.
     pub original: (u32, u32),
 }
 
-/// The image of a source, upright, as 8-bit RGB. The content decides the format, never the file's name. Errors are of kind
-/// `Input` and name the file: not there, not an image, too large (told from the header, before memory is taken), truncated or
-/// corrupt.
+/// Decodes the image of a source to upright 8-bit RGB. The format is detected from the content, not
+/// from the file name.
+///
+/// # Errors
+/// Errors are of kind `Input` and name the file: missing, not an image, too large (determined from
+/// the header, before memory is allocated), truncated or corrupt.
 pub fn decode(source: &ImageSource) -> Result<Image> {
     Ok(decode_source(source, None)?.image)
 }
 
-/// As [`decode`], but a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where both sides, upright, stay at least `at_least`
-/// (width, height) in pixels: several times faster for a large photo that is made small anyway. Other formats have their full size.
+/// Like [`decode`], but a JPEG is decoded at 1/2, 1/4 or 1/8 of its size as long as both sides of
+/// the upright image remain at least `at_least` (width, height) pixels: several times faster for a
+/// large photo that is shrunk anyway. Other formats are decoded at full size.
 ///
-/// libjpeg-turbo leaves the highest frequencies out, which is not what resizing does: after a resize to the wanted size, pixels of
-/// photos differ from those of the full image by 1/255 on average (16 photos at 224 pixels: 0.8 bilinear, 0.9 bicubic; the worst
-/// photo 2.5, single pixels up to 67). So it is off where parity is asked for.
+/// libjpeg-turbo omits the highest frequencies, which differs from resizing: after a resize to the
+/// target size, the pixels of photos differ from those of the full image by 1/255 on average (16
+/// photos at 224 pixels: 0.8 bilinear, 0.9 bicubic; the worst photo 2.5, single pixels up to 67).
+/// It is therefore disabled if parity is required.
 pub fn decode_scaled(source: &ImageSource, at_least: (u32, u32)) -> Result<Scaled> {
     decode_source(source, Some(at_least))
 }
 
-/// What the header of an image says.
+/// The properties of an image given by its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Measured {
-    /// By the content, as messages name it: `JPEG`, `PNG`, …; `pixels` for an image that is decoded already.
+    /// The format detected from the content, as named in messages: `JPEG`, `PNG`, …; `pixels` for
+    /// an image that is already decoded.
     pub format: &'static str,
-    /// Upright, in pixels.
+    /// Of the upright image, in pixels.
     pub width: u32,
     pub height: u32,
-    /// Whether EXIF data say that the image is stored turned or mirrored.
+    /// Whether the image is stored rotated or mirrored, according to its EXIF data.
     pub turned: bool,
 }
 
-/// Width and height of the image of a source, upright, in pixels. Reads the header alone, and of a file only the parts that
-/// have it. Errors are as for [`decode`], as far as the header tells.
+/// Width and height of a source's upright image, in pixels. Reads only the header, and only those
+/// parts of a file that contain it. Errors are as for [`decode`], as far as the header reveals
+/// them.
 pub fn size(source: &ImageSource) -> Result<(u32, u32)> {
     let measured = measure(source)?;
     Ok((measured.width, measured.height))
 }
 
-/// As [`size`], with all that the header says.
+/// Like [`size`], but returns all properties in the header.
 pub fn measure(source: &ImageSource) -> Result<Measured> {
     let header = match Place::of(source)? {
         Place::Decoded(image) => {
@@ -98,7 +107,7 @@ pub fn measure(source: &ImageSource) -> Result<Measured> {
             let (file, length) = open(path)?;
             let mut head = FileHead::new(file, length).map_err(|e| reading(path, &e))?;
             let header = Header::read(&mut head);
-            // What couldn't be read isn't a defect of the image.
+            // Report an I/O error first: it isn't a defect of the image.
             head.finish().map_err(|e| reading(path, &e))?;
             header.map_err(|e| within(e, path))?
         }
@@ -112,12 +121,12 @@ pub fn measure(source: &ImageSource) -> Result<Measured> {
     })
 }
 
-/// Takes the memory of an image that isn't needed any more for the thread's next one.
+/// Recycles the memory of an unused image for the thread's next one.
 pub fn recycle(image: Image) {
     buffers::keep(image.pixels.into_vec());
 }
 
-/// Where the image of a source is.
+/// The location of a source's image.
 enum Place<'a> {
     Decoded(&'a Image),
     Memory(&'a [u8]),
@@ -128,10 +137,10 @@ impl<'a> Place<'a> {
     fn of(source: &'a ImageSource) -> Result<Place<'a>> {
         if source.colour_space != ColourSpace::RGB || source.bits != 8 {
             return Err(Error::usage(format!(
-                "the task plugin asks for a {:?} image of {} bits",
+                "the task plugin requests a {:?} image with {} bits",
                 source.colour_space, source.bits
             ))
-            .with_expected("RGB images of 8 bits, which is all that this version decodes to"));
+            .with_expected("8-bit RGB images, the only kind that this version decodes to"));
         }
         if source.decoded.width > 0 {
             check(&source.decoded)?;
@@ -142,7 +151,7 @@ impl<'a> Place<'a> {
             Ok(Place::File(Path::new(source.path.as_str())))
         } else {
             Err(Error::input(
-                "a record's image has neither a file nor bytes nor pixels",
+                "a record's image has neither a file, nor bytes, nor pixels",
             ))
         }
     }
@@ -179,8 +188,8 @@ fn reading(path: &Path, error: &std::io::Error) -> Error {
 fn check(image: &Image) -> Result<()> {
     if !image.is_rgb8() {
         return Err(
-            Error::usage(format!("the task plugin gave the decoded {image:?}"))
-                .with_expected("RGB images of 8 bits, which is all that this version takes"),
+            Error::usage(format!("the task plugin returned the decoded {image:?}"))
+                .with_expected("8-bit RGB images, the only kind that this version accepts"),
         );
     }
     let expected = u64::from(image.width) * u64::from(image.height) * 3;
@@ -196,16 +205,16 @@ fn check(image: &Image) -> Result<()> {
     Ok(())
 }
 
-/// The file and its length in bytes.
+/// Opens the file; returns it with its length in bytes.
 fn open(path: &Path) -> Result<(File, u64)> {
     let about = std::fs::metadata(path).map_err(|e| reading(path, &e))?;
-    // A pipe or a device might never end, and opening a pipe might wait.
+    // A pipe or a device might be endless, and opening a pipe might block.
     if !about.is_file() {
         return Err(Error::input(format!("{} is not a file", path.display())).with_expected("an image file"));
     }
     if about.len() > MAX_FILE {
         return Err(
-            Error::input(format!("{} has {} MB", path.display(), about.len() >> 20))
+            Error::input(format!("{} is {} MB large", path.display(), about.len() >> 20))
                 .with_expected(format!("an image file of at most {} MB", MAX_FILE >> 20)),
         );
     }
@@ -248,7 +257,7 @@ fn decode_bytes(bytes: &[u8], at_least: Option<(u32, u32)>) -> Result<Scaled> {
     })
 }
 
-/// By how much an image of a size may shrink: 8, 4, 2 or 1.
+/// The factor by which an image of this size may be shrunk: 8, 4, 2 or 1.
 fn shrinking(size: (u32, u32), least: (u32, u32)) -> u32 {
     let fits = |by: &u32| size.0.div_ceil(*by) >= least.0 && size.1.div_ceil(*by) >= least.1;
     [8, 4, 2].into_iter().find(fits).unwrap_or(1)

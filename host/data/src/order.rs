@@ -168,7 +168,7 @@ impl Order {
         for &index in order {
             let portrait = self.portrait.get(index).copied().unwrap_or(false);
             let [landscape, portraits] = &mut waiting;
-            let group = if portrait { high } else { wide };
+            let group = if portrait { portraits } else { landscape };
             group.push(index);
             if group.len() == size {
                 grouped.append(group);

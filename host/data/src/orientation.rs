@@ -1,14 +1,15 @@
-//! Turning images upright.
+//! Applies the EXIF orientation to images.
 
 use cvhost_plugin_api::data::Image;
 
-/// Stored columns and stored rows that are turned together, so that what is read and what is written stays in the cache. Of 12
-/// megapixels, this takes 20 ms, blocks of 32 x 32 take 50 ms.
+/// Size of a block, in stored columns and rows, that is transposed at once so that reads and writes
+/// stay in the cache. For 12 megapixels, this takes 20 ms; blocks of 32 x 32 take 50 ms.
 const COLUMNS: usize = 128;
 const ROWS: usize = 32;
 
-/// The image turned and mirrored upright, by the table of EXIF 2.32, tag 0x0112; 1 and anything unknown leave it as it is.
-/// `take` gives a buffer of so many bytes that hold anything, `keep` gets the one that isn't needed any more.
+/// Returns the image rotated and mirrored upright, by the table of EXIF 2.32, tag 0x0112; 1 and
+/// unknown values leave it unchanged. `take(n)` returns a buffer of `n` bytes with arbitrary
+/// contents; `keep` receives the buffer that is no longer needed.
 pub fn upright(
     image: Image,
     orientation: u8,
@@ -47,13 +48,16 @@ fn flip_rows(points: &mut [[u8; 3]], width: usize) {
     }
 }
 
-/// Rows of `to` are columns of `from`, of `(width, height)`, for orientations 5 to 8.
+/// Makes the columns of `from`, which has size `(width, height)`, the rows of `to`, for
+/// orientations 5 to 8.
 fn transpose(from: &[[u8; 3]], to: &mut [[u8; 3]], (width, height): (usize, usize), orientation: u8) {
-    // By 6 and 7 the stored rows run to the left, by 7 and 8 the stored columns run to the top.
+    // For 6 and 7, the stored rows become the new columns from right to left; for 7 and 8, the
+    // stored columns become the new rows from bottom to top.
     let from_right = orientation == 6 || orientation == 7;
     let from_bottom = orientation == 7 || orientation == 8;
     let mut block = [[[0; 3]; ROWS]; COLUMNS];
-    // Each band is of new rows, which are `height` wide and stored columns; in it, each block is of new columns, stored rows.
+    // Each band consists of new rows, which are stored columns of length `height`; it is divided
+    // into blocks of new columns, which are stored rows.
     for (band, rows) in to.chunks_mut(height.max(1) * COLUMNS).enumerate() {
         let deep = rows.len() / height.max(1);
         let top = band * COLUMNS;
@@ -100,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn each_orientation_is_undone() {
+    fn each_orientation_is_corrected() {
         let values: Vec<u8> = [1, 2, 3, 4, 5, 6].iter().flat_map(|&v| [v, 0, 0]).collect();
         let stored = Image::rgb8(3, 2, values);
         let expected: [(u8, &[&[u8]]); 8] = [
@@ -123,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_image_of_several_blocks_turns_like_a_small_one() {
+    fn an_image_of_several_blocks_is_rotated_like_a_small_one() {
         let (width, height) = (COLUMNS as u32 * 2 + 5, ROWS as u32 + 3);
         let stored = crate::testing::pattern(width, height);
         let place = |orientation: u8, x: u32, y: u32| match orientation {

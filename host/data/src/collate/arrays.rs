@@ -1,4 +1,5 @@
-//! Arrays of all samples to one item, by one collate rule: stacked, padded with a mask, or laid end to end.
+//! Combines the arrays of all samples into one item by a collate rule: stacked, padded with a mask,
+//! or ragged (concatenated).
 
 use crate::HostItem;
 use crate::buffer::{Buffer, strides};
@@ -7,7 +8,7 @@ use cvhost::error::{Error, Result};
 use cvhost_plugin_api::data::{Array, Collate, CollateRule, DType, Role};
 use std::sync::Arc;
 
-/// The item of a rule, and its mask where the rule names one.
+/// The item of a rule, and its mask if the rule names one.
 pub(super) fn combine(
     rule: &CollateRule,
     arrays: &[&Array],
@@ -16,7 +17,7 @@ pub(super) fn combine(
     pool: &Arc<Pool>,
 ) -> Result<Vec<HostItem>> {
     if rule.collate == Collate::RAGGED {
-        return Ok(vec![end_to_end(rule, arrays, names, role)?]);
+        return Ok(vec![concatenated(rule, arrays, names, role)?]);
     }
     let shapes: Vec<&[u64]> = arrays.iter().map(|a| a.dims()).collect();
     let block = common_dims(rule, &shapes, names)?;
@@ -43,7 +44,8 @@ pub(super) fn combine(
     Ok(items)
 }
 
-/// Copies an array to the top left of a larger block, row by row; `size` is of one element, in bytes.
+/// Copies an array to the top left of a larger block, row by row; `size` is the element size in
+/// bytes.
 fn copy_into(block: &mut [u8], block_dims: &[u64], array: &[u8], dims: &[u64], size: usize) {
     let row = dims.last().map_or(size, |&d| d as usize * size);
     if row == 0 {
@@ -51,11 +53,11 @@ fn copy_into(block: &mut [u8], block_dims: &[u64], array: &[u8], dims: &[u64], s
     }
     let strides = strides(block_dims);
     for (number, values) in array.chunks_exact(row).enumerate() {
-        // The row's index in every dimension but the last, least significant first.
-        let (mut left, mut offset) = (number as u64, 0);
+        // The row's index in every dimension except the last one, least significant first.
+        let (mut remaining, mut offset) = (number as u64, 0);
         for (&dim, &stride) in dims.iter().zip(&strides).rev().skip(1) {
-            offset += left % dim * stride;
-            left /= dim;
+            offset += remaining % dim * stride;
+            remaining /= dim;
         }
         let start = offset as usize * size;
         if let Some(target) = block.get_mut(start..start + row) {
@@ -64,8 +66,8 @@ fn copy_into(block: &mut [u8], block_dims: &[u64], array: &[u8], dims: &[u64], s
     }
 }
 
-/// Rows of all samples one after the other, with offsets.
-fn end_to_end(
+/// Concatenates the rows of all samples, with offsets.
+fn concatenated(
     rule: &CollateRule,
     arrays: &[&Array],
     names: &[String],
@@ -74,7 +76,7 @@ fn end_to_end(
     let inner = |a: &Array| a.dims().get(1..).map(<[u64]>::to_vec);
     let Some(row) = arrays.first().and_then(|a| inner(a)) else {
         return Err(Error::failed(format!(
-            "`{}` is a single value and can't be laid end to end",
+            "`{}` is a single value and can't be concatenated",
             rule.name
         )));
     };
@@ -82,7 +84,7 @@ fn end_to_end(
     for array in arrays {
         if inner(array).as_ref() != Some(&row) {
             let shapes: Vec<&[u64]> = arrays.iter().map(|a| a.dims()).collect();
-            return Err(shapes_differ(rule, &shapes, names, "rows of one shape"));
+            return Err(shapes_differ(rule, &shapes, names, "rows of the same shape"));
         }
         let rows = array.dims().first().copied().unwrap_or(0);
         offsets.push(offsets.last().copied().unwrap_or(0) + rows);
@@ -107,8 +109,8 @@ fn end_to_end(
     })
 }
 
-/// What one sample of the batch takes: the shape that all have (STACK), or the largest in every dimension (PAD), height and
-/// width rounded up to the rule's multiple.
+/// The shape of one sample in the batch: for STACK, the shape that all samples share; for PAD, the
+/// largest extent in every dimension, with height and width rounded up to the rule's multiple.
 pub(super) fn common_dims(rule: &CollateRule, shapes: &[&[u64]], names: &[String]) -> Result<Vec<u64>> {
     let first = shapes.first().copied().unwrap_or_default();
     match rule.collate {
@@ -117,7 +119,7 @@ pub(super) fn common_dims(rule: &CollateRule, shapes: &[&[u64]], names: &[String
             rule,
             shapes,
             names,
-            "one shape, since the rule stacks them",
+            "the same shape, since the rule stacks them",
         )),
         Collate::PAD if shapes.iter().all(|s| s.len() == first.len()) => {
             let mut dims = first.to_vec();
@@ -131,15 +133,21 @@ pub(super) fn common_dims(rule: &CollateRule, shapes: &[&[u64]], names: &[String
             }
             Ok(dims)
         }
-        Collate::PAD => Err(shapes_differ(rule, shapes, names, "equally many dimensions")),
+        Collate::PAD => Err(shapes_differ(
+            rule,
+            shapes,
+            names,
+            "the same number of dimensions",
+        )),
         other => Err(
-            Error::failed(format!("`{}` can't be put together by {other:?}", rule.name))
-                .with_expected("STACK or PAD; further fields also RAGGED"),
+            Error::failed(format!("`{}` can't be collated by {other:?}", rule.name))
+                .with_expected("STACK or PAD; for fields other than the main input, also RAGGED"),
         ),
     }
 }
 
-/// The mask `[N, H, W]` of a padded item: 1 on the sample, 0 on padding. H and W are the last two dimensions.
+/// The mask `[N, H, W]` of a padded item: 1 on the sample, 0 on the padding. H and W are the last
+/// two dimensions.
 pub(super) fn mask_of(
     rule: &CollateRule,
     shapes: &[&[u64]],
@@ -187,17 +195,17 @@ pub(super) fn with_count(names: &[String], block: &[u64]) -> Vec<u64> {
     dims
 }
 
-/// Elements of the whole batch.
+/// The number of elements of the whole batch.
 pub(super) fn batch_count(names: &[String], block: &[u64]) -> Result<u64> {
     let dims = with_count(names, block);
     dims.iter()
         .try_fold(1u64, |product, &d| product.checked_mul(d))
-        .ok_or_else(|| Error::failed(format!("a batch of shape {dims:?} doesn't fit memory")))
+        .ok_or_else(|| Error::failed(format!("a batch of shape {dims:?} doesn't fit into memory")))
 }
 
 pub(super) fn types_differ(name: &str, first: DType, here: DType, sample: &str) -> Error {
     Error::failed(format!(
-        "`{name}` is of {first:?} in the batch's first sample, and of {here:?} in this"
+        "`{name}` is {first:?} in the first sample of the batch, but {here:?} in this one"
     ))
     .within(sample)
 }
@@ -209,7 +217,7 @@ fn shapes_differ(rule: &CollateRule, shapes: &[&[u64]], names: &[String], expect
         .map(|(shape, name)| format!("{shape:?}: {name}"))
         .collect();
     Error::failed(format!(
-        "`{}` has shapes that don't go together in a batch",
+        "the samples' shapes of `{}` can't be combined in a batch",
         rule.name
     ))
     .with_details(details)

@@ -65,7 +65,7 @@ fn images_are_padded_at_the_bottom_and_right_with_a_mask() {
 }
 
 #[test]
-fn ragged_fields_lie_end_to_end_and_metas_targets_and_names_go_along() {
+fn ragged_fields_are_concatenated_and_metas_targets_and_names_are_kept() {
     let samples = two_images();
     let batch = collated(Plain::padded().rules, &samples).unwrap();
     let boxes = item(&batch, "boxes");
@@ -84,7 +84,7 @@ fn ragged_fields_lie_end_to_end_and_metas_targets_and_names_go_along() {
 }
 
 #[test]
-fn padded_sides_are_rounded_up_to_the_multiple_and_channels_are_not() {
+fn heights_and_widths_are_rounded_up_to_the_multiple_but_channels_are_not() {
     let mut rules = Plain::padded().rules;
     rules[0].multiple = 8;
     let batch = collated(rules, &two_images()).unwrap();
@@ -128,7 +128,7 @@ fn fields_are_padded_and_stacked_too() {
 }
 
 #[test]
-fn shapes_that_do_not_stack_are_an_error_with_field_shapes_and_samples() {
+fn shapes_that_do_not_stack_are_an_error_that_names_field_shapes_and_samples() {
     let mut rules = Plain::padded().rules;
     rules[0] = CollateRule::stack("pixel_values");
     let message = collated(rules, &two_images()).unwrap_err().to_string();
@@ -143,7 +143,7 @@ fn shapes_that_do_not_stack_are_an_error_with_field_shapes_and_samples() {
 }
 
 #[test]
-fn a_missing_field_is_an_error_unless_records_are_only_predicted() {
+fn a_missing_field_is_an_error_except_when_predicting() {
     let mut rules = Plain::padded().rules;
     rules.push(CollateRule::ragged("masks"));
     let message = collated(rules, &two_images()).unwrap_err().to_string();
@@ -152,7 +152,7 @@ fn a_missing_field_is_an_error_unless_records_are_only_predicted() {
         "{message}"
     );
 
-    // A record to predict may have fields that aren't targets.
+    // Records to predict may have fields other than targets.
     let side = Fields::new().with("score", Role::OPAQUE, Array::vector(&[0.5f32]));
     let samples = [sample(0, 3, 3, side.clone())];
     assert!(collated(Plain::padded().rules, &samples).is_err());
@@ -169,7 +169,7 @@ fn a_missing_field_is_an_error_unless_records_are_only_predicted() {
 }
 
 #[test]
-fn types_rows_and_names_that_differ_are_told() {
+fn differing_types_rows_and_names_are_reported() {
     let odd = Fields::new()
         .with("boxes", Role::BOXES, Array::rows(&[[0f32; 4]]))
         .with("class_labels", Role::COLUMN, Array::vector(&[1i64]));
@@ -209,18 +209,20 @@ fn an_error_of_the_adapter_names_the_sample() {
 }
 
 #[test]
-fn a_record_with_a_region_is_shaped_by_the_region() {
+fn a_region_determines_the_shape() {
     use cvhost_plugin_api::data::Optional;
     use cvhost_plugin_api::data::Region;
-    let mut cut = sample(0, 8, 8, detections(&[], &[]));
-    cut.region = Optional::some(Region {
+    let mut cropped = sample(0, 8, 8, detections(&[], &[]));
+    cropped.region = Optional::some(Region {
         x: 1.0,
         y: 2.0,
         width: 12.2,
         height: 0.0,
         angle: 0.0,
     });
-    // The test's input side refuses what is 13 wide: the region is, rounded up.
-    let error = collated(Plain::padded().rules, &[cut]).unwrap_err().to_string();
+    // The test's input processor rejects a width of 13, which is the region's width, rounded up.
+    let error = collated(Plain::padded().rules, &[cropped])
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("thirteen wide"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! BMP, of 1 to 32 bits, also run-length coded and stored from the top.
+//! BMP with 1 to 32 bits, including run-length encoded and top-down files.
 
 use super::format::Format;
 use super::head::Head;
@@ -8,7 +8,8 @@ use super::raster;
 use cvhost::error::Result;
 use image::ImageFormat;
 
-/// The oldest header has 16-bit sizes; in the others they are signed, a negative height stands for rows from the top.
+/// The oldest header has 16-bit sizes. In the others they are signed, and a negative height means
+/// that rows are stored top-down.
 pub fn header(head: &mut dyn Head) -> Result<Header> {
     let (width, height) = size(head).ok_or_else(|| damaged(Format::Bmp, "it ends within its header"))?;
     Ok(Header {
@@ -16,7 +17,7 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
         width,
         height,
         orientation: 1,
-        // Read with alpha where it has some.
+        // Alpha is decoded if there is any.
         extra_memory: u64::from(width).saturating_mul(u64::from(height)),
     })
 }
@@ -29,11 +30,11 @@ fn size(head: &mut dyn Head) -> Option<(u32, u32)> {
     Some((side(head.le32(18)?), side(head.le32(22)?)))
 }
 
-/// Pixels as RGB; alpha is dropped.
+/// Decodes to RGB pixels; alpha is dropped.
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     let mut pixels = raster::rgb(bytes, header, ImageFormat::Bmp)?;
-    if let Some(most) = fields(bytes) {
-        let tables = most.map(as_pillow);
+    if let Some(max) = fields(bytes) {
+        let tables = max.map(as_pillow);
         for pixel in pixels.as_chunks_mut::<3>().0 {
             for (value, table) in pixel.iter_mut().zip(&tables) {
                 *value = table.get(usize::from(*value)).copied().unwrap_or(*value);
@@ -43,7 +44,7 @@ pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     Ok(pixels)
 }
 
-/// The largest values of red, green and blue in an image of 16 bits a pixel.
+/// The maximum values of red, green and blue in an image with 16 bits per pixel.
 fn fields(bytes: &[u8]) -> Option<[u32; 3]> {
     let mut head = bytes;
     let header = head.le32(14)?;
@@ -58,12 +59,12 @@ fn fields(bytes: &[u8]) -> Option<[u32; 3]> {
     Some([31, if green == 0x7e0 { 63 } else { 31 }, 31])
 }
 
-/// By 8-bit value: what `image` rounds to the nearest of 255 parts, Pillow rounds down.
-fn as_pillow(most: u32) -> [u8; 256] {
+/// A table by 8-bit value: `image` rounds to the nearest of 255 levels, Pillow rounds down.
+fn as_pillow(max: u32) -> [u8; 256] {
     let mut table = [0; 256];
     for (value, out) in (0u32..).zip(&mut table) {
-        let field = (value * most + 127) / 255;
-        *out = (field * 255 / most) as u8;
+        let field = (value * max + 127) / 255;
+        *out = (field * 255 / max) as u8;
     }
     table
 }

@@ -1,19 +1,19 @@
-//! Large buffers that a thread keeps, because fresh memory costs a page fault for every 4 KB.
+//! Thread-local cache of large buffers, because fresh memory costs a page fault per 4 KB.
 
 use std::cell::RefCell;
 
-/// The largest buffer that is kept, in bytes: an image of 16 megapixels.
+/// The largest buffer to retain, in bytes: an image of 16 megapixels.
 const MAX_KEPT: usize = 48 << 20;
-/// How many are kept: for a file's bytes, what an image is decoded into, and what it is turned into.
+/// The number of buffers to retain: for a file's bytes, the decoded image, and the rotated image.
 const MAX_COUNT: usize = 3;
 
 thread_local! {
     static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A buffer of `length` bytes that hold anything.
+/// A buffer of `length` bytes with arbitrary contents.
 pub fn take(length: usize) -> Vec<u8> {
-    // Much larger than needed, it would stay with its image for as long as that lives.
+    // A much larger buffer would be occupied for as long as its image lives.
     let fits = |buffer: &Vec<u8>| buffer.capacity() >= length && buffer.capacity() / 4 <= length;
     let kept = KEPT.with_borrow_mut(|kept| {
         let fitting = kept.iter().enumerate().filter(|(_, buffer)| fits(buffer));
@@ -27,7 +27,7 @@ pub fn take(length: usize) -> Vec<u8> {
     buffer
 }
 
-/// Keeps a buffer for the thread's next images.
+/// Retains a buffer for the thread's next images.
 pub fn keep(buffer: Vec<u8>) {
     if buffer.capacity() == 0 || buffer.capacity() > MAX_KEPT {
         return;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smallest_kept_buffer_that_fits_is_taken_again_and_none_that_is_far_too_large() {
+    fn the_smallest_buffer_that_fits_is_reused_unless_it_is_far_too_large() {
         let places = [1000, 3000].map(|length| {
             let buffer = vec![7; length];
             let place = buffer.as_ptr();
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_three_are_kept_and_none_that_is_huge() {
+    fn at_most_three_buffers_are_retained_and_no_huge_ones() {
         keep(Vec::with_capacity(MAX_KEPT + 1));
         KEPT.with_borrow(|kept| assert!(kept.is_empty()));
         for length in 1..=5 {

@@ -1,6 +1,6 @@
-//! Samples of other kinds as 8-bit RGB, by Pillow's arithmetic.
+//! Converts samples of other kinds to 8-bit RGB, with Pillow's arithmetic.
 
-/// Leaves the first 3 of every `channels` bytes, in place: drops alpha and whatever else follows.
+/// Keeps the first 3 of every `channels` bytes, in place: drops alpha and any other channels.
 pub fn first_three(pixels: &mut Vec<u8>, channels: usize) {
     if channels <= 3 {
         return;
@@ -29,8 +29,8 @@ pub fn repeat_first(samples: &[u8], channels: usize, out: &mut [u8]) {
     }
 }
 
-/// CMYK to RGB, in place. With `inverted`, as Adobe's programs store it in JPEGs, 255 is no ink. Each product is divided by 255
-/// and rounded, as in Pillow's conversion.
+/// Converts CMYK to RGB, in place. With `inverted`, which is how Adobe's programs store it in
+/// JPEGs, 255 means no ink. Each product is divided by 255 and rounded, as in Pillow's conversion.
 pub fn rgb_of_cmyk(pixels: &mut Vec<u8>, inverted: bool) {
     let count = pixels.len() / 4;
     let flip = if inverted { 0xff } else { 0 };
@@ -51,7 +51,7 @@ pub fn rgb_of_cmyk(pixels: &mut Vec<u8>, inverted: bool) {
     pixels.truncate(count * 3);
 }
 
-/// The colour that was multiplied by its alpha: Pillow's mode `RGBa`. Nothing is left where alpha is 0.
+/// Undoes the premultiplication by alpha (Pillow's mode `RGBa`). The result is 0 if alpha is 0.
 pub fn unmultiplied(colour: u8, alpha: u8) -> u8 {
     match alpha {
         0 => 0,
@@ -60,7 +60,8 @@ pub fn unmultiplied(colour: u8, alpha: u8) -> u8 {
     }
 }
 
-/// Unpacks samples of 1, 2 or 4 bits, the first in the highest bits; `out` says how many.
+/// Unpacks samples of 1, 2 or 4 bits, the first one in the highest bits; the length of `out` is the
+/// number of samples.
 pub fn unpack(packed: &[u8], bits: u32, out: &mut [u8]) {
     let per_byte = 8 / bits as usize;
     let mask = ((1u32 << bits) - 1) as u8;
@@ -71,21 +72,21 @@ pub fn unpack(packed: &[u8], bits: u32, out: &mut [u8]) {
     }
 }
 
-/// Grey of 16 bits as Pillow's mode `I;16` becomes RGB: by its value, not by its share of the range.
+/// Converts 16-bit grey as Pillow converts mode `I;16` to RGB: clipped by value, not scaled.
 pub fn clipped(value: u16) -> u8 {
     value.min(255) as u8
 }
 
-/// How YCbCr is turned into RGB.
+/// The conversion from YCbCr to RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chroma {
-    /// By libjpeg's tables of 16 fractional bits.
+    /// With libjpeg's tables of 16 fractional bits.
     Jpeg,
-    /// By Pillow's own tables of 6 fractional bits.
+    /// With Pillow's own tables of 6 fractional bits.
     Pillow,
 }
 
-/// YCbCr of 8 bits with the factors of JFIF to RGB, in place.
+/// Converts 8-bit YCbCr to RGB with the factors of JFIF, in place.
 pub fn rgb_of_ycbcr(pixels: &mut [u8], chroma: Chroma) {
     let factors = [1.402, -0.344_14, -0.714_14, 1.772];
     for pixel in pixels.as_chunks_mut::<3>().0 {
@@ -98,7 +99,8 @@ pub fn rgb_of_ycbcr(pixels: &mut [u8], chroma: Chroma) {
                 (round(91_881 * cr), round(green), round(116_130 * cb))
             }
             Chroma::Pillow => {
-                // A table's entry is rounded by adding a half and cutting, so below zero it is one up.
+                // Table entries are rounded by adding one half and truncating, so negative ones are
+                // rounded up by one.
                 let entry = |factor: f64, v: i32| (factor * f64::from(v) * 64.0 + 0.5) as i32;
                 let [red, from_cb, from_cr, blue] = factors;
                 let green = entry(from_cb, cb) + entry(from_cr, cr);

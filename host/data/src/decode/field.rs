@@ -1,4 +1,4 @@
-//! Fields that a record names by file or bytes: label maps, masks, run lengths, depth.
+//! Loads fields that a record references by file or bytes: label maps, masks, run lengths, depth.
 
 use super::{in_memory, read, within};
 use cvhost::error::{Error, Result};
@@ -9,13 +9,13 @@ use std::io::Cursor;
 use std::path::Path;
 use tiff::decoder::{Decoder, DecodingResult};
 
-/// Larger maps are refused before memory is taken: pixels.
+/// Maximum number of pixels of a map; larger ones are rejected before memory is allocated.
 const MAX_PIXELS: u64 = 1 << 29;
 
-/// Replaces the sources of all lazy fields by their arrays.
+/// Replaces all lazy fields by the arrays loaded from their sources.
 ///
 /// # Errors
-/// A file that can't be read or decoded, a decoder that this version doesn't know; the message names
+/// If a file can't be read or decoded, or this version doesn't know the decoder; the message names
 /// the file and the field.
 pub fn load_fields(fields: &mut Fields) -> Result<()> {
     for field in &mut fields.items {
@@ -28,10 +28,10 @@ pub fn load_fields(fields: &mut Fields) -> Result<()> {
     Ok(())
 }
 
-/// Replaces run lengths by dense masks, which geometry can move.
+/// Replaces run lengths by dense masks, which can be transformed.
 ///
 /// # Errors
-/// Run lengths that don't describe masks of their size.
+/// If run lengths don't describe masks of their size.
 pub fn dense_masks(fields: &mut Fields) -> Result<()> {
     for field in &mut fields.items {
         if field.role == Role::RUN_LENGTHS {
@@ -61,7 +61,7 @@ fn dense(field: &Field) -> Result<Field> {
 fn unpack(counts: &str, height: u64, width: u64, mask: &mut [u8]) -> Result<()> {
     cvhost_rle::decode(counts, height as usize, width as usize, mask).map_err(|broken| {
         Error::input(format!(
-            "run lengths that are not a mask of {width}x{height}: {broken:?}"
+            "run lengths that don't form a mask of {width}x{height}: {broken:?}"
         ))
         .with_expected("COCO's compressed run lengths, which add up to height x width")
     })
@@ -105,13 +105,13 @@ fn decode(source: &FieldSource, bytes: &[u8], fill: f64) -> Result<Array> {
         }
         FieldDecoder::RGB_IDS => rgb_ids(bytes),
         other => Err(Error::usage(format!(
-            "the task plugin asks for {other:?}, which this version can't decode"
+            "the task plugin requests {other:?}, which this version can't decode"
         ))
         .with_help("update cvhost")),
     }
 }
 
-/// One channel of integers.
+/// An image with one channel of integers.
 struct Plane {
     width: u64,
     height: u64,
@@ -136,7 +136,7 @@ fn checked_size(width: u64, height: u64) -> Result<usize> {
         })
 }
 
-/// What a PNG holds as stored: no palette is applied, no bit depth is expanded.
+/// The stored values of a PNG: no palette is applied and no bit depth is expanded.
 fn stored_png(bytes: &[u8]) -> Result<(png::OutputInfo, Vec<u8>)> {
     let broken = |e: png::DecodingError| Error::input(format!("damaged PNG: {e}"));
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
@@ -198,10 +198,10 @@ fn rgb_ids(bytes: &[u8]) -> Result<Array> {
         (png::ColorType::Rgb, png::BitDepth::Eight) => 3,
         (png::ColorType::Rgba, png::BitDepth::Eight) => 4,
         (colours, depth) => {
-            return Err(
-                Error::input(format!("a PNG with {colours:?} pixels of {depth:?} bits"))
-                    .with_expected("an 8-bit colour PNG, whose colours number segments"),
-            );
+            return Err(Error::input(format!(
+                "a PNG with {colours:?} pixels with a bit depth of {depth:?}"
+            ))
+            .with_expected("an 8-bit colour PNG, whose colours are segment ids"));
         }
     };
     let ids: Vec<i64> = buffer
@@ -237,7 +237,7 @@ fn depth(bytes: &[u8], scale: f64, fill: f64) -> Result<Array> {
         DecodingResult::F64(values) => values.into_iter().map(measured).collect(),
         _ => {
             return Err(Error::input("a TIFF with signed values")
-                .with_expected("8, 16 or 32 bits without sign, or floats"));
+                .with_expected("unsigned values of 8, 16 or 32 bits, or floats"));
         }
     };
     Array::new(&[height.into(), width.into()], &values).map_err(|_| {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_is_scaled_and_what_was_not_measured_is_filled() {
+    fn depth_is_scaled_and_missing_measurements_are_filled() {
         let bytes = png_of(
             png::ColorType::Grayscale,
             png::BitDepth::Sixteen,
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_loaded_names_file_and_field() {
+    fn loading_errors_name_the_file_and_the_field() {
         let missing = FieldSource::file("/no/such/map.png", FieldDecoder::LABEL_MAP);
         let error = loaded(Role::LABEL_MAP, missing).unwrap_err().to_string();
         assert!(

@@ -1,8 +1,8 @@
-//! Which format an image has, by its first bytes.
+//! Detects an image's format from its first bytes.
 
 use cvhost::error::{Error, Result};
 
-/// The formats that are read.
+/// The supported formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Jpeg,
@@ -14,10 +14,11 @@ pub enum Format {
 }
 
 impl Format {
-    /// How many of the first bytes [`Format::of`] wants to see.
+    /// The number of leading bytes that [`Format::of`] needs.
     pub const HEAD: usize = 64;
 
-    /// By the first bytes of a file; its name doesn't matter. Anything else is an `Input` error that says what it seems to be.
+    /// Detects the format from the first bytes of a file, regardless of its name. Unknown formats
+    /// are an `Input` error that says what the content seems to be.
     pub fn of(head: &[u8]) -> Result<Format> {
         let starts = |magic: &[u8]| head.starts_with(magic);
         let tagged = |at: usize, tag: &[u8]| head.get(at..at + tag.len()) == Some(tag);
@@ -35,14 +36,14 @@ impl Format {
             Ok(Format::Bmp)
         } else {
             Err(
-                Error::input(format!("not an image: {}", what_else(head))).with_expected(
+                Error::input(format!("not an image: {}", likely_content(head))).with_expected(
                     "the content of a JPEG, PNG, BMP, GIF, TIFF or WebP file; its name doesn't matter",
                 ),
             )
         }
     }
 
-    /// As messages name it.
+    /// The name used in messages.
     pub fn name(self) -> &'static str {
         match self {
             Format::Jpeg => "JPEG",
@@ -55,8 +56,8 @@ impl Format {
     }
 }
 
-/// What a file that isn't a known image seems to be.
-fn what_else(head: &[u8]) -> String {
+/// Describes what a file that isn't a known image seems to be.
+fn likely_content(head: &[u8]) -> String {
     let head = head.get(..Format::HEAD).unwrap_or(head);
     let text = String::from_utf8_lossy(head).trim_start().to_lowercase();
     if head.is_empty() {
@@ -66,7 +67,7 @@ fn what_else(head: &[u8]) -> String {
     } else if text.starts_with("version https://git-lfs") {
         "a Git LFS pointer; fetch the real file with `git lfs pull`".to_owned()
     } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        "an HTML page, perhaps what a server answered instead of the image".to_owned()
+        "an HTML page, perhaps a server's response instead of the image".to_owned()
     } else if text.starts_with("<svg") || text.starts_with("<?xml") {
         "XML or SVG text".to_owned()
     } else if head
@@ -76,7 +77,7 @@ fn what_else(head: &[u8]) -> String {
         "a text file".to_owned()
     } else {
         format!(
-            "it starts with bytes {:02x?}",
+            "it starts with the bytes {:02x?}",
             head.get(..head.len().min(8)).unwrap_or_default()
         )
     }

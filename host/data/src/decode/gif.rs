@@ -8,20 +8,26 @@ use super::limits::{bytes_of, damaged};
 use cvhost::error::Result;
 use gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
-/// The size is that of the screen, or what the first frame needs where that is more.
+/// The size is that of the screen, extended to contain the first frame.
 pub fn header(head: &mut dyn Head) -> Result<Header> {
-    let cut = || damaged(Format::Gif, "it ends before its first frame");
-    let (width, height) = (head.le16(6).ok_or_else(cut)?, head.le16(8).ok_or_else(cut)?);
-    let flags = head.byte(10).ok_or_else(cut)?;
+    let truncated = || damaged(Format::Gif, "it ends before its first frame");
+    let (width, height) = (
+        head.le16(6).ok_or_else(truncated)?,
+        head.le16(8).ok_or_else(truncated)?,
+    );
+    let flags = head.byte(10).ok_or_else(truncated)?;
     let mut at = 13 + palette_bytes(flags);
     loop {
-        match head.byte(at).ok_or_else(cut)? {
+        match head.byte(at).ok_or_else(truncated)? {
             b',' => {
                 let mut edge = |offset, size| {
                     let (offset, size) = (head.le16(at + offset)?, head.le16(at + size)?);
                     Some(u32::from(offset) + u32::from(size))
                 };
-                let (right, bottom) = (edge(1, 5).ok_or_else(cut)?, edge(3, 7).ok_or_else(cut)?);
+                let (right, bottom) = (
+                    edge(1, 5).ok_or_else(truncated)?,
+                    edge(3, 7).ok_or_else(truncated)?,
+                );
                 return Ok(Header {
                     format: Format::Gif,
                     width: right.max(u32::from(width)),
@@ -31,11 +37,11 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
                     extra_memory: u64::from(right).saturating_mul(u64::from(bottom)),
                 });
             }
-            // An extension: its kind, then blocks up to an empty one.
+            // An extension: its kind, followed by blocks up to an empty one.
             b'!' => {
                 at += 2;
                 loop {
-                    let length = head.byte(at).ok_or_else(cut)?;
+                    let length = head.byte(at).ok_or_else(truncated)?;
                     at += 1 + u64::from(length);
                     if length == 0 {
                         break;
@@ -48,7 +54,7 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
     }
 }
 
-/// Bytes of the palette that a screen's or a frame's flags announce.
+/// Size in bytes of the palette announced by the flags of a screen or frame.
 fn palette_bytes(flags: u8) -> u64 {
     if flags & 0x80 == 0 {
         0
@@ -57,13 +63,14 @@ fn palette_bytes(flags: u8) -> u64 {
     }
 }
 
-/// Pixels as RGB. What the frame leaves free has the transparent colour, or the palette's first where none is transparent.
+/// Decodes to RGB pixels. The area outside of the frame gets the transparent colour, or the
+/// palette's first colour if none is transparent.
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     let bad = |e: DecodingError| damaged(Format::Gif, &e.to_string());
     let (width, height) = (header.width, header.height);
     let mut options = DecodeOptions::new();
     options.set_color_output(ColorOutput::Indexed);
-    // The frame's size was checked; the limit is for what comes beside it.
+    // The frame's size has been checked, and the limit would only apply to additional memory.
     options.set_memory_limit(MemoryLimit::Unlimited);
     let mut decoder = options.read_info(bytes).map_err(bad)?;
     let frame = decoder
@@ -72,7 +79,7 @@ pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
         .ok_or_else(|| damaged(Format::Gif, "it has no frame"))?;
     let (left, top) = (usize::from(frame.left), usize::from(frame.top));
     let (across, down) = (usize::from(frame.width), usize::from(frame.height));
-    let free = usize::from(frame.transparent.unwrap_or(0));
+    let background = usize::from(frame.transparent.unwrap_or(0));
     if left + across > width as usize || top + down > height as usize {
         return Err(damaged(Format::Gif, "its headers contradict each other"));
     }
@@ -84,7 +91,7 @@ pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     let mut pixels = buffers::take(bytes_of(width, height, 3));
     let (screen, _) = pixels.as_chunks_mut::<3>();
     if (across, down) != (width as usize, height as usize) {
-        screen.fill(colour(free));
+        screen.fill(colour(background));
     }
     let rows = screen.chunks_mut(width as usize).skip(top);
     for (row, indices) in rows.zip(indices.chunks(across.max(1))) {

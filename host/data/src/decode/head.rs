@@ -1,40 +1,41 @@
-//! A look at parts of a file, without reading all of it.
+//! Reads parts of a file without reading all of it.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// The most that one look shows, in bytes. What headers hold is smaller; only embedded profiles and previews aren't.
-const MAX_LOOK: usize = 4 << 20;
+/// Maximum length of one read, in bytes. Headers are smaller, except for embedded profiles and
+/// previews.
+const MAX_READ: usize = 4 << 20;
 
-/// Bytes at any place of an image file.
+/// Random access to the bytes of an image file.
 pub trait Head {
-    /// `length` bytes from offset `at`; `None` where the file ends before, or for more than 4 MB.
+    /// `length` bytes at offset `at`; `None` past the end of the file, or for more than 4 MB.
     fn get(&mut self, at: u64, length: usize) -> Option<&[u8]>;
 
-    /// As many of the first bytes as there are, up to `length`.
+    /// The first `length` bytes, or all of them if there are fewer.
     fn start(&mut self, length: usize) -> &[u8];
 
     fn byte(&mut self, at: u64) -> Option<u8> {
         self.get(at, 1)?.first().copied()
     }
 
-    /// A big-endian number of 2 bytes.
+    /// A big-endian 16-bit integer.
     fn be16(&mut self, at: u64) -> Option<u16> {
         Some(u16::from_be_bytes(self.get(at, 2)?.try_into().ok()?))
     }
 
-    /// A big-endian number of 4 bytes.
+    /// A big-endian 32-bit integer.
     fn be32(&mut self, at: u64) -> Option<u32> {
         Some(u32::from_be_bytes(self.get(at, 4)?.try_into().ok()?))
     }
 
-    /// A little-endian number of 2 bytes.
+    /// A little-endian 16-bit integer.
     fn le16(&mut self, at: u64) -> Option<u16> {
         Some(u16::from_le_bytes(self.get(at, 2)?.try_into().ok()?))
     }
 
-    /// A little-endian number of 4 bytes.
+    /// A little-endian 32-bit integer.
     fn le32(&mut self, at: u64) -> Option<u32> {
         Some(u32::from_le_bytes(self.get(at, 4)?.try_into().ok()?))
     }
@@ -43,7 +44,7 @@ pub trait Head {
 impl Head for &[u8] {
     fn get(&mut self, at: u64, length: usize) -> Option<&[u8]> {
         let at = usize::try_from(at).ok()?;
-        if length > MAX_LOOK {
+        if length > MAX_READ {
             return None;
         }
         <[u8]>::get(self, at..at.checked_add(length)?)
@@ -54,11 +55,11 @@ impl Head for &[u8] {
     }
 }
 
-/// A file of which a window is in memory: its first 64 KB, later smaller ones where they are asked for.
+/// A file with a window in memory: first its first 64 KB, later smaller windows on demand.
 pub struct FileHead {
     file: File,
     length: u64,
-    /// Where the window starts.
+    /// Offset of the window in the file.
     at: u64,
     window: Vec<u8>,
     error: Option<io::Error>,
@@ -80,23 +81,23 @@ impl FileHead {
         Ok(head)
     }
 
-    /// Whether reading failed on the way; a look that failed has shown nothing.
+    /// Returns the error if any read has failed; a failed read returned nothing.
     pub fn finish(self) -> io::Result<()> {
         self.error.map_or(Ok(()), Err)
     }
 
     fn read(&mut self, at: u64, length: usize) -> io::Result<()> {
-        let there = self.length.saturating_sub(at).min(length as u64) as usize;
+        let available = self.length.saturating_sub(at).min(length as u64) as usize;
         self.at = at;
         self.window.clear();
-        self.window.resize(there, 0);
+        self.window.resize(available, 0);
         self.file.read_exact_at(&mut self.window, at)
     }
 }
 
 impl Head for FileHead {
     fn get(&mut self, at: u64, length: usize) -> Option<&[u8]> {
-        if length > MAX_LOOK || at.checked_add(length as u64)? > self.length {
+        if length > MAX_READ || at.checked_add(length as u64)? > self.length {
             return None;
         }
         let seen = self.at..self.at + self.window.len() as u64;
@@ -110,8 +111,8 @@ impl Head for FileHead {
     }
 
     fn start(&mut self, length: usize) -> &[u8] {
-        let there = self.length.min(length as u64) as usize;
-        self.get(0, there).unwrap_or_default()
+        let available = self.length.min(length as u64) as usize;
+        self.get(0, available).unwrap_or_default()
     }
 }
 
@@ -121,7 +122,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_file_shows_the_same_as_its_bytes() {
+    fn a_file_reads_the_same_as_its_bytes() {
         let bytes: Vec<u8> = (0..200_000u32).map(|i| (i * 7 % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();

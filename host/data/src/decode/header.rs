@@ -1,4 +1,4 @@
-//! What an image's header says: its size as stored, and how to turn it.
+//! An image's header: its stored size and its orientation.
 
 use super::format::Format;
 use super::head::Head;
@@ -6,19 +6,22 @@ use super::limits::{check_memory, check_size};
 use super::{bmp, gif, jpeg, png, tiff, webp};
 use cvhost::error::Result;
 
-/// The size as stored, in pixels, and the EXIF orientation, 1 to 8.
+/// The stored size in pixels, and the EXIF orientation, 1 to 8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     pub format: Format,
     pub width: u32,
     pub height: u32,
     pub orientation: u8,
-    /// What decoding takes beside the RGB pixels, in bytes.
+    /// The memory that decoding needs in addition to the RGB pixels, in bytes.
     pub extra_memory: u64,
 }
 
 impl Header {
-    /// Reads the header alone. Errors are of kind `Input`: not an image, too large, truncated or corrupt.
+    /// Reads only the header.
+    ///
+    /// # Errors
+    /// Errors are of kind `Input`: not an image, too large, truncated or corrupt.
     pub fn read(head: &mut dyn Head) -> Result<Header> {
         let format = Format::of(head.start(Format::HEAD))?;
         let header = match format {
@@ -33,23 +36,24 @@ impl Header {
         Ok(header)
     }
 
-    /// Width and height once it is turned upright.
+    /// Width and height of the upright image.
     pub fn upright_size(&self) -> (u32, u32) {
-        if self.is_lying() {
+        if self.swaps_sides() {
             (self.height, self.width)
         } else {
             (self.width, self.height)
         }
     }
 
-    /// Whether turning it upright swaps its sides.
-    pub fn is_lying(&self) -> bool {
+    /// Whether applying the orientation swaps width and height.
+    pub fn swaps_sides(&self) -> bool {
         self.orientation >= 5
     }
 
-    /// Refuses an image whose decoding takes too much memory. One that has to be turned to its side takes its pixels twice.
+    /// Rejects an image whose decoding needs too much memory. An image that must be rotated by a
+    /// quarter turn needs its pixels twice.
     pub fn check_memory(&self) -> Result<()> {
-        let copies = if self.is_lying() { 2 } else { 1 };
+        let copies = if self.swaps_sides() { 2 } else { 1 };
         let pixels = u64::from(self.width) * u64::from(self.height) * 3;
         let bytes = (pixels * copies).saturating_add(self.extra_memory);
         check_memory(self.format, self.width, self.height, bytes)

@@ -1,4 +1,5 @@
-//! JPEG: the header from its markers, the pixels from libjpeg-turbo, which is what Pillow uses.
+//! JPEG: the header is read from the markers; the pixels are decoded by libjpeg-turbo, as in
+//! Pillow.
 
 use super::exif::Notes;
 use super::format::Format;
@@ -9,42 +10,46 @@ use super::{buffers, colour};
 use cvhost::error::Result;
 use turbojpeg::{Colorspace, Decompressor, PixelFormat, ScalingFactor};
 
-/// The most scans of a progressive file. Cameras and editors write about ten; each costs a pass over the whole image.
+/// Maximum number of scans of a progressive file. Cameras and editors write about ten; each costs a
+/// pass over the whole image.
 const MAX_SCANS: u32 = 500;
-/// How many bytes that belong to no marker are passed over on the way to the frame's header.
+/// Maximum number of bytes outside of markers that are skipped before the frame header.
 const MAX_STRAY: u64 = 64 << 10;
 
 const EXIF: &[u8] = b"Exif\0\0";
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
-/// Of the frame's header.
+/// The frame header.
 struct Frame {
     width: u32,
     height: u32,
     components: u8,
     progressive: bool,
-    /// Bytes of the coefficients of the whole image.
+    /// Size of the coefficients of the whole image, in bytes.
     coefficients: u64,
 }
 
 /// Walks the markers up to the first scan.
 pub fn header(head: &mut dyn Head) -> Result<Header> {
-    let cut = || damaged(Format::Jpeg, "it ends before its first scan");
+    let truncated = || damaged(Format::Jpeg, "it ends before its first scan");
     let (mut frame, mut notes) = (None, Notes::default());
-    // EXIF counts before XMP, in whatever order they come.
+    // EXIF takes precedence over XMP, regardless of their order.
     let mut xmp: Option<Vec<u8>> = None;
     let (mut at, mut stray) = (2, 0);
     loop {
-        let (lead, marker) = (head.byte(at).ok_or_else(cut)?, head.byte(at + 1).ok_or_else(cut)?);
+        let (lead, marker) = (
+            head.byte(at).ok_or_else(truncated)?,
+            head.byte(at + 1).ok_or_else(truncated)?,
+        );
         match (lead, marker) {
             (0xff, 0x01 | 0xd0..=0xd8) => at += 2,
-            (0xff, 0xd9) => return Err(cut()),
+            (0xff, 0xd9) => return Err(truncated()),
             (0xff, 0x02..=0xfe) => {
-                let length = u64::from(head.be16(at + 2).ok_or_else(cut)?);
+                let length = u64::from(head.be16(at + 2).ok_or_else(truncated)?);
                 let (start, size) = (at + 4, length.saturating_sub(2) as usize);
                 match marker {
                     0xda => {
-                        let in_scan = head.byte(start).ok_or_else(cut)?;
+                        let in_scan = head.byte(start).ok_or_else(truncated)?;
                         let frame = frame.ok_or_else(|| damaged(Format::Jpeg, "a scan before the frame"))?;
                         if let Some(text) = xmp {
                             notes.xmp(&text);
@@ -52,11 +57,11 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
                         return finish(&frame, in_scan, &notes);
                     }
                     0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
-                        let body = head.get(start, size).ok_or_else(cut)?;
+                        let body = head.get(start, size).ok_or_else(truncated)?;
                         frame = Some(read_frame(marker, body)?);
                     }
                     0xe1 => {
-                        let body = head.get(start, size).ok_or_else(cut)?;
+                        let body = head.get(start, size).ok_or_else(truncated)?;
                         if body.starts_with(EXIF) {
                             notes.exif(body);
                         } else if let Some(text) = body.strip_prefix(XMP) {
@@ -67,7 +72,7 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
                 }
                 at += 2 + length.max(2);
             }
-            // Fill bytes, and what some writers leave between markers.
+            // Fill bytes, and stray bytes that some writers leave between markers.
             _ => {
                 at += 1;
                 stray += 1;
@@ -81,12 +86,12 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
 
 fn read_frame(marker: u8, body: &[u8]) -> Result<Frame> {
     let [precision, h1, h0, w1, w0, components, rest @ ..] = body else {
-        return Err(damaged(Format::Jpeg, "its frame header is cut"));
+        return Err(damaged(Format::Jpeg, "its frame header is truncated"));
     };
     if *precision != 8 {
         return Err(unsupported(
             Format::Jpeg,
-            &format!("{precision} bits a sample, not 8"),
+            &format!("{precision} bits per sample instead of 8"),
         ));
     }
     let (width, height) = (u16::from_be_bytes([*w1, *w0]), u16::from_be_bytes([*h1, *h0]));
@@ -105,7 +110,7 @@ fn read_frame(marker: u8, body: &[u8]) -> Result<Frame> {
         height,
         components: *components,
         progressive: matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce),
-        // 64 coefficients of 16 bits a block.
+        // 64 16-bit coefficients per block.
         coefficients: units(width, across) * units(height, down) * blocks * 128,
     })
 }
@@ -113,7 +118,7 @@ fn read_frame(marker: u8, body: &[u8]) -> Result<Frame> {
 fn finish(frame: &Frame, in_scan: u8, notes: &Notes) -> Result<Header> {
     let pixels = u64::from(frame.width) * u64::from(frame.height);
     let inks = if frame.components == 4 { pixels } else { 0 };
-    // A frame of several scans is kept as coefficients until the last.
+    // A frame with several scans is stored as coefficients until the last scan.
     let several = frame.progressive || in_scan < frame.components;
     Ok(Header {
         format: Format::Jpeg,
@@ -124,18 +129,19 @@ fn finish(frame: &Frame, in_scan: u8, notes: &Notes) -> Result<Header> {
     })
 }
 
-/// Pixels as RGB, and their width and height: as stored, or divided by `shrink` (1, 2, 4 or 8) and rounded up.
+/// Decodes to RGB pixels; returns them with their width and height, which are those stored, divided
+/// by `shrink` (1, 2, 4 or 8) and rounded up.
 pub fn decode(bytes: &[u8], header: &Header, shrink: u32) -> Result<(Vec<u8>, u32, u32)> {
     let bad = |e: turbojpeg::Error| damaged(Format::Jpeg, &message_of(&e));
-    // A new one each time: it takes microseconds, and an old one keeps tables, with which a file that lacks its own would come
-    // out as something.
+    // A new decompressor for each image: it takes microseconds, and a reused one would keep its
+    // tables, so that a file that lacks its own would be decoded to garbage.
     let mut decompressor = Decompressor::new().map_err(bad)?;
     decompressor.set_scan_limit(MAX_SCANS).map_err(bad)?;
     let about = decompressor.read_header(bytes).map_err(bad)?;
     if (about.width, about.height) != (header.width as usize, header.height as usize) {
         return Err(damaged(Format::Jpeg, "its headers contradict each other"));
     }
-    // A lossless file has no coefficients to leave out.
+    // A lossless file has no coefficients to omit.
     let shrink = if about.is_lossless { 1 } else { shrink };
     let factor = ScalingFactor::new(1, shrink as usize);
     decompressor.set_scaling_factor(factor).map_err(bad)?;
@@ -156,7 +162,8 @@ pub fn decode(bytes: &[u8], header: &Header, shrink: u32) -> Result<(Vec<u8>, u3
     };
     if let Err(error) = decompressor.decompress(bytes, image.as_deref_mut()) {
         let message = message_of(&error);
-        // Only the first warning is told, so truncation behind a harmless one shows by the missing end.
+        // Only the first warning is reported, so truncation after a harmless one is detected by the
+        // missing end marker.
         if !is_harmless(&message) || !has_end(bytes) {
             return Err(damaged(Format::Jpeg, &message));
         }
@@ -175,7 +182,8 @@ fn message_of(error: &turbojpeg::Error) -> String {
     }
 }
 
-/// Whether libjpeg's warning leaves every pixel as its writer meant it; old cameras and editors cause some of these.
+/// Whether libjpeg's warning doesn't affect any pixels; old cameras and editors cause some of
+/// these.
 pub fn is_harmless(message: &str) -> bool {
     let harmless = [
         "extraneous bytes before marker",
@@ -186,7 +194,7 @@ pub fn is_harmless(message: &str) -> bool {
     harmless.iter().any(|h| message.contains(h))
 }
 
-/// Whether an end-of-image marker follows the last start of a scan.
+/// Whether an end-of-image marker follows the last start-of-scan marker.
 fn has_end(bytes: &[u8]) -> bool {
     let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
     last(0xd9) > last(0xda)

@@ -1,4 +1,4 @@
-//! Pixels against Pillow's, recorded by `fixtures/make_pil.py`.
+//! Compares pixels with those of Pillow, recorded by `fixtures/make_pil.py`.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn fixtures() -> Vec<(String, Vec<u8>, Image)> {
 }
 
 #[test]
-fn pixels_equal_pillows_in_every_kind_of_image() {
+fn pixels_equal_pillows_for_every_kind_of_image() {
     let fixtures = fixtures();
     assert!(fixtures.len() >= 20, "{} fixtures", fixtures.len());
     for (name, bytes, expected) in fixtures {
@@ -37,7 +37,7 @@ fn pixels_equal_pillows_in_every_kind_of_image() {
 }
 
 #[test]
-fn the_size_of_a_file_is_that_of_its_decoded_image() {
+fn the_measured_size_equals_the_decoded_size() {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes, expected) in fixtures() {
         let size_of = |source: &ImageSource| size(source).unwrap();
@@ -55,12 +55,12 @@ fn the_size_of_a_file_is_that_of_its_decoded_image() {
 }
 
 #[test]
-fn every_truncation_of_every_kind_is_a_named_error_or_a_whole_image() {
+fn truncations_of_every_kind_are_errors_or_complete_images() {
     for (name, bytes, expected) in fixtures() {
         for part in 1..40 {
             let cut = &bytes[..bytes.len() * part / 40];
             match decode_bytes(cut, None) {
-                // What is missing is behind the last row.
+                // Only bytes after the last row are missing.
                 Ok(scaled) => assert!(scaled.image == expected, "{name} {part}/40"),
                 Err(error) => {
                     let message = error.to_string();
@@ -76,7 +76,7 @@ fn every_truncation_of_every_kind_is_a_named_error_or_a_whole_image() {
 }
 
 #[test]
-fn the_fuzz_corpus_breaks_no_promise() {
+fn the_fuzz_corpus_violates_no_invariant() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/image");
     let mut count = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {

@@ -1,4 +1,4 @@
-//! PNG, straight into the image's rows.
+//! PNG, decoded directly into the image's rows.
 
 use super::exif::Notes;
 use super::format::Format;
@@ -11,24 +11,30 @@ use flate2::read::ZlibDecoder;
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Transformations};
 use std::io::{Cursor, Read};
 
-/// The most text that a compressed chunk may hold, in bytes.
+/// Maximum size of the text of a compressed chunk, in bytes.
 const MAX_TEXT: u64 = 4 << 20;
-/// What the decoder may take for its own use, in bytes: rows and side chunks.
+/// Memory limit of the decoder itself, in bytes: rows and ancillary chunks.
 const OWN_MEMORY: usize = 16 << 20;
 
-/// The size stands first; notes on the orientation may stand in any chunk, also behind the pixels.
+/// The size comes first; the orientation may be in any chunk, including those after the pixels.
 pub fn header(head: &mut dyn Head) -> Result<Header> {
-    let cut = || damaged(Format::Png, "it ends within its header");
-    let (width, height) = (head.be32(16).ok_or_else(cut)?, head.be32(20).ok_or_else(cut)?);
-    let (depth, kind) = (head.byte(24).ok_or_else(cut)?, head.byte(25).ok_or_else(cut)?);
-    let interlaced = head.byte(28).ok_or_else(cut)? != 0;
+    let truncated = || damaged(Format::Png, "it ends within its header");
+    let (width, height) = (
+        head.be32(16).ok_or_else(truncated)?,
+        head.be32(20).ok_or_else(truncated)?,
+    );
+    let (depth, kind) = (
+        head.byte(24).ok_or_else(truncated)?,
+        head.byte(25).ok_or_else(truncated)?,
+    );
+    let interlaced = head.byte(28).ok_or_else(truncated)? != 0;
     let pixels = u64::from(width).saturating_mul(u64::from(height));
     Ok(Header {
         format: Format::Png,
         width,
         height,
         orientation: notes(head).orientation(),
-        // An interlaced image is put together before it is converted, unless it is RGB already.
+        // An interlaced image is assembled before conversion, unless it is already RGB.
         extra_memory: if interlaced && (depth, kind) != (8, 2) {
             pixels.saturating_mul(8)
         } else {
@@ -61,10 +67,11 @@ fn notes(head: &mut dyn Head) -> Notes {
     notes
 }
 
-/// The EXIF block that ImageMagick writes as hexadecimal text: a line break, its kind, its length, the digits.
+/// The EXIF block that ImageMagick writes as hexadecimal text: a line break, its kind, its length,
+/// the digits.
 fn exif_in_text(body: &[u8]) -> Option<Vec<u8>> {
     let rest = body.strip_prefix(b"Raw profile type exif\0")?;
-    // Compressed text has a method's number first, which is 0.
+    // Compressed text begins with the number of the compression method, which is 0.
     let text = match rest.strip_prefix(b"\0") {
         Some(compressed) => inflated(compressed)?,
         None => rest.to_vec(),
@@ -84,7 +91,8 @@ fn exif_in_text(body: &[u8]) -> Option<Vec<u8>> {
     )
 }
 
-/// The text of an XMP chunk: keyword, whether it is compressed and how, language, translated keyword, text.
+/// The text of an XMP chunk, which consists of the keyword, compression flag and method, language,
+/// translated keyword, and text.
 fn xmp_in_text(body: &[u8]) -> Option<Vec<u8>> {
     let (&[compressed, _method], rest) = body
         .strip_prefix(b"XML:com.adobe.xmp\0")?
@@ -106,13 +114,13 @@ fn inflated(compressed: &[u8]) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// Pixels as RGB. Alpha is dropped, and 16 bits become 8 as in Pillow: of a colour the high byte stays, grey values of more than
-/// 255 become white.
+/// Decodes to RGB pixels. Alpha is dropped, and 16 bits become 8 as in Pillow: colours are reduced
+/// to their high byte, grey values above 255 become white.
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     let bad = |e: DecodingError| explained(&e);
     let (width, height) = (header.width, header.height);
     let mut options = DecodeOptions::default();
-    // The notes were read with the header.
+    // The orientation was already read with the header.
     options.set_ignore_text_chunk(true);
     options.set_ignore_iccp_chunk(true);
     let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
@@ -153,16 +161,17 @@ pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     Ok(pixels)
 }
 
-/// What the decoder's rows hold.
+/// The layout of the decoder's rows.
 #[derive(Clone, Copy)]
 struct Samples {
     colour: ColorType,
     depth: BitDepth,
-    /// Whether the file has grey without alpha, also where a grey that counts as transparent makes the decoder add some.
+    /// Whether the file is grey without alpha, even if a transparent grey value makes the decoder
+    /// add alpha.
     grey: bool,
 }
 
-/// One row of samples, of 8 or 16 bits, to RGB.
+/// Converts one row of 8-bit or 16-bit samples to RGB.
 fn convert(row: &[u8], from: Samples, out: &mut [u8]) {
     let out = out.as_chunks_mut::<3>().0.iter_mut();
     match (from.colour, from.depth) {
@@ -176,7 +185,7 @@ fn convert(row: &[u8], from: Samples, out: &mut [u8]) {
                 *pixel = [colour::clipped(u16::from_be_bytes([high, low])); 3];
             }
         }
-        // Where the file has alpha, too, Pillow keeps the high byte, unlike above.
+        // If the file also has alpha, Pillow keeps the high byte, unlike above.
         (ColorType::GrayscaleAlpha, BitDepth::Sixteen) => {
             for (pixel, &[high, ..]) in out.zip(row.as_chunks::<4>().0) {
                 *pixel = [high; 3];
@@ -217,7 +226,9 @@ fn convert(row: &[u8], from: Samples, out: &mut [u8]) {
 
 fn explained(error: &DecodingError) -> cvhost::error::Error {
     match error {
-        DecodingError::LimitsExceeded => unsupported(Format::Png, "its side chunks take more than 16 MB"),
+        DecodingError::LimitsExceeded => {
+            unsupported(Format::Png, "its ancillary chunks take more than 16 MB")
+        }
         other => damaged(Format::Png, &other.to_string()),
     }
 }

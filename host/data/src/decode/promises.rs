@@ -1,10 +1,14 @@
-//! What holds for any bytes, checked on bytes that nobody chose: for the fuzz target and its corpus.
+//! Invariants of decoding arbitrary bytes, for the fuzz target and its corpus.
 
 use super::{decode_bytes, header::Header, recycle};
 use cvhost_plugin_api::data::Image;
 
-/// Decodes bytes in every way, and says which promise is broken: a size as the header announced, pixels that fill the image, a
-/// scaled image that isn't smaller than asked for. That the bytes are no image breaks none.
+/// Decodes bytes in every way and checks the invariants: the size equals the one in the header, the
+/// pixels fill the image, and a scaled image is at least as large as requested. Bytes that aren't
+/// an image violate none.
+///
+/// # Errors
+/// A description of the violated invariant.
 pub fn check_promises(bytes: &[u8]) -> Result<(), String> {
     let mut head = bytes;
     let announced = Header::read(&mut head).map(|header| header.upright_size());
@@ -22,7 +26,9 @@ pub fn check_promises(bytes: &[u8]) -> Result<(), String> {
     full(&decoded.image)?;
     let size = (decoded.image.width, decoded.image.height);
     if announced.as_ref().ok() != Some(&size) || decoded.original != size {
-        return Err(format!("{size:?} decoded, {announced:?} announced"));
+        return Err(format!(
+            "decoded size {size:?}, but the header says {announced:?}"
+        ));
     }
     recycle(decoded.image);
     let least = (size.0 / 3, size.1 / 3);
@@ -32,7 +38,7 @@ pub fn check_promises(bytes: &[u8]) -> Result<(), String> {
             let (width, height) = (scaled.image.width, scaled.image.height);
             if width < least.0 || height < least.1 || scaled.original != size {
                 return Err(format!(
-                    "{width}x{height} of {size:?}, at least {least:?} asked for"
+                    "{width}x{height} of {size:?}, but at least {least:?} was requested"
                 ));
             }
             recycle(scaled.image);

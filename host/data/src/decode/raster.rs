@@ -1,4 +1,4 @@
-//! Formats that the crate `image` reads.
+//! Formats decoded by the crate `image`.
 
 use super::colour;
 use super::format::Format;
@@ -7,10 +7,11 @@ use super::limits::{damaged, unsupported};
 use cvhost::error::Result;
 use image::{DynamicImage, ImageError, ImageFormat};
 
-/// Pixels as RGB, whose size is the header's; alpha is dropped.
+/// Decodes to RGB pixels of the size in the header; alpha is dropped.
 pub fn rgb(bytes: &[u8], header: &Header, kind: ImageFormat) -> Result<Vec<u8>> {
     let format = header.format;
-    // This function, and no generic one: `image` instantiates its decoders for it, which in this crate takes minutes.
+    // This function isn't generic, because `image` would instantiate its decoders for it, which
+    // takes minutes in this crate.
     let image = image::load_from_memory_with_format(bytes, kind).map_err(|e| explained(format, &e))?;
     if (image.width(), image.height()) != (header.width, header.height) {
         return Err(damaged(format, "its headers contradict each other"));

@@ -9,7 +9,7 @@ use image::ImageFormat;
 use std::fs;
 
 #[test]
-fn a_scaled_image_is_the_smallest_part_that_is_large_enough() {
+fn a_scaled_image_has_the_smallest_sufficient_size() {
     let source = ImageSource::encoded(colour_jpeg(203, 101));
     for (least, size) in [
         ((203, 101), (203, 101)),
@@ -28,7 +28,7 @@ fn a_scaled_image_is_the_smallest_part_that_is_large_enough() {
 }
 
 #[test]
-fn what_has_to_be_large_enough_is_the_upright_image() {
+fn the_requested_size_refers_to_the_upright_image() {
     let plain = colour_jpeg(64, 16);
     let block = exif_block(6);
     let mut bytes = vec![0xff, 0xd8, 0xff, 0xe1];
@@ -41,7 +41,7 @@ fn what_has_to_be_large_enough_is_the_upright_image() {
     assert_eq!((scaled.image.width, scaled.image.height), (8, 32));
     assert_eq!(scaled.original, (16, 64));
     assert_eq!(size(&source).unwrap(), (16, 64));
-    // 20 x 8 is more than the upright image has on one side.
+    // 20 x 8 exceeds the upright image on one side.
     let full = decode_scaled(&source, (20, 8)).unwrap();
     assert_eq!((full.image.width, full.image.height), (16, 64));
 }
@@ -61,7 +61,7 @@ fn other_formats_are_never_scaled() {
 }
 
 #[test]
-fn a_recycled_buffer_leaves_nothing_in_the_next_image() {
+fn a_recycled_buffer_leaves_no_trace_in_the_next_image() {
     let (large, small) = (colour_jpeg(90, 70), colour_jpeg(64, 48));
     let palette = encoded(&rgb_image(&pattern(80, 60)), ImageFormat::Gif);
     let expected: Vec<Image> = [&large, &small, &palette].map(|b| decoded(b)).to_vec();
@@ -75,7 +75,7 @@ fn a_recycled_buffer_leaves_nothing_in_the_next_image() {
 }
 
 #[test]
-fn the_size_needs_the_head_of_a_file_alone() {
+fn the_size_requires_only_the_head_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("photo.jpg");
     let mut bytes = colour_jpeg(640, 480);
@@ -85,7 +85,7 @@ fn the_size_needs_the_head_of_a_file_alone() {
     let source = ImageSource::file(path.to_str().unwrap());
     assert_eq!(size(&source).unwrap(), (640, 480));
     assert!(decode(&source).unwrap_err().to_string().contains("truncated"));
-    fs::write(&path, b"no image").unwrap();
+    fs::write(&path, b"not an image").unwrap();
     let message = size(&source).unwrap_err().to_string();
     assert!(
         message.contains("text file") && message.contains("photo.jpg"),
@@ -93,7 +93,7 @@ fn the_size_needs_the_head_of_a_file_alone() {
     );
 }
 
-/// Made smaller with antialias.
+/// Downscaled with antialiasing.
 fn resized(image: &Image, width: u32, height: u32) -> Vec<u8> {
     let pixels = image.pixels.to_vec();
     let from = Resizable::from_vec_u8(image.width, image.height, pixels, PixelType::U8x3).unwrap();
@@ -104,7 +104,7 @@ fn resized(image: &Image, width: u32, height: u32) -> Vec<u8> {
 }
 
 #[test]
-fn scaled_photos_differ_little_from_full_ones_made_small() {
+fn scaled_photos_differ_little_from_resized_full_ones() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/pil");
     for name in ["jpeg_444.jpg", "jpeg_422_progressive.jpg", "jpeg_grey.jpg"] {
         let source = ImageSource::file(folder.join(name).to_str().unwrap());

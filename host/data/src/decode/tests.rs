@@ -48,13 +48,13 @@ pub fn decoded(bytes: &[u8]) -> Image {
     decode(&ImageSource::encoded(bytes.to_vec())).unwrap()
 }
 
-fn refused(bytes: &[u8]) -> String {
+fn rejected(bytes: &[u8]) -> String {
     let error = decode(&ImageSource::encoded(bytes.to_vec())).unwrap_err();
     assert_eq!(error.kind, Kind::Input);
     error.to_string()
 }
 
-/// A TIFF header whose first folder holds the orientation alone: the payload of an EXIF block.
+/// A TIFF header whose first IFD contains only the orientation: the payload of an EXIF block.
 pub fn exif_block(orientation: u8) -> Vec<u8> {
     let mut block = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
     block.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
@@ -62,7 +62,7 @@ pub fn exif_block(orientation: u8) -> Vec<u8> {
 }
 
 #[test]
-fn lossless_formats_give_their_pixels_back() {
+fn lossless_formats_round_trip() {
     let image = pattern(13, 9);
     for format in [
         ImageFormat::Png,
@@ -75,7 +75,7 @@ fn lossless_formats_give_their_pixels_back() {
 }
 
 #[test]
-fn the_content_decides_not_the_extension() {
+fn the_format_is_detected_from_the_content() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cell.jpg");
     let image = pattern(5, 4);
@@ -84,7 +84,7 @@ fn the_content_decides_not_the_extension() {
 }
 
 #[test]
-fn a_decoded_image_is_taken_as_it_is_and_checked() {
+fn a_decoded_image_is_used_as_is_and_checked() {
     let image = pattern(5, 4);
     assert_eq!(decode(&ImageSource::decoded(image.clone())).unwrap(), image);
     let broken = Image { height: 5, ..image };
@@ -110,8 +110,8 @@ fn grey_jpeg_becomes_equal_channels() {
 }
 
 #[test]
-fn cmyk_jpeg_is_read_as_adobes_inverted_one() {
-    // Stored values: 255 is no ink.
+fn a_cmyk_jpeg_is_read_as_adobes_inverted_cmyk() {
+    // Stored values: 255 means no ink.
     for (inks, rgb) in [
         ([255u8, 255, 255, 255], [255u8, 255, 255]),
         ([255, 255, 255, 0], [0, 0, 0]),
@@ -130,7 +130,7 @@ fn cmyk_jpeg_is_read_as_adobes_inverted_one() {
         let pixel = image.pixel(8, 8).unwrap();
         assert!(
             pixel.iter().zip(rgb).all(|(a, b)| a.abs_diff(b) <= 2),
-            "{inks:?} gives {pixel:?}, not {rgb:?}"
+            "{inks:?}: got {pixel:?}, expected {rgb:?}"
         );
     }
 }
@@ -147,7 +147,7 @@ fn alpha_is_dropped_and_16_bits_become_8_as_in_pillow() {
         decoded(&encoded(&grey_alpha, ImageFormat::Png)).pixel(0, 0),
         Some([9, 9, 9])
     );
-    // By its value, not by its high byte: 255 and all above is white.
+    // By value, not by the high byte: 255 and above is white.
     for (value, expected) in [(0x12, 0x12), (0xff, 0xff), (0x1280, 0xff)] {
         let grey = DynamicImage::ImageLuma16(ImageBuffer::from_pixel(2, 2, Luma([value])));
         assert_eq!(
@@ -163,7 +163,7 @@ fn alpha_is_dropped_and_16_bits_become_8_as_in_pillow() {
 }
 
 #[test]
-fn a_palette_gives_its_colours() {
+fn palettes_are_applied() {
     let image = Image::filled(6, 5, [255, 128, 0]);
     let rgba = DynamicImage::ImageRgba8(rgb_image(&image).into_rgba8());
     assert_eq!(
@@ -173,14 +173,14 @@ fn a_palette_gives_its_colours() {
 }
 
 #[test]
-fn floating_point_pixels_are_refused_by_name() {
+fn floating_point_pixels_are_rejected() {
     let floats = DynamicImage::ImageRgb32F(ImageBuffer::from_pixel(2, 2, Rgb([0.5f32, 0.5, 0.5])));
-    assert!(refused(&encoded(&floats, ImageFormat::Tiff)).contains("floating-point"));
+    assert!(rejected(&encoded(&floats, ImageFormat::Tiff)).contains("floating-point"));
 }
 
 #[test]
-fn the_noted_orientation_is_applied_in_every_format_that_has_one() {
-    // Stored 24 wide and 16 high, red on the left; orientation 6 stands it up with red on top.
+fn the_exif_orientation_is_applied_in_every_format() {
+    // Stored 24 wide and 16 high, red on the left; orientation 6 rotates it so that red is on top.
     let mut stored = Image::filled(24, 16, [0, 0, 255]);
     (0..16).for_each(|y| (0..8).for_each(|x| stored.set_pixel(x, y, [255, 0, 0])));
     let block = exif_block(6);
@@ -192,7 +192,7 @@ fn the_noted_orientation_is_applied_in_every_format_that_has_one() {
     in_jpeg.extend(&block);
     in_jpeg.extend(&plain[2..]);
 
-    // In a PNG, a chunk behind the header chunk.
+    // In a PNG, a chunk after the header chunk.
     let plain = encoded(&rgb_image(&stored), ImageFormat::Png);
     let chunk = [b"eXIf".as_slice(), &block].concat();
     let length = (block.len() as u32).to_be_bytes();
@@ -205,7 +205,7 @@ fn the_noted_orientation_is_applied_in_every_format_that_has_one() {
     ]
     .concat();
 
-    // In a WebP, a chunk at the end, told by a flag in a `VP8X` chunk at the start.
+    // In a WebP, a chunk at the end, announced by a flag in a `VP8X` chunk at the start.
     let plain = encoded(&rgb_image(&stored), ImageFormat::WebP);
     let extended = b"VP8X\x0a\0\0\0\x08\0\0\0\x17\0\0\x0f\0\0";
     let length = (block.len() as u32).to_le_bytes();
@@ -223,13 +223,13 @@ fn the_noted_orientation_is_applied_in_every_format_that_has_one() {
     for (name, bytes) in [("JPEG", in_jpeg), ("PNG", in_png), ("WebP", in_webp)] {
         let image = decoded(&bytes);
         assert_eq!((image.width, image.height), (16, 24), "{name}");
-        let told = Measured {
+        let expected = Measured {
             format: name,
             width: 16,
             height: 24,
             turned: true,
         };
-        assert_eq!(measure(&ImageSource::encoded(bytes)).unwrap(), told);
+        assert_eq!(measure(&ImageSource::encoded(bytes)).unwrap(), expected);
         assert!(
             image.pixel(8, 1).unwrap()[0] > 250 && image.pixel(8, 22).unwrap()[2] > 250,
             "{name}"
@@ -270,7 +270,7 @@ fn a_tiffs_own_orientation_is_applied() {
 }
 
 #[test]
-fn a_broken_exif_block_is_as_none() {
+fn a_broken_exif_block_is_ignored() {
     let plain = colour_jpeg(16, 16);
     let mut bytes = vec![0xff, 0xd8, 0xff, 0xe1, 0, 12];
     bytes.extend(b"Exif\0\0II*\0");
@@ -279,8 +279,8 @@ fn a_broken_exif_block_is_as_none() {
 }
 
 #[test]
-fn what_is_no_image_is_told_as_what_it_is() {
-    for (bytes, told) in [
+fn errors_describe_what_a_non_image_is() {
+    for (bytes, description) in [
         (&b""[..], "image in memory"),
         (b"<!DOCTYPE html><html>404</html>", "HTML"),
         (b"image_id,file\n1,a.jpg\n", "text file"),
@@ -297,8 +297,8 @@ fn what_is_no_image_is_told_as_what_it_is() {
             message.contains("not an image") && message.contains(path.path().to_str().unwrap()),
             "{message}"
         );
-        let told = if bytes.is_empty() { "empty" } else { told };
-        assert!(message.contains(told), "{message}");
+        let description = if bytes.is_empty() { "empty" } else { description };
+        assert!(message.contains(description), "{message}");
     }
     let missing = decode(&ImageSource::file("/nowhere/cell.png")).unwrap_err();
     assert!(missing.kind == Kind::Input && missing.to_string().contains("/nowhere/cell.png"));
@@ -311,11 +311,11 @@ fn what_is_no_image_is_told_as_what_it_is() {
 }
 
 #[test]
-fn a_huge_header_in_a_tiny_file_is_refused_before_allocation() {
+fn a_huge_size_in_a_tiny_file_is_rejected_before_allocation() {
     let mut bytes = colour_jpeg(16, 16);
     let start_of_frame = bytes.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
     bytes[start_of_frame + 5..start_of_frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
-    assert!(refused(&bytes).contains("60000x60000"), "{}", refused(&bytes));
+    assert!(rejected(&bytes).contains("60000x60000"), "{}", rejected(&bytes));
 
     let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
     let mut header = b"IHDR".to_vec();
@@ -325,7 +325,7 @@ fn a_huge_header_in_a_tiny_file_is_refused_before_allocation() {
     png.extend(&header);
     png.extend(crc32(&header).to_be_bytes());
     png.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
-    assert!(refused(&png).contains("20000x20000"), "{}", refused(&png));
+    assert!(rejected(&png).contains("20000x20000"), "{}", rejected(&png));
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
@@ -341,7 +341,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn every_truncation_is_an_error_that_says_so() {
+fn truncated_files_are_reported_as_such() {
     let image = pattern(64, 64);
     let image = rgb_image(&image);
     let mut files: Vec<(String, Vec<u8>)> = [
@@ -355,8 +355,8 @@ fn every_truncation_is_an_error_that_says_so() {
     files.push(("Jpeg".to_owned(), colour_jpeg(64, 64)));
     for (name, bytes) in files {
         for part in [0.2, 0.5, 0.8] {
-            let cut = &bytes[..(bytes.len() as f64 * part) as usize];
-            let message = refused(cut);
+            let truncated = &bytes[..(bytes.len() as f64 * part) as usize];
+            let message = rejected(truncated);
             assert!(
                 message.contains("truncated or corrupt"),
                 "{name} {part}: {message}"
@@ -388,15 +388,15 @@ fn corrupt_scan_data_never_panics() {
 }
 
 #[test]
-fn a_progressive_bomb_is_refused_by_the_memory_that_it_would_take() {
+fn a_progressive_decompression_bomb_is_rejected_by_its_memory() {
     let plain = colour_jpeg(16, 16);
     let frame = plain.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
     let mut bytes = plain.clone();
     bytes[frame + 1] = 0xc2;
     bytes[frame + 5..frame + 9].copy_from_slice(&[0x32, 0, 0x32, 0]);
-    // 12800 x 12800 is allowed as it is; its coefficients, at 4:4:4, would take a GB more.
+    // 12800 x 12800 is allowed in itself; its coefficients, at 4:4:4, would take another GB.
     bytes[frame + 11] = 0x11;
-    let message = refused(&bytes);
+    let message = rejected(&bytes);
     assert!(
         message.contains("12800x12800") && message.contains("MB"),
         "{message}"

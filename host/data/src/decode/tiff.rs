@@ -1,7 +1,8 @@
-//! TIFF: its first image, in strips or tiles, of 1 to 16 bits, grey, with a palette, RGB or CMYK.
+//! TIFF: the first image, in strips or tiles, with 1 to 16 bits, greyscale, with a palette, RGB or
+//! CMYK.
 
 use super::colour::Chroma;
-use super::exif::{Folder, Notes};
+use super::exif::{Ifd, Notes};
 use super::format::Format;
 use super::head::Head;
 use super::header::Header;
@@ -24,35 +25,34 @@ const EXTRA_SAMPLES: u16 = 338;
 const SAMPLE_FORMAT: u16 = 339;
 const XMP: u16 = 700;
 
-/// A compression.
+/// The value of the compression tag for JPEG.
 const IN_JPEG: u64 = 7;
 
 const WHITE_IS_ZERO: u64 = 0;
 const BLACK_IS_ZERO: u8 = 1;
 const INDEXED: u64 = 3;
 
-/// The most that one strip or tile may take, in bytes.
+/// Maximum size of one strip or tile, in bytes.
 const MAX_CHUNK: usize = 256 << 20;
-/// The most that a tag's values may take, in bytes.
+/// Maximum size of a tag's values, in bytes.
 const MAX_VALUES: usize = 4 << 20;
 
 pub fn header(head: &mut dyn Head) -> Result<Header> {
-    let folder = folder(head)?;
+    let ifd = ifd(head)?;
     let side = |head: &mut dyn Head, tag, name: &str| {
-        folder
-            .value(head, tag)
+        ifd.value(head, tag)
             .map(|v| u32::try_from(v).unwrap_or(u32::MAX))
-            .ok_or_else(|| damaged(Format::Tiff, &format!("its first folder has no {name}")))
+            .ok_or_else(|| damaged(Format::Tiff, &format!("its first IFD has no {name}")))
     };
     let (width, height) = (side(head, WIDTH, "width")?, side(head, HEIGHT, "height")?);
     let mut notes = Notes::default();
-    notes.folder(head, &folder);
-    let xmp = folder.find(XMP).copied();
+    notes.ifd(head, &ifd);
+    let xmp = ifd.find(XMP).copied();
     if let Some(text) = xmp.and_then(|entry| head.get(entry.at, usize::try_from(entry.count).ok()?)) {
         notes.xmp(text);
     }
-    let bits = folder.value(head, BITS).unwrap_or(1);
-    let samples = folder.value(head, SAMPLES).unwrap_or(1);
+    let bits = ifd.value(head, BITS).unwrap_or(1);
+    let samples = ifd.value(head, SAMPLES).unwrap_or(1);
     let row = u64::from(width)
         .saturating_mul(bits.saturating_mul(samples))
         .div_ceil(8);
@@ -61,7 +61,7 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
         width,
         height,
         orientation: notes.orientation(),
-        // Samples of 8 bits and 3 a pixel are read where they stay.
+        // Three 8-bit samples per pixel are decoded in place.
         extra_memory: if (bits, samples) == (8, 3) {
             0
         } else {
@@ -74,11 +74,11 @@ pub fn header(head: &mut dyn Head) -> Result<Header> {
     })
 }
 
-fn folder(head: &mut dyn Head) -> Result<Folder> {
-    Folder::first(head).ok_or_else(|| damaged(Format::Tiff, "its first folder isn't there"))
+fn ifd(head: &mut dyn Head) -> Result<Ifd> {
+    Ifd::first(head).ok_or_else(|| damaged(Format::Tiff, "its first IFD is missing"))
 }
 
-/// What the tags say that decide the way from samples to colours.
+/// The tags that determine how samples are converted to colours.
 struct Kind {
     photometric: u64,
     extra: u64,
@@ -86,18 +86,20 @@ struct Kind {
     bits_reversed: bool,
 }
 
-/// Pixels as RGB, by Pillow's rules: 16 bits of a colour keep the high byte, grey values of more than 255 become white; alpha is
-/// dropped, after colours that were multiplied by it are divided again.
+/// Decodes to RGB pixels by Pillow's rules: 16-bit colours are reduced to their high byte, grey
+/// values above 255 become white, and alpha is dropped, after premultiplied colours have been
+/// divided by it.
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     let (width, height) = (header.width, header.height);
     let mut head = bytes;
-    let folder = folder(&mut head)?;
-    let kind = kind(&mut head, &folder)?;
-    // The decoder has no palettes, and turns some kinds of white-is-zero around but not all: for both it reads plain grey.
+    let ifd = ifd(&mut head)?;
+    let kind = kind(&mut head, &ifd)?;
+    // The decoder doesn't support palettes, and inverts some kinds of white-is-zero but not all. In
+    // both cases, make it read plain grey.
     let patched;
     let mut source = bytes;
     if kind.photometric == WHITE_IS_ZERO || kind.photometric == INDEXED {
-        patched = as_grey(bytes, &folder);
+        patched = as_grey(bytes, &ifd);
         source = &patched;
     }
 
@@ -113,7 +115,7 @@ pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     }
     let colours = decoder.colortype().map_err(explained)?;
     let layout = decoder.image_buffer_layout().map_err(explained)?;
-    // The decoder counts samples as it reads them, which may be more than the header's tags told.
+    // The decoder's own sample count may be higher than that of the header's tags.
     check_memory(Format::Tiff, width, height, layout.complete_len as u64)?;
     let mut raw = buffers::take(layout.complete_len);
     decoder.read_image_bytes(&mut raw).map_err(explained)?;
@@ -129,7 +131,7 @@ pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
         samples
     };
     let pixels = match kind.photometric {
-        INDEXED => indexed(&samples, channels, &mut head, &folder)?,
+        INDEXED => indexed(&samples, channels, &mut head, &ifd)?,
         _ => rgb(samples, colours, &kind)?,
     };
     if pixels.len() != bytes_of(width, height, 3) {
@@ -138,22 +140,19 @@ pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     Ok(pixels)
 }
 
-fn kind(head: &mut dyn Head, folder: &Folder) -> Result<Kind> {
-    let mut of = |tag, default| folder.value(head, tag).unwrap_or(default);
+fn kind(head: &mut dyn Head, ifd: &Ifd) -> Result<Kind> {
+    let mut of = |tag, default| ifd.value(head, tag).unwrap_or(default);
     let (bits, compression) = (of(BITS, 1), of(COMPRESSION, 1));
     let sample_format = of(SAMPLE_FORMAT, 1);
     let bits_reversed = of(FILL_ORDER, 1) == 2;
     if !(sample_format == 1 || sample_format == 2 && bits == 8) {
         return Err(
             unsupported(Format::Tiff, "its samples are signed or floating-point numbers")
-                .with_help("convert it to 8 bits with the scale that you mean"),
+                .with_help("convert it to 8 bits with the intended scale"),
         );
     }
     if bits_reversed && (compression != 1 || bits > 8) {
-        return Err(unsupported(
-            Format::Tiff,
-            "compressed with its bits in reversed order",
-        ));
+        return Err(unsupported(Format::Tiff, "compressed with reversed bit order"));
     }
     Ok(Kind {
         photometric: of(PHOTOMETRIC, WHITE_IS_ZERO),
@@ -167,16 +166,16 @@ fn kind(head: &mut dyn Head, folder: &Folder) -> Result<Kind> {
     })
 }
 
-/// The file with the tag that says what samples mean set to plain grey.
-fn as_grey(bytes: &[u8], folder: &Folder) -> Vec<u8> {
+/// A copy of the file with the photometric interpretation set to plain grey.
+fn as_grey(bytes: &[u8], ifd: &Ifd) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    let entries = folder.entries.iter().filter(|entry| entry.tag == PHOTOMETRIC);
+    let entries = ifd.entries.iter().filter(|entry| entry.tag == PHOTOMETRIC);
     for entry in entries {
         let at = entry.at as usize;
         let size = if entry.kind == 4 { 4 } else { 2 };
         if let Some(value) = bytes.get_mut(at..at.saturating_add(size)) {
             value.fill(0);
-            let low = if folder.little {
+            let low = if ifd.little {
                 value.first_mut()
             } else {
                 value.last_mut()
@@ -189,13 +188,13 @@ fn as_grey(bytes: &[u8], folder: &Folder) -> Vec<u8> {
     bytes
 }
 
-/// Samples of 8 bits each.
+/// Converts samples to 8 bits each.
 fn eight_bits(raw: Vec<u8>, colours: ColorType, width: u32, height: u32, kind: &Kind) -> Result<Vec<u8>> {
     let channels = usize::from(colours.num_samples());
     match colours.bit_depth() {
         8 => Ok(raw),
         16 => {
-            // The decoder gives them in the machine's order of bytes.
+            // The decoder returns them in native byte order.
             let values = raw
                 .as_chunks::<2>()
                 .0
@@ -213,7 +212,7 @@ fn eight_bits(raw: Vec<u8>, colours: ColorType, width: u32, height: u32, kind: &
             let rows = samples.chunks_mut(width as usize);
             for (packed, row) in raw.chunks(packed_row).zip(rows) {
                 colour::unpack(packed, bits, row);
-                // A grey of few bits spreads over the range, an index doesn't.
+                // Grey values are scaled to the full range; palette indices aren't.
                 if kind.photometric != INDEXED {
                     let step = 255 / ((1u32 << bits) - 1);
                     row.iter_mut()
@@ -225,12 +224,12 @@ fn eight_bits(raw: Vec<u8>, colours: ColorType, width: u32, height: u32, kind: &
         }
         bits => Err(unsupported(
             Format::Tiff,
-            &format!("{bits} bits a sample and {channels} samples a pixel"),
+            &format!("{bits} bits per sample and {channels} samples per pixel"),
         )),
     }
 }
 
-/// One plane after the other to one pixel after the other.
+/// Converts planar to interleaved samples.
 fn interleaved(planes: Vec<u8>, channels: usize) -> Vec<u8> {
     let count = planes.len() / channels.max(1);
     let mut samples = buffers::take(count * channels);
@@ -244,10 +243,11 @@ fn interleaved(planes: Vec<u8>, channels: usize) -> Vec<u8> {
     samples
 }
 
-/// The palette has all its reds first, then the greens and the blues, of 16 bits.
-fn indexed(samples: &[u8], channels: usize, head: &mut dyn Head, folder: &Folder) -> Result<Vec<u8>> {
+/// Applies the palette, which stores all reds first, then the greens and the blues, with 16 bits
+/// each.
+fn indexed(samples: &[u8], channels: usize, head: &mut dyn Head, ifd: &Ifd) -> Result<Vec<u8>> {
     let missing = || damaged(Format::Tiff, "it has no palette");
-    let entry = *folder.find(PALETTE).ok_or_else(missing)?;
+    let entry = *ifd.find(PALETTE).ok_or_else(missing)?;
     let length = usize::try_from(entry.count)
         .unwrap_or(usize::MAX)
         .saturating_mul(2);
@@ -256,7 +256,7 @@ fn indexed(samples: &[u8], channels: usize, head: &mut dyn Head, folder: &Folder
         .as_chunks::<2>()
         .0
         .iter()
-        .map(|&[first, second]| if folder.little { second } else { first })
+        .map(|&[first, second]| if ifd.little { second } else { first })
         .collect();
     let size = high.len() / 3;
     let value = |band: usize, index: u8| {
@@ -278,7 +278,7 @@ fn rgb(mut samples: Vec<u8>, colours: ColorType, kind: &Kind) -> Result<Vec<u8>>
     let multiplied = kind.extra == 1;
     match colours {
         ColorType::Gray(bits) => {
-            // Pillow turns 16 bits around nowhere.
+            // Pillow never inverts 16-bit values.
             if kind.photometric == WHITE_IS_ZERO && bits <= 8 {
                 samples.iter_mut().for_each(|sample| *sample = !*sample);
             }

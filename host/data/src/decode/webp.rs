@@ -8,15 +8,17 @@ use super::limits::damaged;
 use super::raster;
 use cvhost::error::Result;
 
-/// By the first chunk: `VP8X` for the canvas, `VP8L` with 14 bits a side after its signature byte, or a lossy key frame.
+/// Reads the first chunk: `VP8X` for the canvas, `VP8L` with 14 bits per side after its signature
+/// byte, or a lossy key frame.
 pub fn header(head: &mut dyn Head) -> Result<Header> {
-    let (width, height) = size(head).ok_or_else(|| damaged(Format::WebP, "its header isn't readable"))?;
+    let (width, height) = size(head).ok_or_else(|| damaged(Format::WebP, "its header can't be read"))?;
     Ok(Header {
         format: Format::WebP,
         width,
         height,
         orientation: notes(head).orientation(),
-        // Measured: a lossy frame with alpha takes 10.5 bytes a pixel in all, a frame of an animation and its canvas 12.
+        // Measured: a lossy frame with alpha takes 10.5 bytes per pixel in total; a frame of an
+        // animation and its canvas take 12.
         extra_memory: u64::from(width) * u64::from(height) * if is_animated(head) { 13 } else { 8 },
     })
 }
@@ -30,7 +32,7 @@ fn size(head: &mut dyn Head) -> Option<(u32, u32)> {
     match head.get(12, 4)? {
         b"VP8X" => {
             let low = |head: &mut dyn Head, at| Some((head.le32(at)? & 0xff_ffff) + 1);
-            // The last three bytes are followed by the next chunk.
+            // A 4-byte read would extend into the next chunk.
             let height = u32::from(head.le16(27)?) | u32::from(head.byte(29)?) << 16;
             Some((low(head, 24)?, height + 1))
         }
@@ -46,7 +48,7 @@ fn size(head: &mut dyn Head) -> Option<(u32, u32)> {
     }
 }
 
-/// Chunks beside the image's come only in the extended format.
+/// Only the extended format has chunks besides the image's.
 fn notes(head: &mut dyn Head) -> Notes {
     let mut notes = Notes::default();
     let mut xmp: Option<Vec<u8>> = None;
@@ -73,7 +75,7 @@ fn notes(head: &mut dyn Head) -> Notes {
     notes
 }
 
-/// Pixels as RGB; alpha is dropped.
+/// Decodes to RGB pixels; alpha is dropped.
 pub fn decode(bytes: &[u8], header: &Header) -> Result<Vec<u8>> {
     raster::rgb(bytes, header, image::ImageFormat::WebP)
 }

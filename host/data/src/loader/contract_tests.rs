@@ -1,4 +1,4 @@
-//! What the loader promises to tasks, adapters and evaluators.
+//! Guarantees of the loader to tasks, adapters and evaluators.
 
 use super::*;
 use crate::Subset;
@@ -8,22 +8,22 @@ use cvhost_plugin_api::data::{
 };
 use std::sync::Mutex;
 
-/// Records with one field, which notes what it was asked with.
-struct Asked {
+/// A source of records with one field, which records the arguments it is called with.
+struct Recorded {
     field: Field,
     args: Mutex<Vec<RecordArgs>>,
 }
 
-impl Asked {
+impl Recorded {
     fn new(field: Field) -> Arc<Self> {
-        Arc::new(Asked {
+        Arc::new(Recorded {
             field,
             args: Mutex::default(),
         })
     }
 }
 
-impl Source for Asked {
+impl Source for Recorded {
     fn len(&self) -> usize {
         6
     }
@@ -64,9 +64,9 @@ fn seeded(augment: Option<Augmentations>) -> LoaderOptions {
 }
 
 #[test]
-fn a_record_is_asked_for_with_epoch_and_a_seed_of_its_own() {
+fn each_record_is_read_with_the_epoch_and_its_own_seed() {
     let seeds = |epoch: u64| {
-        let source = Asked::new(label());
+        let source = Recorded::new(label());
         let loader = Loader::new(source.clone(), pixels_only(), seeded(None)).unwrap();
         let samples: Vec<u64> = (0..6).map(|i| loader.sample(epoch, i).unwrap().0.seed).collect();
         let args = source.args.lock().unwrap().clone();
@@ -74,7 +74,11 @@ fn a_record_is_asked_for_with_epoch_and_a_seed_of_its_own() {
         (args.iter().map(|a| a.seed).collect::<Vec<_>>(), samples)
     };
     let (first, samples) = seeds(3);
-    assert_eq!(seeds(3), (first.clone(), samples.clone()), "the same draws again");
+    assert_eq!(
+        seeds(3),
+        (first.clone(), samples.clone()),
+        "seeds are reproducible"
+    );
     let mut all = [first.clone(), samples, seeds(4).0].concat();
     all.sort_unstable();
     all.dedup();
@@ -83,7 +87,7 @@ fn a_record_is_asked_for_with_epoch_and_a_seed_of_its_own() {
 
 #[test]
 fn ids_are_those_of_the_whole_data_set() {
-    let subset = Arc::new(Subset::new(Asked::new(label()), vec![1, 4]));
+    let subset = Arc::new(Subset::new(Recorded::new(label()), vec![1, 4]));
     let loader = Loader::new(subset, pixels_only(), LoaderOptions::default()).unwrap();
     let ids: Vec<u64> = loader
         .epoch(0, 0)
@@ -93,20 +97,20 @@ fn ids_are_those_of_the_whole_data_set() {
 }
 
 #[test]
-fn targets_are_kept_for_an_evaluator_only() {
+fn targets_are_retained_only_for_an_evaluator() {
     for keep_targets in [true, false] {
         let options = LoaderOptions {
             keep_targets,
             ..Default::default()
         };
-        let loader = Loader::new(Asked::new(label()), pixels_only(), options).unwrap();
+        let loader = Loader::new(Recorded::new(label()), pixels_only(), options).unwrap();
         let batch = loader.epoch(0, 0).next().unwrap().unwrap();
         assert_eq!(batch.targets[0].get("label").is_some(), keep_targets);
     }
 }
 
 #[test]
-fn a_lazy_field_is_decoded_by_the_loader_and_moves_with_the_image() {
+fn a_lazy_field_is_decoded_by_the_loader_and_transformed_with_the_image() {
     let mut png = Vec::new();
     let mut encoder = png::Encoder::new(&mut png, 8, 8);
     encoder.set_color(png::ColorType::Grayscale);
@@ -118,7 +122,7 @@ fn a_lazy_field_is_decoded_by_the_loader_and_moves_with_the_image() {
         horizontal_flip: cvhost::config::Probability::Chance(1.0),
         ..Augmentations::default()
     };
-    let loader = Loader::new(Asked::new(field), pixels_only(), seeded(Some(mirrored))).unwrap();
+    let loader = Loader::new(Recorded::new(field), pixels_only(), seeded(Some(mirrored))).unwrap();
     let (sample, own) = loader.sample(0, 0).unwrap();
     let row = |fields: &Fields| fields.get("map").unwrap().values::<i64>().unwrap()[..8].to_vec();
     assert_eq!(row(&own), [0, 1, 2, 3, 4, 5, 6, 7]);
@@ -126,16 +130,16 @@ fn a_lazy_field_is_decoded_by_the_loader_and_moves_with_the_image() {
 }
 
 #[test]
-fn an_unknown_role_that_moves_is_refused_where_images_change() {
+fn an_unknown_role_that_moves_is_rejected_with_augmentation() {
     let later = Role(99 | 1 << 17);
     let field = || Field::new("later", later, Array::vector(&[1.0f32]));
     let flips = Augmentations {
         horizontal_flip: cvhost::config::Probability::Chance(0.5),
         ..Augmentations::default()
     };
-    let loader = Loader::new(Asked::new(field()), pixels_only(), seeded(Some(flips))).unwrap();
+    let loader = Loader::new(Recorded::new(field()), pixels_only(), seeded(Some(flips))).unwrap();
     let error = loader.sample(0, 0).unwrap_err().to_string();
     assert!(error.contains("`later`") && error.contains("role 99"), "{error}");
-    let unchanged = Loader::new(Asked::new(field()), pixels_only(), seeded(None)).unwrap();
+    let unchanged = Loader::new(Recorded::new(field()), pixels_only(), seeded(None)).unwrap();
     assert!(unchanged.sample(0, 0).is_ok());
 }

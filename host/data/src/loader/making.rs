@@ -1,4 +1,4 @@
-//! How one batch is made: each record decoded, changed, and written into its place.
+//! Builds one batch: each record is decoded, augmented, and written into its slot.
 
 use super::{LoaderOptions, Shared};
 use crate::augment::{self, Augmentations, shrunk};
@@ -18,16 +18,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// So many records in a row may be unreadable before training gives up.
-const MOST_BROKEN: usize = 100;
+/// Number of consecutive unreadable records after which training gives up.
+const MAX_BROKEN: usize = 100;
 
-/// One epoch's work, as every thread knows it.
+/// The work of one epoch, shared by all workers.
 #[derive(Clone)]
 pub(super) struct Plan {
     shared: Arc<Shared>,
     order: Arc<[usize]>,
     epoch: u64,
-    /// Whether this epoch's images are changed at random.
+    /// Whether this epoch's images are augmented.
     changes: bool,
 }
 
@@ -49,19 +49,19 @@ impl Plan {
         self.options().order.shuffle_seed.unwrap_or(0)
     }
 
-    /// Makes batch `number`; nothing where `stop` is set meanwhile, or where none of its records can be read. A panic on the
-    /// way becomes an error.
+    /// Builds batch `number`; `None` if `stop` is set in the meantime, or if none of its records
+    /// can be read. A panic becomes an error.
     pub fn make(&self, number: usize, stop: &AtomicBool) -> Result<Option<HostBatch>> {
         catch_unwind(AssertUnwindSafe(|| self.make_unguarded(number, stop))).unwrap_or_else(|payload| {
             Err(Error::failed(format!(
-                "making batch {number} panicked: {}",
+                "building batch {number} panicked: {}",
                 message_of(payload.as_ref())
             ))
-            .with_help("this is a mistake in cvhost or in a plugin; please report it"))
+            .with_help("this is a bug in cvhost or in a plugin; please report it"))
         })
     }
 
-    /// What to say of a batch that took longer than the timeout.
+    /// The error for a batch that took longer than the timeout.
     pub fn stuck(&self, number: usize) -> Error {
         let size = self.options().order.batch_size.max(1);
         let indices = self.order.iter().skip(number * size).take(size);
@@ -71,12 +71,14 @@ impl Plan {
         };
         let seconds = self.options().timeout.map_or(0, |timeout| timeout.as_secs());
         Error::failed(format!(
-            "no batch came from the loader's threads for {seconds} seconds (data.loader_timeout)"
+            "the loader's workers have not delivered a batch for {seconds} seconds \
+             (data.loader_timeout)"
         ))
         .with_details(indices.map(name).collect())
-        .with_expected("each of these images to be read in that time")
+        .with_expected("each of these images to be read within that time")
         .with_help(
-            "look whether the disk that they are on answers, or raise data.loader_timeout; 0 waits for ever",
+            "check whether the disk that holds them responds, or raise data.loader_timeout; 0 waits \
+             forever",
         )
     }
 
@@ -99,7 +101,7 @@ impl Plan {
         Ok(Some(batch))
     }
 
-    /// Reads all samples of a batch, then prepares them: the way that always works.
+    /// Reads all samples of a batch, then prepares them. This always works.
     fn all_at_once(
         &self,
         positions: Range<usize>,
@@ -133,8 +135,9 @@ impl Plan {
         Ok(Some(batch))
     }
 
-    /// Prepares each sample as soon as it is read, so that no more than one image is in memory at a time: where the headers tell
-    /// all sizes beforehand, and every image can be read.
+    /// Prepares each sample as soon as it is read, so that at most one image is in memory at a
+    /// time. Requires that the headers determine all sizes in advance, and that every image can be
+    /// read.
     fn one_by_one(&self, positions: Range<usize>, input: &InputBox, stop: &AtomicBool) -> Result<OneByOne> {
         if !self.keeps_sizes() {
             return Ok(OneByOne::Impossible);
@@ -165,11 +168,11 @@ impl Plan {
             if stop.load(Ordering::Relaxed) {
                 return Ok(OneByOne::Stopped);
             }
-            // What can't be read is dealt with in the other way.
+            // Unreadable images are handled by `all_at_once`.
             let Ok(images) = self.images(index, &record) else {
                 return Ok(OneByOne::Impossible);
             };
-            let (sample, own) = self.changed(index, record, images)?;
+            let (sample, own) = self.augmented(index, record, images)?;
             if sample.images.first().map(|p| (p.width, p.height)) != Some(size) {
                 return Ok(OneByOne::Impossible);
             }
@@ -183,13 +186,13 @@ impl Plan {
         Ok(OneByOne::Batch(batch))
     }
 
-    /// Whether every image has the size that its header says when it comes to the adapter.
+    /// Whether every image reaches the adapter with the size given by its header.
     fn keeps_sizes(&self) -> bool {
         let crops = self.augmentations().is_some_and(|a| a.random_crop.value() > 0.0);
         !crops && !self.options().scaled_decode
     }
 
-    /// The input side of a batch: one of several sizes by chance.
+    /// The input processor of a batch: one of several sizes at random.
     fn input(&self, random: &mut Random) -> &InputBox {
         let Shared { input, sizes, .. } = self.shared.as_ref();
         if sizes.is_empty() {
@@ -198,18 +201,19 @@ impl Plan {
         sizes.get(random.below(sizes.len())).unwrap_or(input)
     }
 
-    /// The sample at a place of the epoch's order. Where its images can't be read, and the configuration says to go on: in
-    /// training the next record that can be, otherwise nothing.
+    /// The sample at a position of the epoch's order. If its images can't be read and the
+    /// configuration says to skip such records: in training the next readable record, otherwise
+    /// `None`.
     fn readable(&self, position: usize) -> Result<Option<(Sample, Fields)>> {
         let skips = self.options().broken_files == BrokenFiles::Skip;
         let tries = if self.options().train {
-            MOST_BROKEN.min(self.order.len())
+            MAX_BROKEN.min(self.order.len())
         } else {
             1
         };
-        let mut places = (position..self.order.len()).chain(0..position).take(tries);
+        let mut positions = (position..self.order.len()).chain(0..position).take(tries);
         loop {
-            let Some(&index) = places.next().and_then(|place| self.order.get(place)) else {
+            let Some(&index) = positions.next().and_then(|position| self.order.get(position)) else {
                 return if self.options().train {
                     Err(too_many_broken(tries))
                 } else {
@@ -219,16 +223,16 @@ impl Plan {
             let record = self.record(index)?;
             match self.images(index, &record) {
                 Err(error) if skips && error.kind == Kind::Input => self.shared.broken.note(index, &error),
-                images => return self.changed(index, record, images?).map(Some),
+                images => return self.augmented(index, record, images?).map(Some),
             }
         }
     }
 
-    /// The sample of a record, and the record's own fields as they were.
+    /// The sample of a record, and the record's own unmodified fields.
     pub fn sample(&self, index: usize) -> Result<(Sample, Fields)> {
         let record = self.record(index)?;
         let images = self.images(index, &record)?;
-        self.changed(index, record, images)
+        self.augmented(index, record, images)
     }
 
     fn record(&self, index: usize) -> Result<Record> {
@@ -254,12 +258,12 @@ impl Plan {
         Ok(record)
     }
 
-    /// The record's sample, changed at random where the epoch's training wants it, and the record's own fields.
-    fn changed(&self, index: usize, record: Record, images: Vec<Scaled>) -> Result<(Sample, Fields)> {
+    /// The record's sample, augmented if the plan asks for it, and the record's own fields.
+    fn augmented(&self, index: usize, record: Record, images: Vec<Scaled>) -> Result<(Sample, Fields)> {
         let own = if self.options().keep_targets {
             record.fields.clone()
         } else {
-            Fields::new() // Nobody evaluates them, and masks of a whole batch are large.
+            Fields::new() // Unused, and masks of a whole batch are large.
         };
         let mut sample = self.unchanged(index, record, images)?;
         if let Some(augmentations) = self.augmentations() {
@@ -271,11 +275,11 @@ impl Plan {
         Ok((sample, own))
     }
 
-    /// The record's sample as it is; its targets belong to the image as it was decoded.
+    /// The record's sample without augmentation; its targets are scaled to the decoded image.
     fn unchanged(&self, index: usize, record: Record, images: Vec<Scaled>) -> Result<Sample> {
         let mut fields = record.fields;
         if self.augmentations().is_some() || self.options().scaled_decode {
-            refuse_unknown_roles(&fields).map_err(|e| e.within(record.name.as_str()))?;
+            reject_unknown_roles(&fields).map_err(|e| e.within(record.name.as_str()))?;
             decode::dense_masks(&mut fields).map_err(|e| e.within(record.name.as_str()))?;
         }
         if let Some(Scaled { image, original }) = images.first()
@@ -316,7 +320,7 @@ impl Plan {
             }
         };
         let one = |(number, source): (usize, &ImageSource)| match &self.shared.cache {
-            // What is in memory already needs no second copy.
+            // Images that are in memory already aren't cached.
             Some(cache) if source.decoded.width == 0 => cache.get((index, number), || read(source)),
             _ => read(source),
         };
@@ -328,7 +332,7 @@ impl Plan {
             .map_err(|e| e.within(record.name.as_str()))
     }
 
-    /// Width and height of the largest input that is made of an image of this size.
+    /// Width and height of the largest input created from an image of this size.
     fn largest_input(&self, size: (u32, u32)) -> Result<(u32, u32)> {
         let mut largest = (0, 0);
         for input in std::iter::once(&self.shared.input).chain(&self.shared.sizes) {
@@ -341,7 +345,7 @@ impl Plan {
         Ok(largest)
     }
 
-    /// What changes this epoch's images at random.
+    /// This epoch's augmentations.
     fn augmentations(&self) -> Option<&Augmentations> {
         self.options().augment.as_ref().filter(|_| self.changes)
     }
@@ -361,10 +365,11 @@ impl Plan {
         augment::apply(sample, augmentations, &mut random, &context)
     }
 
-    /// Another record's sample, unchanged. One that can't be read is passed over where the configuration says so.
+    /// Another record's sample without augmentation. Unreadable records are skipped if the
+    /// configuration says so.
     fn partner(&self, random: &mut Random) -> Result<Sample> {
         let skips = self.options().broken_files == BrokenFiles::Skip;
-        for _ in 0..MOST_BROKEN {
+        for _ in 0..MAX_BROKEN {
             let index = random.below(self.shared.source.len());
             let record = self.record(index)?;
             match self.images(index, &record) {
@@ -372,12 +377,13 @@ impl Plan {
                 images => return self.unchanged(index, record, images?),
             }
         }
-        Err(too_many_broken(MOST_BROKEN))
+        Err(too_many_broken(MAX_BROKEN))
     }
 }
 
-/// A role of a newer plugin that belongs to the image's geometry would stay behind when it changes.
-fn refuse_unknown_roles(fields: &Fields) -> Result<()> {
+/// Rejects fields with a role of a newer plugin that moves with the image's geometry, as they would
+/// not be transformed.
+fn reject_unknown_roles(fields: &Fields) -> Result<()> {
     match fields
         .items
         .iter()
@@ -385,31 +391,31 @@ fn refuse_unknown_roles(fields: &Fields) -> Result<()> {
     {
         None => Ok(()),
         Some(field) => Err(Error::usage(format!(
-            "the field `{}` ({:?}) moves with the image, and this version of cvhost can't move it",
+            "the field `{}` ({:?}) moves with the image, but this version of cvhost can't transform it",
             field.name, field.role
         ))
-        .with_help("update cvhost, or switch augmentations off (data.augment: false)")),
+        .with_help("update cvhost, or turn augmentations off (data.augment: false)")),
     }
 }
 
 fn too_many_broken(tries: usize) -> Error {
     Error::input(format!("{tries} images in a row can't be read"))
-        .with_help("the warnings name each; mend the files or their paths")
+        .with_help("the warnings name each of them; fix the files or their paths")
 }
 
-/// How making a batch sample by sample went.
+/// The outcome of building a batch sample by sample.
 enum OneByOne {
     Batch(HostBatch),
     Stopped,
-    /// Its sizes aren't known beforehand, or one of its images can't be read.
+    /// The sizes aren't known in advance, or one of the images can't be read.
     Impossible,
 }
 
-/// The memory of a sample's images serves the thread's next one.
+/// Recycles the memory of a sample's images for the thread's next one.
 fn recycled(sample: Sample) {
     sample.images.into_iter().for_each(recycle);
 }
-/// What a panic said.
+/// The message of a panic.
 fn message_of(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()

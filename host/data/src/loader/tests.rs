@@ -12,7 +12,7 @@ use cvhost_plugin_api::error::AbiResult;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-/// Synthetic records; one may fail, one may panic, and each read is counted.
+/// Synthetic records; one can be made to fail and one to panic. Counts the reads.
 #[derive(Default)]
 struct Fake {
     count: usize,
@@ -38,7 +38,7 @@ impl Source for Fake {
         if self.panics_at == Some(index) {
             panic!("out of cheese");
         }
-        // Later records are faster, so that threads overtake each other.
+        // Later records are faster, so that workers overtake each other.
         thread::sleep(Duration::from_millis(if index.is_multiple_of(3) { 3 } else { 0 }));
         Ok(Record {
             name: format!("image {index}").into(),
@@ -62,7 +62,7 @@ fn training(threads: usize) -> LoaderOptions {
         horizontal_flip: cvhost::config::Probability::Chance(0.5),
         rotation: 10.0,
         random_resize: Some([0.8, 1.2]),
-        // Other records come in, whichever thread asks.
+        // Uses partner records, on whichever worker.
         mosaic: cvhost::config::Probability::Chance(0.3),
         mixup: cvhost::config::Probability::Chance(0.3),
         ..Default::default()
@@ -81,7 +81,7 @@ fn training(threads: usize) -> LoaderOptions {
     }
 }
 
-/// So many records a batch, in order.
+/// Records in order, with this batch size.
 fn by(batch_size: usize) -> OrderOptions {
     OrderOptions {
         batch_size,
@@ -98,7 +98,7 @@ fn indices(batches: &[HostBatch]) -> Vec<u64> {
 }
 
 #[test]
-fn batches_are_the_same_whatever_the_number_of_threads() {
+fn batches_do_not_depend_on_the_number_of_workers() {
     let (inline, _) = loader(
         Fake {
             count: 30,
@@ -121,7 +121,7 @@ fn batches_are_the_same_whatever_the_number_of_threads() {
 }
 
 #[test]
-fn an_epoch_has_every_record_once_and_the_next_another_order() {
+fn every_epoch_has_every_record_once_in_a_new_order() {
     let (loader, _) = loader(
         Fake {
             count: 30,
@@ -138,7 +138,7 @@ fn an_epoch_has_every_record_once_and_the_next_another_order() {
 }
 
 #[test]
-fn skipping_gives_the_rest_of_the_same_epoch() {
+fn skipping_yields_the_remaining_batches_of_the_same_epoch() {
     let (loader, _) = loader(
         Fake {
             count: 30,
@@ -151,7 +151,7 @@ fn skipping_gives_the_rest_of_the_same_epoch() {
 }
 
 #[test]
-fn without_a_seed_records_come_in_order_and_targets_untouched() {
+fn without_a_seed_records_are_in_order_and_targets_unchanged() {
     let options = LoaderOptions {
         order: by(4),
         threads: 2,
@@ -172,7 +172,7 @@ fn without_a_seed_records_come_in_order_and_targets_untouched() {
 }
 
 #[test]
-fn augmentation_leaves_the_records_targets_alone() {
+fn augmentation_does_not_affect_the_records_own_targets() {
     let (loader, source) = loader(
         Fake {
             count: 8,
@@ -237,7 +237,7 @@ fn the_last_batch_is_dropped_on_request() {
 }
 
 #[test]
-fn a_failing_record_is_named_after_the_good_batches_and_ends_the_epoch() {
+fn a_failing_record_ends_the_epoch_after_the_good_batches() {
     for threads in [0, 3] {
         let source = Fake {
             count: 20,
@@ -314,7 +314,7 @@ fn a_panic_becomes_an_error() {
 }
 
 #[test]
-fn no_more_is_read_ahead_than_prefetch_says() {
+fn prefetch_limits_reading_ahead() {
     let options = LoaderOptions {
         order: by(2),
         threads: 8,
@@ -337,7 +337,7 @@ fn no_more_is_read_ahead_than_prefetch_says() {
 }
 
 #[test]
-fn dropping_an_epoch_ends_its_threads() {
+fn dropping_an_epoch_stops_its_workers() {
     let options = LoaderOptions {
         order: by(2),
         threads: 4,
@@ -367,7 +367,7 @@ fn dropping_an_epoch_ends_its_threads() {
 }
 
 #[test]
-fn mixed_batches_do_not_depend_on_the_number_of_threads() {
+fn mixed_batches_do_not_depend_on_the_number_of_workers() {
     use cvhost_plugin_api::data::{Array, Role};
     let record = |index: usize| Record {
         images: vec![ImageSource::decoded(pattern(8, 8))].into(),
@@ -399,12 +399,12 @@ fn mixed_batches_do_not_depend_on_the_number_of_threads() {
     assert_ne!(made(0, mixing), made(0, None));
 }
 
-/// Images of 8 × 8, of which these records' can't be read.
+/// Records with images of 8 × 8 pixels; those of the `broken` records can't be read.
 fn with_broken(count: usize, broken: &[usize]) -> Arc<Vec<Record>> {
     let record = |index: usize| Record {
         name: format!("image {index}").into(),
         images: vec![if broken.contains(&index) {
-            ImageSource::encoded(b"no image".to_vec())
+            ImageSource::encoded(b"not an image".to_vec())
         } else {
             ImageSource::decoded(pattern(8, 8))
         }]
@@ -427,7 +427,7 @@ fn skipping(order: OrderOptions, train: bool, threads: usize) -> LoaderOptions {
 }
 
 #[test]
-fn an_evaluation_leaves_broken_images_out_and_goes_on() {
+fn an_evaluation_skips_broken_images() {
     for threads in [0, 2] {
         let source = with_broken(9, &[1, 4, 5]);
         let input = Arc::new(Plain::padded().boxed());
@@ -435,7 +435,7 @@ fn an_evaluation_leaves_broken_images_out_and_goes_on() {
         for _ in 0..2 {
             let all = batches(&loader, 0, 0);
             let sizes: Vec<usize> = all.iter().map(HostBatch::len).collect();
-            // The third batch has no image at all.
+            // The third batch is empty.
             assert_eq!(sizes, [1, 2, 2, 1]);
             assert_eq!(indices(&all), [0, 2, 3, 6, 7, 8]);
         }
@@ -444,7 +444,7 @@ fn an_evaluation_leaves_broken_images_out_and_goes_on() {
 }
 
 #[test]
-fn in_training_another_image_takes_a_broken_ones_place() {
+fn in_training_broken_images_are_replaced_by_others() {
     let order = OrderOptions {
         shuffle_seed: Some(4),
         ..by(3)
@@ -465,7 +465,7 @@ fn in_training_another_image_takes_a_broken_ones_place() {
 }
 
 #[test]
-fn training_on_nothing_but_broken_images_is_an_error() {
+fn training_on_broken_images_only_is_an_error() {
     let input = Arc::new(Plain::padded().boxed());
     let options = skipping(by(2), true, 2);
     let loader = Loader::new(with_broken(3, &[0, 1, 2]), input, options).unwrap();
@@ -474,7 +474,7 @@ fn training_on_nothing_but_broken_images_is_an_error() {
 }
 
 #[test]
-fn a_wrong_annotation_is_never_skipped() {
+fn an_invalid_annotation_is_never_skipped() {
     let source = Fake {
         count: 4,
         fails_at: Some(1),
@@ -485,7 +485,7 @@ fn a_wrong_annotation_is_never_skipped() {
 }
 
 #[test]
-fn changes_end_at_the_epoch_that_was_said() {
+fn augmentation_ends_at_the_given_epoch() {
     let (loader, source) = loader(
         Fake {
             count: 8,
@@ -506,7 +506,7 @@ fn changes_end_at_the_epoch_that_was_said() {
     assert!(!unchanged(1) && unchanged(2));
 }
 
-/// Makes squares of this side, whatever the image.
+/// Prepares squares with this side length for every image.
 struct Square(u64);
 
 impl cvhost_plugin_api::abi::Input for Square {
@@ -532,7 +532,7 @@ impl cvhost_plugin_api::abi::Input for Square {
 }
 
 #[test]
-fn each_batch_takes_an_input_of_one_of_the_sizes() {
+fn each_batch_uses_one_of_the_input_sizes() {
     let square = |side| Arc::new(Input_TO::from_value(Square(side), TD_Opaque));
     let sizes = vec![square(4), square(16)];
     let options = LoaderOptions {
@@ -551,8 +551,8 @@ fn each_batch_takes_an_input_of_one_of_the_sizes() {
 }
 
 #[test]
-fn image_by_image_and_all_at_once_give_the_same_batches() {
-    // A chance of nothing: the draws are the same, but sizes count as unknown beforehand.
+fn building_one_by_one_and_all_at_once_yields_the_same_batches() {
+    // A vanishing probability: the draws are the same, but the sizes count as unknown in advance.
     let unknown = |crop: f64| {
         let mut options = training(2);
         if let Some(augment) = &mut options.augment {
@@ -570,7 +570,7 @@ fn image_by_image_and_all_at_once_give_the_same_batches() {
     assert_eq!(unknown(0.0), unknown(1e-300));
 }
 
-/// A record with a JPEG of this width and height, and a box over its left half.
+/// A record with a JPEG of this size and a box over its left half.
 fn jpeg(width: u32, height: u32) -> Record {
     let image = pattern(width, height);
     let mut bytes = Vec::new();
@@ -585,7 +585,7 @@ fn jpeg(width: u32, height: u32) -> Record {
 }
 
 #[test]
-fn training_decodes_large_images_smaller_on_request_and_an_evaluation_never() {
+fn scaled_decoding_applies_to_training_but_not_to_evaluation() {
     let sample = |train, side, cache| {
         let options = LoaderOptions {
             scaled_decode: true,
@@ -612,7 +612,7 @@ fn training_decodes_large_images_smaller_on_request_and_an_evaluation_never() {
     }
 }
 
-/// A record that never comes, as on a disk that doesn't answer.
+/// A source whose records don't arrive, as on an unresponsive disk.
 struct Stuck;
 
 impl Source for Stuck {
@@ -658,7 +658,7 @@ fn a_stuck_batch_is_an_error_that_names_its_images() {
 }
 
 #[test]
-fn shards_take_every_batch_once_and_even_ones_equally_many() {
+fn shards_partition_the_batches_and_even_shards_are_equal() {
     let shard = |rank, even| Shard { rank, size: 3, even };
     let numbers = |rank, even, batches| -> Vec<usize> {
         let shard = shard(rank, even);
