@@ -1,4 +1,5 @@
-//! The image opener: whatever the bytes are, it neither panics nor takes more memory than it says, and its promises hold.
+//! Image decoding: for arbitrary bytes, it neither panics nor exceeds its memory limit, and its
+//! invariants hold.
 
 #![no_main]
 

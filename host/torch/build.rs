@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
-/// The shim's files, each a subject.
+/// The source files of the shim.
 const FILES: [&str; 5] = ["allocator", "context", "device", "memory", "optimizer"];
 
 fn main() {

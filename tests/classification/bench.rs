@@ -1,4 +1,5 @@
-//! What each test works with: a folder with a data set, models, a configuration and a way to call `cvhost`.
+//! The test bench: a folder with a dataset, models and a configuration, and methods that call
+//! `cvhost`.
 
 use cvhost_tests::cells::{CellSet, write_model};
 pub use cvhost_tests::events::{of_event, path_in, refused};
@@ -7,7 +8,7 @@ use cvhost_tests::root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The families that are told apart by the model's folder alone.
+/// The model families, chosen by the model folder alone.
 pub const FAMILIES: [&str; 2] = ["resnet", "vit"];
 
 pub struct Bench {
@@ -17,7 +18,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A data set, a model folder of each family, and a configuration that trains the ResNet on it for two epochs.
+    /// Creates a dataset, a model folder for each family, and a configuration that trains the
+    /// ResNet on the dataset for two epochs.
     pub fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let set = CellSet::write(folder.path());
@@ -49,14 +51,15 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Writes a file into the test's folder, and gives the override that makes it a split's annotations.
+    /// Writes a split's annotation file into the test's folder, and returns the override that
+    /// selects it.
     pub fn annotations(&self, split: &str, text: &str) -> String {
         let file = self.path(&format!("{split}.csv"));
         std::fs::write(&file, text).unwrap();
         format!("data.{split}_annotation_file={}", file.display())
     }
 
-    /// `cvhost` without the network and without the user's own caches.
+    /// `cvhost` without network access and without the user's caches.
     fn command(&self) -> Command {
         let mut command = cvhost();
         command
@@ -66,10 +69,10 @@ impl Bench {
         command
     }
 
-    fn with_config(&self, verb: &str, arguments: &[&str]) -> Command {
+    fn with_config(&self, subcommand: &str, arguments: &[&str]) -> Command {
         let mut command = self.command();
         command
-            .args([verb, "--json", "--plugin", "classification", "--config"])
+            .args([subcommand, "--json", "--plugin", "classification", "--config"])
             .arg(&self.config)
             .args(arguments);
         command
@@ -96,7 +99,7 @@ impl Bench {
         Run::of(command.args(arguments))
     }
 
-    /// Trains with these overrides, and gives the best checkpoint.
+    /// Trains with these overrides, and returns the best checkpoint.
     pub fn trained(&self, arguments: &[&str]) -> PathBuf {
         let last = self.run(arguments).success().last_event();
         path_in(&last, "run_dir").join("checkpoints/best")

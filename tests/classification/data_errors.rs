@@ -1,10 +1,10 @@
-//! Wrong data and configurations: one report with everything that is wrong.
+//! Invalid data and configurations: one report with all errors.
 
 use crate::bench::{Bench, refused};
 use cvhost_tests::cells::CLASSES;
 
 #[test]
-fn a_class_count_that_differs_names_both_numbers_and_the_classes() {
+fn a_wrong_class_count_is_reported_with_both_counts_and_the_classes() {
     let bench = Bench::new();
     let run = bench.run(&["model.num_classes=4"]);
     let words = [
@@ -17,7 +17,7 @@ fn a_class_count_that_differs_names_both_numbers_and_the_classes() {
 }
 
 #[test]
-fn all_problems_of_a_table_come_in_one_report_with_their_lines() {
+fn all_problems_of_a_table_are_in_one_report_with_their_lines() {
     let bench = Bench::new();
     let train = bench.annotations(
         "train",
@@ -36,7 +36,7 @@ fn all_problems_of_a_table_come_in_one_report_with_their_lines() {
 }
 
 #[test]
-fn a_label_that_the_training_lacks_or_class_names_do_not_name_is_told_with_its_line() {
+fn labels_missing_from_the_training_data_or_class_names_are_reported() {
     let bench = Bench::new();
     let val = bench.annotations(
         "val",
@@ -63,7 +63,7 @@ fn an_empty_split_is_refused_before_the_model_is_loaded() {
     for class in CLASSES {
         std::fs::remove_dir_all(bench.set.val.join(class)).unwrap();
     }
-    // A model that could not be made either: the data's error comes first.
+    // The model couldn't be built either: the data error comes first.
     std::fs::write(
         bench.path("resnet").join("config.json"),
         r#"{"model_type": "resnet", "depths": 3}"#,
@@ -75,7 +75,7 @@ fn an_empty_split_is_refused_before_the_model_is_loaded() {
 }
 
 #[test]
-fn a_file_that_is_no_table_says_what_is_read() {
+fn a_file_that_is_not_a_table_is_refused_with_the_supported_formats() {
     let bench = Bench::new();
     let file = bench.path("train.json");
     std::fs::write(&file, "{}").unwrap();

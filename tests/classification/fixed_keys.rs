@@ -1,4 +1,4 @@
-//! The keys whose meaning is fixed are valid in any file.
+//! Keys with a fixed meaning are valid in any configuration.
 
 use cvhost_tests::cells::{CLASSES, CellSet};
 use cvhost_tests::fixed_keys::{FixedKeys, check_and_run};

@@ -1,5 +1,6 @@
-//! Classification from end to end: the programs as a user runs them, on a small data set and tiny models.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that can't go on has failed
+//! Classification from end to end: the programs as a user runs them, on a small dataset and tiny
+//! models.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests may panic
 
 mod bench;
 mod data_errors;

@@ -1,4 +1,4 @@
-//! Metrics against scikit-learn on the spot, and against another batch size.
+//! Metrics compared with scikit-learn on fresh cases, and with another batch size.
 
 use crate::bench::{Bench, path_in};
 use cvhost_plugin_api::abi_stable::std_types::RSlice;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 const MAKER: &str = "plugins/tasks/classification/fixtures/make.py";
 
 #[test]
-fn fresh_cases_give_the_same_numbers_in_scikit_learn() {
+fn metrics_of_fresh_cases_match_scikit_learn() {
     let python = match python::with(&["numpy", "sklearn"]) {
         Ok(python) => python,
-        Err(reason) => return skip("fresh_cases_give_the_same_numbers_in_scikit_learn", &reason),
+        Err(reason) => return skip("metrics_of_fresh_cases_match_scikit_learn", &reason),
     };
     let (task, _) = registry().task("classification", &json!({})).unwrap();
     let script = std::fs::read_to_string(root().join(MAKER)).unwrap();
@@ -72,7 +72,7 @@ fn fields(case: &Value, classes: usize) -> (Vec<Fields>, Vec<Fields>) {
 }
 
 #[test]
-fn the_batch_size_changes_no_prediction() {
+fn predictions_do_not_depend_on_the_batch_size() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
     let saved = |size: &str| {

@@ -5,7 +5,8 @@ use cvhost_tests::cells::{CLASSES, CellSet};
 use serde_json::Value;
 use std::path::Path;
 
-/// Besides its texture, every other image has the label `odd`; flat images have no texture's label.
+/// An annotation table with the texture as label, except for flat images; every other image also
+/// has the label `odd`.
 fn table(split: &Path) -> String {
     let mut text = "image,labels\n".to_owned();
     for (i, (file, class)) in CellSet::rows(split).into_iter().enumerate() {
@@ -43,7 +44,7 @@ fn several_labels_in_a_cell_train_a_multi_label_model() {
         "{saved}"
     );
 
-    // Each score stands for itself.
+    // Scores are independent of each other: they needn't sum to 1.
     let events = bench.predict(&best, "0", &[&bench.set.val]).success().events();
     let sums = of_event(&events, "prediction").into_iter().map(|line| {
         let predictions = line["predictions"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! What `predict` refuses, passes over and can read.
+//! What `predict` refuses, ignores and can read.
 
 use crate::bench::{Bench, of_event};
 use cvhost_tests::cells::CellSet;
@@ -27,7 +27,7 @@ fn a_checkpoint_without_a_trained_head_for_its_labels_is_refused() {
 }
 
 #[test]
-fn a_image_whose_name_is_no_unicode_is_predicted() {
+fn an_image_with_a_non_unicode_name_is_predicted() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
     let odd = bench.folder.path().join(OsStr::from_bytes(b"cell_\xff.png"));
@@ -39,7 +39,7 @@ fn a_image_whose_name_is_no_unicode_is_predicted() {
 }
 
 #[test]
-fn what_goes_with_a_image_is_refused_by_a_task_that_makes_nothing_of_it() {
+fn prompts_are_refused_by_a_task_that_does_not_use_them() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
     let image = &CellSet::images(&bench.set.val)[0];
@@ -54,8 +54,8 @@ fn what_goes_with_a_image_is_refused_by_a_task_that_makes_nothing_of_it() {
         refused.stderr
     );
 
-    // Lines about other images, and those that aren't predictions, are counted. `--side` is the former
-    // name of `--prompt`.
+    // Lines about other images, and those that aren't predictions, are counted. `--side` is the
+    // former name of `--prompt`.
     let lines = "{\"image\": \"elsewhere.png\"}\n{\"event\": \"picture_failed\", \"image\": \"b.png\"}\n";
     std::fs::write(&prompt, lines).unwrap();
     let predicted = bench

@@ -1,4 +1,4 @@
-//! Checkpoints that pass between cvhost and transformers, both ways, in every family.
+//! Checkpoint exchange between cvhost and transformers, in both directions, for every family.
 
 use crate::bench::{Bench, of_event};
 use cvhost_tests::cells::CellSet;
@@ -26,8 +26,8 @@ scores = logits.sigmoid() if multi else logits.softmax(-1)
 print(json.dumps({model.config.id2label[i]: s for i, s in enumerate(scores.tolist())}))
 "#;
 
-/// Saves a randomly initialised model of the configuration in `argv[1]` to `argv[2]`, with processor and the architecture of
-/// that name.
+/// Saves a randomly initialised model with the configuration in `argv[1]` and the architecture
+/// `argv[3]` to `argv[2]`, with the image processor `argv[4]`, created from the JSON in `argv[5]`.
 const CREATE: &str = r#"
 import json, sys, torch, transformers
 from transformers import AutoConfig
@@ -54,7 +54,8 @@ fn a_checkpoint_of_ours_scores_the_same_in_transformers() {
         return;
     };
     let bench = Bench::new();
-    // The last one at a size that is not the network's own, where positions are interpolated.
+    // The last one at a size other than the network's own, where position embeddings are
+    // interpolated.
     for (family, more) in [
         ("resnet", &[][..]),
         ("vit", &[]),
@@ -67,9 +68,9 @@ fn a_checkpoint_of_ours_scores_the_same_in_transformers() {
 }
 
 #[test]
-fn a_checkpoint_of_transformers_scores_the_same_here_and_there_again_when_trained() {
+fn a_checkpoint_of_transformers_scores_the_same_here_and_after_training_there_again() {
     let Some(python) = python::or_skip(
-        "classification::transformers::a_checkpoint_of_transformers_scores_the_same_here_and_there_again_when_trained",
+        "classification::transformers::a_checkpoint_of_transformers_scores_the_same_here_and_after_training_there_again",
         &MODULES,
     ) else {
         return;
@@ -141,7 +142,7 @@ fn a_checkpoint_of_transformers_scores_the_same_here_and_there_again_when_traine
     }
 }
 
-/// The score of every class for an image.
+/// Checks that cvhost and transformers agree on the score of every class for an image.
 fn same_scores(bench: &Bench, python: &PathBuf, model: &Path) {
     let image = CellSet::images(&bench.set.val).remove(0);
     let printed = python::run(

@@ -1,4 +1,4 @@
-//! `run`, `eval` and `predict`, one after the other, as a user goes through them.
+//! `run`, `eval` and `predict` in sequence, as a user would call them.
 
 use crate::bench::{Bench, FAMILIES, of_event, path_in};
 use cvhost_tests::cells::{CLASSES, CellSet, TRAIN, VAL};
@@ -38,7 +38,8 @@ fn run_eval_and_predict_work_with_each_family_by_changing_model_name_alone() {
     }
 }
 
-/// All classes, best first, at threshold 0; the probabilities sum to 1; drawn images are there.
+/// Checks that `predict` at threshold 0 prints all classes, best first, with probabilities that sum
+/// to 1, and that drawn images exist.
 fn check_predict(bench: &Bench, model: &Path) {
     let out = bench.path("drawn");
     let predicted = bench.predict(model, "0", &[&bench.set.val, Path::new("--out"), &out]);
@@ -104,11 +105,11 @@ fn the_confusion_matrix_is_in_the_event_and_in_the_report() {
     );
     let wrong = (VAL * CLASSES.len()) as f64 - right;
     let worst = report["worst"].as_array().map_or(0, Vec::len);
-    assert!(worst as f64 >= wrong, "{worst} of {wrong} errors are named");
+    assert!(worst as f64 >= wrong, "{worst} of {wrong} errors are listed");
 }
 
 #[test]
-fn balanced_weights_are_those_of_the_training_data_wherever_it_is_evaluated() {
+fn balanced_class_weights_come_from_the_training_data_in_eval_too() {
     let bench = Bench::new();
     let rows = CellSet::rows(&bench.set.train);
     let rows = rows
@@ -124,11 +125,11 @@ fn balanced_weights_are_those_of_the_training_data_wherever_it_is_evaluated() {
     let (then, now) = (loss(&trained), loss(&evaluated));
     assert!((then - now).abs() < 1e-6, "{then} in the run, {now} in eval");
     let plain = loss(&bench.eval(&last, &[&train]).success().last_event());
-    assert!((plain - now).abs() > 1e-6, "the weights count");
+    assert!((plain - now).abs() > 1e-6, "the weights have no effect");
 }
 
 #[test]
-fn a_checkpoint_is_evaluated_on_its_training_data_too() {
+fn a_checkpoint_can_be_evaluated_on_its_training_data() {
     let bench = Bench::new();
     let model = bench.trained(&["training.max_epochs=1"]);
     let evaluated = bench.eval(&model, &["--split", "train"]).success().last_event();
@@ -136,22 +137,23 @@ fn a_checkpoint_is_evaluated_on_its_training_data_too() {
 }
 
 #[test]
-fn mixup_and_cutmix_change_what_is_trained_by_the_seed_alone() {
+fn mixup_and_cutmix_change_the_training_and_depend_on_the_seed_alone() {
     let bench = Bench::new();
     let plain = bench.run(&[]).success();
     let mixed = bench
         .run(&["model.mixup_alpha=0.4", "model.cutmix_alpha=1.0"])
         .success();
     let loss = |run: &Run| run.last_event()["metrics"]["train_loss"].as_f64().unwrap();
-    assert!(
-        (loss(&plain) - loss(&mixed)).abs() > 1e-6,
-        "the training sees other images"
-    );
+    assert!((loss(&plain) - loss(&mixed)).abs() > 1e-6, "mixing has no effect");
     assert!(!mixed.stderr.contains("no effect"), "{}", mixed.stderr);
     let again = bench
         .run(&["model.mixup_alpha=0.4", "model.cutmix_alpha=1.0"])
         .success();
-    assert_eq!(loss(&mixed), loss(&again), "a seed decides");
+    assert_eq!(
+        loss(&mixed),
+        loss(&again),
+        "the seed doesn't determine the mixing"
+    );
     let alone = bench
         .run(&[
             "model.mixup_alpha=0.4",
@@ -192,7 +194,7 @@ fn class_folders_and_a_table_of_the_same_images_train_the_same_model() {
     let folders = bench.run(&[]).success().last_event();
     let tables = bench.run(&[&train, &val]).success().last_event();
     assert_eq!(folders["metrics"], tables["metrics"]);
-    // With the other way to say what is what, the checkpoint is judged the same.
+    // Evaluation gives the same metrics with either kind of annotation.
     let best = path_in(&tables, "run_dir").join("checkpoints/best");
     assert_eq!(
         bench.eval(&best, &[]).success().last_event()["metrics"],
@@ -212,7 +214,7 @@ fn a_small_model_learns_to_tell_textures_apart() {
 }
 
 #[test]
-fn validation_data_without_one_of_the_classes_keep_the_trainings_numbers() {
+fn validation_data_without_one_of_the_classes_keep_the_class_indices_of_the_training() {
     let bench = Bench::new();
     std::fs::remove_dir_all(bench.set.val.join(CLASSES[0])).unwrap();
     let trained = bench.run(&["training.max_epochs=1"]).success();
@@ -222,7 +224,7 @@ fn validation_data_without_one_of_the_classes_keep_the_trainings_numbers() {
         trained.stderr
     );
     let best = path_in(&trained.last_event(), "run_dir").join("checkpoints/best");
-    // The checkpoint's own numbering serves where the training data are gone.
+    // Without the training data, the checkpoint's own class indices are used.
     std::fs::remove_dir_all(&bench.set.train).unwrap();
     let evaluated = bench.eval(&best, &[]).success().last_event();
     assert_eq!(
@@ -232,7 +234,7 @@ fn validation_data_without_one_of_the_classes_keep_the_trainings_numbers() {
 }
 
 #[test]
-fn a_batch_size_that_is_found_leaves_running_statistics_as_they_were() {
+fn the_batch_size_search_leaves_running_statistics_unchanged() {
     let bench = Bench::new();
     let weights = |batch_size: &str| {
         let batch_size = format!("data.batch_size={batch_size}");
@@ -240,8 +242,8 @@ fn a_batch_size_that_is_found_leaves_running_statistics_as_they_were() {
         let last = path_in(&run.last_event(), "checkpoint_dir").join("last");
         (std::fs::read(last.join("model.safetensors")).unwrap(), run.stderr)
     };
-    // A quarter of 24 images, as a power of two.
-    let ((found, told), (given, _)) = (weights("auto"), weights("4"));
-    assert!(told.contains("batch size 4"), "{told}");
+    // A quarter of 24 images, rounded down to a power of two.
+    let ((found, stderr), (given, _)) = (weights("auto"), weights("4"));
+    assert!(stderr.contains("batch size 4"), "{stderr}");
     assert!(found == given);
 }

@@ -1,4 +1,5 @@
-//! What each test works with: a folder with the two splits of a detection data set, and a way to call `cvhost data`.
+//! The test bench: a folder with the two splits of a detection dataset, and methods that call
+//! `cvhost data`.
 
 use cvhost_tests::coco::CocoSet;
 use cvhost_tests::programs::{Run, cvhost};
@@ -14,7 +15,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Eight images for training, and as many with other bytes for validation; a tiny DETR as the model.
+    /// Creates eight images for training, and as many with different bytes for validation; the
+    /// model is a tiny DETR.
     pub fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let split = |name: &str| CocoSet::write(&folder.path().join(name));
@@ -46,26 +48,26 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// `cvhost data VERB --config …`, without the network and without the user's own caches.
-    pub fn data(&self, verb: &str, arguments: &[&str]) -> Run {
+    /// `cvhost data COMMAND --config …` without the user's caches.
+    pub fn data(&self, subcommand: &str, arguments: &[&str]) -> Run {
         let home = self.path("hf-home");
-        data(&home, verb, &self.config, arguments)
+        data(&home, subcommand, &self.config, arguments)
     }
 }
 
-/// `cvhost data VERB --config CONFIG …` in the checkout.
-pub fn data(home: &Path, verb: &str, config: &Path, arguments: &[&str]) -> Run {
+/// `cvhost data COMMAND --config CONFIG …` in the checkout.
+pub fn data(home: &Path, subcommand: &str, config: &Path, arguments: &[&str]) -> Run {
     let mut command = cvhost();
     command
         .env("HF_HOME", home)
         .current_dir(root())
-        .args(["data", verb, "--config"])
+        .args(["data", subcommand, "--config"])
         .arg(config)
         .args(arguments);
     Run::of(&mut command)
 }
 
-/// Puts bytes behind a PNG's end, where no decoder looks.
+/// Appends bytes after the end of a PNG, where no decoder reads.
 pub fn append(file: &Path, bytes: &[u8]) {
     let all = [&std::fs::read(file).unwrap()[..], bytes].concat();
     std::fs::write(file, all).unwrap();
@@ -78,7 +80,7 @@ pub fn edit_json(file: &Path, change: impl FnOnce(&mut Value)) {
     std::fs::write(file, value.to_string()).unwrap();
 }
 
-/// Findings of a kind: split and all of their text.
+/// The `data_problem` events of a kind.
 pub fn findings<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
     events
         .iter()

@@ -1,4 +1,4 @@
-//! `cvhost data check`: one report with everything that is wrong.
+//! `cvhost data check`: one report with all problems.
 
 use crate::bench::{Bench, append, data, edit_json, findings};
 use cvhost_tests::events::{of_event, refused};
@@ -8,7 +8,7 @@ use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// A JPEG whose EXIF data say that it is to be turned by a quarter.
+/// A JPEG whose EXIF orientation is a quarter turn.
 fn turned_jpeg(width: u32, height: u32) -> Vec<u8> {
     let mut jpeg = Vec::new();
     let pixels = vec![100u8; (width * height * 3) as usize];
@@ -20,17 +20,18 @@ fn turned_jpeg(width: u32, height: u32) -> Vec<u8> {
     [&jpeg[..2], &[0xff, 0xe1], &length, exif, &jpeg[2..]].concat()
 }
 
-/// Puts one fault of each kind into the images and the annotations, without one that refuses a split.
+/// Adds one fault of each kind to the images and annotations, except for faults that make a split
+/// be refused.
 fn spoil(bench: &Bench) {
     let train = bench.train.images();
-    // Cut off.
+    // Truncated.
     let whole = std::fs::read(&train[0]).unwrap();
     std::fs::write(&train[0], &whole[..whole.len() / 2]).unwrap();
-    // Made smaller after it was annotated.
+    // Shrunk after it was annotated.
     RgbImage::new(32, 48).save(&train[1]).unwrap();
-    // A JPEG by content, and turned.
+    // A JPEG by content, and rotated.
     std::fs::write(&train[2], turned_jpeg(120, 80)).unwrap();
-    // The same twice in a split, and in two splits.
+    // Duplicates within a split, and across splits.
     std::fs::copy(&train[6], bench.train.images.join("copy.png")).unwrap();
     std::fs::copy(&train[7], &bench.val.images()[7]).unwrap();
     edit_json(&bench.train.annotations, |coco| {
@@ -41,7 +42,7 @@ fn spoil(bench: &Bench) {
             annotations
                 .push(json!({"id": id, "image_id": 900, "category_id": 3, "bbox": bbox, "iscrowd": 0}));
         }
-        // Unlike the others it is of no supercategory, so it groups nothing.
+        // Unlike the others it has no supercategory, so it isn't taken for a group.
         coco["categories"]
             .as_array_mut()
             .unwrap()
@@ -50,13 +51,13 @@ fn spoil(bench: &Bench) {
 }
 
 #[test]
-fn one_of_each_fault_gives_one_report_with_all_of_them() {
+fn one_fault_of_each_kind_gives_one_report_with_all_of_them() {
     let bench = Bench::new();
     spoil(&bench);
     let run = bench.data("check", &["--json"]);
     assert_eq!(run.code, 3, "{}", run.stderr);
     let events = run.events();
-    // Kind, severity, and what the finding says, its record and details included.
+    // Kind, severity, and words of the finding, including its record and details.
     for (kind, severity, words) in [
         ("annotations", "warning", vec!["no area", "annotation 902"]),
         (
@@ -113,7 +114,7 @@ fn one_of_each_fault_gives_one_report_with_all_of_them() {
     assert_eq!(summary["infos"], count("info"));
     assert_eq!(summary["splits"][0]["pictures"], 9, "{summary}");
     assert_eq!(summary["splits"][1]["split"], "val");
-    // What fails a command is told as everywhere else.
+    // The command's failure is reported as everywhere else.
     assert_eq!(run.last_event()["event"], "error");
     assert_eq!(run.last_event()["kind"], "input");
     for problem in of_event(&events, "data_problem") {
@@ -126,7 +127,7 @@ fn one_of_each_fault_gives_one_report_with_all_of_them() {
 }
 
 #[test]
-fn people_get_the_same_grouped_and_counted() {
+fn text_output_groups_and_counts_the_same_findings() {
     let bench = Bench::new();
     spoil(&bench);
     let run = bench.data("check", &["--split", "train"]);
@@ -147,7 +148,7 @@ fn people_get_the_same_grouped_and_counted() {
 }
 
 #[test]
-fn annotations_that_are_refused_do_not_hide_what_the_other_split_has() {
+fn refused_annotations_do_not_hide_problems_of_the_other_split() {
     let bench = Bench::new();
     edit_json(&bench.train.annotations, |coco| {
         coco["annotations"][1]["id"] = coco["annotations"][0]["id"].clone();
@@ -160,7 +161,7 @@ fn annotations_that_are_refused_do_not_hide_what_the_other_split_has() {
     let run = bench.data("check", &["--json"]);
     assert_eq!(run.code, 3, "{}", run.stderr);
     let events = run.events();
-    let told: Vec<String> = findings(&events, "annotations")
+    let messages: Vec<String> = findings(&events, "annotations")
         .iter()
         .map(|f| f.to_string())
         .collect();
@@ -171,14 +172,14 @@ fn annotations_that_are_refused_do_not_hide_what_the_other_split_has() {
     ] {
         let says = |f: &&String| f.contains(&format!("\"split\":\"{split}\"")) && f.contains(words);
         assert!(
-            told.iter().any(|f| says(&f)),
-            "{split}: {words} is not in {told:#?}"
+            messages.iter().any(|f| says(&f)),
+            "{split}: {words} is not in {messages:#?}"
         );
     }
 }
 
 #[test]
-fn warnings_pass_unless_they_are_counted_and_clean_data_has_none() {
+fn warnings_pass_unless_strict_and_clean_data_has_none() {
     let bench = Bench::new();
     // Sixteen objects of four classes: each is rare.
     let run = bench.data("check", &[]).success();
@@ -188,7 +189,7 @@ fn warnings_pass_unless_they_are_counted_and_clean_data_has_none() {
         run.stdout
     );
     refused(&bench.data("check", &["--strict"]), 3, &["--strict"]);
-    // A model that isn't here is not fetched: boxes are then not compared with it, which is told.
+    // A missing model isn't downloaded: boxes are then not compared with it, which is reported.
     let absent = bench
         .data("check", &["--json", "model.model_name=not/here"])
         .success();
@@ -208,7 +209,7 @@ fn warnings_pass_unless_they_are_counted_and_clean_data_has_none() {
 }
 
 #[test]
-fn a_class_that_is_rare_or_far_behind_another_is_told() {
+fn rare_and_imbalanced_classes_are_reported() {
     let bench = Bench::new();
     let images = bench.path("classes");
     for (class, count) in [("many", 42), ("few", 2)] {
@@ -234,7 +235,7 @@ fn a_class_that_is_rare_or_far_behind_another_is_told() {
 }
 
 #[test]
-fn with_many_of_a_kind_the_first_are_told_and_all_on_demand() {
+fn only_the_first_findings_of_a_kind_are_listed_and_all_on_demand() {
     let bench = Bench::new();
     let everything = |file: &Path| std::fs::write(file, b"no image").unwrap();
     bench.train.images().iter().for_each(|file| everything(file));
@@ -245,7 +246,7 @@ fn with_many_of_a_kind_the_first_are_told_and_all_on_demand() {
     assert!(run.stdout.contains("… and 6 more"), "{}", run.stdout);
     let run = bench.data("check", &["--all"]);
     assert_eq!(run.stdout.matches("a text file").count(), 16, "{}", run.stdout);
-    // Training that goes on without them has a warning.
+    // If training continues without them, they are only warnings.
     let run = bench.data("check", &["data.broken_files=skip"]).success();
     assert!(
         run.stdout.contains("images that can't be read (16)"),

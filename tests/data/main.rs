@@ -1,5 +1,6 @@
-//! `cvhost data …` from end to end: the built programs on small data sets with known faults and known numbers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that can't go on has failed
+//! `cvhost data …` from end to end: the built programs on small datasets with known faults and
+//! known statistics.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests may panic
 
 mod bench;
 mod check;

@@ -6,7 +6,7 @@ use image::GenericImageView;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// A sheet's event and file.
+/// Draws a sheet; returns the event and the file.
 fn preview(bench: &Bench, name: &str, arguments: &[&str]) -> (Value, PathBuf) {
     let out = bench.path(name);
     let all = [&["--json", "--out", out.to_str().unwrap()], arguments].concat();
@@ -26,14 +26,14 @@ fn a_sheet_is_a_jpeg_with_a_cell_for_each_sample() {
     assert_eq!(image::guess_format(&bytes).unwrap(), image::ImageFormat::Jpeg);
     // Three columns and two rows of 300 pixels with titles and gaps.
     assert_eq!(image::open(&file).unwrap().dimensions(), (932, 656));
-    // No more cells than there are records.
+    // There are no more cells than records.
     let (event, file) = preview(&bench, "all.png", &["--count", "20"]);
     assert_eq!(event["records"].as_array().unwrap().len(), 8);
     assert_eq!(image::open(&file).unwrap().dimensions(), (932, 980));
 }
 
 #[test]
-fn an_epoch_gives_the_same_samples_each_time_and_another_epoch_others() {
+fn an_epoch_always_gives_the_same_samples_and_another_epoch_different_ones() {
     let bench = Bench::new();
     let bytes = |name: &str, arguments: &[&str]| {
         let (event, file) = preview(&bench, name, arguments);
@@ -46,7 +46,7 @@ fn an_epoch_gives_the_same_samples_each_time_and_another_epoch_others() {
     // The same order, without the mirror images.
     let (records, pixels) = bytes("d.png", &["--no-augment"]);
     assert!(records == first.0 && pixels != first.1);
-    // What is evaluated comes in its own order.
+    // Validation data keep their own order.
     let (records, _) = bytes("e.png", &["--split", "val"]);
     assert!(
         records[0].as_str().unwrap().starts_with("image 100 "),
@@ -55,7 +55,7 @@ fn an_epoch_gives_the_same_samples_each_time_and_another_epoch_others() {
 }
 
 #[test]
-fn a_model_that_is_not_there_matters_only_where_its_size_does() {
+fn a_missing_model_matters_only_where_its_input_size_is_needed() {
     let bench = Bench::new();
     preview(&bench, "a.jpg", &["model.model_name=not/here"]);
     let sizes = "data.augmentations={random_resize: [100, 200]}";

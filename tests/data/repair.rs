@@ -1,4 +1,4 @@
-//! `cvhost data check --fix`, with a third party's task: the host knows nothing of its annotations.
+//! `cvhost data check --fix` with a third-party task: the host knows nothing about its annotations.
 
 use crate::bench::{Bench, edit_json, findings};
 use cvhost_tests::events::{of_event, path_in};
@@ -13,7 +13,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The toy task with an annotation file for training that has two wrong lines.
+    /// The toy task with a training annotation file that has two invalid lines.
     fn new() -> Lines {
         let toy = Toy::new();
         let file = toy.folder.path().join("sides.txt");
@@ -38,17 +38,20 @@ impl Lines {
 }
 
 #[test]
-fn refused_annotations_are_checked_as_repaired_and_their_repair_opens() {
+fn refused_annotations_are_checked_as_if_repaired_and_the_repaired_file_opens() {
     let lines = Lines::new();
     let run = lines.check(&lines.file, &["--fix"]);
-    assert_eq!(run.code, 3, "the configured file is as it was\n{}", run.stderr);
+    assert_eq!(run.code, 3, "the configured file is unchanged\n{}", run.stderr);
     let events = run.events();
-    let told: Vec<&str> = findings(&events, "annotations")
+    let messages: Vec<&str> = findings(&events, "annotations")
         .iter()
         .map(|f| f["message"].as_str().unwrap())
         .collect();
-    assert_eq!(told, ["line 2: `up` is no side", "line 5: `down` is no side"]);
-    // The images of the other lines were looked at all the same.
+    assert_eq!(
+        messages,
+        ["line 2: `up` is not a side", "line 5: `down` is not a side"]
+    );
+    // The images of the other lines were still checked.
     let split = &of_event(&events, "data_checked")[0]["splits"][0];
     assert_eq!(
         (&split["refused"], &split["pictures"]),
@@ -67,7 +70,7 @@ fn refused_annotations_are_checked_as_repaired_and_their_repair_opens() {
 }
 
 #[test]
-fn a_repair_never_overwrites_what_is_there() {
+fn a_repair_never_overwrites_an_existing_file() {
     let lines = Lines::new();
     let there = lines.toy.folder.path().join("sides.repaired.txt");
     std::fs::write(&there, "somebody's own").unwrap();
@@ -81,7 +84,7 @@ fn a_repair_never_overwrites_what_is_there() {
             .contains("exists already")
     );
     assert_eq!(std::fs::read_to_string(&there).unwrap(), "somebody's own");
-    // Its own of last time it leaves, and says so again.
+    // It leaves its own file from last time in place and reports it again.
     std::fs::write(&there, "left\nright\nleft\n").unwrap();
     let events = lines.check(&lines.file, &["--fix"]).events();
     assert_eq!(of_event(&events, "data_repaired").len(), 1);
@@ -95,7 +98,7 @@ fn without_fix_nothing_is_written() {
 }
 
 #[test]
-fn a_coco_files_faults_are_all_told_and_its_repair_opens() {
+fn all_faults_of_a_coco_file_are_reported_and_the_repaired_file_opens() {
     let bench = Bench::new();
     edit_json(&bench.train.annotations, |coco| {
         let first = coco["annotations"][0].clone();
@@ -115,12 +118,12 @@ fn a_coco_files_faults_are_all_told_and_its_repair_opens() {
     let run = bench.data("check", &["--json", "--split", "train", "--fix"]);
     assert_eq!(run.code, 3, "{}", run.stderr);
     let events = run.events();
-    let told: String = findings(&events, "annotations")
+    let messages: String = findings(&events, "annotations")
         .iter()
         .map(|f| f["message"].to_string())
         .collect();
     for id in ["9001", "9002"] {
-        assert!(told.contains(id), "{id} is not in {told}");
+        assert!(messages.contains(id), "{id} is not in {messages}");
     }
     let repaired = of_event(&events, "data_repaired")[0];
     let changes = repaired["changes"].to_string();

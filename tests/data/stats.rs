@@ -1,4 +1,4 @@
-//! `cvhost data stats`: numbers that are known, as JSON, text and page.
+//! `cvhost data stats`: known statistics as JSON, text and HTML page.
 
 use crate::bench::{Bench, edit_json};
 use cvhost_tests::coco::SIZES;
@@ -6,7 +6,7 @@ use cvhost_tests::events::of_event;
 use serde_json::{Value, json};
 
 #[test]
-fn the_numbers_are_those_of_the_data_set() {
+fn the_statistics_match_the_dataset() {
     let bench = Bench::new();
     let events = bench.data("stats", &["--json"]).success().events();
     let stats = of_event(&events, "data_stats");
@@ -19,7 +19,7 @@ fn the_numbers_are_those_of_the_data_set() {
     assert_eq!(train["formats"], json!({"PNG": 8}));
     assert_eq!(train["width"], json!({"min": 64.0, "median": 88.0, "max": 120.0}));
     assert_eq!(train["height"]["max"], 112.0);
-    // Two objects in each image but one, and a crowd in the first.
+    // Two objects in each image but one, plus a crowd in the first.
     assert_eq!(train["objects"]["count"], 15);
     assert_eq!(
         train["objects"]["of_a_record"]["counts"],
@@ -40,9 +40,10 @@ fn the_numbers_are_those_of_the_data_set() {
     assert_eq!(train["pixels"]["pictures"], 8);
 }
 
-/// The sample is drawn by the seed, so two calls agree, and no more are decoded than asked for.
+/// The seed determines the sample, so two calls agree, and no more images are decoded than
+/// requested.
 #[test]
-fn the_sample_for_pixels_is_as_large_as_asked_and_the_same_each_time() {
+fn the_pixel_sample_has_the_requested_size_and_is_reproducible() {
     let bench = Bench::new();
     let pixels = |arguments: &[&str]| {
         let all = [&["--json", "--split", "train", "--images", "3"], arguments].concat();
@@ -55,7 +56,7 @@ fn the_sample_for_pixels_is_as_large_as_asked_and_the_same_each_time() {
 }
 
 #[test]
-fn people_get_bars_and_names() {
+fn text_output_has_bars_and_names() {
     let bench = Bench::new();
     let text = bench.data("stats", &["--split", "val"]).success().stdout;
     for part in [
@@ -71,9 +72,9 @@ fn people_get_bars_and_names() {
 }
 
 #[test]
-fn the_page_is_whole_html_that_fetches_nothing() {
+fn the_page_is_complete_html_that_fetches_nothing() {
     let bench = Bench::new();
-    // A file name that would be markup.
+    // A file name that contains markup.
     let nasty = "a<b>\"&'c.png";
     std::fs::rename(&bench.train.images()[0], bench.train.images.join(nasty)).unwrap();
     edit_json(&bench.train.annotations, |coco| {
@@ -94,7 +95,7 @@ fn the_page_is_whole_html_that_fetches_nothing() {
     }
 }
 
-/// Every tag is closed in its order.
+/// Asserts that tags are closed in the right order.
 fn assert_balanced(html: &str) {
     assert!(html.starts_with("<!DOCTYPE html>"));
     let mut open = Vec::new();

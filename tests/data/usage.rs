@@ -1,4 +1,4 @@
-//! Wrong calls of `cvhost data`: what each is told, and its exit code.
+//! Invalid calls of `cvhost data`: their error messages and exit codes.
 
 use crate::bench::{Bench, edit_json};
 use cvhost_tests::events::refused;
@@ -41,13 +41,13 @@ fn a_configuration_without_data_is_refused() {
         "model: {model_name: not/here, task_type: detection}\n",
     )
     .unwrap();
-    for verb in ["check", "stats"] {
-        refused(&bench.data(verb, &[]), 2, &["data.train_data_path"]);
+    for command in ["check", "stats"] {
+        refused(&bench.data(command, &[]), 2, &["data.train_data_path"]);
     }
 }
 
 #[test]
-fn an_empty_split_is_told_by_every_verb() {
+fn an_empty_split_is_reported_by_every_command() {
     let bench = Bench::new();
     edit_json(&bench.train.annotations, |coco| {
         (coco["images"], coco["annotations"]) = (json!([]), json!([]))
@@ -65,7 +65,7 @@ fn an_empty_split_is_told_by_every_verb() {
 }
 
 #[test]
-fn what_cannot_be_written_is_told() {
+fn a_page_that_cannot_be_written_is_an_error() {
     let bench = Bench::new();
     let nowhere = bench.path("no/such/folder/page.html");
     let run = bench.data("stats", &["--html", nowhere.to_str().unwrap()]);

@@ -1,10 +1,11 @@
-//! What `run` finds and tells before it trains: the batch size, a learning rate, what is trained.
+//! What `run` determines and reports before it trains: the batch size, a learning rate, the trained
+//! parameters.
 
 use crate::bench::{Bench, FAMILIES, of_event, path_in, refused};
 use cvhost_tests::programs::Run;
 use std::path::PathBuf;
 
-/// Weights, optimizer state and generators of the last checkpoint.
+/// Weights, optimizer state and RNG states of the last checkpoint.
 fn final_files(run: &Run) -> Vec<Vec<u8>> {
     let last = path_in(&run.last_event(), "checkpoint_dir").join("last");
     ["model.safetensors", "training_state/state.safetensors"]
@@ -17,12 +18,12 @@ fn run_config(run: &Run) -> PathBuf {
 }
 
 #[test]
-fn a_batch_size_that_is_found_trains_to_the_bits_of_the_same_number() {
+fn a_found_batch_size_trains_bit_identically_to_the_same_configured_one() {
     for family in FAMILIES {
         let bench = Bench::new(family);
         let run = |batch_size: &str| {
             let batch_size = format!("data.batch_size={batch_size}");
-            // Dropout draws random numbers, also in passes that only look for the size.
+            // Dropout draws random numbers, even in the passes that search for the batch size.
             bench
                 .run(&[
                     &batch_size,
@@ -32,7 +33,7 @@ fn a_batch_size_that_is_found_trains_to_the_bits_of_the_same_number() {
                 ])
                 .success()
         };
-        // A quarter of eight images: the memory of no machine is the limit here.
+        // A quarter of eight images: memory isn't the limit here on any machine.
         let (found, given) = (run("auto"), run("2"));
         assert!(found.stderr.contains("batch size 2"), "{}", found.stderr);
         assert!(!given.stderr.contains("batch size 2"), "{}", given.stderr);
@@ -43,13 +44,13 @@ fn a_batch_size_that_is_found_trains_to_the_bits_of_the_same_number() {
 }
 
 #[test]
-fn a_resumed_run_goes_on_with_the_batch_size_that_was_found() {
+fn a_resumed_run_keeps_the_batch_size_that_was_found() {
     let bench = Bench::new("yolos");
     let first = bench
         .run(&["data.batch_size=auto", "training.max_epochs=1"])
         .success();
     assert_eq!(first.last_event()["steps"], 4);
-    // A number that no search would find tells where it came from.
+    // A number that no search would find shows where it comes from.
     let config = run_config(&first);
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("batch_size: 2", "batch_size: 1")).unwrap();
@@ -62,7 +63,7 @@ fn a_resumed_run_goes_on_with_the_batch_size_that_was_found() {
 }
 
 #[test]
-fn verbs_that_do_not_train_take_the_usual_batch_size() {
+fn commands_that_do_not_train_use_the_default_batch_size() {
     let bench = Bench::new("yolos");
     bench.edit("batch_size: 2", "batch_size: auto");
     bench.eval(&cvhost_tests::fixture("golden/yolos"), &[]).success();
@@ -116,7 +117,7 @@ fn a_learning_rate_is_found_and_nothing_is_left_behind() {
         assert_eq!(rates[0], 1e-7);
         assert!((losses[0] - smoothed[0]).abs() < 1e-9, "{end}");
         assert!(rates.is_sorted() && rates.len() > 30, "{rates:?}");
-        // A checkpoint that was trained for other classes learns at such rates; 1 spoils it.
+        // A checkpoint trained for other classes learns at such rates; a rate of 1 ruins it.
         let suggestion = end["suggestion"].as_f64().unwrap();
         assert!((1e-5..0.5).contains(&suggestion), "{family}: {suggestion}");
         assert!(!bench.path("runs").exists());
@@ -125,7 +126,7 @@ fn a_learning_rate_is_found_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_search_that_cannot_be_made_says_why() {
+fn an_impossible_search_says_why() {
     let bench = Bench::new("yolos");
     refused(
         &bench.run(&["--find-lr", "--resume"]),
@@ -141,7 +142,7 @@ fn a_search_that_cannot_be_made_says_why() {
 }
 
 #[test]
-fn the_parameter_table_says_what_is_trained_and_how() {
+fn the_parameter_table_shows_what_is_trained_and_how() {
     let bench = Bench::new("detr");
     let run = bench
         .run(&["training.max_steps=1", "training.freeze=[model.encoder.*]"])

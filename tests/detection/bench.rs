@@ -1,4 +1,4 @@
-//! What each test works with: a folder with a data set, a configuration and a way to call `cvhost`.
+//! The test bench: a folder with a dataset and a configuration, and methods that call `cvhost`.
 
 use cvhost_tests::coco::CocoSet;
 pub use cvhost_tests::events::{of_event, path_in, refused};
@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The families that are told apart by the model's folder alone.
+/// The model families, chosen by the model folder alone.
 pub const FAMILIES: [&str; 2] = ["detr", "yolos"];
 
 pub struct Bench {
@@ -19,7 +19,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A data set, and a configuration that trains a tiny checkpoint of `family` on it for two epochs.
+    /// Creates a dataset and a configuration that trains a tiny checkpoint of `family` on it for
+    /// two epochs.
     pub fn new(family: &str) -> Bench {
         Bench::from_model(&fixture(&format!("golden/{family}")))
     }
@@ -51,20 +52,20 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// Changes the configuration's text; `from` must stand in it.
+    /// Replaces text in the configuration; `from` must occur in it.
     pub fn edit(&self, from: &str, to: &str) {
         let text = std::fs::read_to_string(&self.config).unwrap();
         assert!(text.contains(from), "{from}");
         std::fs::write(&self.config, text.replace(from, to)).unwrap();
     }
 
-    /// The number of the configuration's line that holds `text`.
+    /// Number of the first line of the configuration that contains `text`.
     pub fn line_of(&self, text: &str) -> usize {
         let all = std::fs::read_to_string(&self.config).unwrap();
         1 + all.lines().position(|line| line.contains(text)).unwrap()
     }
 
-    /// `cvhost` without the network and without the user's own caches.
+    /// `cvhost` without network access and without the user's caches.
     pub fn command(&self) -> Command {
         let mut command = cvhost();
         command
@@ -74,11 +75,11 @@ impl Bench {
         command
     }
 
-    /// `cvhost VERB --json --plugin detection --config …`.
-    pub fn with_config(&self, verb: &str, arguments: &[&str]) -> Command {
+    /// `cvhost COMMAND --json --plugin detection --config …`.
+    pub fn with_config(&self, subcommand: &str, arguments: &[&str]) -> Command {
         let mut command = self.command();
         command
-            .args([verb, "--json", "--plugin", "detection", "--config"])
+            .args([subcommand, "--json", "--plugin", "detection", "--config"])
             .arg(&self.config)
             .args(arguments);
         command
@@ -96,7 +97,7 @@ impl Bench {
         )
     }
 
-    /// Every prediction of a model, whatever its score.
+    /// Runs `predict` at threshold 0, which prints every prediction.
     pub fn predict(&self, model: &Path, arguments: &[&Path]) -> Run {
         let mut command = self.command();
         command
@@ -114,7 +115,7 @@ impl Bench {
     }
 }
 
-/// A copy of a checkpoint that a test may spoil.
+/// Copies a checkpoint so that a test can modify it.
 pub fn copy_of(model: &Path, target: &Path) {
     std::fs::create_dir_all(target).unwrap();
     for name in ["config.json", "model.safetensors", "preprocessor_config.json"] {
@@ -129,7 +130,7 @@ pub fn edit_json(file: &Path, change: impl FnOnce(&mut Value)) {
     std::fs::write(file, value.to_string()).unwrap();
 }
 
-/// What lies in a folder, in order.
+/// Sorted names of a folder's entries.
 pub fn names(folder: &Path) -> Vec<OsString> {
     let mut names: Vec<OsString> = std::fs::read_dir(folder)
         .unwrap()

@@ -1,11 +1,11 @@
-//! Checkpoints that don't fit, and one whose head alone differs.
+//! Incompatible checkpoints, and one where only the head differs.
 
 use crate::bench::{Bench, copy_of, edit_json, refused};
 use cvhost_tests::fixture;
 use serde_json::json;
 
 #[test]
-fn pickled_weights_are_refused_with_the_way_out() {
+fn pickled_weights_are_refused_with_a_way_to_convert_them() {
     let bench = Bench::new("detr");
     let model = bench.path("model");
     copy_of(&fixture("golden/detr"), &model);
@@ -45,7 +45,7 @@ fn truncated_weights_are_refused() {
 }
 
 #[test]
-fn a_head_of_another_class_count_is_made_anew_and_told() {
+fn a_head_with_another_class_count_is_reinitialised_and_this_is_reported() {
     let bench = Bench::new("detr");
     edit_json(&bench.set.annotations, |coco| {
         coco["categories"]

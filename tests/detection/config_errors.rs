@@ -1,9 +1,10 @@
-//! Wrong configurations: each says where and what to do, with exit code 2, before any training.
+//! Invalid configurations: each error says where it is and what to do, with exit code 2, before any
+//! training.
 
 use crate::bench::{Bench, refused};
 
 #[test]
-fn misspelt_and_mistyped_and_doubled_keys_are_told_with_their_line() {
+fn misspelt_mistyped_and_duplicate_keys_are_reported_with_their_line() {
     let bench = Bench::new("detr");
     let text = std::fs::read_to_string(&bench.config).unwrap();
     for (from, to, marked, words) in [
@@ -31,7 +32,7 @@ fn misspelt_and_mistyped_and_doubled_keys_are_told_with_their_line() {
 }
 
 #[test]
-fn a_monitored_metric_that_does_not_exist_is_told_with_the_nearest() {
+fn an_unknown_monitored_metric_is_reported_with_the_closest_name() {
     let bench = Bench::new("detr");
     refused(
         &bench.run(&["training.monitor_metric=val_mapp"]),
@@ -41,7 +42,7 @@ fn a_monitored_metric_that_does_not_exist_is_told_with_the_nearest() {
 }
 
 #[test]
-fn another_number_of_classes_than_the_data_points_at_its_line() {
+fn a_wrong_class_count_is_reported_with_its_line() {
     let bench = Bench::new("detr");
     bench.edit("task_type: detection", "task_type: detection\n  num_classes: 7");
     let line = format!("config.yaml:{}", bench.line_of("num_classes"));

@@ -1,4 +1,4 @@
-//! Wrong data: one report with everything that is wrong, exit code 3.
+//! Invalid data: one report with all errors, exit code 3.
 
 use crate::bench::{Bench, edit_json, of_event, refused};
 use cvhost_tests::fixture;
@@ -12,7 +12,7 @@ fn a_missing_annotation_file_is_named() {
 }
 
 #[test]
-fn all_problems_of_the_annotations_come_in_one_report() {
+fn all_problems_of_the_annotations_are_in_one_report() {
     let bench = Bench::new("detr");
     edit_json(&bench.set.annotations, |coco| {
         coco["annotations"][1]["id"] = coco["annotations"][0]["id"].clone();
@@ -29,7 +29,7 @@ fn all_problems_of_the_annotations_come_in_one_report() {
 #[test]
 fn an_empty_split_is_refused_before_the_model_is_loaded() {
     let bench = Bench::from_model(&fixture("golden/detr"));
-    // A model that could not be loaded either: the data's error comes first.
+    // The model couldn't be loaded either: the data error comes first.
     let model = bench.path("model");
     crate::bench::copy_of(&fixture("golden/detr"), &model);
     std::fs::write(model.join("model.safetensors"), b"nothing").unwrap();

@@ -1,4 +1,4 @@
-//! A disk that takes no more while a run saves.
+//! A disk that fills up while a run saves.
 
 use crate::bench::{Bench, path_in};
 use serde_json::Value;
@@ -13,8 +13,9 @@ const SETTINGS: [&str; 4] = [
     "training.deterministic=true",
 ];
 
-/// `cvhost run` to which writing beyond a limit is an error, as on a full disk, and not its end: a signal that is ignored stays
-/// so in the program that a shell becomes.
+/// Starts `cvhost run` with SIGXFSZ ignored, so that writing beyond a limit is an error, as on a
+/// full disk, and doesn't kill it: a signal that a shell ignores stays ignored in the program it
+/// execs.
 fn spawn(bench: &Bench) -> Child {
     let run = bench.with_config("run", &SETTINGS);
     let mut shell = Command::new("sh");
@@ -34,7 +35,7 @@ fn spawn(bench: &Bench) -> Child {
         .unwrap()
 }
 
-/// From now on no file of the process grows beyond so many bytes; none for any size.
+/// Limits the size of any file the running process writes to `bytes`; `None` removes the limit.
 fn limit_files(process: u32, bytes: Option<u64>) {
     let limit = bytes.map_or("unlimited".to_owned(), |bytes| bytes.to_string());
     let status = Command::new("prlimit")
@@ -56,7 +57,7 @@ fn final_files(run: &Path) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_full_disk_is_told_keeps_the_old_checkpoint_and_the_run_can_be_resumed() {
+fn a_full_disk_is_reported_keeps_the_old_checkpoint_and_the_run_can_be_resumed() {
     let whole = Bench::new("yolos");
     let expected = whole.run(&SETTINGS).success().last_event();
     let expected = final_files(&path_in(&expected, "run_dir"));
@@ -64,7 +65,7 @@ fn a_full_disk_is_told_keeps_the_old_checkpoint_and_the_run_can_be_resumed() {
     let bench = Bench::new("yolos");
     let mut child = spawn(&bench);
     let mut stderr = child.stderr.take().unwrap();
-    let told = std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut text = String::new();
         stderr.read_to_string(&mut text).unwrap();
         text
@@ -76,14 +77,14 @@ fn a_full_disk_is_told_keeps_the_old_checkpoint_and_the_run_can_be_resumed() {
     limit_files(child.id(), Some(2000));
     let last: Value = serde_json::from_str(&lines.last().unwrap()).unwrap();
     let code = child.wait().unwrap().code();
-    let stderr = told.join().unwrap();
+    let stderr = reader.join().unwrap();
     assert_eq!(code, Some(1), "{stderr}");
     assert_eq!(last["status"], "failed");
     for word in ["File too large", "checkpoint"] {
         assert!(stderr.contains(word), "no `{word}` in: {stderr}");
     }
 
-    // What was saved last before the limit is whole.
+    // The last checkpoint saved before the limit is intact.
     let run = path_in(&last, "run_dir");
     assert!(run.join("checkpoints/last/complete.json").is_file(), "{saved}");
     let resume = format!("--resume={}", run.display());

@@ -6,16 +6,16 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 #[test]
-fn ctrl_c_writes_a_checkpoint_and_resume_goes_on_to_the_end() {
-    a_signal_writes_a_checkpoint_and_resume_goes_on("-INT");
+fn ctrl_c_writes_a_checkpoint_and_resume_completes_the_run() {
+    a_signal_writes_a_checkpoint_and_resume_completes_the_run("-INT");
 }
 
 #[test]
-fn sigterm_writes_a_checkpoint_and_resume_goes_on_to_the_end() {
-    a_signal_writes_a_checkpoint_and_resume_goes_on("-TERM");
+fn sigterm_writes_a_checkpoint_and_resume_completes_the_run() {
+    a_signal_writes_a_checkpoint_and_resume_completes_the_run("-TERM");
 }
 
-fn a_signal_writes_a_checkpoint_and_resume_goes_on(signal: &str) {
+fn a_signal_writes_a_checkpoint_and_resume_completes_the_run(signal: &str) {
     let bench = Bench::new("yolos");
     let epochs = "training.max_epochs=60";
     let mut command = bench.with_config("run", &[epochs]);

@@ -1,6 +1,7 @@
-//! kill -9 at any moment, then `--resume`: the run ends with the bits of one that was never broken.
+//! kill -9 at any moment, then `--resume`: the run ends bit-identically to an uninterrupted one.
 //!
-//! `CVHOST_KILLS` says how many runs are killed (10 by default), half of them a DETR, half of them a YOLOS.
+//! `CVHOST_KILLS` is the number of runs to kill (10 by default), half of them DETR, half of them
+//! YOLOS.
 
 use crate::bench::{Bench, names};
 use cvhost_checkpoint::Weights;
@@ -10,7 +11,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use tch::Kind;
 
-/// Enough steps that a kill mostly meets one, few enough for a hundred runs; a checkpoint after each step, and a second copy.
+/// Enough steps that a kill usually hits one, few enough for a hundred runs; a checkpoint after
+/// every step, with a second copy.
 const SETTINGS: [&str; 8] = [
     "training.max_epochs=40",
     "training.max_steps=60",
@@ -23,7 +25,7 @@ const SETTINGS: [&str; 8] = [
 ];
 
 #[test]
-fn a_killed_run_resumes_to_the_bits_of_an_unbroken_one() {
+fn a_killed_run_resumes_bit_identically_to_an_uninterrupted_one() {
     let count = std::env::var("CVHOST_KILLS").map_or(10, |n| n.parse::<u32>().unwrap());
     let mut inside_saves = 0;
     for (family, runs) in [("yolos", count.div_ceil(2)), ("detr", count / 2)] {
@@ -42,16 +44,16 @@ fn a_killed_run_resumes_to_the_bits_of_an_unbroken_one() {
         }
     }
     println!("{count} runs were killed, {inside_saves} of them inside a save");
-    // Of a few kills chance may have none there.
+    // With only a few kills, it may happen that none falls there.
     assert!(
         count < 50 || inside_saves >= count / 5,
         "only {inside_saves} of {count} kills fell inside a save"
     );
 }
 
-/// What a kill in the very last save leaves undone, no later save makes up for.
+/// No later save can complete what a kill during the very last save leaves undone.
 #[test]
-fn a_run_killed_in_its_last_save_is_whole_after_resuming() {
+fn a_run_killed_in_its_last_save_is_complete_after_resuming() {
     let bench = Bench::new("yolos");
     let whole = Folders::new(&bench, "whole");
     whole.train_to_the_end(&bench);
@@ -59,7 +61,8 @@ fn a_run_killed_in_its_last_save_is_whole_after_resuming() {
     let folders = Folders::new(&bench, "killed");
     let mut child = folders.spawn(&bench);
     folders.wait_for_the_run();
-    // The folder is in its place; the second copy, the links and the removal of older ones are to come.
+    // The checkpoint is in place; its second copy, the links and the removal of older ones are
+    // still to come.
     while !folders.roots()[0].join(&last).exists() {
         assert!(child.try_wait().unwrap().is_none(), "the run has ended");
         std::thread::yield_now();
@@ -74,7 +77,7 @@ fn a_run_killed_in_its_last_save_is_whole_after_resuming() {
     assert_same(&folders, &whole, "killed in the last save");
 }
 
-/// Checkpoints and second copies are the same, as are the metrics that were logged.
+/// Asserts that checkpoints, second copies and logged metrics are the same.
 fn assert_same(found: &Folders, expected: &Folders, what: &str) {
     assert_eq!(found.logged(), expected.logged(), "{what}");
     for (found, expected) in found.roots().iter().zip(expected.roots()) {
@@ -104,7 +107,7 @@ fn strs(settings: &[String]) -> Vec<&str> {
     settings.iter().map(String::as_str).collect()
 }
 
-/// Where one run leaves its files.
+/// Where one run writes its files.
 struct Folders {
     results: PathBuf,
 }
@@ -134,7 +137,8 @@ impl Folders {
             .find(|path| path.join("config.yaml").is_file())
     }
 
-    /// How long the run took from the moment when its folder was there: what comes before is the program's start.
+    /// Trains to the end and returns the time since the run folder appeared, which excludes program
+    /// start-up.
     fn train_to_the_end(&self, bench: &Bench) -> Duration {
         let mut child = self.spawn(bench);
         let started = self.wait_for_the_run();
@@ -156,21 +160,21 @@ impl Folders {
         while self.run().is_none() {
             assert!(
                 patience.elapsed() < Duration::from_secs(60),
-                "the run doesn't begin"
+                "the run doesn't start"
             );
             std::thread::sleep(Duration::from_millis(1));
         }
         Instant::now()
     }
 
-    /// Where checkpoints are and where their second copies are.
+    /// The folders of the checkpoints and of their second copies.
     fn roots(&self) -> [PathBuf; 2] {
         let run = self.run().unwrap();
         let copies = self.results.join("copy").join(run.file_name().unwrap());
         [run.join("checkpoints"), copies]
     }
 
-    /// What the run has logged, without what the clock says.
+    /// Everything the run logged, except times.
     fn logged(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.run().unwrap().join("metrics.jsonl")).unwrap();
         let lines = text.lines().map(|line| {
@@ -197,7 +201,8 @@ fn differing(a: &Path, b: &Path) -> String {
     format!("{} of {}: {differing:?}", differing.len(), a.names().len())
 }
 
-/// Whether the kill left a checkpoint half-written or half-moved.
+/// Kills a run at the given moment; returns whether that left a checkpoint half-written or
+/// half-moved.
 fn run_and_kill(bench: &Bench, folders: &Folders, moment: Duration) -> bool {
     let mut child = folders.spawn(bench);
     let started = folders.wait_for_the_run();
@@ -207,7 +212,7 @@ fn run_and_kill(bench: &Bench, folders: &Folders, moment: Duration) -> bool {
     folders.run().is_some() && folders.roots().iter().any(|root| half_done(root))
 }
 
-/// Names that begin with a dot are being written or moved.
+/// Whether a checkpoint is being written or moved: its name then begins with a dot.
 fn half_done(root: &Path) -> bool {
     std::fs::read_dir(root).is_ok_and(|entries| {
         entries

@@ -1,4 +1,4 @@
-//! From files to batches: what the keys of `data` do to a run.
+//! From files to batches: the effect of the `data` keys on a run.
 
 use crate::bench::{Bench, refused};
 use cvhost_tests::programs::Run;
@@ -25,7 +25,7 @@ fn metrics(run: &Run) -> Value {
 }
 
 #[test]
-fn fifty_epochs_leave_the_memory_flat() {
+fn memory_stays_flat_over_fifty_epochs() {
     let bench = Bench::new("detr");
     let event = bench.speed(&["--passes", "50", "data.augment=true", "data.num_workers=2"]);
     assert_eq!(event["pictures"], 8);
@@ -41,7 +41,7 @@ fn fifty_epochs_leave_the_memory_flat() {
 }
 
 #[test]
-fn a_broken_image_ends_the_run_or_is_skipped_and_told_as_the_key_says() {
+fn a_broken_image_ends_the_run_or_is_skipped_and_reported_as_configured() {
     let bench = Bench::new("detr");
     std::fs::write(&bench.set.images()[2], b"\xff\xd8\xff no image").unwrap();
     let name = bench.set.images()[2].file_name().unwrap().to_owned();
@@ -49,26 +49,26 @@ fn a_broken_image_ends_the_run_or_is_skipped_and_told_as_the_key_says() {
     refused(&bench.run(&[]), 3, &[name, "truncated or corrupt"]);
     let run = bench.run(&["data.broken_files=skip"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    let told = run
+    let warnings = run
         .stderr
         .lines()
         .filter(|line| line.contains("skipped") && line.contains(name))
         .count();
-    // Once by the training's loader, once by the validation's.
-    assert_eq!(told, 2, "{}", run.stderr);
+    // Once by the training loader, once by the validation loader.
+    assert_eq!(warnings, 2, "{}", run.stderr);
     let words = ["data.broken_files", "`error` or `skip`"];
     refused(&bench.run(&["data.broken_files=ignore"]), 2, &words[..1]);
 }
 
 #[test]
-fn fewer_images_than_a_batch_of_which_none_is_left_train_nothing_and_that_is_told() {
+fn fewer_images_than_a_batch_are_an_error_when_the_last_batch_is_dropped() {
     let bench = Bench::new("detr");
     let few = bench.run(&["data.batch_size=16", "data.last_batch=drop"]);
     refused(&few, 3, &["no batch", "lower data.batch_size"]);
 }
 
 #[test]
-fn a_part_of_the_training_images_is_set_aside_where_there_are_no_others() {
+fn a_fraction_of_the_training_images_is_held_out_if_there_are_no_others() {
     let bench = Bench::new("detr");
     bench.edit("  val_data_path:", "  #");
     bench.edit("  val_annotation_file:", "  #");
@@ -98,7 +98,7 @@ fn a_part_of_the_training_images_is_set_aside_where_there_are_no_others() {
     for (split, images) in [("train", 4), ("val", 2), ("test", 2)] {
         assert_eq!(eval(split, "data.split_seed=42")["pictures"], images, "{split}");
     }
-    // The training's seed changes nothing of the division, the division's own does.
+    // The training seed doesn't change the split; the split seed does.
     let loss = |seed| eval("val", seed)["metrics"]["val_loss"].clone();
     assert_eq!(loss("training.seed=9"), loss("training.seed=3"));
     assert_ne!(loss("data.split_seed=1"), loss("data.split_seed=2"));
@@ -106,12 +106,12 @@ fn a_part_of_the_training_images_is_set_aside_where_there_are_no_others() {
     refused(&missing, 2, &["data.val_data_path", "data.val_ratio"]);
     let beside = Bench::new("detr").run(&["data.val_ratio=0.25", "training.max_steps=1"]);
     assert_eq!(beside.code, 0, "{}", beside.stderr);
-    let told = "`data.val_ratio` has no effect";
-    assert!(beside.stderr.contains(told), "{}", beside.stderr);
+    let warning = "`data.val_ratio` has no effect";
+    assert!(beside.stderr.contains(warning), "{}", beside.stderr);
 }
 
 #[test]
-fn a_cache_and_the_number_of_threads_change_nothing_of_the_results() {
+fn caching_and_the_number_of_workers_do_not_change_the_results() {
     let bench = Bench::new("yolos");
     let plain = metrics(&bench.run(&["data.num_workers=0", "data.augment=true"]));
     let cached = bench.run(&[
@@ -124,7 +124,7 @@ fn a_cache_and_the_number_of_threads_change_nothing_of_the_results() {
 }
 
 #[test]
-fn sampling_and_the_last_batch_decide_how_many_steps_an_epoch_has() {
+fn sampling_and_the_last_batch_determine_the_steps_per_epoch() {
     let bench = Bench::new("detr");
     let steps = |arguments: &[&str]| {
         let run = bench.run(&[arguments, &["training.max_epochs=1", "data.batch_size=3"]].concat());
@@ -143,7 +143,7 @@ fn sampling_and_the_last_batch_decide_how_many_steps_an_epoch_has() {
 }
 
 #[test]
-fn the_speed_is_told_with_where_the_time_goes() {
+fn the_throughput_is_reported_with_the_time_per_stage() {
     let bench = Bench::new("detr");
     let event = bench.speed(&["--passes", "2", "--split", "val"]);
     assert!(event["pictures_per_second"].as_f64().unwrap() > 1.0);
@@ -154,7 +154,7 @@ fn the_speed_is_told_with_where_the_time_goes() {
 }
 
 #[test]
-fn inputs_of_several_sizes_train_and_end_before_the_last_epochs_changes() {
+fn multi_scale_training_works_with_augmentations_off_in_the_last_epoch() {
     let bench = Bench::new("detr");
     let run = bench.run(&[
         "data.augment=true",

@@ -1,5 +1,6 @@
-//! Detection from end to end: the programs as a user runs them, on a small COCO data set and tiny checkpoints.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that can't go on has failed
+//! Detection from end to end: the programs as a user runs them, on a small COCO dataset and tiny
+//! checkpoints.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests may panic
 
 mod before_training;
 mod bench;

@@ -1,4 +1,5 @@
-//! A run that fails for its data keeps what it has trained, and goes on when the data is mended.
+//! A run that fails because of its data keeps its progress, and can be resumed once the data is
+//! fixed.
 
 use crate::bench::{Bench, path_in, refused};
 use cvhost_tests::programs::Run;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 const SETTINGS: [&str; 2] = ["training.deterministic=true", "training.log_every_n_steps=1"];
 
-/// A configuration whose validation images lie in a folder of their own, and that folder.
+/// A bench whose validation images are in a folder of their own, and that folder.
 fn with_val_folder() -> (Bench, PathBuf) {
     let bench = Bench::new("yolos");
     let val = bench.path("val");
@@ -22,7 +23,7 @@ fn with_val_folder() -> (Bench, PathBuf) {
     (bench, val)
 }
 
-/// What a checkpoint of the last step holds.
+/// Contents of the last step's checkpoint.
 fn trained(run: &Run) -> Vec<Vec<u8>> {
     let last = path_in(&run.last_event(), "run_dir").join("checkpoints/last");
     ["model.safetensors", "training_state/state.safetensors"]
@@ -30,14 +31,14 @@ fn trained(run: &Run) -> Vec<Vec<u8>> {
         .to_vec()
 }
 
-fn fails_then_goes_on(bench: &Bench, image: &Path, steps: u32) {
+fn fails_then_resumes(bench: &Bench, image: &Path, steps: u32) {
     let whole = bench.run(&SETTINGS).success();
-    let sound = std::fs::read(image).unwrap();
-    std::fs::write(image, &sound[..sound.len() / 2]).unwrap();
+    let intact = std::fs::read(image).unwrap();
+    std::fs::write(image, &intact[..intact.len() / 2]).unwrap();
     let name = image.file_name().unwrap().to_str().unwrap();
     let saved = format!("saved up to step {steps}");
     refused(&bench.run(&SETTINGS), 3, &[name, &saved]);
-    std::fs::write(image, &sound).unwrap();
+    std::fs::write(image, &intact).unwrap();
     let resumed = bench.run(&[&SETTINGS[..], &["--resume"]].concat()).success();
     let after = format!("resuming after step {steps}");
     assert!(resumed.stderr.contains(&after), "{}", resumed.stderr);
@@ -48,21 +49,21 @@ fn fails_then_goes_on(bench: &Bench, image: &Path, steps: u32) {
 #[test]
 fn an_epoch_is_not_lost_to_a_broken_validation_image() {
     let (bench, val) = with_val_folder();
-    // The check before the training looks at the first four.
+    // The check before training covers the first four.
     let image = bench.set.images()[6].clone();
-    fails_then_goes_on(&bench, &val.join(image.file_name().unwrap()), 4);
+    fails_then_resumes(&bench, &val.join(image.file_name().unwrap()), 4);
 }
 
 #[test]
 fn steps_are_not_lost_to_a_broken_training_image() {
     let (bench, _) = with_val_folder();
-    // With the configuration's seed it comes in the third batch.
+    // With the configured seed it is in the third batch.
     let image = bench.set.images()[1].clone();
-    fails_then_goes_on(&bench, &image, 2);
+    fails_then_resumes(&bench, &image, 2);
 }
 
 #[test]
-fn a_checkpoint_keeps_its_metric_when_the_next_epoch_cannot_begin() {
+fn a_checkpoint_keeps_its_metric_when_the_next_epoch_cannot_start() {
     let (bench, _) = with_val_folder();
     let first = bench
         .run(&[&SETTINGS[..], &["training.max_epochs=1"]].concat())

@@ -1,11 +1,12 @@
-//! Metrics and predictions of `eval`, against the reference evaluation and against another batch size.
+//! Metrics and predictions of `eval`, compared with the reference evaluation and with another batch
+//! size.
 
 use crate::bench::{Bench, FAMILIES, path_in};
 use cvhost_tests::{fixture, python, skip};
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// Evaluates with `save_predictions`; gives the event and the file.
+/// Evaluates with `save_predictions`; returns the event and the file.
 fn saved(bench: &Bench, family: &str, arguments: &[&str]) -> (Value, PathBuf) {
     let arguments = [&["output.save_predictions=true"], arguments].concat();
     let event = bench
@@ -17,10 +18,10 @@ fn saved(bench: &Bench, family: &str, arguments: &[&str]) -> (Value, PathBuf) {
 }
 
 #[test]
-fn saved_predictions_give_the_same_numbers_in_pycocotools() {
+fn metrics_match_pycocotools_on_the_saved_predictions() {
     let python = match python::with(&["pycocotools"]) {
         Ok(python) => python,
-        Err(reason) => return skip("saved_predictions_give_the_same_numbers_in_pycocotools", &reason),
+        Err(reason) => return skip("metrics_match_pycocotools_on_the_saved_predictions", &reason),
     };
     const SCRIPT: &str = "
 import contextlib, io, json, sys
@@ -51,7 +52,8 @@ print(json.dumps(list(e.stats)))";
         let arguments = [bench.set.annotations.to_str().unwrap(), file.to_str().unwrap()];
         let expected: Vec<f64> = serde_json::from_str(&python::run(&python, SCRIPT, &arguments)).unwrap();
         for (name, expected) in NAMES.iter().zip(expected) {
-            // pycocotools says -1 where there is nothing to measure; we leave such a metric out, or say the same.
+            // pycocotools reports -1 where there is nothing to measure; we omit such a metric or
+            // report the same.
             let found = event["metrics"][format!("val_{name}")].as_f64().unwrap_or(-1.0);
             assert!(
                 (found - expected).abs() <= 1e-9,
@@ -85,7 +87,7 @@ fn batch_sizes_one_and_four_agree_within_a_pixel_on_mixed_sizes() {
     }
 }
 
-/// The largest difference of box edges in pixels; infinite for another image, class or score.
+/// Largest difference of box edges in pixels; infinite if image, class or score differ.
 fn distance(a: &Value, b: &Value) -> f64 {
     let score = |v: &Value| v["score"].as_f64().unwrap();
     if a["image_id"] != b["image_id"]

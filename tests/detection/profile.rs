@@ -3,7 +3,7 @@
 use crate::bench::{Bench, path_in};
 use serde_json::Value;
 
-/// Begin and end in microseconds.
+/// Start and end in microseconds.
 fn times(event: &Value) -> (f64, f64) {
     let start = event["ts"].as_f64().unwrap();
     (start, start + event["dur"].as_f64().unwrap())

@@ -1,10 +1,10 @@
-//! `--resume`: what a run that goes on keeps, takes anew, and refuses.
+//! `--resume`: what a resumed run keeps, updates and refuses.
 
 use crate::bench::{Bench, names, of_event, path_in, refused};
 use cvhost_tests::programs::Run;
 use std::path::PathBuf;
 
-/// A run of one epoch, and `--resume` with its folder.
+/// Trains one epoch; returns the run's folder and the `--resume` option with it.
 fn one_epoch(bench: &Bench) -> (PathBuf, String) {
     let run = bench
         .run(&[
@@ -19,7 +19,7 @@ fn one_epoch(bench: &Bench) -> (PathBuf, String) {
 }
 
 #[test]
-fn an_attempt_that_fails_leaves_the_run_as_it_was() {
+fn a_failed_attempt_leaves_the_run_unchanged() {
     let bench = Bench::new("yolos");
     let (folder, resume) = one_epoch(&bench);
     let kept = || {
@@ -44,12 +44,12 @@ fn an_attempt_that_fails_leaves_the_run_as_it_was() {
     command.args(["run", "--json", &resume, "training.max_epochs=2"]);
     let resumed = Run::of(&mut command).success();
     assert_eq!(resumed.last_event()["epochs"], 2);
-    // All that the run keeps is written out in its configuration; nobody asked for it.
+    // The saved configuration spells out every key; those that nobody set cause no warnings.
     assert!(!resumed.stderr.contains("has no effect"), "{}", resumed.stderr);
 }
 
 #[test]
-fn a_run_knows_its_task_from_the_command_line() {
+fn a_run_remembers_its_task_from_the_command_line() {
     let bench = Bench::new("yolos");
     bench.edit("  task_type: detection\n", "");
     let (_, resume) = one_epoch(&bench);
@@ -59,7 +59,7 @@ fn a_run_knows_its_task_from_the_command_line() {
 }
 
 #[test]
-fn what_a_resumed_run_does_not_follow_is_told() {
+fn settings_that_a_resumed_run_does_not_follow_are_reported() {
     let bench = Bench::new("yolos");
     let (_, resume) = one_epoch(&bench);
     let other = bench.path("other.json");
@@ -81,7 +81,7 @@ fn what_a_resumed_run_does_not_follow_is_told() {
 }
 
 #[test]
-fn a_run_of_another_task_is_not_gone_on_with() {
+fn a_run_of_another_task_cannot_be_resumed() {
     let bench = Bench::new("yolos");
     let (_, resume) = one_epoch(&bench);
     bench.edit("task_type: detection", "task_type: classification");
@@ -92,7 +92,7 @@ fn a_run_of_another_task_is_not_gone_on_with() {
 }
 
 #[test]
-fn a_run_that_never_began_leaves_no_folder() {
+fn a_run_that_never_started_leaves_no_folder() {
     let bench = Bench::new("yolos");
     let file = bench.path("file");
     std::fs::write(&file, "").unwrap();
@@ -107,9 +107,9 @@ fn a_run_that_never_began_leaves_no_folder() {
 }
 
 #[test]
-fn with_another_batch_size_a_resumed_run_makes_the_epochs_that_are_left() {
+fn with_another_batch_size_a_resumed_run_trains_the_remaining_epochs() {
     let bench = Bench::new("yolos");
-    // Four steps an epoch, then two.
+    // Four steps per epoch, then two.
     let first = bench
         .run(&["training.max_epochs=3", "training.max_steps=4"])
         .success();
@@ -122,7 +122,8 @@ fn with_another_batch_size_a_resumed_run_makes_the_epochs_that_are_left() {
         (end["epochs"].as_u64(), end["steps"].as_u64()),
         (Some(3), Some(8))
     );
-    // The schedule goes by the place in the training: its last step is the sixth of six that such batches make.
+    // The schedule follows the progress of the training: its last step is the sixth of six with
+    // this batch size.
     let events = resumed.events();
     let last = of_event(&events, "epoch")[1]["learning_rate"].as_f64().unwrap();
     let expected = 1e-3 * 0.5 * (1.0 + (std::f64::consts::PI * 5.0 / 6.0).cos());
@@ -130,7 +131,7 @@ fn with_another_batch_size_a_resumed_run_makes_the_epochs_that_are_left() {
 }
 
 #[test]
-fn a_run_of_a_few_batches_alone_is_not_gone_on_with() {
+fn a_run_on_a_few_batches_only_cannot_be_resumed() {
     let bench = Bench::new("yolos");
     bench
         .run(&["--overfit-batches", "1", "training.max_epochs=1"])
@@ -139,7 +140,7 @@ fn a_run_of_a_few_batches_alone_is_not_gone_on_with() {
 }
 
 #[test]
-fn a_run_is_resumed_with_the_configuration_that_it_keeps() {
+fn a_run_is_resumed_with_its_saved_configuration() {
     let bench = Bench::new("yolos");
     let first = bench
         .run(&["training.max_epochs=3", "training.max_steps=2"])

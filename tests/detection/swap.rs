@@ -1,5 +1,5 @@
-//! A third party's adapter changes a part of an installed one. It takes that one's place by its name or by its file, and nothing
-//! is rebuilt.
+//! A third-party adapter that modifies an installed one. It replaces that one when selected by name
+//! or by file, and nothing is rebuilt.
 
 use crate::bench::{Bench, of_event, path_in, refused};
 use cvhost::plugins::digest;
@@ -10,14 +10,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the variant's schema says where the user doesn't.
+/// Defaults from the variant's schema.
 const IOU_THRESHOLD: f64 = 0.7;
 const MIN_BOX_SIZE: f64 = 4.0;
 
-/// The images that plain DETR gives sides that are multiples of 32 already: both adapters see the same input.
+/// Images whose sides are already multiples of 32 with plain DETR: both adapters see the same
+/// input.
 const SAME_INPUT: [usize; 3] = [3, 6, 7];
 
-/// A bench with the variant in a folder of plugins.
+/// A bench with the variant in a plugin folder.
 struct Swap {
     bench: Bench,
     plugins: PathBuf,
@@ -40,12 +41,13 @@ impl Swap {
         self.plugins.join("libdetr_variant.so")
     }
 
-    /// Runs a command that finds the variant beside the installed plugins.
+    /// Runs a command that finds the variant in addition to the installed plugins.
     fn with_variant(&self, command: &mut Command) -> Run {
         Run::of(command.env("CVHOST_PLUGIN_PATH", &self.plugins))
     }
 
-    /// `cvhost predict` of all images with every score, and more arguments; the variant is found where `found`.
+    /// Runs `cvhost predict` on all images at threshold 0 with more arguments; the variant is on
+    /// the plugin path if `found`.
     fn predict(&self, model: &Path, arguments: &[&str], found: bool) -> Run {
         let mut command = self.bench.command();
         command
@@ -62,7 +64,7 @@ impl Swap {
     }
 }
 
-/// The predictions of each image.
+/// The predictions for each image.
 fn predictions(run: Run) -> Vec<Vec<Value>> {
     let events = run.success().events();
     let lists = of_event(&events, "prediction").into_iter();
@@ -90,7 +92,7 @@ fn shorter_side(prediction: &Value) -> f64 {
     (x1 - x0).min(y1 - y0)
 }
 
-/// What the variant's filter leaves of predictions with falling scores.
+/// Applies the variant's filter to predictions in order of descending score.
 fn filtered(all: &[Value]) -> Vec<Value> {
     let mut kept: Vec<Value> = Vec::new();
     for prediction in all {
@@ -122,7 +124,7 @@ fn chosen_by_name_the_variant_filters_what_the_installed_adapter_predicts() {
                 assert!(iou(a, b) <= IOU_THRESHOLD + 1e-4, "{a} and {b}");
             }
         }
-        // Of another size, so the network saw something else.
+        // The input size differs, so the network saw something else.
         if !SAME_INPUT.contains(&image) {
             assert_ne!(*kept, filtered(&plain[image]), "image {image}");
         }
@@ -158,7 +160,7 @@ fn a_run_with_the_variant_gives_a_checkpoint_of_the_installed_adapter() {
         "{}",
         trained.stderr
     );
-    // The metrics, and the number of predictions that they are about.
+    // The metrics, and the number of predictions they are computed from.
     let eval = |more: &[&str]| {
         let mut command = swap.bench.with_config("eval", more);
         command
@@ -188,9 +190,9 @@ fn a_run_with_the_variant_gives_a_checkpoint_of_the_installed_adapter() {
     }
 }
 
-/// The variant's schema repeats the keys of the adapter that it builds on, which gets the whole configuration.
+/// The variant's schema repeats the keys of its base adapter, which gets the whole configuration.
 #[test]
-fn keys_of_the_installed_adapter_are_taken_and_reach_it() {
+fn keys_of_the_installed_adapter_are_accepted_and_reach_it() {
     let swap = Swap::new();
     let schema = |name: &str| {
         let mut command = swap.bench.command();
@@ -213,14 +215,14 @@ fn keys_of_the_installed_adapter_are_taken_and_reach_it() {
     };
     let (without, with) = (loss("model.aux_loss_weight=0"), loss("model.aux_loss_weight=1"));
     assert!(with > without + 0.1, "{with} {without}");
-    // The variant's own key is none of the installed adapter's.
+    // The installed adapter doesn't have the variant's own key.
     let arguments = ["model.adapter=detr", "model.min_box_size=3"];
     let run = swap.with_variant(&mut swap.bench.with_config("run", &arguments));
     refused(&run, 2, &["min_box_size"]);
 }
 
 #[test]
-fn without_a_choice_both_files_are_told_with_the_ways_to_choose() {
+fn without_a_choice_both_files_are_reported_with_the_ways_to_choose() {
     let swap = Swap::new();
     let words = [
         "several adapters serve `detr` models for detection/1",
@@ -238,7 +240,7 @@ fn without_a_choice_both_files_are_told_with_the_ways_to_choose() {
 }
 
 #[test]
-fn without_the_adapter_that_it_builds_on_the_variant_says_which_is_missing() {
+fn without_its_base_adapter_the_variant_says_which_one_is_missing() {
     let swap = Swap::new();
     let folder = swap.bench.folder.path();
     let installed = plugins_in(&folder.join("installed"), &["task_detection", "logger_jsonl"]);
@@ -261,7 +263,7 @@ fn without_the_adapter_that_it_builds_on_the_variant_says_which_is_missing() {
 }
 
 #[test]
-fn a_file_that_is_dropped_in_is_used_and_no_other_file_changes() {
+fn a_dropped_in_file_is_used_and_no_other_file_changes() {
     let bench = Bench::new("detr");
     let folder = bench.folder.path();
     let programs = bare_programs(folder);

@@ -1,4 +1,4 @@
-//! The input side of the adapter that changes a part of another one, through the host's loader.
+//! Inputs of the adapter that modifies another one, through the host's loader.
 
 use cvhost::plugins::{Catalogue, Folder, Host, Origin, Search};
 use cvhost_checkpoint::ModelFolder;
@@ -14,7 +14,7 @@ use serde_json::json;
 use std::sync::Arc;
 use tch::{Device, Kind};
 
-/// The input side of an adapter for the tiny DETR; `name` is `model.adapter`.
+/// The `Input` of an adapter for the tiny DETR; `name` is the value of `model.adapter`.
 fn input(name: &str) -> InputBox {
     let folder = Folder {
         path: programs::built().to_owned(),
@@ -68,7 +68,7 @@ fn both_sides_of_the_input_are_the_nearest_multiples_of_32() {
 }
 
 #[test]
-fn a_batch_has_images_of_that_size_and_boxes_where_they_were() {
+fn a_batch_has_images_of_that_size_and_unchanged_relative_boxes() {
     let record = || {
         let pixels: Vec<u8> = (0..96 * 64 * 3).map(|i| (i % 251) as u8).collect();
         let image = Image::rgb8(96, 64, pixels);

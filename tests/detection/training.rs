@@ -1,4 +1,4 @@
-//! What a training does with its settings, seen from outside.
+//! Effects of the training settings, seen from outside.
 
 use crate::bench::{Bench, of_event, path_in, refused};
 use cvhost_checkpoint::Weights;
@@ -28,8 +28,9 @@ fn difference(a: &Path, b: &Path) -> f64 {
 }
 
 #[test]
-fn four_batches_of_two_train_as_one_of_eight() {
-    // YOLOS has neither batch norm nor dropout here; images of one size make batches that don't depend on their company.
+fn four_accumulated_batches_of_two_train_like_one_of_eight() {
+    // YOLOS has neither batch norm nor dropout here; with images of one size, results don't depend
+    // on the other images in the batch.
     let bench = Bench::new("yolos");
     let common = [
         "training.max_steps=3",
@@ -50,7 +51,7 @@ fn four_batches_of_two_train_as_one_of_eight() {
 }
 
 #[test]
-fn half_precision_trains_nearly_as_float32() {
+fn half_precision_trains_nearly_like_float32() {
     for family in crate::bench::FAMILIES {
         let bench = Bench::new(family);
         let run = |precision: &str| {
@@ -58,7 +59,8 @@ fn half_precision_trains_nearly_as_float32() {
             bench.run(&["training.max_epochs=1", &precision]).success()
         };
         let reference = train_loss(&run("fp32"));
-        // With fp16 the first steps find the loss scale and change nothing, so less is learnt in this one epoch.
+        // With fp16 the first steps find the loss scale and are skipped, so this one epoch learns
+        // less.
         for (precision, limit) in [("bf16", 0.03), ("fp16", 0.3), ("auto", 0.0)] {
             let loss = train_loss(&run(precision));
             let off = (loss - reference).abs() / reference;
@@ -84,13 +86,13 @@ fn attention_is_fused_or_plain_as_configured() {
         train_loss(&Bench::new("yolos").run(&settings).success())
     };
     let (fused, plain) = (loss("auto"), loss("math"));
-    // Another order of sums: other bits, the same numbers.
+    // A different summation order changes the bits, but not the values beyond rounding.
     let off = (fused - plain).abs() / fused;
     assert!(off > 0.0 && off < 1e-5, "{fused} and {plain}");
 }
 
 #[test]
-fn an_overflow_of_float16_is_never_a_step_and_no_images_fault() {
+fn a_float16_overflow_is_never_a_step_and_is_not_blamed_on_images() {
     let bench = Bench::new("detr");
     let run = |more: &[&str]| {
         let settings = [
@@ -118,13 +120,13 @@ fn an_overflow_of_float16_is_never_a_step_and_no_images_fault() {
         0.0
     );
     assert_eq!(train_loss(&stopping), train_loss(&skipping));
-    // Clipped to finite values, an infinity is none the less one.
+    // An infinity that is clipped to a finite value still counts as an overflow.
     let clipping = run(&["training.gradient_clip_value=0.1"]);
     assert_eq!(scale(&clipping), scale(&stopping));
 }
 
 #[test]
-fn eval_and_predict_compute_in_the_precision_that_they_are_told() {
+fn eval_and_predict_compute_in_the_requested_precision() {
     let bench = Bench::new("yolos");
     let run = bench
         .run(&["training.max_epochs=1", "training.precision=bf16"])
@@ -208,7 +210,7 @@ fn averaged_weights_are_saved_evaluated_and_resumed() {
 }
 
 #[test]
-fn a_run_that_unfreezes_is_resumed_before_and_after_it_to_the_same_bits() {
+fn a_run_that_unfreezes_resumes_bit_identically_before_and_after() {
     let bench = Bench::new("yolos");
     let common = [
         "training.freeze=['vit.encoder.*']",
@@ -249,7 +251,7 @@ fn a_trial_run_goes_through_everything_and_leaves_nothing() {
 }
 
 #[test]
-fn a_few_batches_are_learnt_by_heart() {
+fn a_few_batches_are_overfitted() {
     let bench = Bench::new("yolos");
     let run = bench
         .run(&[
@@ -263,12 +265,12 @@ fn a_few_batches_are_learnt_by_heart() {
         .iter()
         .map(|e| e["metrics"]["train_loss"].as_f64().unwrap())
         .collect();
-    assert_eq!(run.last_event()["steps"], 30, "one batch an epoch");
+    assert_eq!(run.last_event()["steps"], 30, "one batch per epoch");
     assert!(losses[29] < 0.6 * losses[0], "{losses:?}");
 }
 
 #[test]
-fn a_loss_that_is_no_number_follows_the_policy() {
+fn a_nan_loss_follows_the_policy() {
     let bench = Bench::new("yolos");
     let wild = [
         "training.learning_rate=1e30",
@@ -282,7 +284,7 @@ fn a_loss_that_is_no_number_follows_the_policy() {
 }
 
 #[test]
-fn the_newest_whole_checkpoint_is_found_past_a_broken_one() {
+fn the_newest_intact_checkpoint_is_found_past_a_broken_one() {
     let bench = Bench::new("yolos");
     let settings = ["training.save_top_k=-1", "training.max_epochs=2"];
     let first = bench.run(&settings).success();

@@ -1,4 +1,4 @@
-//! Checkpoints that pass between cvhost and transformers, both ways, in both families.
+//! Checkpoint exchange between cvhost and transformers, in both directions, for both families.
 
 use crate::bench::{Bench, FAMILIES, of_event};
 use cvhost_tests::{fixture, python};
@@ -24,7 +24,7 @@ result = processor.post_process_object_detection(outputs, threshold=0.0, target_
 print(json.dumps({k: v.tolist() for k, v in result.items()}))
 "#;
 
-/// Saves a randomly initialised model of the configuration in `argv[1]` to `argv[2]`.
+/// Saves a randomly initialised model with the configuration in `argv[1]` to `argv[2]`.
 const CREATE: &str = r#"
 import sys, torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForObjectDetection
@@ -76,7 +76,7 @@ fn a_checkpoint_of_transformers_predicts_the_same_here() {
     }
 }
 
-/// Every query's score and box: ours best first, the reference's in its own order.
+/// Compares every query's score and box: ours come best first, the reference's in its own order.
 fn same_predictions(bench: &Bench, python: &PathBuf, model: &Path) {
     let image = bench.set.images().remove(0);
     let printed = python::run(

@@ -1,4 +1,4 @@
-//! `run`, `eval` and `predict`, one after the other, as a user goes through them.
+//! `run`, `eval` and `predict` in sequence, as a user would call them.
 
 use crate::bench::{Bench, FAMILIES, of_event, path_in};
 use cvhost_tests::coco::SIZES;
@@ -26,7 +26,7 @@ fn run_eval_and_predict_work_with_each_family_by_changing_model_name_alone() {
 }
 
 #[test]
-fn output_that_a_full_disk_loses_is_an_error() {
+fn output_lost_to_a_full_disk_is_an_error() {
     let bench = Bench::new("yolos");
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut command = bench.command();
@@ -37,7 +37,7 @@ fn output_that_a_full_disk_loses_is_an_error() {
     assert!(stderr.contains("cannot write to stdout"), "{stderr}");
 }
 
-/// The events of a training; gives its folder.
+/// Checks the events of a training run; returns its folder.
 fn check_run(events: &[Value]) -> std::path::PathBuf {
     let last = events.last().unwrap();
     assert_eq!(last["event"], "run_finished");
@@ -59,7 +59,7 @@ fn check_run(events: &[Value]) -> std::path::PathBuf {
     path_in(last, "run_dir")
 }
 
-/// `val_map` of the epoch whose monitored metric `run_finished` calls the best.
+/// `val_map` of the epoch whose monitored metric `run_finished` reports as best.
 fn best_epoch_map(events: &[Value]) -> f64 {
     let best = &events.last().unwrap()["best"];
     let metric = best["metric"].as_str().unwrap();
@@ -100,7 +100,7 @@ fn check_predict(bench: &Bench, model: &Path) {
     }
 }
 
-/// Logs and progress go to stderr, also where they are many.
+/// Logs and progress go to stderr, even with `--verbose`.
 #[test]
 fn with_json_stdout_carries_json_lines_only() {
     let bench = Bench::new("yolos");

@@ -1,8 +1,8 @@
 //! Classifiers: logits, losses in both modes, scores.
 
 use crate::training::{
-    close, every_gradient_is_the_references, five_optimizer_steps_lose_as_the_reference,
-    what_the_reference_freezes_is_frozen,
+    close, every_gradient_matches_the_reference, frozen_parameters_match_the_reference,
+    losses_of_five_optimizer_steps_match_the_reference,
 };
 use crate::{OUTPUT, for_each_case};
 use cvhost_plugin_api::data::Mode;
@@ -14,16 +14,16 @@ use tch::{Kind, Tensor, no_grad};
 for_each_case!(
     [resnet, vit],
     [
-        processed_pixels_and_labels_are_the_references,
-        logits_and_losses_are_the_references,
-        every_gradient_is_the_references,
-        five_optimizer_steps_lose_as_the_reference,
-        scores_of_images_are_the_references,
-        what_the_reference_freezes_is_frozen,
+        processed_pixels_and_labels_match_the_reference,
+        logits_and_losses_match_the_reference,
+        every_gradient_matches_the_reference,
+        losses_of_five_optimizer_steps_match_the_reference,
+        scores_of_images_match_the_reference,
+        frozen_parameters_match_the_reference,
     ]
 );
 
-fn processed_pixels_and_labels_are_the_references(name: &str) {
+fn processed_pixels_and_labels_match_the_reference(name: &str) {
     let case = Case::open(name);
     let batch = to_batch(&mut case.batch(case.records()), device()).unwrap();
     let off = difference(
@@ -36,8 +36,8 @@ fn processed_pixels_and_labels_are_the_references(name: &str) {
     assert_eq!(labels.sum(Kind::Float).double_value(&[]), 2.0);
 }
 
-/// In evaluation norms use what they have learnt, in training the batch's statistics: two losses.
-fn logits_and_losses_are_the_references(name: &str) {
+/// Norms use running statistics in evaluation and batch statistics in training, hence two losses.
+fn logits_and_losses_match_the_reference(name: &str) {
     let mut case = Case::open(name);
     let batch = case.reference_batch();
     let evaluated = no_grad(|| case.forward(&batch, Mode::EVAL));
@@ -56,7 +56,7 @@ fn logits_and_losses_are_the_references(name: &str) {
     );
 }
 
-fn scores_of_images_are_the_references(name: &str) {
+fn scores_of_images_match_the_reference(name: &str) {
     let mut case = Case::open(name);
     let mut host_batch = case.batch(case.records());
     let batch = to_batch(&mut host_batch, device()).unwrap();

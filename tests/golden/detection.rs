@@ -1,8 +1,8 @@
 //! Detectors: labels, set losses, boxes.
 
 use crate::training::{
-    close, every_gradient_is_the_references, five_optimizer_steps_lose_as_the_reference,
-    what_the_reference_freezes_is_frozen,
+    close, every_gradient_matches_the_reference, frozen_parameters_match_the_reference,
+    losses_of_five_optimizer_steps_match_the_reference,
 };
 use crate::{OUTPUT, for_each_case};
 use cvhost_plugin_api::data::{Fields, Meta, Mode};
@@ -12,24 +12,24 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tch::{Tensor, no_grad};
 
-/// Boxes, in pixels of the image.
+/// Tolerance for box coordinates, in pixels of the image.
 const PIXELS: f64 = 0.02;
 
 for_each_case!(
     [detr, yolos],
     [
-        processed_pixels_and_labels_are_the_references,
-        outputs_and_losses_are_the_references,
-        every_gradient_is_the_references,
-        five_optimizer_steps_lose_as_the_reference,
-        predictions_of_the_batch_are_the_references,
-        predictions_of_single_images_are_the_references,
-        what_the_reference_freezes_is_frozen,
-        a_mixed_batch_predicts_as_single_images_do,
+        processed_pixels_and_labels_match_the_reference,
+        outputs_and_losses_match_the_reference,
+        every_gradient_matches_the_reference,
+        losses_of_five_optimizer_steps_match_the_reference,
+        predictions_of_the_batch_match_the_reference,
+        predictions_of_single_images_match_the_reference,
+        frozen_parameters_match_the_reference,
+        a_mixed_batch_predicts_the_same_as_single_images,
     ]
 );
 
-fn processed_pixels_and_labels_are_the_references(name: &str) {
+fn processed_pixels_and_labels_match_the_reference(name: &str) {
     let case = Case::open(name);
     let mut host_batch = case.batch(case.records());
     let batch = to_batch(&mut host_batch, device()).unwrap();
@@ -63,9 +63,9 @@ fn processed_pixels_and_labels_are_the_references(name: &str) {
     }
 }
 
-/// In training mode, where a padded batch runs as the reference's does; the case has no dropout, so its evaluation and
-/// training agree.
-fn outputs_and_losses_are_the_references(name: &str) {
+/// Uses training mode, where padded batches are handled as in the reference; the case has no
+/// dropout, so evaluation and training agree.
+fn outputs_and_losses_match_the_reference(name: &str) {
     let mut case = Case::open(name);
     let batch = case.reference_batch();
     let forward = case.forward(&batch, Mode::TRAIN);
@@ -91,7 +91,8 @@ fn outputs_and_losses_are_the_references(name: &str) {
             .find(|o| o.name == key)
             .unwrap_or_else(|| panic!("no {key}"));
         let ours = ours.tensor.tensor();
-        // A vision transformer's last state has patches before the detection tokens, which are what we keep.
+        // A vision transformer's last hidden state has the patches before the detection tokens; we
+        // keep only the latter.
         let queries = ours.size()[1];
         let off = difference(
             &ours,
@@ -101,7 +102,7 @@ fn outputs_and_losses_are_the_references(name: &str) {
     }
 }
 
-fn predictions_of_the_batch_are_the_references(name: &str) {
+fn predictions_of_the_batch_match_the_reference(name: &str) {
     let mut case = Case::open(name);
     let batch = case.reference_batch();
     let metas = batch.metas.to_vec();
@@ -113,7 +114,7 @@ fn predictions_of_the_batch_are_the_references(name: &str) {
     compare_predictions(&ours, &case.json["post"]);
 }
 
-fn predictions_of_single_images_are_the_references(name: &str) {
+fn predictions_of_single_images_match_the_reference(name: &str) {
     let mut case = Case::open(name);
     for i in 0..case.images.len() {
         let ours = predict(&mut case, &[i]);
@@ -171,7 +172,7 @@ fn compare_predictions(ours: &[Fields], reference: &Value) {
     }
 }
 
-fn a_mixed_batch_predicts_as_single_images_do(name: &str) {
+fn a_mixed_batch_predicts_the_same_as_single_images(name: &str) {
     let mut case = Case::open(name);
     let together = predict(&mut case, &[0, 1]);
     let input_sizes: BTreeSet<(u32, u32)> = case.images.iter().map(|p| (p.width, p.height)).collect();

@@ -1,4 +1,4 @@
-//! Adapters against what transformers computes, through the built cdylib and the host's loader.
+//! Adapters compared with transformers, through the built cdylib and the host's loader.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod classification;
@@ -6,14 +6,14 @@ mod detection;
 mod names;
 mod training;
 
-/// Outputs and pixels: largest difference over 1 + the largest reference value.
+/// Tolerance for outputs and pixels: largest difference / (1 + largest reference value).
 const OUTPUT: f64 = 2e-4;
-/// Losses and parts, relative.
+/// Relative tolerance for losses and their components.
 const LOSS: f64 = 1e-4;
-/// A gradient's ‖difference‖ / ‖reference‖.
+/// Tolerance for gradients: ‖difference‖ / ‖reference‖.
 const GRADIENT: f64 = 5e-3;
 
-/// Makes a module of tests for each case, of the functions of that name.
+/// Defines a test module for each case, with a test for each of the named functions.
 macro_rules! for_each_case {
     ([$($case:ident),* $(,)?], $checks:tt) => {
         $(mod $case { crate::for_each_check!($case, $checks); })*

@@ -1,4 +1,4 @@
-//! Names and shapes of well-known checkpoints.
+//! Tensor names and shapes of well-known checkpoints.
 
 use cvhost_checkpoint::ModelFolder;
 use cvhost_engine::session::checkpoint_spec;
@@ -38,7 +38,7 @@ fn well_known_checkpoints_map_without_a_missing_or_unexpected_tensor() {
             assert_eq!(parameter.tensor.tensor().size(), shape, "{name}: {found}");
             assert_eq!(
                 parameter.name, found,
-                "{name}: saved under another name than it was read"
+                "{name}: saved under another name than it was read from"
             );
         }
         assert!(left.is_empty(), "{name}: unexpected {left:?}");

@@ -1,4 +1,4 @@
-//! What holds for a family's training, whatever its task.
+//! Training checks that are independent of the task.
 
 use crate::{GRADIENT, LOSS};
 use cvhost::config::TrainingConfig;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
 
-/// A loss within its tolerance.
+/// Asserts that a loss is within its tolerance.
 pub fn close(ours: f64, reference: &Value, what: &str) {
     close_within(LOSS, ours, reference, what);
 }
@@ -22,7 +22,7 @@ fn close_within(tolerance: f64, ours: f64, reference: &Value, what: &str) {
     );
 }
 
-pub fn every_gradient_is_the_references(name: &str) {
+pub fn every_gradient_matches_the_reference(name: &str) {
     let mut case = Case::open(name);
     let batch = case.reference_batch();
     case.forward(&batch, Mode::TRAIN).loss.unwrap().backward();
@@ -42,7 +42,8 @@ pub fn every_gradient_is_the_references(name: &str) {
             .find(|p| p.name == key)
             .unwrap_or_else(|| panic!("no {key}"));
         if parameter.tags.has(Tags::BUFFER) {
-            // A frozen norm's weight: a buffer, which the reference's file has as it is, ones.
+            // A frozen norm's weight is a buffer, whose value (ones) the reference file has in
+            // place of a gradient.
             assert!(
                 reference.eq_tensor(&reference.ones_like()).all().int64_value(&[]) == 1,
                 "{key} has a gradient"
@@ -61,16 +62,18 @@ pub fn every_gradient_is_the_references(name: &str) {
     assert!(compared > 40, "only {compared} gradients were compared");
 }
 
-/// The tolerance of later steps. ViT's reference is 3e-4 away from what the same program computes in float64: AdamW makes
-/// whole steps out of gradients that are nothing but rounding, and which way those go depends on the processor.
-fn of_later_steps(name: &str) -> f64 {
+/// The tolerance for later steps. ViT's reference differs by 3e-4 from the same program's result in
+/// float64: AdamW turns gradients that are only rounding errors into full steps, and their
+/// direction depends on the processor.
+fn later_step_tolerance(name: &str) -> f64 {
     if name == "vit" { 5e-4 } else { LOSS }
 }
 
-pub fn five_optimizer_steps_lose_as_the_reference(name: &str) {
+pub fn losses_of_five_optimizer_steps_match_the_reference(name: &str) {
     let mut case = Case::open(name);
     let batch = case.reference_batch();
-    // The reference decays every parameter, so the tags that make groups go.
+    // The reference applies weight decay to every parameter, so the tags that form groups are
+    // removed.
     let plain: Vec<Parameter> = case.network.parameters().iter().map(untagged).collect();
     let rules = GroupRules {
         weight_decay: 1e-2,
@@ -85,7 +88,7 @@ pub fn five_optimizer_steps_lose_as_the_reference(name: &str) {
     assert_eq!(reference.len(), 5);
     for (i, value) in reference.iter().enumerate() {
         let loss = case.forward(&batch, Mode::TRAIN).loss.unwrap();
-        let tolerance = if i == 0 { LOSS } else { of_later_steps(name) };
+        let tolerance = if i == 0 { LOSS } else { later_step_tolerance(name) };
         close_within(
             tolerance,
             loss.double_value(&[]),
@@ -114,7 +117,7 @@ fn untagged(parameter: &Parameter) -> Parameter {
     }
 }
 
-pub fn what_the_reference_freezes_is_frozen(name: &str) {
+pub fn frozen_parameters_match_the_reference(name: &str) {
     let case = Case::open(name);
     let frozen: BTreeSet<&str> = case.json["frozen"]
         .as_array()
@@ -137,7 +140,7 @@ pub fn what_the_reference_freezes_is_frozen(name: &str) {
                 "{name} is trained"
             );
         } else {
-            // Buffers of frozen norms that hold ones stand among the reference's trainable ones.
+            // The reference lists buffers of frozen norms that hold ones as trainable.
             let buffer = parameter.tags.has(Tags::BUFFER);
             assert!(frozen.contains(name) || buffer, "{name} is frozen");
         }

@@ -1,4 +1,4 @@
-//! A plugin that fails while it works takes nothing else down.
+//! A plugin that fails at run time takes nothing else down.
 
 use cvhost_checkpoint::Weights;
 use cvhost_tests::toy::Toy;
@@ -21,7 +21,7 @@ fn a_panic_in_a_plugin_fails_the_run_and_names_plugin_and_method() {
 }
 
 #[test]
-fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
+fn a_faulty_step_is_skipped_or_ends_the_run() {
     let toy = Toy::new();
     for what in ["loss", "gradients"] {
         let wrong = ["model.fault_at_step=5".to_owned(), format!("model.fault={what}")];
@@ -38,7 +38,7 @@ fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
         }
         let last = skipped.last_event();
         assert_eq!(last["epochs"], 3);
-        // Nor does what a forward pass changes on its way.
+        // Buffers that the forward pass changed are restored as well.
         let checkpoint = Path::new(last["run_dir"].as_str().unwrap()).join("checkpoints/last");
         let weights = Weights::open(&[checkpoint.join("model.safetensors")]).unwrap();
         assert_eq!(
@@ -46,7 +46,7 @@ fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
             23,
             "{what}"
         );
-        // The weights are sound: the run learns what it learns without the fault.
+        // The weights are intact: the run learns as well as without the fault.
         assert!(
             last["metrics"]["val_accuracy"].as_f64().unwrap() > 0.9,
             "{what}: {last}"
@@ -65,9 +65,9 @@ fn a_step_that_goes_wrong_is_skipped_or_ends_the_run() {
 }
 
 #[test]
-fn memory_that_runs_out_is_told_with_what_to_lower_and_the_run_can_be_resumed() {
+fn an_out_of_memory_error_says_what_to_lower_and_the_run_can_be_resumed() {
     let toy = Toy::new();
-    // Eight steps an epoch: the first epoch's checkpoint is there.
+    // Eight steps per epoch: the first epoch's checkpoint exists.
     let run = toy.train(&["model.fault_at_step=12", "model.fault=memory"]);
     assert_eq!(run.code, 1, "{}", run.stderr);
     for word in [
@@ -87,7 +87,7 @@ fn memory_that_runs_out_is_told_with_what_to_lower_and_the_run_can_be_resumed() 
 }
 
 #[test]
-fn a_run_that_is_interrupted_in_its_last_validation_has_only_that_to_do() {
+fn a_run_interrupted_in_its_last_validation_only_repeats_that() {
     let toy = Toy::new();
     let whole = toy.train(&[]).success().last_event();
     // Three epochs of eight steps.
@@ -99,13 +99,13 @@ fn a_run_that_is_interrupted_in_its_last_validation_has_only_that_to_do() {
     for what in ["metrics", "best"] {
         assert_eq!(last[what], whole[what], "{what}");
     }
-    // There is nothing left now, and what was found is still known.
+    // Nothing remains to be done now, and the metrics are still known.
     let again = toy.train(&["--resume"]).success().last_event();
     assert_eq!(again["metrics"], whole["metrics"]);
 }
 
 #[test]
-fn a_trial_that_is_interrupted_does_not_say_that_everything_works() {
+fn an_interrupted_trial_run_does_not_report_that_everything_works() {
     let toy = Toy::new();
     let run = toy.for_people(&[
         "run",
@@ -124,7 +124,7 @@ fn a_trial_that_is_interrupted_does_not_say_that_everything_works() {
 }
 
 #[test]
-fn a_failing_logger_is_named_and_training_goes_on() {
+fn a_failing_logger_is_named_and_training_continues() {
     let toy = Toy::new();
     let run = toy.train(&["loggers.counter.fail_after=2"]).success();
     let last = run.last_event();

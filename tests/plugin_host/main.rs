@@ -1,4 +1,4 @@
-//! Plugins as built files: found, checked, loaded, trained with, and broken.
+//! Plugins as built files: discovery, checks, loading, training and faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod faults;

@@ -1,4 +1,5 @@
-//! A plugin binary outlives changes of the interface that only add: methods with a default, fields, constructors.
+//! A plugin binary keeps working after additive changes to the interface: methods with a default,
+//! fields, constructors.
 
 use cvhost_tests::programs::{Run, target};
 use cvhost_tests::{root, toy};
@@ -6,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a later version of the interface adds: file, a text that stands in it once, what it becomes.
+/// Additions of a later version of the interface: file, a text that occurs in it once, its
+/// replacement.
 const CHANGES: [(&str, &str, &str); 12] = [
     ("Cargo.toml", "version = \"1.0.0\"", "version = \"1.1.0\""),
     (
@@ -62,7 +64,8 @@ const CHANGES: [(&str, &str, &str); 12] = [
     ),
 ];
 
-/// Lays out the program of `tests/plugins/newer_host` with the interface that it needs, outside the source tree.
+/// Copies the program of `tests/plugins/newer_host` and the changed interface to a folder outside
+/// the source tree.
 fn lay_out(folder: &Path) {
     let (package, api) = (root().join("tests/plugins/newer_host"), root().join("plugin-api"));
     let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
@@ -74,21 +77,22 @@ fn lay_out(folder: &Path) {
         let text = fs::read_to_string(&file).unwrap();
         write(&folder.join(file.strip_prefix(&package).unwrap()), &text);
     }
-    let mut made = 0;
+    let mut applied = 0;
     for file in files(&api) {
         let name = file.strip_prefix(&api).unwrap();
         let mut text = fs::read_to_string(&file).unwrap();
         for (_, from, to) in CHANGES.iter().filter(|(file, ..)| name == Path::new(file)) {
             assert_eq!(text.matches(from).count(), 1, "`{from}` in {}", file.display());
             text = text.replace(from, to);
-            made += 1;
+            applied += 1;
         }
         write(&folder.join("api").join(name), &text);
     }
-    assert_eq!(made, CHANGES.len());
+    assert_eq!(applied, CHANGES.len());
 }
 
-/// Writes what is not there already, so that cargo compiles again only what changed.
+/// Writes a file unless its content is already the same, so that cargo recompiles only what
+/// changed.
 fn write(file: &Path, text: &str) {
     if fs::read_to_string(file).is_ok_and(|before| before == text) {
         return;

@@ -1,10 +1,10 @@
-//! Files that don't fit are told apart from their bytes alone, and stop no other plugin.
+//! Incompatible files are recognised from their bytes alone, and don't affect other plugins.
 
 use cvhost_tests::programs::{Run, bare_programs, cvhost_in, plugin, plugins_in};
 use serde_json::Value;
 use std::path::Path;
 
-/// `cvhost plugin list --json` of some folders, without libtorch: so no plugin's code can have run.
+/// Runs `cvhost plugin list --json` on some folders, without libtorch, so no plugin code can run.
 fn list(programs: &Path, folders: &[&Path]) -> Run {
     let mut command = cvhost_in(programs);
     for folder in folders {
@@ -27,13 +27,13 @@ fn patched(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
         .filter(|(_, w)| *w == from.as_bytes())
         .map(|(at, _)| at)
         .collect();
-    assert_eq!(places.len(), 1, "{from} stands at {places:?}");
+    assert_eq!(places.len(), 1, "{from} occurs at {places:?}");
     let mut bytes = bytes.to_vec();
     bytes[places[0]..places[0] + to.len()].copy_from_slice(to.as_bytes());
     bytes
 }
 
-/// A shared library of the system that is no plugin.
+/// A system library, which isn't a plugin.
 fn system_library() -> Vec<u8> {
     let folders = ["/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib"];
     let files = folders
@@ -43,7 +43,7 @@ fn system_library() -> Vec<u8> {
 }
 
 #[test]
-fn a_file_that_does_not_fit_is_told_with_found_and_expected_and_stops_no_other() {
+fn an_incompatible_file_is_reported_with_found_and_expected_and_affects_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let programs = bare_programs(folder.path());
     let plugins = plugins_in(&folder.path().join("own"), &["logger_jsonl"]);
@@ -108,11 +108,11 @@ fn of<'a>(events: &'a [Value], file: &str) -> &'a Value {
     events
         .iter()
         .find(|e| name(e) == file)
-        .unwrap_or_else(|| panic!("nothing on {file}"))
+        .unwrap_or_else(|| panic!("no event for {file}"))
 }
 
 #[test]
-fn of_two_copies_the_first_folder_wins_and_it_is_told() {
+fn of_two_copies_the_first_folder_wins_and_this_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let programs = bare_programs(folder.path());
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
@@ -131,16 +131,16 @@ fn of_two_copies_the_first_folder_wins_and_it_is_told() {
             shadowed,
             [(file(order[0]), Value::Null), (file(order[1]), file(order[0]))]
         );
-        let told = format!(
+        let message = format!(
             "{} is, as that folder comes first",
             file(order[0]).as_str().unwrap()
         );
-        assert!(run.stderr.contains(&told), "{}", run.stderr);
+        assert!(run.stderr.contains(&message), "{}", run.stderr);
     }
 }
 
 #[test]
-fn of_two_versions_in_a_folder_the_highest_wins_and_it_is_told() {
+fn of_two_versions_in_a_folder_the_highest_wins_and_this_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let programs = bare_programs(folder.path());
     let plugins = plugins_in(&folder.path().join("own"), &["logger_jsonl"]);

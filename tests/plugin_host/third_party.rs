@@ -1,11 +1,12 @@
-//! What a third party ships, one file built from `cvhost-plugin-api` alone, is as good as a plugin of this workspace.
+//! A third-party plugin, one file built from `cvhost-plugin-api` alone, works as well as a plugin
+//! of this workspace.
 
 use cvhost_tests::programs::Run;
 use cvhost_tests::toy::Toy;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The `epoch` events of a run.
+/// Epoch numbers from a run's `epoch` events.
 fn epochs(run: &Run) -> Vec<u64> {
     run.events()
         .iter()
@@ -22,7 +23,7 @@ fn finished(run: &Run) -> (Value, PathBuf) {
     (last, folder)
 }
 
-/// An image of the task's kind: one half bright.
+/// Writes an image for the task: half `bright` (0 is left, 1 is right) is bright.
 fn png(file: &Path, bright: u32) {
     let pixel = |x, _| {
         image::Rgb(if x / 8 == bright {
@@ -72,7 +73,7 @@ fn an_out_of_tree_plugin_trains_evaluates_and_predicts() {
 }
 
 #[test]
-fn a_run_of_an_out_of_tree_plugin_goes_on_where_it_ended() {
+fn a_run_of_an_out_of_tree_plugin_resumes_where_it_ended() {
     let toy = Toy::new();
     let first = toy.train(&["training.max_epochs=1"]).success();
     assert_eq!(epochs(&first), [1]);
@@ -85,7 +86,7 @@ fn a_run_of_an_out_of_tree_plugin_goes_on_where_it_ended() {
 }
 
 #[test]
-fn a_third_party_logger_gets_what_the_own_ones_get() {
+fn a_third_party_logger_gets_the_same_items_as_built_in_ones() {
     let toy = Toy::new();
     let run = toy
         .train(&["training.max_epochs=1", "loggers.counter={}"])

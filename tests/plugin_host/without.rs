@@ -1,4 +1,5 @@
-//! The host knows no task and no model family by itself: it can do what the plugin files that are there can do.
+//! The host itself knows no tasks or model families: it offers what the available plugin files
+//! provide.
 
 use cvhost_tests::programs::{Run, bare_programs, cvhost_in, plugins_in};
 use cvhost_tests::{fixture, toy};
@@ -15,7 +16,7 @@ const ALL: [&str; 7] = [
     "logger_jsonl",
 ];
 
-/// `cvhost --json` that sees `plugins` and no others.
+/// Runs `cvhost --json` with the plugins in `plugins` and no others.
 fn cvhost(folder: &Path, plugins: &Path, arguments: &[&str]) -> Run {
     let mut command = cvhost_in(&bare_programs_once(folder));
     Run::of(
@@ -33,7 +34,7 @@ fn bare_programs_once(folder: &Path) -> std::path::PathBuf {
     if bin.exists() { bin } else { bare_programs(folder) }
 }
 
-/// What `plugin list` shows, as `kind name`.
+/// The components that `plugin list` shows, as `kind name`.
 fn listed(folder: &Path, plugins: &Path) -> Vec<String> {
     let events = cvhost(folder, plugins, &["plugin", "list"]).success().events();
     let components = events
@@ -102,7 +103,7 @@ fn without_its_file_a_model_family_is_unknown() {
 }
 
 #[test]
-fn an_adapter_that_is_not_there_cannot_be_chosen() {
+fn a_missing_adapter_cannot_be_chosen() {
     let toy = toy::Toy::new();
     let run = toy.train(&["model.adapter=rows"]);
     assert_eq!(run.code, 2, "{}", run.stderr);

@@ -1,5 +1,5 @@
-//! A small classification data set, made on the spot: textures of three classes on mixed sizes, as class folders and as CSV
-//! files, and tiny models without weights to train on it.
+//! A small generated classification dataset: textures of three classes in various sizes, as class
+//! folders and CSV files, plus tiny models without weights to train on it.
 
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 /// The classes, sorted.
 pub const CLASSES: [&str; 3] = ["flat", "rows", "stripes"];
-/// Images of each class.
+/// Training images per class.
 pub const TRAIN: usize = 8;
+/// Validation images per class.
 pub const VAL: usize = 4;
 
-/// A data set in a folder.
+/// A generated dataset on disk.
 pub struct CellSet {
     pub train: PathBuf,
     pub val: PathBuf,
@@ -36,7 +37,7 @@ impl CellSet {
         set
     }
 
-    /// Rows of file name and class for the images of a split, which start from its folder.
+    /// `(file, class)` for every image of a split; files are relative to the split's folder.
     pub fn rows(split: &Path) -> Vec<(String, &'static str)> {
         let of_class = |name: &'static str| {
             let mut files: Vec<String> = std::fs::read_dir(split.join(name))
@@ -49,7 +50,7 @@ impl CellSet {
         CLASSES.into_iter().flat_map(of_class).collect()
     }
 
-    /// The images of a split, sorted.
+    /// The image files of a split, sorted.
     pub fn images(split: &Path) -> Vec<PathBuf> {
         CellSet::rows(split)
             .into_iter()
@@ -58,7 +59,7 @@ impl CellSet {
     }
 }
 
-/// A grey image, or one with horizontal or vertical stripes; size and phase change with the index.
+/// A grey image, or one with horizontal or vertical stripes; size and phase vary with the index.
 fn image(class: usize, index: usize) -> RgbImage {
     let (width, height) = (20 + (index * 7 % 13) as u32, 20 + (index * 5 % 11) as u32);
     RgbImage::from_fn(width, height, |x, y| {
@@ -69,7 +70,7 @@ fn image(class: usize, index: usize) -> RgbImage {
     })
 }
 
-/// Writes a model folder without weights, for 32x32 pixels.
+/// Writes a model folder without weights, for inputs of 32x32 pixels.
 pub fn write_model(folder: &Path, family: &str) {
     let config: Value = match family {
         "resnet" => json!({
@@ -82,7 +83,7 @@ pub fn write_model(folder: &Path, family: &str) {
             "qkv_bias": true, "layer_norm_eps": 1e-12, "initializer_range": 0.02,
             "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
         }),
-        other => panic!("no model of family {other}"),
+        other => panic!("unknown model family {other}"),
     };
     let preprocessor = json!({
         "image_processor_type": "ViTImageProcessor", "do_resize": true, "size": {"height": 32, "width": 32},

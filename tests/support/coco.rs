@@ -1,11 +1,11 @@
-//! A small COCO data set, made on the spot: coloured rectangles on mixed sizes, with what annotation files have in real life
-//! (gapped category ids, an image without objects, a crowd).
+//! A small generated COCO dataset: coloured rectangles on images of various sizes, with quirks of
+//! real annotation files (gaps in the category ids, an image without objects, a crowd).
 
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// The categories, with gaps between their ids, in the order of the class indices.
+/// Category ids (with gaps) and names, in class-index order.
 pub const CATEGORIES: [(i64, &str); 4] = [(3, "disc"), (7, "ring"), (9, "bar"), (12, "blob")];
 
 /// Width and height of each image; the fourth has no objects.
@@ -23,7 +23,7 @@ pub const SIZES: [(u32, u32); 8] = [
 /// The index of the image without objects.
 pub const EMPTY: usize = 3;
 
-/// A data set in a folder.
+/// A generated dataset on disk.
 pub struct CocoSet {
     pub images: PathBuf,
     pub annotations: PathBuf,
@@ -44,13 +44,13 @@ impl CocoSet {
         CocoSet { images, annotations }
     }
 
-    /// The images' files, in the order of their image ids.
+    /// The image files, in image-id order.
     pub fn images(&self) -> Vec<PathBuf> {
         (0..SIZES.len()).map(|i| self.images.join(file_name(i))).collect()
     }
 }
 
-/// The annotations as COCO has them; tests change them to make them wrong.
+/// The annotations in COCO format; tests modify them to introduce errors.
 pub fn annotation_json() -> Value {
     let images: Vec<Value> = SIZES
         .iter()
@@ -71,7 +71,7 @@ pub fn annotation_json() -> Value {
             }));
         }
     }
-    // A crowd over half of the first image: no target in training, ignored in the metrics.
+    // A crowd over half of the first image: not a training target, ignored by the metrics.
     annotations.push(json!({
         "id": annotations.len() + 1, "image_id": image_id(0), "category_id": CATEGORIES[2].0,
         "bbox": [48, 0, 48, 64], "area": 48 * 64, "iscrowd": 1,
@@ -91,7 +91,7 @@ fn file_name(index: usize) -> String {
     format!("picture_{index}.png")
 }
 
-/// Class index and `x, y, width, height` in pixels of each object of an image.
+/// Class index and `x, y, width, height` in pixels for each object of an image.
 fn objects(index: usize) -> Vec<(usize, [u32; 4])> {
     if index == EMPTY {
         return Vec::new();
@@ -104,7 +104,7 @@ fn objects(index: usize) -> Vec<(usize, [u32; 4])> {
 
 fn draw((width, height): (u32, u32), objects: &[(usize, [u32; 4])]) -> RgbImage {
     const COLOURS: [[u8; 3]; 4] = [[220, 40, 40], [40, 200, 60], [50, 70, 230], [230, 210, 40]];
-    // A gradient as the background: a flat one would hide a shifted resize.
+    // A gradient background: a flat one would hide a shifted resize.
     let mut image = RgbImage::from_fn(width, height, |x, y| Rgb([(x * 2) as u8, (y * 2) as u8, 90]));
     for (class, [x, y, w, h]) in objects {
         for (px, py) in (*y..y + h).flat_map(|py| (*x..x + w).map(move |px| (px, py))) {

@@ -1,10 +1,11 @@
-//! What tests ask of a finished command: its events, and how it was refused.
+//! Checks on a finished command: its events, and how it failed.
 
 use crate::programs::Run;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// The run ended with this exit code, and its stderr holds each of these words.
+/// Asserts that the run ended with exit code `code`, without a panic, and that its stderr contains
+/// each of `words`.
 #[track_caller]
 pub fn refused(run: &Run, code: i32, words: &[&str]) {
     assert_eq!(run.code, code, "stdout:\n{}\nstderr:\n{}", run.stdout, run.stderr);
@@ -18,7 +19,7 @@ pub fn of_event<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.iter().filter(|e| e["event"] == name).collect()
 }
 
-/// The path that an event's field holds.
+/// The path in a field of an event.
 pub fn path_in(event: &Value, field: &str) -> PathBuf {
     PathBuf::from(
         event[field]

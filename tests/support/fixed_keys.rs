@@ -1,8 +1,8 @@
-//! A configuration with every key that has a fixed meaning under any plugin, and no other.
+//! A configuration with exactly those keys that have a fixed meaning under any plugin.
 
 use std::path::Path;
 
-/// Where a task's file differs from another's.
+/// The task-specific parts of the configuration.
 pub struct FixedKeys<'a> {
     pub task: &'a str,
     pub model: &'a Path,
@@ -12,14 +12,14 @@ pub struct FixedKeys<'a> {
     /// `[height, width]`.
     pub image_size: [u32; 2],
     pub monitor_metric: &'a str,
-    /// Whether the task's targets can be mixed; that they can't is told.
+    /// Whether the task's targets can be mixed (mixup, CutMix); if not, a warning is expected.
     pub mixes: bool,
-    /// The file with the predictions.
+    /// Name of the predictions file.
     pub predictions: &'a str,
 }
 
 impl FixedKeys<'_> {
-    /// The file; everything that a run writes goes below `folder`.
+    /// The configuration file's text; runs write everything below `folder`.
     pub fn yaml(&self, folder: &Path) -> String {
         let Self {
             task, monitor_metric, ..
@@ -111,18 +111,19 @@ output:
     }
 }
 
-/// Checks `config check` and `run` of such a file: predictions, images and both copies of the checkpoint are there.
+/// Runs `config check` and `run` with such a file, and checks that predictions, drawn images and
+/// both copies of the checkpoint exist.
 pub fn check_and_run(keys: &FixedKeys<'_>) {
     use crate::programs::{Run, cvhost};
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.yaml");
     std::fs::write(&config, keys.yaml(folder.path())).unwrap();
-    let cvhost = |verb: &[&str]| {
+    let cvhost = |arguments: &[&str]| {
         let mut command = cvhost();
         Run::of(
             command
                 .args(["--json", "--device", "cpu"])
-                .args(verb)
+                .args(arguments)
                 .arg("--config")
                 .arg(&config),
         )

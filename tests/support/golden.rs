@@ -1,4 +1,4 @@
-//! A golden case, and an adapter from its built cdylib to compare with it.
+//! Golden cases, and adapters from their built cdylibs to compare with them.
 
 mod classification;
 mod detection;
@@ -22,7 +22,7 @@ use tch::{Device, Kind, Tensor};
 pub use cvhost_plugin_api::forms::classification::FORM as CLASSIFICATION;
 pub use cvhost_plugin_api::forms::detection::FORM as DETECTION;
 
-/// The plugins of the build, through the host's discovery and loader.
+/// The plugins of this build, through the host's discovery and loader.
 pub fn registry() -> Registry {
     let folder = Folder {
         path: programs::built().to_owned(),
@@ -36,13 +36,13 @@ pub fn registry() -> Registry {
     Registry::new(Catalogue::discover(&search, Host::this()).unwrap())
 }
 
-/// The adapter of a form for a checkpoint's configuration.
+/// The adapter for a form and a checkpoint's configuration.
 pub fn adapter(form: &str, config: &Value) -> AdapterBox {
     let model_type = config["model_type"].as_str().unwrap();
     registry().adapter(form, model_type, None, &json!({})).unwrap().0
 }
 
-/// A network that is built but not filled.
+/// A network without loaded weights.
 pub fn network(config: &Value, spec: &LabelSpec) -> Network {
     let checkpoint = Checkpoint {
         config: config.clone(),
@@ -54,20 +54,20 @@ pub fn network(config: &Value, spec: &LabelSpec) -> Network {
     Network::new(model.into_result().unwrap()).unwrap()
 }
 
-/// Where the cases are computed: the CPU, or what `CVHOST_TEST_DEVICE` says, such as `cuda:0`.
+/// Device of the cases: the CPU, or the value of `CVHOST_TEST_DEVICE`, such as `cuda:0`.
 pub fn device() -> Device {
     let Ok(name) = std::env::var("CVHOST_TEST_DEVICE") else {
         return Device::Cpu;
     };
     shim::open_cuda();
-    shim::allow_tf32(false).unwrap(); // the reference's numbers are whole float32
+    shim::allow_tf32(false).unwrap(); // the reference was computed in full float32
     let index = name.strip_prefix("cuda:").and_then(|n| n.parse().ok());
     Device::Cuda(index.unwrap_or_else(|| panic!("CVHOST_TEST_DEVICE={name}: expected cuda:N")))
 }
 
 /// One reference case with its model, on [`device`].
 pub struct Case {
-    /// What task and adapter meet on.
+    /// The form that task and adapter share.
     pub form: &'static str,
     pub json: Value,
     pub tensors: BTreeMap<String, Tensor>,
@@ -136,7 +136,7 @@ impl Case {
             .unwrap_or_else(|| panic!("the case has no `{name}`"))
     }
 
-    /// The images with their targets, as a task would give them.
+    /// The images with their targets, as a task would provide them.
     pub fn records(&self) -> Vec<Record> {
         let fields = |i| match self.form {
             DETECTION => detection::targets(self, i),
@@ -151,7 +151,7 @@ impl Case {
         self.images.iter().enumerate().map(record).collect()
     }
 
-    /// What the host makes of records: one batch.
+    /// Loads and collates records into one batch, as the host does.
     pub fn batch(&self, records: Vec<Record>) -> HostBatch {
         let batch_size = records.len();
         let source: Arc<dyn Source> = Arc::new(records);
@@ -201,7 +201,7 @@ fn image(tensor: &Tensor) -> Image {
     Image::rgb8(size[1] as u32, size[0] as u32, pixels)
 }
 
-/// The largest |a − b| over 1 + the largest |b|: what the tolerance for outputs is about.
+/// max |ours − reference| / (1 + max |reference|), which the tolerance for outputs limits.
 pub fn difference(ours: &Tensor, reference: &Tensor) -> f64 {
     assert_eq!(ours.size(), reference.size());
     let (ours, reference) = (ours.to_kind(Kind::Double), reference.to_kind(Kind::Double));

@@ -1,5 +1,6 @@
-//! What the end-to-end tests share: built programs and plugins, folders of their own, skipping with a reason.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that can't go on has failed
+//! Shared helpers of the end-to-end tests: built programs and plugins, temporary folders, skipping
+//! with a reason.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests may panic
 
 pub mod cells;
 pub mod coco;
@@ -16,7 +17,7 @@ pub mod walks;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The checkout.
+/// Root of the checkout.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -25,7 +26,8 @@ pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-/// Says that a test did not run, and why: on stderr, and in the file that `cargo xtask test` reads.
+/// Reports that a test was skipped, and why, on stderr and in the file that `cargo xtask test`
+/// reads.
 pub fn skip(test: &str, reason: &str) {
     eprintln!("SKIPPED {test}: {reason}");
     if let Some(log) = std::env::var_os("CVHOST_SKIP_LOG") {

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// The folder with the programs and the plugins of the workspace. `cargo test` alone builds no cdylib, so the first call
-/// builds what is missing.
+/// The folder with the programs and plugins of the workspace. `cargo test` alone doesn't build
+/// cdylibs, so the first call builds what is missing.
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // `cargo xtask test` has built everything, with the features that tests bring; a build without them would do much again.
+        // `cargo xtask test` has built everything, with the features that tests enable; a build
+        // without them would recompile much of it.
         if std::env::var_os("CVHOST_BUILT").is_some() {
             return target().join("debug");
         }
@@ -24,8 +25,9 @@ pub fn built() -> &'static Path {
     })
 }
 
-/// Cargo as a user calls it, in the checkout: without what the cargo that runs the tests says of their package. The build
-/// scripts of some dependencies ask for that, and would run again, and all that depends on them be built again.
+/// Cargo as a user calls it, in the checkout: without the variables that the cargo running the
+/// tests sets about their package. The build scripts of some dependencies watch those, so they
+/// would rerun and everything that depends on them would be rebuilt.
 pub fn cargo() -> Command {
     let mut command = Command::new(env!("CARGO"));
     let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
@@ -41,12 +43,12 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// A plugin of the workspace, such as `task_detection`.
+/// File of a workspace plugin, such as `task_detection`.
 pub fn plugin(name: &str) -> PathBuf {
     built().join(format!("libcvhost_{name}.so"))
 }
 
-/// A folder with copies of some plugins, and no others.
+/// Creates a folder with copies of the named plugins and no others.
 pub fn plugins_in(folder: &Path, names: &[&str]) -> PathBuf {
     let plugins = folder.join("plugins");
     std::fs::create_dir_all(&plugins).unwrap();
@@ -57,7 +59,7 @@ pub fn plugins_in(folder: &Path, names: &[&str]) -> PathBuf {
     plugins
 }
 
-/// `cvhost` as a user has it: it finds libtorch by itself. `programs` is the folder that it stands in.
+/// `cvhost` from the folder `programs`, in a user's environment: it finds libtorch by itself.
 pub fn cvhost_in(programs: &Path) -> Command {
     let mut command = Command::new(programs.join("cvhost"));
     command
@@ -66,23 +68,24 @@ pub fn cvhost_in(programs: &Path) -> Command {
         .env("LIBTORCH", root().join(".libtorch"))
         .env("XDG_DATA_HOME", programs.join("no-user-data"))
         .env("NO_COLOR", "1")
-        // Several of them share few cores here: threads that spin while they wait would hold each other up.
+        // Several processes share few cores here: threads that spin while waiting would slow each
+        // other down.
         .env("OMP_WAIT_POLICY", "passive")
         .stdin(Stdio::null());
     command
 }
 
-/// `cvhost` from the build's folder, which holds the plugins too.
+/// `cvhost` from the build folder, which also holds the plugins.
 pub fn cvhost() -> Command {
     cvhost_in(built())
 }
 
-/// A folder with the two programs and no plugin beside them.
+/// Creates a folder with the two programs and no plugins next to them.
 pub fn bare_programs(folder: &Path) -> PathBuf {
     let bin = folder.join("bin");
     std::fs::create_dir_all(&bin).unwrap();
     for name in ["cvhost", "cvhost-engine"] {
-        // A hard link where that works: the engine is large.
+        // A hard link where possible: the engine is large.
         let (from, to) = (built().join(name), bin.join(name));
         std::fs::hard_link(&from, &to)
             .or_else(|_| std::fs::copy(&from, &to).map(|_| ()))
@@ -91,7 +94,7 @@ pub fn bare_programs(folder: &Path) -> PathBuf {
     bin
 }
 
-/// What a finished command printed.
+/// Exit code and output of a finished command.
 pub struct Run {
     pub code: i32,
     pub stdout: String,
@@ -112,13 +115,14 @@ impl Run {
         }
     }
 
-    /// Fails the test, with all output, unless the command succeeded.
+    /// Fails the test and prints all output unless the command succeeded.
     pub fn success(self) -> Run {
         assert_eq!(self.code, 0, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// Every line of stdout as JSON: with `--json` there is nothing else, and each has schema and event.
+    /// Parses every line of stdout as JSON: with `--json` there is nothing else, and each has
+    /// `schema` and `event`.
     pub fn events(&self) -> Vec<Value> {
         let lines = self.stdout.lines().map(|line| {
             let value: Value =

@@ -1,4 +1,4 @@
-//! Python with the reference implementations, where there is one.
+//! A Python with the reference implementations, if there is one.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -20,12 +20,12 @@ pub fn with(modules: &[&str]) -> Result<PathBuf, String> {
     }
 }
 
-/// As [`with`]; where there is none, the test of that name says that it is skipped.
+/// Like [`with`], but reports the test as skipped if there is none.
 pub fn or_skip(test: &str, modules: &[&str]) -> Option<PathBuf> {
     with(modules).inspect_err(|reason| crate::skip(test, reason)).ok()
 }
 
-/// Runs a script and gives its stdout; fails the test when it fails.
+/// Runs a script and returns its stdout; fails the test if the script fails.
 #[allow(clippy::panic, clippy::unwrap_used)]
 pub fn run(python: &PathBuf, script: &str, arguments: &[&str]) -> String {
     let output = command(python)
@@ -39,7 +39,7 @@ pub fn run(python: &PathBuf, script: &str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Python's torch brings its own libraries.
+/// A command without `LD_LIBRARY_PATH`: Python's torch brings its own libraries.
 fn command(python: &PathBuf) -> Command {
     let mut command = Command::new(python);
     command.env_remove("LD_LIBRARY_PATH").env("HF_HUB_OFFLINE", "1");

@@ -1,4 +1,5 @@
-//! Plugins that are built from a workspace of their own, `tests/plugins`, as a third party builds them; and runs with one of them.
+//! Plugins built from their own workspace, `tests/plugins`, as a third party would build them, and
+//! runs with one of them.
 
 use crate::programs::{Run, bare_programs, cvhost_in, plugins_in, target};
 use crate::{root, toy};
@@ -6,14 +7,14 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// A built plugin by its library's name, such as `toy_plugin`.
+/// A built plugin by its library name, such as `toy_plugin`.
 ///
-/// It never lies in the folder of the build, where every `cvhost` of this checkout would find it.
+/// It is never placed in the build folder, where every `cvhost` of this checkout would find it.
 pub fn built(name: &str) -> PathBuf {
     static PRODUCTS: OnceLock<PathBuf> = OnceLock::new();
     let products = PRODUCTS.get_or_init(|| {
         let folder = root().join("tests/plugins");
-        // With the workspace's lock and its folder for what is built on the way, the dependencies are those that are built already.
+        // With the workspace's lock file and build directory, the dependencies are already built.
         std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
         let products = target().join("tmp/third-party");
         toy::build_into(&folder, &products);
@@ -22,7 +23,8 @@ pub fn built(name: &str) -> PathBuf {
     products.join(format!("lib{name}.so"))
 }
 
-/// A folder with all that a run needs, and programs that see one plugin and the jsonl logger only.
+/// A folder with everything a run needs, and programs that see only one plugin and the jsonl
+/// logger.
 pub struct Setup {
     pub folder: tempfile::TempDir,
     programs: PathBuf,
@@ -31,7 +33,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// `model` becomes the `config.json` in the folder `model`; `yaml` gives the configuration for the setup's folder.
+    /// `model` becomes `config.json` in the folder `model`; `yaml` returns the configuration, given
+    /// the setup's folder.
     pub fn new(plugin: &Path, model: &Value, yaml: impl FnOnce(&Path) -> String) -> Setup {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
@@ -55,7 +58,7 @@ impl Setup {
         self.for_people(&[&["--json"], arguments].concat())
     }
 
-    /// As [`Setup::cvhost`], without `--json`.
+    /// Like [`Setup::cvhost`], but without `--json`.
     pub fn for_people(&self, arguments: &[&str]) -> Run {
         let mut command = cvhost_in(&self.programs);
         command.arg("--plugins-dir").arg(&self.plugins);

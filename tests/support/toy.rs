@@ -1,4 +1,4 @@
-//! The toy plugin of `tests/plugins/toy`, built as a third party builds one, and runs with it.
+//! The toy plugin of `tests/plugins/toy`, built as a third party would build it, and runs with it.
 
 use crate::programs::{cargo, target};
 use crate::third_party::{self, Setup};
@@ -6,22 +6,24 @@ use serde_json::json;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-/// The built plugin, outside the folder of the build, where every `cvhost` of this checkout would find it.
+/// The built plugin, outside the build folder, where every `cvhost` of this checkout would find it.
 pub fn plugin() -> PathBuf {
     third_party::built("toy_plugin")
 }
 
-/// `cargo build` of a package that is no member of the workspace, into the workspace's target folder.
+/// `cargo build` of a package that isn't a member of the workspace, into the workspace's target
+/// folder.
 pub fn build(folder: &Path) {
     build_into(folder, &target());
 }
 
-/// As [`build`], with what is built in `products/debug`; only what is built on the way lies in the workspace's target folder.
+/// Like [`build`], but the final artifacts go to `products/debug`; only intermediate ones go to the
+/// workspace's target folder.
 pub fn build_into(folder: &Path, products: &Path) {
     let output = cargo()
         .args(["build", "--offline", "--target-dir"])
         .arg(products)
-        // Known to cargo from 1.91 on; an older one compiles the dependencies anew in `products`.
+        // Supported since cargo 1.91; older versions recompile the dependencies in `products`.
         .env("CARGO_BUILD_BUILD_DIR", target())
         .arg("--manifest-path")
         .arg(folder.join("Cargo.toml"))
@@ -30,12 +32,12 @@ pub fn build_into(folder: &Path, products: &Path) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "{} does not build:\n{stderr}",
+        "{} failed to build:\n{stderr}",
         folder.display()
     );
 }
 
-/// A folder with all that a run of the toy task needs.
+/// A folder with everything a run of the toy task needs.
 pub struct Toy(Setup);
 
 impl Toy {

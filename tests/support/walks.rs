@@ -1,4 +1,5 @@
-//! The tasks of `tests/plugins/walks`: trained through the built programs, and called through the host's loader.
+//! The tasks of `tests/plugins/walks`: trained through the built programs, and called through the
+//! host's loader.
 
 use crate::events::path_in;
 use crate::programs::Run;
@@ -19,7 +20,7 @@ pub struct Walk {
     name: &'static str,
 }
 
-/// A finished training.
+/// A finished training run.
 pub struct Trained {
     /// The `run_finished` event.
     pub event: Value,
@@ -28,8 +29,8 @@ pub struct Trained {
 }
 
 impl Walk {
-    /// `data` and `training` are further keys of these sections. The networks are so small that a second thread would only make them
-    /// wait for each other.
+    /// `data` and `training` are additional keys of these sections. Runs get one CPU: the networks
+    /// are so small that a second thread would only add waiting time.
     pub fn new(name: &'static str, data: &str, training: &str) -> Walk {
         let yaml = |folder: &Path| {
             let folder = folder.display();
@@ -47,8 +48,9 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
         Walk { setup, task, name }
     }
 
-    /// Trains, and checks what holds for every walk: the loss falls below `part` of what it was, and images are drawn.
-    pub fn train(&self, images: usize, part: f64) -> Trained {
+    /// Trains, and checks what holds for every walk: the loss falls below `fraction` of its first
+    /// value, and `images` images are drawn.
+    pub fn train(&self, images: usize, fraction: f64) -> Trained {
         let run = self.setup.train(&[]).success();
         let event = run.last_event();
         assert_eq!(event["status"], "ok", "{event}");
@@ -57,9 +59,9 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
             .map(|e| e["metrics"]["train_loss"].as_f64().unwrap())
             .collect();
         let (first, last) = (losses[0], *losses.last().unwrap());
-        assert!(last < part * first, "the loss doesn't fall: {losses:?}");
+        assert!(last < fraction * first, "the loss doesn't fall: {losses:?}");
         let folder = path_in(&event, "run_dir");
-        // A task's own files lie beside the images.
+        // The task's own files are in the same folder.
         let mut drawn = files_in(&folder.join("pictures"));
         drawn.retain(|file| file.extension().is_some_and(|e| e == "jpg"));
         assert_eq!(drawn.len(), images, "{drawn:?}");
@@ -69,7 +71,8 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
         Trained { event, folder }
     }
 
-    /// Evaluates a training's last checkpoint, which gives the numbers of its last validation.
+    /// Evaluates the last checkpoint of a training run, which must reproduce the metrics of its
+    /// last validation.
     pub fn check_eval(&self, trained: &Trained) {
         let last = trained.checkpoint("last");
         let config = self.setup.config.to_str().unwrap();
@@ -88,7 +91,8 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
         }
     }
 
-    /// `cvhost predict` of one image with the last checkpoint: the `prediction` event. `more` are further arguments.
+    /// Runs `cvhost predict` on one image with the last checkpoint and returns the `prediction`
+    /// event. `more` are additional arguments.
     pub fn predict(&self, trained: &Trained, image: &Image, more: &[&str]) -> Value {
         let file = self.save(image);
         self.predict_file(trained, &file, more).success().last_event()
@@ -110,12 +114,12 @@ output: {{results_dir: {folder}/results, visualization: {{save_images: true, max
         self.setup.cvhost(&[&arguments, more].concat())
     }
 
-    /// Where predictions are drawn.
+    /// The folder for drawn predictions.
     pub fn out(&self) -> PathBuf {
         self.setup.folder.path().join("predicted")
     }
 
-    /// An image as a file.
+    /// Saves an image to a file.
     pub fn save(&self, image: &Image) -> PathBuf {
         let file = self.setup.folder.path().join("picture.png");
         let pixels = image.pixels.to_vec();
@@ -133,7 +137,7 @@ impl Trained {
         value.unwrap_or_else(|| panic!("no `{name}` in {}", self.event))
     }
 
-    /// The checkpoint `last` or `best`.
+    /// Path of the checkpoint `last` or `best`.
     pub fn checkpoint(&self, which: &str) -> String {
         self.folder.join("checkpoints").join(which).display().to_string()
     }
@@ -147,7 +151,7 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
 /// A task, loaded as the host loads it.
 pub struct Task {
     task: TaskBox,
-    // Keeps what the task came from.
+    // Keeps the task's plugin loaded.
     _registry: Registry,
 }
 
@@ -165,7 +169,7 @@ impl Task {
         }
     }
 
-    /// The validation split of a data set with a quarter of `images`.
+    /// Opens the validation split, which has a quarter as many images as the `images` for training.
     pub fn open(&self, images: usize) -> DataSetBox {
         let args = OpenArgs {
             split: "val".into(),
@@ -181,7 +185,7 @@ impl Task {
         args.lend(|args| self.task.evaluator(args)).into_result().unwrap()
     }
 
-    /// The report of predictions that `predict` makes from each record.
+    /// The report on the predictions that `predict` makes from each record.
     pub fn report(&self, data: &DataSetBox, predict: impl Fn(&Record) -> Fields) -> Report {
         let mut evaluator = self.evaluator(data);
         update(
@@ -193,11 +197,11 @@ impl Task {
         evaluator.compute().into_result().unwrap()
     }
 
-    /// Evaluators that saw parts of the records, put together in another order, report what one reports that saw all of them, bit
-    /// by bit.
+    /// Checks that evaluators that saw parts of the records, merged in another order, give a
+    /// bit-identical report to one that saw all of them.
     pub fn check_merging(&self, data: &DataSetBox, predict: impl Fn(&Record) -> Fields) {
         let count = data.len().into_result().unwrap();
-        assert!(count >= 6, "{count} records are too few to part them");
+        assert!(count >= 6, "{count} records are too few to split");
         let mut merged = self.evaluator(data);
         update(&mut merged, data, count / 2..count - 1, &predict);
         for part in [count - 1..count, 0..count / 2] {
@@ -225,7 +229,7 @@ impl Task {
 
 fn merged_with_nonsense(mut evaluator: EvaluatorBox) -> String {
     let merged = evaluator.merge(RSlice::from_slice(b"nonsense")).into_result();
-    merged.expect_err("nonsense was taken for a state").to_string()
+    merged.expect_err("nonsense was accepted as a state").to_string()
 }
 
 pub fn record(data: &DataSetBox, index: u64) -> Record {
@@ -235,7 +239,7 @@ pub fn record(data: &DataSetBox, index: u64) -> Record {
         .unwrap()
 }
 
-/// The image of a record that was made up.
+/// The image of a generated record.
 pub fn image(record: &Record) -> &Image {
     &record.images[0].decoded
 }

@@ -1,4 +1,4 @@
-//! Plugins that are built outside the workspace take over its builds of torch-sys and tch, which take minutes.
+//! Plugins built outside the workspace reuse its builds of torch-sys and tch, which take minutes.
 
 use cvhost_tests::programs::{built, cargo, target};
 use cvhost_tests::{root, third_party};
@@ -51,7 +51,7 @@ fn plugins_outside_the_workspace_reuse_its_build_of_tch() {
     assert!(workspace.len() >= 2, "{workspace:?}");
     assert_eq!(
         outside, workspace,
-        "tests/plugins/alike/Cargo.toml lacks features that the workspace has on below tch; \
+        "tests/plugins/alike/Cargo.toml lacks features that the workspace enables for tch's dependencies; \
          `cargo tree --workspace -e normal -f '{{p}} {{f}}'` here and in tests/plugins shows which"
     );
 }

@@ -21,14 +21,14 @@ fn map(record: &Record, values: &[f32]) -> Fields {
 }
 
 #[test]
-fn depth_trains_with_changes_of_geometry_and_beats_a_constant() {
+fn depth_trains_with_geometric_augmentations_and_beats_a_constant() {
     let walk = Walk::new(
         "walk-depth",
         "pictures: 96, batch_size: 8, augmentations: {horizontal_flip: 0.5, random_crop: 0.3, rotation: 5, random_resize: [0.9, 1.2]}",
         "max_epochs: 6, learning_rate: 0.01, monitor_metric: val_abs_rel",
     );
     let trained = walk.train(6, 0.5);
-    // The best constant by far is the median of what there is.
+    // The best constant prediction is the median of the depths.
     let data = walk.task.open(96);
     let mut all: Vec<f32> = (0..data.len().into_result().unwrap())
         .flat_map(|i| depths(&record(&data, i)))
@@ -40,12 +40,9 @@ fn depth_trains_with_changes_of_geometry_and_beats_a_constant() {
         .task
         .report(&data, |record| map(record, &vec![median; depths(record).len()]));
     let (learned, constant) = (trained.metric("val_abs_rel"), constant.get("abs_rel").unwrap());
-    assert!(
-        learned < 0.4 * constant,
-        "{learned} against {constant} of a constant"
-    );
+    assert!(learned < 0.4 * constant, "{learned}, a constant has {constant}");
     assert!(trained.metric("val_delta1") > 0.7, "{}", trained.event);
-    // The best value is the lowest one.
+    // The best value is the lowest.
     assert!(trained.event["best"]["value"].as_f64().unwrap() <= learned);
     walk.check_eval(&trained);
 
@@ -57,7 +54,7 @@ fn depth_trains_with_changes_of_geometry_and_beats_a_constant() {
     let png = png.to_luma16();
     assert_eq!(png.dimensions(), (image(&record).width, image(&record).height));
     let mut millimetres: Vec<u16> = png.pixels().map(|p| p.0[0]).collect();
-    // The file is the prediction: its metrics, to the millimetre, are as good as in training.
+    // The file holds the prediction, to the millimetre: its metrics are as good as in training.
     let metres: Vec<f32> = millimetres.iter().map(|m| f32::from(*m) / 1000.0).collect();
     let mut error = walk.task.evaluator(&data);
     let (p, t) = ([map(&record, &metres)], [record.fields.clone()]);
@@ -87,7 +84,7 @@ fn depth_trains_with_changes_of_geometry_and_beats_a_constant() {
 }
 
 #[test]
-fn errors_of_depth_count_measured_pixels_only() {
+fn depth_errors_count_measured_pixels_only() {
     let task = Task::load("walk-depth");
     let data = task.open(8);
     let report = task.report(&data, |record| {
@@ -101,7 +98,7 @@ fn errors_of_depth_count_measured_pixels_only() {
     });
     assert!((report.get("abs_rel").unwrap() - 1.0).abs() < 1e-6, "{report:?}");
     assert_eq!(report.get("delta1"), Some(0.0));
-    // Root of the mean square an image, then the mean over the images.
+    // The root mean square per image, then the mean over the images.
     let roots: Vec<f64> = (0..data.len().into_result().unwrap())
         .map(|i| {
             let measured: Vec<f64> = depths(&record(&data, i))
@@ -120,7 +117,7 @@ fn errors_of_depth_count_measured_pixels_only() {
 }
 
 #[test]
-fn evaluators_of_depth_merge_to_the_bit() {
+fn depth_evaluators_merge_bit_identically() {
     let task = Task::load("walk-depth");
     let data = task.open(40);
     assert!(data.spec().into_result().unwrap().names.is_empty());

@@ -1,4 +1,5 @@
-//! Top-down keypoints: several records an image with a region each, boxes from a file or from an earlier stage.
+//! Top-down keypoints: several records per image, each with a region; boxes from a file or from an
+//! earlier stage.
 
 use cvhost_plugin_api::data::{Array, Fields, Record, Role};
 use cvhost_tests::events::path_in;
@@ -27,17 +28,17 @@ fn person(points: &[f32]) -> Fields {
     Fields::new().with("keypoints", Role::KEYPOINTS, points)
 }
 
-/// The records of the image that record `index` is about.
-fn people(task: &Task, images: usize, least: usize) -> Vec<Record> {
+/// The records of the first image with at least `min_people` people.
+fn people(task: &Task, images: usize, min_people: usize) -> Vec<Record> {
     let data = task.open(images);
     let all: Vec<Record> = (0..data.len().into_result().unwrap())
         .map(|i| record(&data, i))
         .collect();
     let mut groups = all.chunk_by(|a, b| image(a) == image(b));
-    groups.find(|g| g.len() >= least).unwrap().to_vec()
+    groups.find(|g| g.len() >= min_people).unwrap().to_vec()
 }
 
-/// The mean distance of printed keypoints to a record's, in pixels.
+/// Mean distance between printed keypoints and a record's, in pixels.
 fn distance(printed: &Value, record: &Record) -> f64 {
     let points = points(record);
     let mut distances = Vec::new();
@@ -51,7 +52,7 @@ fn distance(printed: &Value, record: &Record) -> f64 {
 }
 
 #[test]
-fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
+fn keypoints_train_with_a_record_per_person_and_are_predicted_in_given_boxes() {
     let walk = Walk::new(
         "walk-keypoints",
         "pictures: 160, batch_size: 16, augmentations: {horizontal_flip: 0.5, random_crop: 0.2, rotation: 10, random_resize: [0.9, 1.1]}",
@@ -63,19 +64,19 @@ fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
         let name = file.unwrap().file_name().into_string().unwrap();
         assert!(
             name.ends_with("person 0.jpg"),
-            "{name}: the persons of an image are drawn together"
+            "{name}: the people in an image are drawn together"
         );
     }
     let data = walk.task.open(160);
-    // Everything in the middle of the box.
-    let chance = walk.task.report(&data, |record| {
+    // The baseline puts everything in the middle of the box.
+    let baseline = walk.task.report(&data, |record| {
         let [x1, y1, x2, y2] = bounds(record);
         person(&[((x1 + x2) / 2.0) as f32, ((y1 + y2) / 2.0) as f32, 1.0].repeat(KEYPOINTS))
     });
-    let (learned, chance) = (trained.metric("val_pck"), chance.get("pck").unwrap());
+    let (learned, baseline) = (trained.metric("val_pck"), baseline.get("pck").unwrap());
     assert!(
-        learned > 0.85 && learned > chance + 0.3,
-        "{learned} against {chance}"
+        learned > 0.85 && learned > baseline + 0.3,
+        "{learned}, the baseline has {baseline}"
     );
     assert!(trained.metric("val_oks") > 0.75, "{}", trained.event);
     walk.check_eval(&trained);
@@ -97,7 +98,7 @@ fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
     let given = ["--prompt", prompt.to_str().unwrap(), "--threshold", "0.1"];
     let prediction = walk.predict_file(&trained, &file, &given).success().last_event();
     let printed = prediction["predictions"].as_array().unwrap();
-    assert_eq!(printed.len(), people.len(), "a dog is no person: {prediction}");
+    assert_eq!(printed.len(), people.len(), "a dog isn't a person: {prediction}");
     for (printed, person) in printed.iter().zip(&people) {
         assert_eq!(printed["keypoints"][3]["name"], "left_hand", "{printed}");
         let off = distance(printed, person);
@@ -105,20 +106,20 @@ fn keypoints_train_a_record_a_person_and_are_predicted_where_boxes_say() {
         for (a, b) in printed["box_xyxy"].as_array().unwrap().iter().zip(bounds(person)) {
             assert!((a.as_f64().unwrap() - b).abs() < 1e-3, "{printed}");
         }
-        // The box's own score is a factor.
+        // The score includes the box's own score as a factor.
         assert!(printed["score"].as_f64().unwrap() <= 0.9, "{printed}");
     }
     let drawn = image::open(path_in(&prediction, "drawn")).unwrap();
     assert_eq!(drawn.width(), 4 * image(&people[0]).width);
 
-    // Nobody there, and nothing said: no person, and an image all the same.
+    // An empty list or no prompt: nobody is predicted, but the image is still drawn.
     write(&json!([]));
     for more in [&given[..], &[]] {
         let nobody = walk.predict_file(&trained, &file, more).success().last_event();
         assert_eq!(nobody["predictions"], json!([]), "{nobody}");
         image::open(path_in(&nobody, "drawn")).unwrap();
     }
-    // A box that is none is said to be one, with the image.
+    // An invalid box is reported with its image.
     write(&json!([{"box_xyxy": [30, 30, 10, 40]}]));
     let wrong = walk.predict_file(&trained, &file, &given);
     assert_eq!(wrong.code, 3, "{}", wrong.stderr);
@@ -166,24 +167,24 @@ fn keypoints_take_their_boxes_from_an_earlier_stage() {
 }
 
 #[test]
-fn near_keypoints_are_counted_as_the_papers_say() {
+fn pck_and_oks_are_computed_as_in_the_papers() {
     let task = Task::load("walk-keypoints");
     let data = task.open(40);
     let sigma = 0.05;
-    // Each keypoint off by a part of the box's longer side: within a tenth it is right.
-    for (part, right) in [(0.0, 1.0), (0.09, 1.0), (0.11, 0.0)] {
+    // Every keypoint is off by a fraction of the box's longer side: up to a tenth is correct.
+    for (fraction, right) in [(0.0, 1.0), (0.09, 1.0), (0.11, 0.0)] {
         let report = task.report(&data, |record| {
             let [x1, y1, x2, y2] = bounds(record);
-            let off = (part * (x2 - x1).max(y2 - y1)) as f32;
+            let off = (fraction * (x2 - x1).max(y2 - y1)) as f32;
             let mut points = points(record);
             points.as_chunks_mut::<3>().0.iter_mut().for_each(|p| p[1] += off);
             person(&points)
         });
-        assert_eq!(report.get("pck"), Some(right), "{part}");
+        assert_eq!(report.get("pck"), Some(right), "{fraction}");
         let similarities: Vec<f64> = (0..data.len().into_result().unwrap())
             .map(|i| {
                 let [x1, y1, x2, y2] = bounds(&record(&data, i));
-                let off = part * (x2 - x1).max(y2 - y1);
+                let off = fraction * (x2 - x1).max(y2 - y1);
                 let k = 2.0 * sigma;
                 (-off * off / (2.0 * (x2 - x1) * (y2 - y1) * k * k)).exp()
             })
@@ -197,7 +198,7 @@ fn near_keypoints_are_counted_as_the_papers_say() {
 }
 
 #[test]
-fn evaluators_of_keypoints_merge_to_the_bit() {
+fn keypoint_evaluators_merge_bit_identically() {
     let task = Task::load("walk-keypoints");
     task.check_merging(&task.open(40), |record| {
         let mut points = points(record);

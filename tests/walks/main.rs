@@ -1,5 +1,5 @@
-//! Tasks of other kinds than the workspace's plugins have, from a plugin that is built outside of it: the host carries them
-//! without knowing any.
+//! Tasks of kinds that the workspace's plugins lack, from a plugin built outside the workspace: the
+//! host runs them without knowing any of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod builds;

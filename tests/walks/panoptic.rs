@@ -1,4 +1,4 @@
-//! Panoptic segmentation: a map of segments with columns, things and stuff, a PNG.
+//! Panoptic segmentation: a segment map with columns, things and stuff, a PNG.
 
 use cvhost_plugin_api::data::{Array, Fields, Record, Role};
 use cvhost_tests::events::path_in;
@@ -47,12 +47,15 @@ fn panoptic_segmentation_trains_with_crops_and_flips() {
     );
     let trained = walk.train(6, 0.5);
     let data = walk.task.open(64);
-    // All grass.
-    let chance = walk.task.report(&data, |record| {
+    // The baseline is all grass.
+    let baseline = walk.task.report(&data, |record| {
         segments(record, &vec![0; map(record).len()], &[1])
     });
-    let (learned, chance) = (trained.metric("val_pq"), chance.get("pq").unwrap());
-    assert!(chance < 0.3 && learned > 0.8, "{learned} against {chance}");
+    let (learned, baseline) = (trained.metric("val_pq"), baseline.get("pq").unwrap());
+    assert!(
+        baseline < 0.3 && learned > 0.8,
+        "{learned}, the baseline has {baseline}"
+    );
     for metric in ["val_sq", "val_rq", "val_pq_things", "val_pq_stuff", "val_pq_ball"] {
         assert!(trained.metric(metric) > 0.5, "{metric}: {}", trained.event);
     }
@@ -78,13 +81,13 @@ fn panoptic_segmentation_trains_with_crops_and_flips() {
         .iter()
         .map(|s| (s["id"].as_u64().unwrap(), s["area"].as_u64().unwrap()))
         .collect();
-    assert_eq!(listed, areas, "the file has the segments that are printed");
+    assert_eq!(listed, areas, "the file and the printed segments differ");
     for segment in printed {
         let things = ["ball", "crate"].contains(&segment["label"].as_str().unwrap());
         assert_eq!(segment["isthing"], things, "{segment}");
         assert!(segment["score"].as_f64().unwrap() >= 0.5, "{segment}");
     }
-    // A thing a connected part: the category id is the data's, with its gap.
+    // Things are connected components; category ids are those of the data, with their gap.
     assert!(
         printed
             .iter()
@@ -98,10 +101,11 @@ fn panoptic_segmentation_trains_with_crops_and_flips() {
 }
 
 #[test]
-fn panoptic_quality_is_that_of_the_paper() {
+fn panoptic_quality_is_computed_as_in_the_paper() {
     let task = Task::load("walk-panoptic");
     let data = task.open(40);
-    // The targets themselves, with void filled by somebody's guess: void counts neither for nor against.
+    // The targets themselves, with void filled by an arbitrary guess: void counts neither for nor
+    // against.
     let perfect = task.report(&data, |record| {
         let filled: Vec<i32> = map(record).iter().map(|s| (*s).max(0)).collect();
         segments(record, &filled, &labels(record))
@@ -109,8 +113,9 @@ fn panoptic_quality_is_that_of_the_paper() {
     for metric in ["pq", "sq", "rq", "pq_things", "pq_stuff", "pq_sky"] {
         assert_eq!(perfect.get(metric), Some(1.0), "{metric}");
     }
-    // By hand, on one record: one thing is called by the other's name, so it is a false positive there and a false negative here;
-    // a strip of the sky is missing, which lowers its IoU.
+    // Computed by hand for one record: balls are labelled as crates, so they are false positives
+    // for crates and false negatives for balls; a strip of the sky is missing, which lowers its
+    // IoU.
     let index = (0..data.len().into_result().unwrap())
         .find(|i| labels(&record(&data, *i)).contains(&2))
         .unwrap();
@@ -156,7 +161,7 @@ fn panoptic_quality_is_that_of_the_paper() {
 }
 
 #[test]
-fn evaluators_of_panoptic_quality_merge_to_the_bit() {
+fn panoptic_quality_evaluators_merge_bit_identically() {
     let task = Task::load("walk-panoptic");
     task.check_merging(&task.open(40), |record| {
         // Everything a few pixels to the left.

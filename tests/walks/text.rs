@@ -1,4 +1,5 @@
-//! Text recognition: text as target, inputs as wide as the line, tokens of different number, a lower value that is better.
+//! Text recognition: text targets, inputs as wide as their line, varying numbers of tokens, a
+//! metric where lower is better.
 
 use cvhost_plugin_api::data::{Array, Fields, Record, Role};
 use cvhost_tests::events::path_in;
@@ -29,7 +30,7 @@ fn text_trains_on_lines_of_any_width_without_mirroring_them() {
         "pictures: 400, batch_size: 8",
         "max_epochs: 10, learning_rate: 0.01, scheduler_params: {eta_min: 0.002}, monitor_metric: val_cer",
     );
-    // Nothing in the file says so: the task's schema does.
+    // These values aren't in the file: they are defaults of the task's schema.
     let config = walk.setup.config.to_str().unwrap().to_owned();
     let shown = walk
         .setup
@@ -60,7 +61,7 @@ fn text_trains_on_lines_of_any_width_without_mirroring_them() {
         assert!(drawn.width() >= 3 * image(&record).width, "{prediction}");
     }
     assert!(right >= 2, "{right} of 5 texts");
-    // Nothing is that sure.
+    // No prediction is that certain.
     let unsure = walk.predict(&trained, image(&record(&data, 0)), &["--threshold", "1"]);
     assert_eq!(
         unsure["predictions"].as_array().map(Vec::len),
@@ -83,7 +84,7 @@ fn the_character_error_rate_counts_edits_over_all_characters() {
         (report.get("cer"), report.get("exact_match")),
         (Some(1.0), Some(0.0))
     );
-    // One character more in each text, one less, one changed: an edit each.
+    // One character added to each text, one removed, one changed: one edit each.
     let characters: usize = (0..data.len().into_result().unwrap())
         .map(|i| text(&record(&data, i)).chars().count())
         .sum();
@@ -100,7 +101,7 @@ fn the_character_error_rate_counts_edits_over_all_characters() {
 }
 
 #[test]
-fn evaluators_of_text_merge_to_the_bit() {
+fn text_evaluators_merge_bit_identically() {
     let task = Task::load("walk-text");
     task.check_merging(&task.open(40), |record| {
         read(&text(record).replace(['A', '7'], ""))

@@ -1,7 +1,7 @@
-//! Saving while the training goes on: the trainer copies a checkpoint into memory, and a thread writes it to the disk.
+//! Background saving: the trainer copies a checkpoint into memory, and a thread writes it to disk.
 //!
-//! At most one checkpoint is on its way. Who comes with the next one waits for it, so memory holds one copy, whatever the disk's
-//! speed. The copy's memory is used again.
+//! At most one checkpoint is being written. The next one waits for it, so memory holds a single
+//! copy, however slow the disk is. The buffers are reused.
 
 use super::save::ModelImage;
 use super::state::StateImage;
@@ -18,9 +18,10 @@ pub struct Snapshot {
     pub stamp: Stamp,
     pub model: ModelImage,
     pub state: StateImage,
-    /// Adds to the state's JSON what takes time to learn, such as what loggers know; called before it is written.
+    /// Called before the state is written, to add parts of its JSON that take time to collect, such
+    /// as the state of loggers.
     pub complete: Box<dyn FnOnce(&mut Value) + Send>,
-    /// How long the training waited for the copy.
+    /// The time that training waited for the copy.
     pub waited: Duration,
 }
 
@@ -30,13 +31,13 @@ pub struct Written {
     pub path: PathBuf,
     pub stamp: Stamp,
     pub is_best: bool,
-    /// How long the training waited.
+    /// The time that training waited for the copy.
     pub waited: Duration,
-    /// How long writing took, meanwhile.
+    /// The time of writing, in the background.
     pub written_in: Duration,
 }
 
-/// Memory for the weights and for the state's tensors.
+/// Buffers for the weights and for the tensors of the training state.
 pub type Memory = [Vec<u8>; 2];
 
 struct Done {
@@ -48,7 +49,7 @@ struct Done {
 }
 
 enum Job {
-    /// Memory of these sizes is to be had before the first snapshot comes.
+    /// Allocate buffers of these sizes before the first snapshot.
     Reserve([usize; 2]),
     Write(Box<Snapshot>),
 }
@@ -58,14 +59,14 @@ enum Outcome {
     Written(Done),
 }
 
-/// Writes snapshots one after the other on a thread of its own.
+/// Writes snapshots one after another on its own thread.
 pub struct Saver {
     jobs: Option<Sender<Job>>,
     done: Receiver<Outcome>,
     thread: Option<JoinHandle<()>>,
-    on_its_way: bool,
+    pending: bool,
     memory: Memory,
-    /// What the last save failed with, until a later one succeeds.
+    /// The error of the last save, until a later one succeeds.
     failure: Option<Error>,
 }
 
@@ -88,46 +89,45 @@ impl Saver {
                     }
                 }
             })
-            .map_err(|e| {
-                Error::environment(format!("cannot start the thread that saves checkpoints: {e}"))
-            })?;
+            .map_err(|e| Error::environment(format!("cannot start the checkpoint thread: {e}")))?;
         Ok(Saver {
             jobs: Some(jobs),
             done,
             thread: Some(thread),
-            on_its_way: false,
+            pending: false,
             memory: Memory::default(),
             failure: None,
         })
     }
 
-    /// Has memory of these sizes made ready for the first copy, for weights and state, while the training begins: fresh memory takes
-    /// longer than the copy.
+    /// Allocates buffers of these sizes for the first copy, for weights and state, while training
+    /// starts: touching fresh memory takes longer than the copy itself.
     pub fn reserve(&mut self, bytes: [usize; 2]) {
-        if let Some(jobs) = self.jobs.as_ref().filter(|_| !self.on_its_way) {
-            self.on_its_way = jobs.send(Job::Reserve(bytes)).is_ok();
+        if let Some(jobs) = self.jobs.as_ref().filter(|_| !self.pending) {
+            self.pending = jobs.send(Job::Reserve(bytes)).is_ok();
         }
     }
 
-    /// Waits until nothing is on its way, and gives the memory for the next copy.
+    /// Waits until no write is pending, and returns the buffers for the next copy.
     pub fn memory(&mut self) -> (Memory, Option<Written>) {
         let written = self.wait();
         (std::mem::take(&mut self.memory), written)
     }
 
-    /// Hands a checkpoint over. [`Saver::memory`] has been called for it, so nothing is on its way.
+    /// Hands over a checkpoint. Must follow a call of [`Saver::memory`], so that no write is
+    /// pending.
     pub fn save(&mut self, snapshot: Snapshot) {
         let Some(jobs) = &self.jobs else { return };
-        self.on_its_way = jobs.send(Job::Write(Box::new(snapshot))).is_ok();
+        self.pending = jobs.send(Job::Write(Box::new(snapshot))).is_ok();
     }
 
-    /// What has been written since the last call, if anything; doesn't wait.
+    /// Returns the checkpoint written since the last call, if any. Doesn't block.
     pub fn written(&mut self) -> Option<Written> {
         let done = self.done.try_recv().ok()?;
         self.take(done)
     }
 
-    /// Waits for what is on its way.
+    /// Waits for the pending write.
     ///
     /// # Errors
     /// The last checkpoint could not be saved.
@@ -140,21 +140,21 @@ impl Saver {
     }
 
     fn wait(&mut self) -> Option<Written> {
-        if !self.on_its_way {
+        if !self.pending {
             return None;
         }
         match self.done.recv() {
             Ok(done) => self.take(done),
             Err(_) => {
-                self.on_its_way = false;
-                self.failure = Some(Error::failed("the thread that saves checkpoints has ended"));
+                self.pending = false;
+                self.failure = Some(Error::failed("the checkpoint thread has stopped unexpectedly"));
                 None
             }
         }
     }
 
     fn take(&mut self, outcome: Outcome) -> Option<Written> {
-        self.on_its_way = false;
+        self.pending = false;
         let done = match outcome {
             Outcome::Written(done) => done,
             Outcome::Reserved(memory) => {
@@ -179,7 +179,7 @@ impl Saver {
             }
             Err(error) => {
                 tracing::warn!(
-                    "the checkpoint of step {} is not saved, training goes on: {error}",
+                    "the checkpoint of step {} could not be saved; training continues: {error}",
                     done.stamp.step
                 );
                 self.failure = Some(error);
@@ -190,18 +190,18 @@ impl Saver {
 }
 
 impl Drop for Saver {
-    /// What is on its way is written to the end, whatever ended the training.
+    /// A pending write is completed, however training ended.
     fn drop(&mut self) {
         self.jobs = None;
         self.wait();
         if let Some(thread) = self.thread.take() {
-            // A panic in it has been told by the lack of an answer.
+            // A panic of the thread has already been reported by `wait`.
             let _ = thread.join();
         }
     }
 }
 
-/// Memory that the system has really given.
+/// Allocates memory and touches its pages, so that they are really mapped.
 fn touched(bytes: usize) -> Vec<u8> {
     vec![1; bytes]
 }
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn checkpoints_are_written_in_order_and_completed_on_the_way() {
+    fn checkpoints_are_written_in_order_and_completed_before_writing() {
         let root = tempfile::tempdir().unwrap();
         let mut saver = saver(root.path());
         assert!(save(&mut saver, 1).is_none());
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_was_reserved_is_used() {
+    fn reserved_memory_is_used() {
         let root = tempfile::tempdir().unwrap();
         let mut saver = saver(root.path());
         saver.reserve([5000, 6000]);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_save_is_forgiven_when_a_later_one_succeeds_and_an_error_at_the_end() {
+    fn a_failed_save_is_an_error_unless_a_later_one_succeeds() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("checkpoints");
         let mut saver = saver(&folder);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn dropping_the_saver_writes_what_is_on_its_way() {
+    fn dropping_the_saver_completes_the_pending_write() {
         let root = tempfile::tempdir().unwrap();
         let mut saver = saver(root.path());
         save(&mut saver, 7);

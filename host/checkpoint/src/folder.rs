@@ -1,4 +1,5 @@
-//! A model folder as `from_pretrained` knows it: `config.json`, `preprocessor_config.json`, weights in safetensors.
+//! A model folder as `from_pretrained` reads it: `config.json`, `preprocessor_config.json`, and
+//! weights in safetensors.
 
 use crate::weights::Weights;
 use cvhost::error::{Error, Kind, Result};
@@ -15,10 +16,11 @@ use std::path::{Path, PathBuf};
 pub(crate) const COMPLETE: &str = "complete.json";
 /// The folder of the training state within a checkpoint.
 pub(crate) const TRAINING_STATE: &str = "training_state";
-/// A folder with one of these is a checkpoint, which may be replaced.
+/// A folder with one of these is a checkpoint and may be overwritten.
 pub(crate) const MARKS: [&str; 3] = [CONFIG, COMPLETE, TRAINING_STATE];
 
-/// No label list is near this; an id beyond it is a broken file that would cost gigabytes.
+/// The maximum number of labels, far above any real label list. A larger id means a broken file and
+/// would cost gigabytes.
 pub(super) const MAX_LABELS: usize = 1_000_000;
 
 /// An opened model folder. The weights themselves are read by [`ModelFolder::weights`].
@@ -27,11 +29,12 @@ pub struct ModelFolder {
     pub path: PathBuf,
     /// `config.json`, an object.
     pub config: Value,
-    /// `preprocessor_config.json`, or the image processor of `processor_config.json`; `Null` without either.
+    /// `preprocessor_config.json`, or the image processor of `processor_config.json`; `Null` if
+    /// neither exists.
     pub preprocessor: Value,
     /// The safetensors files, at least one.
     pub weight_files: Vec<PathBuf>,
-    /// Of sharded weights: tensor name and the file it should be in.
+    /// For sharded weights: pairs of tensor name and file name from the index. Otherwise empty.
     shards: Shards,
 }
 
@@ -39,15 +42,15 @@ impl ModelFolder {
     /// Opens a folder.
     ///
     /// # Errors
-    /// No folder, no `config.json`, JSON that can't be read, no weights, a shard that is missing; weights that only pickle
-    /// files hold are refused.
+    /// The folder, `config.json`, the weights or a shard is missing; a JSON file can't be read;
+    /// only pickle files hold the weights.
     pub fn open(path: &Path) -> Result<ModelFolder> {
         let mut folder = Self::open_without_weights(path)?;
         (folder.weight_files, folder.shards) = find_weights(path)?;
         Ok(folder)
     }
 
-    /// Opens a folder for its JSON files alone: training from scratch needs no weights.
+    /// Opens only the JSON files of a folder: training from scratch needs no weights.
     pub fn open_without_weights(path: &Path) -> Result<ModelFolder> {
         if !path.is_dir() {
             return Err(not_a_folder(path));
@@ -76,7 +79,8 @@ impl ModelFolder {
         })
     }
 
-    /// Opens the weights and checks their headers, and for shards that each tensor is where the index says.
+    /// Opens the weights and checks their headers. For shards, also checks that each tensor is in
+    /// the file that the index names.
     pub fn weights(&self) -> Result<Weights> {
         let weights = Weights::open(&self.weight_files)?;
         let wrong: Vec<String> = self
@@ -94,20 +98,21 @@ impl ModelFolder {
             return Ok(weights);
         }
         Err(Error::input(format!(
-            "{} doesn't fit its files",
+            "{} doesn't match its files",
             self.path.join(WEIGHTS_INDEX).display()
         ))
         .with_details(wrong)
-        .with_help("files of different checkpoints were probably mixed: fetch or save the folder again"))
+        .with_help("files of different checkpoints were probably mixed: download or save the folder again"))
     }
 
-    /// The class names of `config.json`; `None` when it has none, or only the placeholders `LABEL_0`, `LABEL_1`, ….
+    /// The class names in `config.json`; `None` if there are none, or only the placeholders
+    /// `LABEL_0`, `LABEL_1`, ….
     pub fn label_names(&self) -> Result<Option<Vec<String>>> {
         label_names(&self.config).map_err(|e| e.within(self.path.join(CONFIG).display().to_string()))
     }
 }
 
-/// The safetensors files, and what an index says of them.
+/// Finds the safetensors files and reads their index, if there is one.
 fn find_weights(folder: &Path) -> Result<(Vec<PathBuf>, Shards)> {
     let single = folder.join(WEIGHTS);
     if single.is_file() {
@@ -124,9 +129,9 @@ fn find_weights(folder: &Path) -> Result<(Vec<PathBuf>, Shards)> {
             .collect();
         if !missing.is_empty() {
             return Err(
-                Error::input(format!("{} names files that are missing", index_path.display()))
+                Error::input(format!("{} lists files that are missing", index_path.display()))
                     .with_details(missing)
-                    .with_help("fetch or copy the folder again, with all its files"),
+                    .with_help("download or copy the folder again, with all its files"),
             );
         }
         let files = files.into_iter().map(|f| folder.join(f)).collect();
@@ -141,10 +146,11 @@ fn find_weights(folder: &Path) -> Result<(Vec<PathBuf>, Shards)> {
     } else {
         names.join(", ")
     };
-    Err(
-        Error::input(format!("{} has no {WEIGHTS}; it has {there}", folder.display()))
-            .with_expected(EXPECTED),
-    )
+    Err(Error::input(format!(
+        "{} has no {WEIGHTS}; it contains {there}",
+        folder.display()
+    ))
+    .with_expected(EXPECTED))
 }
 
 fn read_preprocessor(folder: &Path) -> Result<Value> {
@@ -181,7 +187,8 @@ fn file_names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The class names of a `config.json` in the order of their ids; ids that `id2label` leaves out are `LABEL_<id>`.
+/// The class names of a `config.json` in the order of their ids. Ids missing from `id2label` are
+/// named `LABEL_<id>`.
 pub fn label_names(config: &Value) -> Result<Option<Vec<String>>> {
     let Some(labels) = config
         .get("id2label")
@@ -195,9 +202,9 @@ pub fn label_names(config: &Value) -> Result<Option<Vec<String>>> {
         let at = id.parse::<usize>().ok().filter(|i| *i < MAX_LABELS);
         let (Some(at), Some(name)) = (at, name.as_str()) else {
             return Err(
-                Error::input(format!("`id2label` has the entry {id:?}: {name}")).with_expected(format!(
-                    "a class id below {MAX_LABELS} and its name, such as \"0\": \"cat\""
-                )),
+                Error::input(format!("`id2label` has an invalid entry {id:?}: {name}")).with_expected(
+                    format!("a class id below {MAX_LABELS} and its name, such as \"0\": \"cat\""),
+                ),
             );
         };
         if at >= names.len() {

@@ -1,5 +1,6 @@
-//! The labels that a checkpoint was trained for, kept in its `config.json`: `id2label` has the classes' names, the key below
-//! what else a form needs and no Hugging Face key holds (names of keypoints, things and stuff).
+//! The labels that a checkpoint was trained with, stored in its `config.json`. `id2label` holds the
+//! class names; the key below holds what a target form needs beyond that and no Hugging Face key
+//! stores (names of keypoints, things and stuff).
 
 use super::folder::{MAX_LABELS, label_names};
 use cvhost::error::{Error, Result};
@@ -20,14 +21,15 @@ pub fn remember(config: &mut Value, spec: &LabelSpec) {
     }
 }
 
-/// The labels of a `config.json` for a task of this form. A checkpoint of another origin, or of another form, has names alone.
-/// Where `id2label` holds placeholders they stand for the classes; without it there are as many as `num_labels` says.
+/// Reads the labels of a `config.json` for a task with this target form. A checkpoint from
+/// elsewhere, or of another form, only has names. Without real names in `id2label`, the classes are
+/// called `LABEL_<id>`; their number is that of the placeholders, else `num_labels`.
 pub fn recall(config: &Value, form: &str) -> Result<LabelSpec> {
     let kept = &config[KEY];
     let names = label_names(config)?;
     if kept["form"] == form {
         let kept_names = texts(&kept["names"]);
-        // Somebody may have renamed classes in `id2label`, or changed their number.
+        // The user may have renamed classes in `id2label`, or changed their number.
         if names.as_ref().is_none_or(|n| n.len() == kept_names.len()) {
             let ids = kept["ids"].as_array().into_iter().flatten();
             let ids: Vec<i64> = ids.filter_map(Value::as_i64).collect();
@@ -59,9 +61,9 @@ pub fn recall(config: &Value, form: &str) -> Result<LabelSpec> {
     })
 }
 
-/// How many classes a `config.json` without names has.
+/// The number of classes in a `config.json` without class names.
 fn count(config: &Value) -> Result<usize> {
-    // `label_names` has checked that the ids are small numbers.
+    // `label_names` has checked the range of the ids.
     let ids = config["id2label"].as_object().into_iter().flatten();
     let highest = ids.filter_map(|(id, _)| id.parse::<usize>().ok()).max();
     let count = match (highest, config.get("num_labels").filter(|v| !v.is_null())) {
@@ -71,7 +73,7 @@ fn count(config: &Value) -> Result<usize> {
     };
     count.filter(|count| *count <= MAX_LABELS).ok_or_else(|| {
         Error::input(format!("config.json: `num_labels` is {}", config["num_labels"]))
-            .with_expected(format!("a number of classes, {MAX_LABELS} at most"))
+            .with_expected(format!("a number of classes of at most {MAX_LABELS}"))
     })
 }
 
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_remembered_comes_back() {
+    fn stored_labels_are_read_back() {
         let mut config = json!({"id2label": {"0": "person"}});
         remember(&mut config, &spec());
         assert_eq!(recall(&config, "pose/1").unwrap(), spec());
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_somebody_changed_count_and_another_form_counts_for_nothing() {
+    fn renamed_classes_are_used_and_extras_of_another_form_are_ignored() {
         let mut config = json!({"id2label": {"0": "person"}});
         remember(&mut config, &spec());
         config["id2label"] = json!({"0": "Mensch"});
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_classes_that_cannot_be_is_an_error() {
+    fn an_invalid_number_of_classes_is_an_error() {
         for wrong in [json!(1_000_000_000_000_000_000u64), json!(-3), json!("three")] {
             let error = recall(&json!({"num_labels": wrong}), "x/1")
                 .unwrap_err()
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_do_not_fit_are_an_error() {
+    fn different_numbers_of_ids_and_names_are_an_error() {
         let config = json!({"cvhost_labels": {"form": "x/1", "names": ["a"], "ids": [], "extra": ""}});
         assert!(
             recall(&config, "x/1")

@@ -1,16 +1,16 @@
 //! Checkpoints: Hugging Face folders in and out.
 //!
-//! | file | does |
+//! | module | contents |
 //! |---|---|
-//! | [`folder`] | opens a model folder: its JSON files, its weight files, its label names |
+//! | [`folder`] | opens a model folder: JSON files, weight files, label names |
 //! | [`weights`] | reads and checks safetensors files |
 //! | [`labels`] | the labels that a model was trained for, in its `config.json` |
-//! | [`load`] | copies weights into a model's parameters, and tells what fitted |
-//! | [`packed`] | the image of a safetensors file in memory |
+//! | [`load`] | loads weights into a model's parameters, and reports mismatches |
+//! | [`packed`] | a safetensors file in memory |
 //! | [`save`] | writes a model folder |
-//! | [`state`] | the training state beside a model |
-//! | [`store`] | the folder of checkpoints of a run: best-k, last, the second copy |
-//! | [`background`] | saves checkpoints while the training goes on |
+//! | [`state`] | the training state, saved alongside the model |
+//! | [`store`] | a run's checkpoint folder: top-k, last, the second copy |
+//! | [`background`] | saves checkpoints in the background |
 
 pub mod background;
 pub mod folder;

@@ -1,4 +1,4 @@
-//! Weights into a model's parameters, and the table that says what fitted.
+//! Loads weights into a model's parameters and reports mismatches as a table.
 
 use super::weights::{Weights, torch_error};
 use cvhost::error::{Error, Result};
@@ -9,54 +9,55 @@ use std::fmt;
 /// How strict loading is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LoadPolicy {
-    /// Parameters that the file lacks are initialised instead of being an error: a backbone's weights in a new model.
+    /// Initialise parameters that the file lacks instead of failing, for example to load a backbone
+    /// into a new model.
     pub allow_missing: bool,
 }
 
-/// What became of one tensor.
+/// The outcome for one tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadOutcome {
-    /// The file lacks it, and the model needs it.
+    /// Required by the model, but missing from the file.
     Missing,
-    /// Its shape in the file is another.
+    /// Its shape in the file differs from the model's.
     Mismatched,
-    /// It depends on the number of classes, and was made anew.
+    /// It depends on the number of classes and was re-initialised.
     Reinitialised,
-    /// The file lacks it, and it was made anew as the policy allows.
+    /// Missing from the file and newly initialised, as the policy allows.
     Initialised,
-    /// The model has no place for it.
+    /// In the file, but not in the model.
     Unexpected,
 }
 
-/// One line of the table.
+/// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// In the model, or of an unexpected tensor in the file.
+    /// The name in the model; for an unexpected tensor, the name in the file.
     pub name: String,
     pub fate: LoadOutcome,
-    /// The shape in the file; `None` where it has no such tensor.
+    /// The shape in the file; `None` if it has no such tensor.
     pub in_file: Option<Vec<i64>>,
-    /// The shape in the model; `None` where it has no such parameter.
+    /// The shape in the model; `None` if it has no such parameter.
     pub in_model: Option<Vec<i64>>,
 }
 
-/// What loading did.
+/// The result of loading.
 #[derive(Debug, Clone, Default)]
 pub struct LoadReport {
-    /// How many parameters and buffers were loaded.
+    /// The number of parameters and buffers loaded.
     pub loaded: usize,
-    /// How many of those under one of their aliases.
+    /// How many of them were found under an alias.
     pub by_alias: usize,
-    /// An example of these: (name in the model, name in the file).
+    /// An example of an alias: (name in the model, name in the file).
     pub alias_example: Option<(String, String)>,
-    /// All that wasn't simply loaded, in the order of the model; unexpected tensors last.
+    /// All tensors that were not simply loaded, in the model's order; unexpected tensors last.
     pub rows: Vec<Row>,
-    /// The parameters that now need `Model::initialise`.
+    /// The parameters that still need `Model::initialise`.
     pub to_initialise: Vec<String>,
 }
 
 impl LoadReport {
-    /// The report of a model that starts without a checkpoint: everything is to be initialised.
+    /// The report for a model without a checkpoint: everything must be initialised.
     pub fn from_scratch(parameters: &[Parameter]) -> LoadReport {
         LoadReport {
             to_initialise: parameters.iter().map(|p| p.name.to_string()).collect(),
@@ -68,7 +69,7 @@ impl LoadReport {
         self.rows.iter().filter(|r| r.fate == fate).count()
     }
 
-    /// The names with that fate.
+    /// The names of the tensors with this outcome.
     pub fn names(&self, fate: LoadOutcome) -> Vec<&str> {
         self.rows
             .iter()
@@ -77,28 +78,29 @@ impl LoadReport {
             .collect()
     }
 
-    /// A line to warn with when tensors of the file were left out.
+    /// A warning if tensors of the file were ignored.
     pub fn warning(&self) -> Option<String> {
         let unexpected = self.names(LoadOutcome::Unexpected);
         let first = unexpected.first()?;
         Some(match unexpected.len() {
-            1 => format!("the model has no place for the checkpoint's tensor `{first}`; it is ignored"),
+            1 => format!("the model has no parameter for the checkpoint's tensor `{first}`; it is ignored"),
             n => format!(
-                "the model has no place for {n} tensors of the checkpoint, `{first}` among them; they are ignored"
+                "the model has no parameters for {n} tensors of the checkpoint, such as `{first}`; they are ignored"
             ),
         })
     }
 }
 
-/// Copies the weights into the parameters, in place and whatever their device and dtype. Each parameter takes the tensor of
-/// its name, else of its first alias that the file has.
+/// Copies the weights into the parameters in place, converting device and dtype. Each parameter
+/// takes the tensor with its name, else with its first alias that is in the file.
 ///
-/// A parameter whose shape follows the number of classes is left to be re-initialised when the file lacks it or has it in
-/// another shape. Counters and position ids that buffers of older versions kept are never missed.
+/// A parameter whose shape depends on the number of classes is listed for re-initialisation if it
+/// is missing from the file or has another shape there. Counters and position ids, which older
+/// versions stored as buffers, may always be missing.
 ///
 /// # Errors
-/// Any other missing tensor (unless the policy allows it) or other shape: with the table, before anything is copied. A
-/// tensor that can't be read.
+/// Any other tensor is missing (unless the policy allows it) or has another shape: reported with
+/// the table, before anything is copied. A tensor can't be read.
 pub fn load_into(parameters: &[Parameter], weights: &Weights, policy: LoadPolicy) -> Result<LoadReport> {
     let mut report = LoadReport::default();
     let mut copies = Vec::with_capacity(parameters.len());
@@ -174,7 +176,7 @@ fn copy_all(copies: &[(&Parameter, &str)], weights: &Weights) -> Result<()> {
     Ok(())
 }
 
-/// Names of buffers that count or number things; nothing is lost without them.
+/// Whether a name is that of a counter or of position ids, which can be recreated without loss.
 fn is_bookkeeping(name: &str) -> bool {
     name.ends_with("num_batches_tracked") || name.ends_with("position_ids")
 }
@@ -193,18 +195,18 @@ fn refuse_misfits(report: &LoadReport, weights: &Weights) -> Result<()> {
         misfits.push(format!("{missing} of its {total} tensors are missing"));
     }
     if mismatched > 0 {
-        misfits.push(format!("{mismatched} have another shape"));
+        misfits.push(format!("{mismatched} have a different shape"));
     }
     let mut rows: Vec<&Row> = report.rows.iter().collect();
     rows.sort_by_key(|r| !matches!(r.fate, LoadOutcome::Missing | LoadOutcome::Mismatched));
     let help = if report.loaded == 0 {
-        "nothing in it has a name that this model knows: it is probably of another model family, or its config.json belongs \
-         to other weights; `model.pretrained: false` starts from random weights"
+        "no tensor in it has a name from this model: it probably belongs to another model family, or its config.json \
+         belongs to other weights; `model.pretrained: false` starts from random weights"
     } else {
         "check that config.json and the weights belong together; `model.pretrained: false` starts from random weights"
     };
     Err(Error::input(format!(
-        "{} doesn't fit the model: {}",
+        "{} doesn't match the model: {}",
         weights.places(),
         misfits.join(", ")
     ))
@@ -212,7 +214,7 @@ fn refuse_misfits(report: &LoadReport, weights: &Weights) -> Result<()> {
     .with_help(help))
 }
 
-/// How many rows of the table are printed before the rest is only counted.
+/// The maximum number of rows printed; the rest is only counted.
 const ROWS_SHOWN: usize = 30;
 
 impl fmt::Display for LoadReport {
@@ -234,7 +236,7 @@ impl fmt::Display for LoadReport {
         }
         for (fate, text) in [
             (LoadOutcome::Missing, "missing"),
-            (LoadOutcome::Mismatched, "of another shape"),
+            (LoadOutcome::Mismatched, "with a different shape"),
             (LoadOutcome::Reinitialised, "re-initialised"),
             (LoadOutcome::Initialised, "newly initialised"),
             (LoadOutcome::Unexpected, "unexpected"),
@@ -252,7 +254,7 @@ impl fmt::Display for LoadReport {
     }
 }
 
-/// The rows as aligned lines with a heading; none when there are no rows.
+/// Formats the rows as aligned lines with a header; empty if there are no rows.
 fn table(rows: &[&Row], shown: usize) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
@@ -266,8 +268,8 @@ fn table(rows: &[&Row], shown: usize) -> Vec<String> {
     cells.extend(rows.iter().take(shown).map(|row| {
         let verdict = match row.fate {
             LoadOutcome::Missing => "missing",
-            LoadOutcome::Mismatched => "another shape",
-            LoadOutcome::Reinitialised => "re-initialised: follows the number of classes",
+            LoadOutcome::Mismatched => "different shape",
+            LoadOutcome::Reinitialised => "re-initialised: depends on the number of classes",
             LoadOutcome::Initialised => "newly initialised",
             LoadOutcome::Unexpected => "unexpected, ignored",
         };

@@ -1,7 +1,7 @@
-//! The image of a safetensors file in memory.
+//! A safetensors file in memory.
 //!
-//! A checkpoint is first copied there, which is all that the training waits for; writing it to the disk needs no tensor any
-//! more and may happen on another thread.
+//! A checkpoint is first copied into memory, and training waits only for that. Writing it to disk
+//! no longer needs the tensors and can happen on another thread.
 
 use super::weights::{dtype_of, torch_error};
 use cvhost::atomic::cannot_save;
@@ -15,18 +15,19 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use tch::{Device, Tensor};
 
-/// A safetensors file, as it will be on the disk.
+/// The bytes of a safetensors file, exactly as written to disk.
 #[derive(Debug)]
 pub struct Packed {
     bytes: Vec<u8>,
 }
 
 impl Packed {
-    /// Copies tensors, from whichever device. Wider dtypes come first, so that every tensor is aligned; otherwise the order is
-    /// kept. `memory` is a buffer to reuse: fresh memory of this size costs more than the copy.
+    /// Copies tensors from any device. Tensors are sorted by dtype width in descending order, so
+    /// that each is aligned, and otherwise keep their order. `memory` is a buffer to reuse:
+    /// allocating fresh memory of this size costs more than the copy.
     ///
     /// # Errors
-    /// Two tensors of one name; a dtype that the file format lacks.
+    /// Two tensors have the same name; a dtype is not supported by the file format.
     pub fn new(tensors: &[(String, Tensor)], memory: Vec<u8>) -> Result<Packed> {
         let mut entries = Vec::with_capacity(tensors.len());
         for (name, tensor) in tensors {
@@ -66,7 +67,7 @@ impl Packed {
         Ok(Packed { bytes })
     }
 
-    /// At least so many bytes hold the image of these tensors.
+    /// The number of bytes that is enough for a file with these tensors.
     pub fn bytes_for<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> usize {
         const HEADER: usize = 4096;
         const HEADER_OF_TENSOR: usize = 256;
@@ -82,13 +83,13 @@ impl Packed {
             .map_err(|e| cannot_save("write", path, &e))
     }
 
-    /// The memory, for the next one.
+    /// Returns the buffer for reuse.
     pub fn into_memory(self) -> Vec<u8> {
         self.bytes
     }
 }
 
-/// Dtype and shape of a tensor; its range is `0..size` for now.
+/// The dtype and shape of a tensor; its byte range is `0..size` for now.
 fn about(name: &str, tensor: &Tensor) -> Result<TensorInfo> {
     let kind = tensor
         .f_kind()
@@ -116,7 +117,7 @@ fn header(entries: &[(&String, &Tensor, TensorInfo)]) -> Result<Vec<u8>> {
     if let Some((name, _)) = infos.iter().find(|(name, _)| !seen.insert(name.as_str())) {
         return Err(Error::failed(format!("two tensors are named `{name}`")));
     }
-    // transformers refuses files that don't say which framework's tensors they hold.
+    // transformers rejects files whose metadata doesn't name the framework.
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let metadata =
         Metadata::new(Some(format), infos).map_err(|e| Error::failed(format!("safetensors: {e}")))?;
@@ -130,17 +131,18 @@ fn copy_from_device(tensor: &Tensor, target: &mut [u8]) -> Result<(), tch::TchEr
     tensor.f_copy_data_u8(target, tensor.numel())
 }
 
-/// Copies contiguous tensors of the CPU with several threads: one doesn't use the memory's full speed, and the training waits.
+/// Copies contiguous CPU tensors with several threads: training waits, and a single thread doesn't
+/// saturate the memory bandwidth.
 fn copy_all(mut copies: Vec<(Tensor, &mut [u8])>) {
     const PIECE: usize = 1 << 20;
-    const MOST_THREADS: usize = 4;
+    const MAX_THREADS: usize = 4;
     let mut pieces: Vec<(&[u8], &mut [u8])> = Vec::new();
     for (tensor, target) in &mut copies {
         // SAFETY: nothing writes to the tensor until this function has returned.
         let source = unsafe { shim::bytes_of(tensor) };
         pieces.extend(source.chunks(PIECE).zip(target.chunks_mut(PIECE)));
     }
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_THREADS));
     let threads = threads.min(pieces.len());
     let queue = Mutex::new(pieces);
     let work = || {

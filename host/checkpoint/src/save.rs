@@ -1,4 +1,4 @@
-//! Writing a model folder that `from_pretrained` reads.
+//! Writes a model folder that `from_pretrained` can read.
 
 use super::folder::MARKS;
 use super::packed::Packed;
@@ -9,9 +9,9 @@ use cvhost_plugin_api::data::Parameter;
 use serde_json::Value;
 use std::path::Path;
 
-/// What a model folder is written from.
+/// The contents of a model folder.
 pub struct ModelParts<'a> {
-    /// Parameters and buffers; their `name` is their name in the file.
+    /// Parameters and buffers, saved under their `name`.
     pub parameters: &'a [Parameter],
     /// `config.json`.
     pub config: &'a Value,
@@ -28,7 +28,7 @@ pub struct ModelImage {
 }
 
 impl ModelParts<'_> {
-    /// Copies everything into memory, `memory` for the weights.
+    /// Copies everything into memory; `memory` is reused for the weights.
     ///
     /// # Errors
     /// Two parameters of one name; a dtype that the file format lacks.
@@ -46,18 +46,20 @@ impl ModelParts<'_> {
     }
 }
 
-/// Writes a model folder, whole or not at all. An older checkpoint at `dir` is replaced, and stays when writing fails.
+/// Writes a model folder atomically. An existing checkpoint at `dir` is replaced, but kept if
+/// writing fails.
 ///
 /// # Errors
-/// Anything that goes wrong while writing: no space, a read-only folder. `dir` holds something that is no checkpoint. Two
-/// parameters of one name; a dtype that the file format lacks.
+/// Writing fails, for example on a full disk or in a read-only folder; `dir` holds something other
+/// than a checkpoint; two parameters have the same name; a dtype is not supported by the file
+/// format.
 pub fn save_model(dir: &Path, parts: &ModelParts<'_>) -> Result<()> {
     let image = parts.image(Vec::new())?;
     replace_folder(dir, &MARKS, |temporary| image.write(temporary))
 }
 
 impl ModelImage {
-    /// Writes the files into a folder that is there.
+    /// Writes the files into an existing folder.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         self.weights.write(&folder.join(WEIGHTS))?;
         write_json(&folder.join(CONFIG), &self.config)?;
@@ -68,7 +70,7 @@ impl ModelImage {
     }
 }
 
-/// Writes a JSON file as Python's `save_pretrained` does: indented by 2, with a line end.
+/// Writes a JSON file like Python's `save_pretrained`: indented by 2, with a trailing newline.
 pub(super) fn write_json(path: &Path, value: &Value) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value).map_err(|e| Error::failed(format!("JSON: {e}")))?;
     text.push('\n');
@@ -153,12 +155,12 @@ mod tests {
         assert_eq!(
             fs::metadata(dir.join(WEIGHTS)).unwrap().permissions().mode() & 0o044,
             0o044,
-            "others may read it"
+            "other users can read it"
         );
     }
 
     #[test]
-    fn a_failed_save_is_loud_and_keeps_the_old_model() {
+    fn a_failed_save_is_an_error_and_keeps_the_old_model() {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("model");
         let config = json!({});
@@ -189,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_loud() {
+    fn a_full_disk_is_an_error() {
         let full = Path::new("/dev/full");
         if !full.exists() {
             return;

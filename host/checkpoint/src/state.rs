@@ -1,4 +1,5 @@
-//! The training state: what only training needs, in a folder of its own beside the model's files.
+//! The training state: everything that only training needs, in its own folder next to the model's
+//! files.
 
 use super::folder::TRAINING_STATE;
 use super::packed::Packed;
@@ -13,20 +14,21 @@ use tch::Tensor;
 
 const JSON: &str = "state.json";
 const TENSORS: &str = "state.safetensors";
-/// Goes up when an older cvhost could not read the state any more.
+/// Increased when older versions of cvhost can no longer read the state.
 const FORMAT: u64 = 1;
 
-/// Optimizer, schedule, EMA, generators, sampler position and whatever else a resumed run continues from.
+/// The state that a resumed run continues from: optimizer, schedule, EMA, random generators,
+/// sampler position and more.
 #[derive(Debug)]
 pub struct TrainingState {
-    /// Named tensors; their order is kept within one dtype.
+    /// Named tensors. Order is preserved among tensors of the same dtype.
     pub tensors: Vec<(String, Tensor)>,
-    /// Everything else. Numbers that aren't finite become `null`, as JSON has none.
+    /// Everything else. Numbers that aren't finite become `null`, since JSON can't represent them.
     pub json: Value,
 }
 
 impl TrainingState {
-    /// The tensor of that name.
+    /// Returns the tensor with this name.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let found = self.tensors.iter().find(|(n, _)| n == name);
         found
@@ -34,7 +36,7 @@ impl TrainingState {
             .ok_or_else(|| Error::input(format!("the training state has no tensor `{name}`")))
     }
 
-    /// Copies the state into memory, `memory` for the tensors.
+    /// Copies the state into memory; `memory` is reused for the tensors.
     pub fn image(&self, memory: Vec<u8>) -> Result<StateImage> {
         Ok(StateImage {
             tensors: Packed::new(&self.tensors, memory)?,
@@ -42,10 +44,11 @@ impl TrainingState {
         })
     }
 
-    /// Reads the state of a checkpoint folder; tensors are on the CPU. `None` when it holds a model only.
+    /// Reads the state of a checkpoint folder; tensors are on the CPU. `None` if the folder only
+    /// holds a model.
     ///
     /// # Errors
-    /// Files that are missing or can't be read, or a state of a newer format.
+    /// A file is missing or can't be read, or the state has a newer format.
     pub fn load(checkpoint: &Path) -> Result<Option<TrainingState>> {
         let folder = checkpoint.join(TRAINING_STATE);
         if !folder.is_dir() {
@@ -59,7 +62,7 @@ impl TrainingState {
                 Error::input(format!("{} has format {found}", folder.join(JSON).display()))
                     .with_expected(format!("format {FORMAT}"))
                     .with_help(
-                        "resume with the version of cvhost that saved it, or start from the model alone",
+                        "resume with the version of cvhost that saved it, or start a new run from its model",
                     ),
             );
         }
@@ -83,7 +86,7 @@ pub struct StateImage {
 }
 
 impl StateImage {
-    /// Writes the state into the checkpoint folder `checkpoint`, which is being filled.
+    /// Writes the state into the folder `checkpoint`, which is being created.
     pub(super) fn write(&self, checkpoint: &Path) -> Result<()> {
         let folder = checkpoint.join(TRAINING_STATE);
         std::fs::create_dir(&folder).map_err(|e| cannot_save("create the folder", &folder, &e))?;
@@ -98,7 +101,7 @@ mod tests {
     use tch::{Device, Kind};
 
     #[test]
-    fn a_state_comes_back_bit_by_bit() {
+    fn a_state_round_trips_bit_by_bit() {
         let folder = tempfile::tempdir().unwrap();
         assert!(TrainingState::load(folder.path()).unwrap().is_none());
         let state = TrainingState {

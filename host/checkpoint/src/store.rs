@@ -1,11 +1,11 @@
-//! The checkpoints of a run: the k best, the last, and a second copy elsewhere.
+//! The checkpoints of a run: the top k, the last one, and an optional second copy elsewhere.
 //!
 //! ```text
 //! ROOT/epoch-003-step-000120/   a model folder, training_state/ and the marker
 //! ROOT/best -> epoch-003-step-000120
 //! ROOT/last -> epoch-004-step-000160
 //! ```
-//! A checkpoint's metric is in its marker, so the list of the best is always what is really on the disk.
+//! The marker of a checkpoint holds its metric, so the ranking always reflects what is on disk.
 
 use super::folder::{COMPLETE, MARKS};
 use super::save::{ModelImage, write_json};
@@ -24,14 +24,14 @@ use std::path::{Path, PathBuf};
 const BEST: &str = "best";
 const LAST: &str = "last";
 
-/// When a checkpoint was made, and how good it is.
+/// When a checkpoint was created, and its metric.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// Epochs done.
+    /// Completed epochs.
     pub epoch: u64,
-    /// Optimizer steps done.
+    /// Completed optimizer steps.
     pub step: u64,
-    /// The monitored metric; `None` (or not finite) ranks last.
+    /// The monitored metric; `None` or a non-finite value ranks last.
     pub value: Option<f64>,
 }
 
@@ -46,16 +46,16 @@ impl Stamp {
 struct Marker {
     #[serde(flatten)]
     stamp: Stamp,
-    /// What `value` is of; unknown for checkpoints from before that was kept.
+    /// The name of the metric in `value`; missing in older checkpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metric: Option<String>,
-    /// Goes up with every save into the same root.
+    /// Increases with every save into the same root.
     serial: u64,
-    /// Every file by its path in the folder.
+    /// Every file by its path relative to the folder.
     files: BTreeMap<String, FileMark>,
 }
 
-/// What tells whether a file is still as it was written.
+/// Data to verify that a file is unchanged.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum FileMark {
@@ -63,16 +63,16 @@ enum FileMark {
         bytes: u64,
         sha256: String,
     },
-    /// As checkpoints were marked before hashes.
+    /// The form used before hashes were stored.
     Bytes(u64),
 }
 
-/// Which checkpoints stay.
+/// Which checkpoints are retained.
 #[derive(Debug, Clone)]
 pub struct RetentionPolicy {
-    /// How many of the best; `None`: all. The last one always stays too.
+    /// The number of best checkpoints to retain; `None` for all. The last one is always retained.
     pub best: Option<usize>,
-    /// The metric that decides.
+    /// The metric that they are ranked by.
     pub metric: String,
     pub mode: MonitorMode,
 }
@@ -87,12 +87,13 @@ impl RetentionPolicy {
         }
     }
 
-    /// Whether a checkpoint was judged by another metric than counts now: it can't be compared with the others.
+    /// Whether a checkpoint was ranked by another metric than the present one, so that it can't be
+    /// compared with the others.
     fn is_foreign(&self, found: &Found) -> bool {
         found.stamp.value.is_some() && found.metric.as_ref().is_some_and(|metric| *metric != self.metric)
     }
 
-    /// Those that have a value, best first; of equals the older one.
+    /// The checkpoints that have a value, best first. Ties are broken in favour of the older one.
     fn ranked<'a>(&self, all: &'a [Found]) -> Vec<&'a Found> {
         let value = |found: &Found| found.stamp.value.filter(|v| v.is_finite());
         let scored = all.iter().filter(|f| value(f).is_some() && !self.is_foreign(f));
@@ -108,7 +109,7 @@ impl RetentionPolicy {
         ranked
     }
 
-    /// Those that don't stay, beside the one of this name.
+    /// The checkpoints to remove. The one named `last` is always retained.
     fn surplus<'a>(&self, all: &'a [Found], last: &str) -> Vec<&'a Found> {
         let Some(count) = self.best else {
             return Vec::new();
@@ -120,7 +121,7 @@ impl RetentionPolicy {
     }
 }
 
-/// A complete checkpoint on the disk.
+/// A complete checkpoint on disk.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     pub path: PathBuf,
@@ -144,34 +145,36 @@ impl Found {
     }
 }
 
-/// What a save did.
+/// The result of a save.
 #[derive(Debug)]
 pub struct Saved {
     pub path: PathBuf,
-    /// Whether it is the best so far.
+    /// Whether it is the best checkpoint so far.
     pub is_best: bool,
-    /// What went wrong without harm to the checkpoint itself: the second copy, a link, an old folder that can't be removed.
+    /// Problems that don't affect the checkpoint itself: with the second copy, a link, or an old
+    /// folder that can't be removed.
     pub warnings: Vec<String>,
 }
 
-/// Saves, ranks and prunes the checkpoints of one run. Only one process may hold it.
+/// Saves, ranks and prunes the checkpoints of one run. Must not be used by two processes at once.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     root: PathBuf,
     mirror: Option<PathBuf>,
     keep: RetentionPolicy,
-    /// What an interrupted save had left, and what was done about it: a line each.
+    /// Leftovers of an interrupted save and how they were cleaned up, one line each.
     pub cleaned: Vec<String>,
 }
 
 impl Checkpoints {
-    /// Makes the folders and cleans up behind an interrupted save. `mirror` gets a second copy of everything.
+    /// Creates the folders and cleans up after an interrupted save. `mirror` receives a second copy
+    /// of everything.
     pub fn new(root: PathBuf, mirror: Option<PathBuf>, keep: RetentionPolicy) -> Result<Checkpoints> {
         let mut cleaned = Vec::new();
         for folder in std::iter::once(&root).chain(&mirror) {
             fs::create_dir_all(folder).map_err(|e| {
                 Error::io(Kind::Environment, "create the folder", folder, &e).with_help(
-                    "checkpoints go there; training.checkpoint_dir and training.volume_checkpoint_dir say where",
+                    "checkpoints are saved there; set training.checkpoint_dir or training.volume_checkpoint_dir to change the folder",
                 )
             })?;
             cleaned.extend(atomic::clean(folder, CONFIG)?);
@@ -184,10 +187,12 @@ impl Checkpoints {
         })
     }
 
-    /// Saves a checkpoint named after its stamp, points `last` and `best`, and removes what is no longer to be kept.
+    /// Saves a checkpoint named after its stamp, updates the links `last` and `best`, and removes
+    /// checkpoints that are no longer retained.
     ///
     /// # Errors
-    /// The checkpoint could not be written; those saved before are untouched. Trouble with the second copy is a warning.
+    /// The checkpoint could not be written; earlier ones are untouched. A failure of the second
+    /// copy is only a warning.
     pub fn save(&self, stamp: Stamp, model: &ModelImage, state: Option<&StateImage>) -> Result<Saved> {
         let path = self.root.join(stamp.name());
         let serial = 1 + list(&self.root)?.iter().map(|f| f.serial).max().unwrap_or(0);
@@ -228,20 +233,23 @@ impl Checkpoints {
         })
     }
 
-    /// Ends what a kill left undone around `newest`, the checkpoint that a run goes on from: afterwards all is as [`Checkpoints::save`]
-    /// leaves it. A run that was killed in its very last save has no later one that would do it. What is damaged of it or of the best
-    /// one is made anew from the other root. Gives a line for each thing that couldn't be done.
+    /// Completes a save that was interrupted around `newest`, the checkpoint that a run resumes
+    /// from. Afterwards everything is as [`Checkpoints::save`] leaves it. This matters for a run
+    /// that was killed in its very last save: no later save would do it. If `newest` or the best
+    /// checkpoint is damaged, it is restored from the other root. Returns a line for each step that
+    /// failed.
     pub fn settle(&self, newest: &Path) -> Vec<String> {
         let mut warnings = Vec::new();
         let Some(name) = newest.file_name().and_then(|name| name.to_str()) else {
             return warnings;
         };
-        // That `newest` is whole has been found out before, by reading all of it.
+        // `newest` has already been verified by reading all of it.
         let is_whole = |folder: &Path| folder == newest || is_whole(folder);
-        self.heal(name, is_whole, &mut warnings);
-        // The best that is whole somewhere; what is damaged everywhere no longer counts as one.
+        self.restore(name, is_whole, &mut warnings);
+        // The best checkpoint that is intact in some root. One that is damaged in all roots loses
+        // its marker and is skipped.
         while let Some(best) = self.best_of_all() {
-            if best == name || self.heal(&best, is_whole, &mut warnings) {
+            if best == name || self.restore(&best, is_whole, &mut warnings) {
                 break;
             }
         }
@@ -268,18 +276,22 @@ impl Checkpoints {
         Some(best)
     }
 
-    /// Makes a checkpoint whole in each root, from one where it is. False where it is in none: then it loses its marker.
-    fn heal(&self, name: &str, is_whole: impl Fn(&Path) -> bool, warnings: &mut Vec<String>) -> bool {
+    /// Restores a checkpoint in each root from a root where it is intact. If it is damaged
+    /// everywhere, removes its marker and returns false.
+    fn restore(&self, name: &str, is_whole: impl Fn(&Path) -> bool, warnings: &mut Vec<String>) -> bool {
         let (whole, others): (Vec<PathBuf>, Vec<PathBuf>) = self
             .roots()
             .map(|root| root.join(name))
             .partition(|folder| is_whole(folder));
         let Some(source) = whole.first() else {
             for folder in others.iter().filter(|folder| folder.join(COMPLETE).is_file()) {
-                warnings.push(format!("{} is damaged and no longer counts", folder.display()));
+                warnings.push(format!(
+                    "{} is damaged and is ignored from now on",
+                    folder.display()
+                ));
                 if let Err(e) = fs::remove_file(folder.join(COMPLETE)) {
                     warnings.push(cannot_save("remove", &folder.join(COMPLETE), &e).to_string());
-                    return true; // so that nobody tries again
+                    return true; // stops the caller from trying again
                 }
             }
             return false;
@@ -299,32 +311,33 @@ impl Checkpoints {
             .map(PathBuf::as_path)
     }
 
-    /// The best checkpoint that has a metric; of equals the older one.
+    /// The best checkpoint by its metric, if any has one. Ties are broken in favour of the older
+    /// one.
     pub fn best(&self) -> Result<Option<Found>> {
         let all = list(&self.root)?;
         Ok(self.keep.ranked(&all).first().map(|found| Found::clone(found)))
     }
 
-    /// Links and pruning in one root; nothing here may fail a run.
+    /// Updates the links and prunes one root. A failure is a warning, never an error.
     fn tidy(&self, root: &Path, last: &str, warnings: &mut Vec<String>) {
         let all = match list(root) {
             Ok(all) => all,
             Err(error) => return warnings.push(error.to_string()),
         };
-        let mut tell = |result: Result<()>| warnings.extend(result.err().map(|e| e.to_string()));
+        let mut warn = |result: Result<()>| warnings.extend(result.err().map(|e| e.to_string()));
         if root.join(last).is_dir() {
-            tell(replace_link(&root.join(LAST), Path::new(last)));
+            warn(replace_link(&root.join(LAST), Path::new(last)));
         }
         for found in self.keep.surplus(&all, last) {
-            tell(remove_folder(&found.path));
+            warn(remove_folder(&found.path));
         }
         let ranked = self.keep.ranked(&all);
         match ranked.first().and_then(|best| best.path.file_name()) {
             Some(best) if root.join(best).is_dir() => {
-                tell(replace_link(&root.join(BEST), Path::new(best)));
+                warn(replace_link(&root.join(BEST), Path::new(best)));
             }
             _ if fs::symlink_metadata(root.join(BEST)).is_ok_and(|m| m.is_symlink()) => {
-                tell(
+                warn(
                     fs::remove_file(root.join(BEST)).map_err(|e| cannot_save("remove", &root.join(BEST), &e)),
                 );
             }
@@ -333,8 +346,9 @@ impl Checkpoints {
     }
 }
 
-/// The newest whole checkpoint below any of the roots, earlier roots preferred, and a line for each that was skipped
-/// because it is broken. Roots that don't exist count as empty.
+/// Finds the newest intact checkpoint in any of the roots, preferring earlier roots. Also returns a
+/// line for each checkpoint that was skipped because it is broken. Roots that don't exist count as
+/// empty.
 pub fn latest_valid(roots: &[&Path]) -> Result<(Option<Found>, Vec<String>)> {
     let mut found = Vec::new();
     let mut skipped = Vec::new();
@@ -342,11 +356,11 @@ pub fn latest_valid(roots: &[&Path]) -> Result<(Option<Found>, Vec<String>)> {
         for path in candidates(root)? {
             match read_marker(&path) {
                 Ok(marker) => found.push((Found::new(path, &marker), marker.files)),
-                Err(error) => skipped.push(format!("{} is not complete: {error}", path.display())),
+                Err(error) => skipped.push(format!("{} is incomplete: {error}", path.display())),
             }
         }
     }
-    // The sort keeps the order of the roots for equal serials.
+    // A stable sort: for equal serials, the order of the roots is kept.
     found.sort_by_key(|(found, _)| std::cmp::Reverse(found.serial));
     for (found, files) in found {
         match check(&found.path, &files) {
@@ -370,7 +384,7 @@ fn list(root: &Path) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The folders in a root that are named like checkpoints; links are not followed.
+/// The folders in a root that are named like checkpoints. Links are not followed.
 fn candidates(root: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
@@ -400,7 +414,7 @@ fn is_whole(folder: &Path) -> bool {
     read_marker(folder).is_ok_and(|marker| check(folder, &marker.files).is_ok())
 }
 
-/// Every file is as it was written, and the headers of the tensors are sound.
+/// Checks that every file is unchanged since it was written, and that the tensor headers are valid.
 fn check(folder: &Path, files: &BTreeMap<String, FileMark>) -> Result<()> {
     for (name, mark) in files {
         let path = folder.join(name);

@@ -1,7 +1,7 @@
-//! Reading safetensors files: the header is checked completely before a byte of data is read.
+//! Reads safetensors files. The header is validated completely before any data is read.
 //!
-//! Tensors are read with positioned reads rather than through a memory map: a file that another process truncates is then
-//! an I/O error with a name, not a signal that ends the program.
+//! Tensors are read with positioned reads rather than through a memory map: if another process
+//! truncates a file, that is then an I/O error with a message, not a signal that kills the program.
 
 use cvhost::error::{Error, Kind as ErrorKind, Result};
 use safetensors::Dtype;
@@ -15,17 +15,17 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
-/// Headers of real checkpoints have a few megabytes; the format's own limit is this.
+/// The limit of the format, in bytes. Real checkpoints have headers of a few megabytes.
 const MAX_HEADER: u64 = 100_000_000;
 const MAX_TENSORS: usize = 100_000;
 
-/// The tensors of one or several safetensors files.
+/// The tensors of one or more safetensors files.
 #[derive(Debug)]
 pub struct Weights {
     files: Vec<OneFile>,
-    /// Name to (file, tensor in it).
+    /// Maps a name to (file index, tensor index in that file).
     index: HashMap<String, (usize, usize)>,
-    /// Names in the order of the files.
+    /// Names in file order.
     names: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ pub struct Weights {
 struct OneFile {
     path: PathBuf,
     file: File,
-    /// Where the data begins, in bytes.
+    /// The byte offset of the data.
     data: u64,
     tensors: Vec<TensorInfo>,
 }
@@ -42,9 +42,9 @@ impl Weights {
     /// Opens the files and checks their headers.
     ///
     /// # Errors
-    /// A file that can't be read or isn't safetensors; a header over 100 MB; over 100,000 tensors; a name that stands twice;
-    /// a shape whose size overflows or doesn't fit its byte range; ranges that overlap, leave gaps or leave the file. Each
-    /// with the file's and the tensor's name.
+    /// A file can't be read or isn't safetensors; a header is over 100 MB; there are over 100,000
+    /// tensors; a name occurs twice; the size of a shape overflows or doesn't match its byte range;
+    /// ranges overlap, leave gaps or exceed the file. Messages name the file and the tensor.
     pub fn open(paths: &[PathBuf]) -> Result<Weights> {
         let mut weights = Weights {
             files: Vec::new(),
@@ -68,7 +68,7 @@ impl Weights {
         Ok(weights)
     }
 
-    /// All names, file by file in the order of their data.
+    /// All names, file by file, in the order of their data.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -77,19 +77,19 @@ impl Weights {
         self.index.contains_key(name)
     }
 
-    /// The shape of a tensor, if it is there.
+    /// The shape of a tensor, if it exists.
     pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
         let (_, info) = self.find(name)?;
-        // The check of the header made sure that every dimension fits.
+        // The header check ensures that every dimension fits into i64.
         Some(info.shape.iter().map(|d| *d as i64).collect())
     }
 
-    /// The file that a tensor is in.
+    /// The file that contains a tensor.
     pub fn file_of(&self, name: &str) -> Option<&Path> {
         self.find(name).map(|(file, _)| file.path.as_path())
     }
 
-    /// Reads a tensor: on the CPU, contiguous, with the file's dtype.
+    /// Reads a tensor: on the CPU, contiguous, with the dtype of the file.
     pub fn read(&self, name: &str) -> Result<Tensor> {
         let (file, info) = self
             .find(name)
@@ -98,7 +98,7 @@ impl Weights {
             bad(
                 &file.path,
                 format!(
-                    "tensor `{name}` has dtype {}, which torch has no like of here",
+                    "tensor `{name}` has dtype {}, which has no torch equivalent",
                     info.dtype
                 ),
             )
@@ -116,7 +116,7 @@ impl Weights {
             .map_err(|e| torch_error(&e).within(format!("tensor `{name}`")))
     }
 
-    /// The files, for messages.
+    /// Describes the files, for messages.
     pub fn places(&self) -> String {
         match self.files.as_slice() {
             [one] => one.path.display().to_string(),
@@ -153,18 +153,18 @@ fn open_one(path: &Path) -> Result<(OneFile, Vec<String>)> {
     if length > MAX_HEADER {
         return Err(bad(
             path,
-            format!("its header would have {length} bytes; at most {MAX_HEADER} are allowed"),
+            format!("its header is declared as {length} bytes; at most {MAX_HEADER} are allowed"),
         ));
     }
     if length > size - 8 {
         return Err(bad(
             path,
-            format!("its header would have {length} bytes, but the file ends after {size}"),
+            format!("its header is declared as {length} bytes, but the file ends after {size}"),
         ));
     }
     let mut header = vec![0u8; length as usize];
     file.read_exact_at(&mut header, 8).map_err(|e| cannot(&e))?;
-    let mut entries = parse_header(&header).map_err(|e| bad(path, format!("its header is wrong: {e}")))?;
+    let mut entries = parse_header(&header).map_err(|e| bad(path, format!("its header is invalid: {e}")))?;
     entries.sort_by_key(|(_, info)| info.data_offsets);
     let data = 8 + length;
     check_ranges(path, &entries, size - data)?;
@@ -180,7 +180,7 @@ fn open_one(path: &Path) -> Result<(OneFile, Vec<String>)> {
     ))
 }
 
-/// The entries of a header in its order, without `__metadata__`.
+/// Parses the entries of a header in order, without `__metadata__`.
 fn parse_header(bytes: &[u8]) -> serde_json::Result<Vec<(String, TensorInfo)>> {
     struct Entries;
     impl<'de> Visitor<'de> for Entries {
@@ -195,7 +195,7 @@ fn parse_header(bytes: &[u8]) -> serde_json::Result<Vec<(String, TensorInfo)>> {
             let mut seen = HashSet::new();
             while let Some(name) = map.next_key::<String>()? {
                 if !seen.insert(name.clone()) {
-                    return Err(de::Error::custom(format!("`{name}` stands in it twice")));
+                    return Err(de::Error::custom(format!("`{name}` occurs twice")));
                 }
                 if name == "__metadata__" {
                     map.next_value::<HashMap<String, String>>()?;
@@ -220,7 +220,8 @@ fn parse_header(bytes: &[u8]) -> serde_json::Result<Vec<(String, TensorInfo)>> {
     Ok(entries)
 }
 
-/// The ranges, sorted by offset, must cover the data of `size` bytes without overlap or gap, and fit their shapes.
+/// Checks that the ranges, sorted by offset, cover the data of `size` bytes without overlap or gap
+/// and match their shapes.
 fn check_ranges(path: &Path, entries: &[(String, TensorInfo)], size: u64) -> Result<()> {
     let mut at = 0u64;
     let mut before: Option<&str> = None;
@@ -239,13 +240,15 @@ fn check_ranges(path: &Path, entries: &[(String, TensorInfo)], size: u64) -> Res
                     "tensor `{name}`: bytes {begin}..{end} are not within the file's {size} bytes of data"
                 ),
             )
-            .with_help("the file was probably cut short while it was copied or downloaded: fetch it again"));
+            .with_help(
+                "the file was probably truncated while it was copied or downloaded: download it again",
+            ));
         }
         if end - begin != bytes {
             return Err(bad(
                 path,
                 format!(
-                    "tensor `{name}`: {} of shape {:?} needs {bytes} bytes, the header gives it {}",
+                    "tensor `{name}`: {} of shape {:?} needs {bytes} bytes, but its range has {}",
                     info.dtype,
                     info.shape,
                     end - begin
@@ -271,13 +274,13 @@ fn check_ranges(path: &Path, entries: &[(String, TensorInfo)], size: u64) -> Res
     if at != size {
         return Err(bad(
             path,
-            format!("it has {size} bytes of data, its tensors only {at}"),
+            format!("it has {size} bytes of data, but its tensors only need {at}"),
         ));
     }
     Ok(())
 }
 
-/// The bytes that a tensor needs; `None` when that overflows or is not a whole number.
+/// The size of a tensor in bytes; `None` if that overflows or is not a whole number.
 fn size_of(info: &TensorInfo) -> Option<u64> {
     let mut bits = info.dtype.bitsize() as u64;
     for dimension in &info.shape {
@@ -303,7 +306,7 @@ fn kind_of(dtype: Dtype) -> Option<Kind> {
     })
 }
 
-/// The dtype under which a tensor of this kind is saved.
+/// The safetensors dtype of a torch kind, if it has one.
 pub(super) fn dtype_of(kind: Kind) -> Option<Dtype> {
     [
         Dtype::BOOL,
@@ -325,7 +328,7 @@ fn bad(path: &Path, what: String) -> Error {
     Error::input(what).within(path.display().to_string())
 }
 
-/// An error of libtorch, without the C++ stack that it appends.
+/// Converts an error of libtorch, without the C++ stack trace that it appends.
 pub(super) fn torch_error(error: &tch::TchError) -> Error {
     Error::failed(format!(
         "libtorch: {}",

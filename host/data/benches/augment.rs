@@ -1,8 +1,10 @@
-//! What each augmentation costs an image of 640x480, beside a plain copy of it and the decoding of its JPEG file.
+//! Measures the cost of each augmentation for an image of 640x480, compared with a plain copy of it
+//! and with decoding its JPEG file.
 //!
-//! `cargo test -p cvhost-data --bench augment` prints milliseconds a sample on one thread: the mean of the rounds, which
-//! alternate between all cases, so that a busy machine slows them alike. `AUGMENT_ROUNDS` says how many there are; two by
-//! default, so that the tests stay fast. Arguments after `--` are parts of the cases' names that are wanted.
+//! `cargo test -p cvhost-data --bench augment` prints milliseconds per sample on one thread: the
+//! mean over rounds, which alternate between all cases, so that a busy machine affects them
+//! equally. `AUGMENT_ROUNDS` sets the number of rounds; the default of two keeps the tests fast.
+//! Arguments after `--` select cases by parts of their names.
 
 use cvhost::config::{Augmentations, ColorJitter, Probability};
 use cvhost::error::Result;
@@ -14,7 +16,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 const COPY: &str = "a copy";
-/// Samples a round.
+/// Samples per round.
 const SAMPLES: u64 = 40;
 
 type Case<'a> = (&'a str, Box<dyn Fn(u64) -> Result<()> + 'a>);
@@ -28,29 +30,29 @@ fn main() -> Result<()> {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/bccd/images/train/BloodImage_00001.jpg");
     let source = ImageSource::file(file.display().to_string());
     let sample = sample(&source)?;
-    println!("{:?}, milliseconds a sample", sample.images[0]);
+    println!("{:?}, milliseconds per sample", sample.images[0]);
 
     let decoding: Case<'_> = ("decode the JPEG", Box::new(|_| decode(&source).map(drop)));
     let mut cases = vec![decoding];
     for (name, augmentations) in augmentations() {
         let sample = &sample;
         let run = move |number| {
-            let mut changed = sample.clone();
-            augment(&mut changed, sample, &augmentations, number)?;
-            std::hint::black_box(changed);
+            let mut augmented = sample.clone();
+            augment(&mut augmented, sample, &augmentations, number)?;
+            std::hint::black_box(augmented);
             Ok(())
         };
         cases.push((name, Box::new(run)));
     }
-    // The copy is what all others are compared with.
+    // The copy is the baseline.
     let only: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     cases.retain(|(name, _)| *name == COPY || only.is_empty() || only.iter().any(|o| name.contains(o)));
     let mut times = vec![Vec::with_capacity(rounds); cases.len()];
     for _ in 0..rounds {
         for ((_, run), times) in cases.iter().zip(&mut times) {
-            let start = worked();
+            let start = cpu_seconds();
             (0..SAMPLES).try_for_each(run)?;
-            times.push((worked() - start) * 1e3 / SAMPLES as f64);
+            times.push((cpu_seconds() - start) * 1e3 / SAMPLES as f64);
         }
     }
     let means: Vec<f64> = times
@@ -63,14 +65,14 @@ fn main() -> Result<()> {
         .find(|((name, _), _)| *name == COPY)
         .map_or(0.0, |(_, m)| *m);
     for ((name, _), mean) in cases.iter().zip(&means) {
-        println!("{name:32} {mean:7.3}  {:+7.3} to the copy", mean - copy);
+        println!("{name:32} {mean:7.3}  {:+7.3} relative to the copy", mean - copy);
     }
     Ok(())
 }
 
-/// Seconds that this thread has been on a processor, so that others on the machine don't count; without `/proc`, those that have
-/// passed.
-fn worked() -> f64 {
+/// CPU time of this thread in seconds, which excludes other threads on the machine; wall-clock time
+/// if `/proc` is unavailable.
+fn cpu_seconds() -> f64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let passed = START.get_or_init(Instant::now).elapsed().as_secs_f64();
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();

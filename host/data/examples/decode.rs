@@ -1,7 +1,8 @@
 //! Decodes images to raw RGB, for comparison with other decoders.
 //!
-//! Each line of the standard input is `IMAGE<tab>OUTPUT`. `OUTPUT` gets `height * width * 3` bytes, and a line `width height`
-//! is printed; for an image that can't be read the line is `error: ` and why.
+//! Each line of standard input is `IMAGE<tab>OUTPUT`. `OUTPUT` receives `height * width * 3` bytes,
+//! and the line `width height` is printed. If an image can't be read, the line is `error: ` and the
+//! reason.
 
 use cvhost_data::decode;
 use cvhost_plugin_api::data::ImageSource;
@@ -13,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let line = line?;
         let (image, output) = line
             .split_once('\t')
-            .ok_or_else(|| format!("line {line:?} isn't `PICTURE<tab>OUTPUT`"))?;
+            .ok_or_else(|| format!("line {line:?} isn't `IMAGE<tab>OUTPUT`"))?;
         match decode(&ImageSource::file(image)) {
             Ok(image) => {
                 std::fs::write(output, image.pixels.as_slice())?;

@@ -1,6 +1,7 @@
-//! How many images a second one thread decodes: `decode_speed IMAGE...`.
+//! Measures the decoding throughput of one thread in images per second: `decode_speed IMAGE...`.
 //!
-//! Each way goes over all images several times, in turns with the others; the median is printed.
+//! Each method processes all images several times, alternating with the others; the median is
+//! printed.
 
 use cvhost_data::{decode, decode_scaled, recycle, size};
 use cvhost_plugin_api::data::ImageSource;
@@ -9,14 +10,14 @@ use std::time::Instant;
 
 const ROUNDS: usize = 7;
 
-type Way = fn(&ImageSource) -> cvhost::error::Result<()>;
+type Method = fn(&ImageSource) -> cvhost::error::Result<()>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let sources: Vec<ImageSource> = std::env::args().skip(1).map(ImageSource::file).collect();
     if sources.is_empty() {
-        return Err("name at least one image".into());
+        return Err("specify at least one image".into());
     }
-    let ways: [(&str, Way); 4] = [
+    let methods: [(&str, Method); 4] = [
         ("decode", |source| decode(source).map(drop)),
         ("decode and recycle", |source| decode(source).map(recycle)),
         ("decode scaled, at least 224x224, and recycle", |source| {
@@ -24,17 +25,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         }),
         ("size", |source| size(source).map(drop)),
     ];
-    let mut rates = vec![Vec::new(); ways.len()];
+    let mut rates = vec![Vec::new(); methods.len()];
     for _ in 0..ROUNDS {
-        for ((_, way), rates) in ways.iter().zip(&mut rates) {
+        for ((_, method), rates) in methods.iter().zip(&mut rates) {
             let start = Instant::now();
             for source in &sources {
-                way(source)?;
+                method(source)?;
             }
             rates.push(sources.len() as f64 / start.elapsed().as_secs_f64());
         }
     }
-    for ((name, _), rates) in ways.iter().zip(&mut rates) {
+    for ((name, _), rates) in methods.iter().zip(&mut rates) {
         rates.sort_by(f64::total_cmp);
         println!("{:>9.0} images/s  {name}", rates.get(ROUNDS / 2).unwrap_or(&0.0));
     }

@@ -76,7 +76,7 @@ pub struct Measured {
     /// The format detected from the content, as named in messages: `JPEG`, `PNG`, …; `pixels` for
     /// an image that is already decoded.
     pub format: &'static str,
-    /// Of the upright image, in pixels.
+    /// Width of the upright image, in pixels.
     pub width: u32,
     pub height: u32,
     /// Whether the image is stored rotated or mirrored, according to its EXIF data.

@@ -122,19 +122,22 @@ fn main_size(batch: &HostBatch) -> Result<[usize; 2]> {
             "images of different sizes can't be mixed: {name} is {}x{} in a batch of {width}x{height}",
             meta.input_width, meta.input_height
         ))
-        .with_help("give all images the same size with data.image_size=[height, width], or set model.mixup_alpha to 0"));
+        .with_help(
+            "give all images the same size with data.image_size=[height, width], or set \
+             model.mixup_alpha to 0",
+        ));
     }
     Ok([height as usize, width as usize])
 }
 
 fn draw(mixing: Mixing, [height, width]: [usize; 2], random: &mut Random) -> Mix {
     let both = mixing.mixup_alpha > 0.0 && mixing.cutmix_alpha > 0.0;
-    let cut = if both {
+    let cutmix = if both {
         random.probability(0.5)
     } else {
         mixing.cutmix_alpha > 0.0
     };
-    if !cut {
+    if !cutmix {
         return Mix::Blend(random.beta(mixing.mixup_alpha));
     }
     // The rectangle has the image's aspect ratio and a random centre; it is clipped at the edges.

@@ -49,7 +49,7 @@ pub struct Order {
 
 #[derive(Debug)]
 enum Draw {
-    /// Each of this number of records once.
+    /// Every record once; holds the number of records.
     Each(usize),
     /// Draws with replacement, as many as there are records; holds the cumulative weights.
     Weighted(Vec<f64>),

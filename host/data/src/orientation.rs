@@ -48,8 +48,7 @@ fn flip_rows(points: &mut [[u8; 3]], width: usize) {
     }
 }
 
-/// Makes the columns of `from`, which has size `(width, height)`, the rows of `to`, for
-/// orientations 5 to 8.
+/// Transposes `from`, which has size `(width, height)`, into `to`, for orientations 5 to 8.
 fn transpose(from: &[[u8; 3]], to: &mut [[u8; 3]], (width, height): (usize, usize), orientation: u8) {
     // For 6 and 7, the stored rows become the new columns from right to left; for 7 and 8, the
     // stored columns become the new rows from bottom to top.

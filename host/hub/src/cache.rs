@@ -1,9 +1,9 @@
-//! The hub's cache on the disk:
+//! The Hugging Face hub cache on disk:
 //!
 //! ```text
 //! models--OWNER--NAME/blobs/ETAG                    a file's bytes
 //!                     snapshots/COMMIT/FILE  ->     ../../blobs/ETAG
-//!                     refs/REVISION                 the commit that a branch or tag was at
+//!                     refs/REVISION                 the commit of a branch or tag
 //! ```
 
 use crate::HubId;
@@ -17,10 +17,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What another process left half-written is deleted after this time.
+/// Partial files of other processes are deleted after this time.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
-/// One repository's part of the cache.
+/// The cache of one repository.
 pub struct Cache {
     folder: PathBuf,
     revision: String,
@@ -45,7 +45,8 @@ impl Cache {
         self.folder.join("snapshots").join(commit)
     }
 
-    /// The snapshot that the revision was at when it was last fetched, if all its files are there; and its commit.
+    /// The snapshot of the revision as of the last download, with its commit, if all its files are
+    /// present.
     pub fn snapshot(&self) -> Option<(PathBuf, String)> {
         let commit = match fs::read_to_string(self.folder.join("refs").join(&self.revision)) {
             Ok(commit) => commit.trim().to_owned(),
@@ -55,18 +56,19 @@ impl Cache {
         (is_commit(&commit) && is_complete(&path)).then_some((path, commit))
     }
 
-    /// A file of a snapshot, if it is there.
+    /// The path of a file in a snapshot, if it exists.
     pub fn file(&self, commit: &str, name: &str) -> Option<PathBuf> {
         Some(self.snapshot_folder(commit).join(name)).filter(|p| p.is_file())
     }
 
-    /// Whether the bytes are there, with that size if it is known.
+    /// Whether the blob is cached, with this size if the size is known.
     pub fn has_blob(&self, etag: &str, size: Option<u64>) -> bool {
         let about = fs::metadata(self.blob(etag));
         about.is_ok_and(|a| a.is_file() && size.is_none_or(|s| s == a.len()))
     }
 
-    /// Adds a blob that `fill` writes and verifies. It appears in the cache complete, or not at all.
+    /// Adds a blob that `fill` writes and verifies. It appears in the cache complete, or not at
+    /// all.
     pub fn add_blob(
         &self,
         etag: &str,
@@ -84,14 +86,14 @@ impl Cache {
         Ok(())
     }
 
-    /// Makes a blob appear as a file of a snapshot; returns its path.
+    /// Links a blob into a snapshot and returns the path of the link.
     pub fn link(&self, commit: &str, name: &str, etag: &str) -> Result<PathBuf> {
         let folder = self.snapshot_folder(commit);
         fs::create_dir_all(&folder).map_err(|e| cannot_write(&folder, &e))?;
         let path = folder.join(name);
         let target = Path::new("../../blobs").join(etag);
         if atomic::replace_link(&path, &target).is_err() {
-            // A file system without links gets a copy, which takes its place in one step too.
+            // On a file system without links, a copy is put in place atomically instead.
             let temporary = temporary_beside(&path)?;
             fs::copy(self.blob(etag), &temporary.0).map_err(|e| cannot_write(&path, &e))?;
             fs::rename(&temporary.0, &path).map_err(|e| cannot_write(&path, &e))?;
@@ -99,7 +101,7 @@ impl Cache {
         Ok(path)
     }
 
-    /// Notes that the revision is at this commit, now that the snapshot is whole.
+    /// Records the revision's commit, once the snapshot is complete.
     pub fn remember(&self, commit: &str) -> Result<()> {
         if self.revision == commit {
             return Ok(());
@@ -112,13 +114,13 @@ impl Cache {
     }
 }
 
-/// Commits are hexadecimal; anything else must not become part of a path.
+/// Whether `text` is a hexadecimal commit. Anything else must not become part of a path.
 pub fn is_commit(text: &str) -> bool {
     (7..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Whether a snapshot has a configuration and all its weights. One that only has pickled weights counts too: opening it
-/// tells the user about those.
+/// Whether a snapshot has a configuration and all its weights. A snapshot with only pickled weights
+/// counts as complete: opening it reports them.
 fn is_complete(path: &Path) -> bool {
     if !path.join(CONFIG).is_file() {
         return false;
@@ -138,5 +140,5 @@ fn is_complete(path: &Path) -> bool {
 
 fn cannot_write(path: &Path, error: &io::Error) -> Error {
     let error = Error::io(Kind::Environment, "write", path, error);
-    error.with_help("free space there, or set HF_HUB_CACHE to a folder that you may write to")
+    error.with_help("free up disk space there, or set HF_HUB_CACHE to a writable folder")
 }

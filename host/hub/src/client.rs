@@ -1,4 +1,4 @@
-//! The hub's HTTP protocol, as far as fetching files needs it.
+//! The part of the hub's HTTP protocol that is needed to download files.
 
 use crate::HubId;
 
@@ -16,33 +16,33 @@ use std::time::Duration;
 use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::{Agent, Body};
 
-/// Why something could not be fetched.
+/// Why a request or download failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// No network, or a server in trouble: a copy in the cache will do.
+    /// No network, or a server error. A cached copy can be used instead.
     Unreachable(String),
-    /// Anything that another try or an older copy would only hide.
-    Told(Box<Error>),
+    /// An error that must be reported: a retry or an older copy would only hide it.
+    Fatal(Box<Error>),
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure::Told(Box::new(error))
+        Failure::Fatal(Box::new(error))
     }
 }
 
-/// What a revision is.
+/// The commit and files of a revision.
 pub struct Listing {
     pub commit: String,
     /// Paths in the repository.
     pub files: BTreeSet<String>,
 }
 
-/// What the hub says of a file before it is fetched.
+/// Metadata of a file on the hub.
 pub struct About {
-    /// The SHA-256 of a large file, the git blob id of a small one; fit for a file name.
+    /// The SHA-256 of a large file or the git blob id of a small one. Safe as a file name.
     pub etag: String,
-    /// Bytes.
+    /// In bytes.
     pub size: Option<u64>,
 }
 
@@ -56,7 +56,7 @@ pub struct Client<'a> {
     id: &'a HubId,
 }
 
-/// An answer, and the headers that may stand in any of the redirects before it.
+/// A response, with headers that may come from any of the redirects before it.
 struct Answer {
     response: Response<Body>,
     etag: Option<String>,
@@ -68,16 +68,17 @@ impl<'a> Client<'a> {
     pub fn new(options: &'a HubOptions, id: &'a HubId) -> Client<'a> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
-            // Followed by hand: the token must not reach another host, and the first answer's headers are needed.
+            // Redirects are followed by `request`: the token must not reach another host, and
+            // headers of the first response are needed.
             .max_redirects(0)
-            // Compressed transfer would hide the sizes that are checked.
+            // Compression would change the sizes that are checked.
             .accept_encoding("identity")
             .user_agent(concat!("cvhost/", env!("CARGO_PKG_VERSION")))
             .timeout_resolve(Some(options.timeout))
             .timeout_connect(Some(options.timeout))
             .timeout_recv_response(Some(options.timeout))
             .timeout_per_read(Some(options.timeout));
-        // A mirror on this machine is never behind a proxy.
+        // A local mirror is never behind a proxy.
         if authority(&options.endpoint).is_some_and(|a| a.starts_with("127.") || a.starts_with("localhost")) {
             config = config.proxy(None);
         }
@@ -88,7 +89,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// The commit that the revision is at, and the files in it.
+    /// Queries the revision's commit and its files.
     pub fn listing(&self) -> Result<Listing, Failure> {
         let HubId { repository, revision } = self.id;
         let url = format!(
@@ -101,7 +102,7 @@ impl<'a> Client<'a> {
         let reader = answer.response.body_mut().with_config().limit(MAX_JSON);
         let text = reader.read_to_string().map_err(unreachable)?;
         self.parse_listing(&text).ok_or_else(|| {
-            Error::environment(format!("{url} did not answer as the hub does"))
+            Error::environment(format!("{url} did not answer like a Hugging Face hub"))
                 .with_expected("JSON with `sha` and `siblings`")
                 .with_help("check HF_ENDPOINT, or whether a proxy answers in its place")
                 .into()
@@ -122,7 +123,7 @@ impl<'a> Client<'a> {
         Some(Listing { commit, files })
     }
 
-    /// What the hub says of a file at a commit.
+    /// Queries the metadata of a file at a commit.
     pub fn about(&self, commit: &str, file: &str) -> Result<About, Failure> {
         let answer = self.retried(|| self.request(Method::HEAD, &self.file_url(commit, file)))?;
         if !answer.response.status().is_redirection() {
@@ -130,7 +131,7 @@ impl<'a> Client<'a> {
         }
         if answer.commit.as_ref().is_some_and(|c| c != commit) {
             return Err(Error::input(format!(
-                "the hub answered for commit {} instead of {commit}: {} changed meanwhile",
+                "the hub answered for commit {} instead of {commit}: {} changed in the meantime",
                 answer.commit.unwrap_or_default(),
                 self.id.repository
             ))
@@ -153,7 +154,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Writes a file's bytes to `out` and checks their number and, where the hub gives it, their SHA-256.
+    /// Downloads a file to `out`. Checks its size and, if the hub reports one, its SHA-256.
     pub fn download(
         &self,
         commit: &str,
@@ -163,7 +164,7 @@ impl<'a> Client<'a> {
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<(), Failure> {
         self.retried(|| {
-            // A second try starts afresh.
+            // Each try starts from an empty file.
             rewind(out).map_err(|e| cannot_write(file, &e))?;
             let answer = self.request(Method::GET, &self.file_url(commit, file))?;
             self.expect_ok(&answer, Some(file))?;
@@ -183,7 +184,7 @@ impl<'a> Client<'a> {
                     Ok(count) => count,
                     Err(e) => {
                         return Err(Failure::Unreachable(format!(
-                            "{file} broke off after {done} bytes: {e}"
+                            "{file} was interrupted after {done} bytes: {e}"
                         )));
                     }
                 };
@@ -208,13 +209,13 @@ impl<'a> Client<'a> {
         if let Some(expected) = about.size {
             if size < expected {
                 return Err(Failure::Unreachable(format!(
-                    "{file} broke off after {size} of {expected} bytes"
+                    "{file} was interrupted after {size} of {expected} bytes"
                 )));
             }
             if size > expected {
                 return Err(self.corrupt(
                     file,
-                    &format!("it has more than the {expected} bytes that the hub announced"),
+                    &format!("it has more than the {expected} bytes that the hub reports"),
                 ));
             }
         }
@@ -222,7 +223,7 @@ impl<'a> Client<'a> {
         if about.etag.len() == 64 && !about.etag.eq_ignore_ascii_case(sha256) {
             return Err(self.corrupt(
                 file,
-                &format!("its SHA-256 is {sha256}, the hub says {}", about.etag),
+                &format!("its SHA-256 is {sha256}, but the hub reports {}", about.etag),
             ));
         }
         Ok(())
@@ -230,11 +231,11 @@ impl<'a> Client<'a> {
 
     fn corrupt(&self, file: &str, why: &str) -> Failure {
         Error::input(format!(
-            "{file} of {} did not arrive as it should: {why}",
+            "the download of {file} of {} is corrupt: {why}",
             self.id.repository
         ))
         .with_help(
-            "nothing was kept; try again, and if it happens again look for a proxy or mirror in between",
+            "nothing was stored; try again, and if it fails again, check for a proxy or mirror in between",
         )
         .into()
     }
@@ -246,7 +247,7 @@ impl<'a> Client<'a> {
         )
     }
 
-    /// Tries again when the server is busy or the network hiccups.
+    /// Repeats the action while the hub is unreachable, up to `TRIES` times in total.
     fn retried<T>(&self, mut action: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
         let mut wait = self.options.retry_wait;
         for _ in 1..TRIES {
@@ -259,7 +260,8 @@ impl<'a> Client<'a> {
         action()
     }
 
-    /// Sends a request and follows redirects. A HEAD stops where the hub hands over to its file store.
+    /// Sends a request and follows redirects. A HEAD request stops at the redirect to the hub's
+    /// file storage.
     fn request(&self, method: Method, url: &str) -> Result<Answer, Failure> {
         let mut url = url.to_owned();
         let (mut etag, mut size, mut commit) = (None, None, None);
@@ -292,30 +294,34 @@ impl<'a> Client<'a> {
                 }
             }
         }
-        Err(Error::environment(format!("{url} redirects without end"))
+        Err(Error::environment(format!("{url} redirects endlessly"))
             .with_help("check HF_ENDPOINT, or whether a proxy answers in its place")
             .into())
     }
 
     fn send(&self, method: &Method, url: &str) -> Result<Response<Body>, Failure> {
         let mut request = Request::builder().method(method).uri(url);
-        // The token is for the hub alone: not for the stores it redirects to, and never in clear where it came by TLS.
+        // The token is only sent to the hub: not to the storage it redirects to, and never in plain
+        // text if the endpoint uses TLS.
         let to_hub = origin(url).is_some() && origin(url) == origin(&self.options.endpoint);
         if let Some(token) = self.options.token.as_ref().filter(|_| to_hub) {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(()).map_err(|e| {
-            Error::usage(format!("cannot ask {url}: {e}")).with_help("check HF_ENDPOINT and HF_TOKEN")
+            Error::usage(format!("cannot send a request to {url}: {e}"))
+                .with_help("check HF_ENDPOINT and HF_TOKEN")
         })?;
         self.agent.run(request).map_err(|e| match e {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Error::usage(format!("cannot ask {url}: {e}"))
-                .with_help("check HF_ENDPOINT")
-                .into(),
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                Error::usage(format!("cannot send a request to {url}: {e}"))
+                    .with_help("check HF_ENDPOINT")
+                    .into()
+            }
             e => unreachable(e),
         })
     }
 
-    /// Turns a refusal into what the user can do about it.
+    /// Turns an error status into an error that says what the user can do.
     fn expect_ok(&self, answer: &Answer, file: Option<&str>) -> Result<(), Failure> {
         let status = answer.response.status();
         if status == StatusCode::OK {
@@ -329,33 +335,31 @@ impl<'a> Client<'a> {
             .and_then(|c| c.to_str().ok())
             .unwrap_or_default();
         let sign_in = match self.options.token {
-            Some(_) => "the token in use (HF_TOKEN or the hub's login) may not read it: use one that may",
-            None => "if it is private, set HF_TOKEN to a token that may read it",
+            Some(_) => "the token in use (HF_TOKEN or the hub login) has no read access: use one that has",
+            None => "if it is private, set HF_TOKEN to a token with read access",
         };
         let error = match (status.as_u16(), code) {
             (_, "GatedRepo") => Error::input(format!(
-                "{repository} is gated: its owners ask for an agreement first"
+                "{repository} is gated: its terms must be accepted first"
             ))
             .with_help(format!(
                 "accept its terms at {hub}/{repository} and set HF_TOKEN to a token of that account"
             )),
             (404, "RevisionNotFound") => Error::input(format!(
-                "the hub's {repository} has no revision `{revision}`; it may have been moved or removed"
+                "{repository} on the hub has no revision `{revision}`; it may have been moved or removed"
             ))
-            .with_help(format!(
-                "see {hub}/{repository}/tree/main, or leave out `@{revision}`"
-            )),
+            .with_help(format!("see {hub}/{repository}/tree/main, or omit `@{revision}`")),
             (404, _) if file.is_some() => Error::input(format!(
-                "the hub's {repository} lists {} but doesn't have it",
+                "{repository} on the hub lists {} but doesn't have it",
                 file.unwrap_or_default()
             ))
-            .with_help("try again; it may have changed meanwhile"),
+            .with_help("try again; the repository may have changed in the meantime"),
             (401, "") if self.options.token.is_some() => Error::input(format!(
-                "{hub} answered 401 for {repository}: it doesn't accept the token"
+                "{hub} answered 401 for {repository}: the token was rejected"
             ))
             .with_help("set HF_TOKEN to a valid token, or unset it for a public model"),
             (401 | 404, _) => Error::input(format!(
-                "`{repository}` is neither a folder here nor a model that {hub} shows (it answered {status})"
+                "`{repository}` is neither a local folder nor a visible model on {hub} (it answered {status})"
             ))
             .with_help(format!("check the spelling; {sign_in}")),
             (403, _) => {
@@ -381,14 +385,14 @@ fn unreachable(error: ureq::Error) -> Failure {
 fn cannot_write(file: &str, error: &std::io::Error) -> Error {
     Error::io(
         Kind::Environment,
-        "write to the hub's cache",
+        "write to the hub cache",
         Path::new(file),
         error,
     )
-    .with_help("free space there, or set HF_HUB_CACHE to a folder that you may write to")
+    .with_help("free up disk space there, or set HF_HUB_CACHE to a writable folder")
 }
 
-/// Scheme, host and port.
+/// Scheme, host and port of a URL.
 fn origin(url: &str) -> Option<(String, String)> {
     let uri: Uri = url.parse().ok()?;
     Some((
@@ -410,6 +414,6 @@ fn join(from: &str, to: &str) -> Result<String, Failure> {
             Ok(format!("{scheme}://{authority}{to}"))
         }
         Some((scheme, _)) if to.starts_with("//") => Ok(format!("{scheme}:{to}")),
-        _ => Err(Error::environment(format!("{from} redirects to `{to}`, which is no address")).into()),
+        _ => Err(Error::environment(format!("{from} redirects to `{to}`, which is not a valid URL")).into()),
     }
 }

@@ -1,4 +1,5 @@
-//! The layout of a Hugging Face model folder: the names of its files, the index of sharded weights, and what is refused.
+//! The layout of a Hugging Face model folder: file names, the index of sharded weights, and files
+//! that are refused.
 
 use cvhost::error::{Error, Kind, Result};
 use serde_json::Value;
@@ -8,14 +9,14 @@ use std::path::Path;
 
 pub const CONFIG: &str = "config.json";
 pub const PREPROCESSOR: &str = "preprocessor_config.json";
-/// Newer folders nest the image processor in this file.
+/// In newer folders, the image processor is a key of this file.
 pub const PROCESSOR: &str = "processor_config.json";
 pub const WEIGHTS: &str = "model.safetensors";
 pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 
 const MAX_JSON: u64 = 64 << 20;
 
-/// What a model folder holds, for error messages.
+/// Describes a model folder in error messages.
 pub const EXPECTED: &str = "a Hugging Face model folder: config.json, model.safetensors (or model.safetensors.index.json and \
     its shards) and, for images, preprocessor_config.json";
 
@@ -33,7 +34,8 @@ pub fn not_a_folder(path: &Path) -> Error {
     Error::input(what).with_expected(EXPECTED)
 }
 
-/// Tensor name and file name, as the index of sharded weights lists them. Files must lie in the folder itself.
+/// Reads the index of sharded weights as pairs of tensor name and file name. The files must be in
+/// the same folder.
 pub fn read_index(path: &Path) -> Result<Shards> {
     let wrong = |what: String| Error::input(what).within(path.display().to_string());
     let index = read_json(path)?;
@@ -41,7 +43,7 @@ pub fn read_index(path: &Path) -> Result<Shards> {
         .get("weight_map")
         .and_then(Value::as_object)
         .filter(|m| !m.is_empty())
-        .ok_or_else(|| wrong("it has no `weight_map` with tensors".to_owned()))?;
+        .ok_or_else(|| wrong("it has no `weight_map`, or an empty one".to_owned()))?;
     let mut shards = Vec::with_capacity(map.len());
     for (name, file) in map {
         match file.as_str() {
@@ -50,7 +52,7 @@ pub fn read_index(path: &Path) -> Result<Shards> {
             }
             Some(f) if is_pickle(f) => return Err(pickle_refused(path, f)),
             _ => {
-                return Err(wrong(format!("tensor `{name}` is said to be in {file}"))
+                return Err(wrong(format!("tensor `{name}` is mapped to {file}"))
                     .with_expected("the name of a .safetensors file in the same folder"));
             }
         }
@@ -58,7 +60,7 @@ pub fn read_index(path: &Path) -> Result<Shards> {
     Ok(shards)
 }
 
-/// Whether a file of this name holds pickled weights.
+/// Whether a file with this name holds pickled weights.
 pub fn is_pickle(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     [".bin", ".pt", ".pth", ".ckpt", ".pkl", ".bin.index.json"]
@@ -66,15 +68,16 @@ pub fn is_pickle(name: &str) -> bool {
         .any(|end| name.ends_with(end))
 }
 
-/// The refusal of pickled weights. `place` is the folder or hub id, as the user would give it to `from_pretrained`.
+/// The error for pickled weights. `place` is the folder or hub id, as the user would pass it to
+/// `from_pretrained`.
 pub fn pickle_refused(place: &Path, file: &str) -> Error {
     Error::input(format!(
-        "{file} holds pickled weights, and {} has no safetensors; reading a pickle runs whatever code is in it, so cvhost \
-         doesn't",
+        "{file} holds pickled weights, and {} has no safetensors; loading a pickle can run arbitrary code, so cvhost \
+         refuses it",
         place.display()
     ))
     .with_help(format!(
-        "if you trust where it comes from, convert it once with Python and use the new folder:\n  \
+        "if you trust its source, convert it once with Python and use the new folder:\n  \
          from transformers import AutoModel, AutoImageProcessor  # or the class that config.json names under `architectures`\n  \
          AutoModel.from_pretrained(\"{0}\").save_pretrained(\"out\", safe_serialization=True)\n  \
          AutoImageProcessor.from_pretrained(\"{0}\").save_pretrained(\"out\")",
@@ -89,7 +92,7 @@ pub fn read_json(path: &Path) -> Result<Value> {
     read.map_err(|e| Error::io(Kind::Input, "read", path, &e))?;
     if text.len() as u64 > MAX_JSON {
         return Err(Error::input(format!(
-            "{} has more than {MAX_JSON} bytes",
+            "{} is larger than {MAX_JSON} bytes",
             path.display()
         )));
     }

@@ -1,6 +1,8 @@
-//! `model_name` to a folder: a folder as it is, or a hub id through the hub's own cache, which other tools share.
+//! Resolves `model_name` to a folder: a local folder as is, or a hub id through the Hugging Face
+//! cache, which is shared with other tools.
 //!
-//! Only what a model folder needs is downloaded. A file enters the cache complete and verified, or not at all.
+//! Only the files of a model folder are downloaded. A file enters the cache complete and verified,
+//! or not at all.
 
 mod cache;
 mod client;
@@ -16,13 +18,13 @@ use layout::{CONFIG, PREPROCESSOR, PROCESSOR, WEIGHTS, WEIGHTS_INDEX};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// How far a download is.
+/// Progress of a download.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress<'a> {
     pub file: &'a str,
     /// Bytes so far.
     pub done: u64,
-    /// Bytes in all, where the hub said so.
+    /// Total bytes, if the hub reports them.
     pub total: Option<u64>,
 }
 
@@ -32,11 +34,11 @@ pub struct Resolved {
     pub path: PathBuf,
     /// The commit of the hub's repository; `None` for a folder.
     pub commit: Option<String>,
-    /// Something to tell the user: that the hub was away and an older copy is used.
+    /// A note for the user: the hub was unreachable and an older copy is used.
     pub note: Option<String>,
 }
 
-/// A repository on the hub, and which revision of it.
+/// A repository on the hub and its revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct HubId {
     /// `owner/name`.
@@ -47,13 +49,14 @@ struct HubId {
 
 const DEFAULT_REVISION: &str = "main";
 
-/// Finds the folder for `model_name`: an existing folder, or `owner/name` or `owner/name@revision` on the hub.
+/// Resolves `model_name`: an existing folder, or `owner/name` or `owner/name@revision` on the hub.
 ///
-/// Without network, or with `HF_HUB_OFFLINE=1`, the copy in the cache is used.
+/// Without network, or with `HF_HUB_OFFLINE=1`, the cached copy is used.
 ///
 /// # Errors
-/// Neither a folder nor a hub id; unknown, private or gated on the hub; no network and nothing in the cache; a file whose
-/// size or SHA-256 is not what the hub says; only pickled weights. Nothing half-done stays in the cache.
+/// The name is neither a folder nor a hub id; the repository is unknown, private or gated; there is
+/// no network and no cached copy; a file's size or SHA-256 differs from what the hub reports; the
+/// weights exist only as pickles. No partial download remains in the cache.
 pub fn resolve(model_name: &str, options: &HubOptions, progress: &dyn Fn(Progress<'_>)) -> Result<Resolved> {
     let path = Path::new(model_name);
     if path.is_dir() {
@@ -68,7 +71,7 @@ pub fn resolve(model_name: &str, options: &HubOptions, progress: &dyn Fn(Progres
     }
     let id = HubId::parse(model_name).ok_or_else(|| {
         Error::input(format!(
-            "`{model_name}` is neither a folder that exists nor a hub id"
+            "`{model_name}` is neither an existing folder nor a hub id"
         ))
         .with_expected("the path of a model folder, or owner/name or owner/name@revision on the hub")
     })?;
@@ -81,11 +84,11 @@ pub fn resolve(model_name: &str, options: &HubOptions, progress: &dyn Fn(Progres
                 note: None,
             }),
             None => Err(not_cached(model_name, &cache, "HF_HUB_OFFLINE is set").with_help(
-                "unset HF_HUB_OFFLINE, or fetch the model on a machine with network and copy the cache",
+                "unset HF_HUB_OFFLINE, or download the model on a machine with network access and copy its cache",
             )),
         };
     }
-    // A commit never changes: with it in the cache there is nothing to ask.
+    // A commit is immutable: if it is cached, no request is needed.
     if let Some((path, commit)) = cache.snapshot().filter(|(_, commit)| *commit == id.revision) {
         return Ok(Resolved {
             path,
@@ -99,11 +102,11 @@ pub fn resolve(model_name: &str, options: &HubOptions, progress: &dyn Fn(Progres
             commit: Some(commit),
             note: None,
         }),
-        Err(Failure::Told(error)) => Err(*error),
+        Err(Failure::Fatal(error)) => Err(*error),
         Err(Failure::Unreachable(why)) => match cache.snapshot() {
             Some((path, commit)) => {
                 let note = format!(
-                    "{} could not be reached ({why}); using the copy of {} in the cache, commit {commit}",
+                    "{} could not be reached ({why}); using the cached copy of {}, commit {commit}",
                     options.endpoint, id.repository
                 );
                 Ok(Resolved {
@@ -117,7 +120,7 @@ pub fn resolve(model_name: &str, options: &HubOptions, progress: &dyn Fn(Progres
                 &cache,
                 &format!("{} could not be reached: {why}", options.endpoint),
             )
-            .with_help("check the network, a proxy (HTTPS_PROXY) or HF_ENDPOINT, and try again")),
+            .with_help("check the network, the proxy (HTTPS_PROXY) and HF_ENDPOINT, and try again")),
         },
     }
 }
@@ -146,7 +149,8 @@ impl HubId {
     }
 }
 
-/// Brings the snapshot of the revision into the cache, as far as it isn't there. Returns it and its commit.
+/// Downloads the files of the revision that aren't cached yet. Returns the snapshot folder and its
+/// commit.
 fn download(
     id: &HubId,
     options: &HubOptions,
@@ -170,7 +174,7 @@ fn download(
     let has = |file: &str| listing.files.contains(file);
     if !has(CONFIG) {
         return Err(
-            Error::input(format!("the hub's {} has no {CONFIG}", id.repository))
+            Error::input(format!("{} on the hub has no {CONFIG}", id.repository))
                 .with_expected("a repository with config.json and model.safetensors")
                 .into(),
         );
@@ -178,7 +182,7 @@ fn download(
     if !has(WEIGHTS) && !has(WEIGHTS_INDEX) {
         return Err(no_safetensors(id, &listing.files).into());
     }
-    // The weights come last: a snapshot that has them has the rest.
+    // The weights are fetched last, so a snapshot with weights has all the other files.
     for file in [CONFIG, PREPROCESSOR, PROCESSOR].into_iter().filter(|f| has(f)) {
         fetch(file)?;
     }
@@ -201,14 +205,14 @@ fn download(
 fn no_safetensors(id: &HubId, files: &BTreeSet<String>) -> Error {
     match files.iter().find(|f| layout::is_pickle(f)) {
         Some(pickle) => layout::pickle_refused(Path::new(&id.repository), pickle),
-        None => Error::input(format!("the hub's {} has no {WEIGHTS}", id.repository))
+        None => Error::input(format!("{} on the hub has no {WEIGHTS}", id.repository))
             .with_expected("a repository with config.json and model.safetensors"),
     }
 }
 
 fn not_cached(model_name: &str, cache: &Cache, why: &str) -> Error {
     Error::input(format!(
-        "there is no folder `{model_name}`, and as a hub id it is not in the cache at {}: {why}",
+        "there is no folder `{model_name}`, and the hub id is not in the cache at {}: {why}",
         cache.place().display()
     ))
 }

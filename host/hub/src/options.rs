@@ -1,34 +1,35 @@
-//! Where the hub and its cache are.
+//! Options of the hub client and its cache.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
-/// Where the hub and its cache are, and how to talk to it: what the hub's own tools take from the environment.
+/// Options of the hub client and its cache, taken from the same environment variables as the hub's
+/// own tools.
 #[derive(Debug, Clone)]
 pub struct HubOptions {
-    /// `HF_ENDPOINT`; without a slash at the end.
+    /// `HF_ENDPOINT`, without a trailing slash.
     pub endpoint: String,
     /// `HF_HUB_CACHE`, else `HF_HOME/hub`, else `~/.cache/huggingface/hub`.
     pub cache: PathBuf,
     /// `HF_HUB_OFFLINE`: never use the network.
     pub offline: bool,
-    /// `HF_TOKEN`, else the file that the hub's login writes.
+    /// `HF_TOKEN`, else the token file that the hub login writes.
     pub token: Option<String>,
-    /// The wait before a failed request is tried again; doubled each time.
+    /// The wait before a failed request is retried; doubled after each try.
     pub retry_wait: Duration,
-    /// How long to wait for a connection, and for each piece of an answer.
+    /// Timeout of connecting, and of each read of a response.
     pub timeout: Duration,
 }
 
 impl HubOptions {
-    /// The options as the process's environment gives them.
+    /// The options from the process environment.
     pub fn from_env() -> HubOptions {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// The options as `variable` gives them; empty values count as unset.
+    /// The options from `variable`, a lookup by name. Empty values count as unset.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> HubOptions {
         let set = |name: &str| {
             variable(name)
@@ -47,7 +48,7 @@ impl HubOptions {
             .or_else(|| set("HUGGINGFACE_HUB_CACHE"))
             .map(PathBuf::from);
         let token_file = set("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
-        let token_of_login = || {
+        let login_token = || {
             let text = std::fs::read_to_string(token_file).ok()?;
             Some(text.trim().to_owned()).filter(|t| !t.is_empty())
         };
@@ -56,7 +57,7 @@ impl HubOptions {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             cache: cache.unwrap_or_else(|| home.join("hub")),
             offline: yes("HF_HUB_OFFLINE") || yes("TRANSFORMERS_OFFLINE"),
-            token: set("HF_TOKEN").or_else(token_of_login),
+            token: set("HF_TOKEN").or_else(login_token),
             retry_wait: Duration::from_secs(1),
             timeout: Duration::from_secs(30),
         }

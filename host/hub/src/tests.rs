@@ -1,4 +1,4 @@
-//! Against a server on this machine that answers as the hub does.
+//! Tests against a local server that mimics the hub.
 
 use super::*;
 use serde_json::json;
@@ -16,7 +16,7 @@ struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
-    /// Sends only so many bytes of the body, then closes.
+    /// Sends only this many bytes of the body, then closes the connection.
     cut: Option<usize>,
 }
 
@@ -42,7 +42,7 @@ impl Reply {
     }
 }
 
-/// Replies by "METHOD /path", and a log of "METHOD /path" or "METHOD /path +token".
+/// Replies by "METHOD /path", and a log of requests as "METHOD /path" or "METHOD /path +token".
 #[derive(Clone)]
 struct Server {
     url: String,
@@ -117,7 +117,7 @@ fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// A hub with one model; large files are in a store of another port.
+/// A hub with one model. Large files are in a file storage on another port.
 struct Hub {
     hub: Server,
     store: Server,
@@ -200,7 +200,7 @@ impl Hub {
     }
 
     fn away(&self) -> HubOptions {
-        // Nobody listens on a port that was just given back.
+        // Nothing listens on a port that was just released.
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -216,7 +216,7 @@ impl Hub {
         resolve(name, &self.options(), &|_| {})
     }
 
-    /// Everything in the cache, but folders.
+    /// All files and links in the cache.
     fn cached(&self) -> Vec<String> {
         fn walk(folder: &Path, into: &mut Vec<String>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -236,7 +236,7 @@ impl Hub {
     }
 }
 
-/// The bytes of a file of the snapshot.
+/// The bytes of a file in the snapshot.
 fn content(resolved: &Resolved, file: &str) -> Vec<u8> {
     std::fs::read(resolved.path.join(file)).unwrap()
 }
@@ -277,7 +277,7 @@ fn a_model_is_downloaded_into_the_hubs_own_layout() {
         told.lock().unwrap().last().unwrap(),
         &("model.safetensors".to_owned(), size, Some(size))
     );
-    // The token goes to the hub, never to the store.
+    // The token is sent to the hub, never to the storage.
     assert!(hub.hub.requests().iter().all(|r| r.ends_with(" +token")));
     assert_eq!(hub.store.requests(), ["GET /store/model.safetensors?signature=1"]);
 }
@@ -289,13 +289,13 @@ fn a_cached_model_is_not_fetched_again() {
     hub.hub.requests();
     assert_eq!(hub.resolve("a/b").unwrap(), first);
     assert_eq!(hub.hub.requests(), ["GET /api/models/a/b/revision/main +token"]);
-    // A commit needs no question at all.
+    // A cached commit needs no request at all.
     let by_commit = hub.resolve(&format!("a/b@{COMMIT}")).unwrap();
     assert_eq!((by_commit.path, hub.hub.requests().len()), (first.path, 0));
 }
 
 #[test]
-fn a_branch_that_moved_is_fetched_and_shares_what_is_the_same() {
+fn a_moved_branch_is_fetched_and_shares_unchanged_blobs() {
     let hub = Hub::usual();
     hub.resolve("a/b").unwrap();
     let (next, new) = ("f".repeat(40), weights("v"));
@@ -330,7 +330,7 @@ fn a_branch_that_moved_is_fetched_and_shares_what_is_the_same() {
 }
 
 #[test]
-fn without_network_the_cache_serves_and_says_so() {
+fn without_network_the_cached_copy_is_used_with_a_note() {
     let hub = Hub::usual();
     let path = hub.resolve("a/b").unwrap().path;
     let away = resolve("a/b", &hub.away(), &|_| {}).unwrap();
@@ -343,7 +343,7 @@ fn without_network_the_cache_serves_and_says_so() {
     };
     assert_eq!(resolve("a/b", &offline, &|_| {}).unwrap().path, path);
     assert_eq!(hub.hub.requests(), [""; 0]);
-    // A server in trouble is like no network.
+    // A server error is treated like a missing network.
     hub.hub
         .set("GET /api/models/a/b/revision/main", Reply::status(503));
     assert!(hub.resolve("a/b").unwrap().note.unwrap().contains("503"));
@@ -351,7 +351,7 @@ fn without_network_the_cache_serves_and_says_so() {
 }
 
 #[test]
-fn without_network_and_cache_the_error_says_what_to_do() {
+fn without_network_and_cache_the_error_has_a_hint() {
     let hub = Hub::usual();
     let text = resolve("a/b", &hub.away(), &|_| {}).unwrap_err().to_string();
     assert!(
@@ -373,7 +373,7 @@ fn without_network_and_cache_the_error_says_what_to_do() {
 }
 
 #[test]
-fn wrong_bytes_never_stay_in_the_cache() {
+fn corrupt_downloads_never_enter_the_cache() {
     let hub = Hub::usual();
     let mut wrong = weights("w");
     *wrong.last_mut().unwrap() = 8;
@@ -394,7 +394,7 @@ fn wrong_bytes_never_stay_in_the_cache() {
             .to_string()
             .contains("more than the")
     );
-    // Broken off three times.
+    // The connection breaks three times.
     let cut = Reply {
         cut: Some(10),
         ..Reply::ok(weights("w"))
@@ -402,7 +402,7 @@ fn wrong_bytes_never_stay_in_the_cache() {
     hub.store.requests();
     hub.store.set("GET /store/model.safetensors?signature=1", cut);
     let text = hub.resolve("a/b").unwrap_err().to_string();
-    assert!(text.contains("broke off after 10"), "{text}");
+    assert!(text.contains("was interrupted after 10"), "{text}");
     assert_eq!(hub.store.requests().len(), 3);
     let cached = hub.cached();
     assert!(
@@ -417,9 +417,9 @@ fn wrong_bytes_never_stay_in_the_cache() {
     };
     assert!(
         resolve("a/b", &offline, &|_| {}).is_err(),
-        "a snapshot without weights is no snapshot"
+        "a snapshot without weights is incomplete"
     );
-    // And the next try succeeds.
+    // The next try succeeds.
     hub.store.set(
         "GET /store/model.safetensors?signature=1",
         Reply::ok(weights("w")),
@@ -428,7 +428,7 @@ fn wrong_bytes_never_stay_in_the_cache() {
 }
 
 #[test]
-fn refusals_of_the_hub_say_what_to_do() {
+fn refusals_of_the_hub_have_a_hint() {
     let hub = Hub::usual();
     let listing = "GET /api/models/a/b/revision/main";
     let refusal = |reply: Reply, options: &HubOptions| {
@@ -445,28 +445,28 @@ fn refusals_of_the_hub_say_what_to_do() {
     let missing = Reply::status(401).with("X-Error-Code", "RepoNotFound");
     let text = refusal(missing, &without);
     assert!(
-        text.contains("neither a folder here nor a model") && text.contains("set HF_TOKEN"),
+        text.contains("neither a local folder nor a visible model") && text.contains("set HF_TOKEN"),
         "{text}"
     );
-    assert!(refusal(Reply::status(401), &with).contains("doesn't accept the token"));
-    assert!(refusal(Reply::status(403), &with).contains("may not read it"));
+    assert!(refusal(Reply::status(401), &with).contains("the token was rejected"));
+    assert!(refusal(Reply::status(403), &with).contains("has no read access"));
     let text = refusal(Reply::status(403).with("X-Error-Code", "GatedRepo"), &with);
     assert!(
         text.contains("accept its terms at") && text.contains("/a/b"),
         "{text}"
     );
-    assert!(refusal(Reply::status(404), &with).contains("neither a folder here nor a model"));
+    assert!(refusal(Reply::status(404), &with).contains("neither a local folder nor a visible model"));
     let text = refusal(Reply::status(404).with("X-Error-Code", "RevisionNotFound"), &with);
     assert!(text.contains("has no revision `main`"), "{text}");
-    assert!(refusal(Reply::ok("<html>"), &with).contains("did not answer as the hub does"));
+    assert!(refusal(Reply::ok("<html>"), &with).contains("did not answer like a Hugging Face hub"));
     assert!(refusal(Reply::status(500), &with).contains("could not be reached: it answered 500"));
     let circle = Reply::status(302).with("Location", "/api/models/a/b/revision/main");
-    assert!(refusal(circle, &with).contains("redirects without end"));
+    assert!(refusal(circle, &with).contains("redirects endlessly"));
     assert_eq!(hub.cached(), [""; 0]);
 }
 
 #[test]
-fn only_pickled_weights_are_refused_before_anything_is_fetched() {
+fn a_repository_with_only_pickles_is_refused_before_any_download() {
     let hub = Hub::new(&[], &[("config.json", "{}"), ("pytorch_model.bin", "x")]);
     let text = hub.resolve("a/b").unwrap_err().to_string();
     assert!(
@@ -484,7 +484,7 @@ fn only_pickled_weights_are_refused_before_anything_is_fetched() {
 }
 
 #[test]
-fn sharded_weights_come_with_all_shards() {
+fn all_shards_are_downloaded() {
     let index = json!({"weight_map": {"v": "model-1.safetensors", "w": "model-2.safetensors"}}).to_string();
     let shards = [
         ("model-1.safetensors", weights("v")),
@@ -501,13 +501,13 @@ fn sharded_weights_come_with_all_shards() {
     std::fs::remove_file(resolved.path.join("model-2.safetensors")).unwrap();
     assert!(
         resolve("a/b", &hub.away(), &|_| {}).is_err(),
-        "a shard is missing and the hub is away"
+        "a shard is missing and the hub is unreachable"
     );
-    assert!(hub.resolve("a/b").is_ok(), "the hub gives it back");
+    assert!(hub.resolve("a/b").is_ok(), "the hub still has it");
 }
 
 #[test]
-fn an_etag_cannot_lead_out_of_the_cache() {
+fn an_etag_cannot_escape_the_cache() {
     let hub = Hub::usual();
     for method in ["HEAD", "GET"] {
         let reply = Reply::ok("{}").with("ETag", "\"../../../../tmp/x\"");
@@ -524,7 +524,7 @@ fn an_etag_cannot_lead_out_of_the_cache() {
 }
 
 #[test]
-fn folders_win_and_names_that_are_neither_say_both() {
+fn folders_take_precedence_and_invalid_names_are_reported() {
     let hub = Hub::usual();
     let folder = hub.cache.path().join("model");
     std::fs::create_dir(&folder).unwrap();
@@ -559,7 +559,7 @@ fn folders_win_and_names_that_are_neither_say_both() {
     ] {
         let text = hub.resolve(name).unwrap_err().to_string();
         assert!(
-            text.contains("neither a folder that exists nor a hub id"),
+            text.contains("neither an existing folder nor a hub id"),
             "{name}: {text}"
         );
     }
@@ -577,7 +577,7 @@ fn a_revision_may_be_a_tag_with_slashes() {
 }
 
 #[test]
-fn the_environment_is_read_as_the_hubs_tools_do() {
+fn environment_variables_are_read_like_the_hubs_tools_do() {
     let options = |set: &[(&str, &str)]| {
         HubOptions::from_variables(|name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
     };

@@ -1,4 +1,4 @@
-//! Drawn predictions: a task's image of its results, written as JPEG.
+//! Draws predictions onto images and writes them as JPEG.
 
 use cvhost::error::{Error, Kind, Result};
 use cvhost::plugin_error::checked;
@@ -11,7 +11,8 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// File names for drawn images: `name.jpg`, or `name-2.jpg` when another folder's image has that name.
+/// Unique file names for drawn images: `name.jpg`, or `name-2.jpg` if an image in another folder
+/// has the same name.
 #[derive(Default)]
 pub struct FileNames(HashSet<String>);
 
@@ -33,14 +34,14 @@ impl FileNames {
 /// JPEG quality of drawn images.
 const QUALITY: u8 = 92;
 
-/// A drawn image, and the files of predictions beside it.
+/// A drawn image, and the prediction files saved next to it.
 pub struct Drawn {
     pub image: Image,
     pub files: Vec<PathBuf>,
 }
 
-/// Draws predictions onto an image and writes it to `path`, with the files that the task makes of the
-/// predictions beside it.
+/// Draws predictions onto an image and writes it to `path`, along with the files that the task
+/// creates from the predictions.
 pub fn draw(
     task: &TaskBox,
     prediction: &Fields,
@@ -59,7 +60,7 @@ pub fn draw(
     })
 }
 
-/// Writes a task's files beside a drawn image, under its name.
+/// Writes a task's files next to a drawn image; their names start with its name.
 fn write_files(task: &TaskBox, args: &PredictionArgs<'_>, drawn: &Path) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for file in args.lend(|args| checked(task.files(args)))? {
@@ -67,8 +68,8 @@ fn write_files(task: &TaskBox, args: &PredictionArgs<'_>, drawn: &Path) -> Resul
         if !name.starts_with(['.', '-']) || name.contains(['/', '\\']) || name.contains("..") {
             return Err(
                 Error::failed(format!("the task plugin asked to write a file named {name:?}"))
-                    .with_expected("the end of a file name, such as -depth.png")
-                    .with_help("this is a fault of the task plugin; tell its authors"),
+                    .with_expected("a file name suffix, such as -depth.png")
+                    .with_help("this is a bug in the task plugin; report it to its authors"),
             );
         }
         let stem = drawn.with_extension("");
@@ -87,7 +88,7 @@ fn write(image: &Image, path: &Path) -> Result<()> {
         return Err(Error::failed(format!(
             "a drawn image of {width}x{height} has the wrong number of bytes"
         ))
-        .with_help("this is a fault of the task plugin; tell its authors"));
+        .with_help("this is a bug in the task plugin; report it to its authors"));
     }
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)

@@ -1,4 +1,4 @@
-//! Everything that becomes HTML, a text table or a drawing.
+//! Output as HTML, text tables and drawings.
 
 pub mod drawings;
 pub mod page;

@@ -1,10 +1,10 @@
-//! Results as text for people.
+//! Results as human-readable text.
 
 use cvhost_plugin_api::data::Table;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-/// Metrics, one a line, aligned.
+/// Formats metrics as aligned lines, one per metric.
 pub fn metrics(metrics: &Map<String, Value>) -> String {
     let width = metrics.keys().map(String::len).max().unwrap_or(0);
     let mut text = String::new();
@@ -15,25 +15,26 @@ pub fn metrics(metrics: &Map<String, Value>) -> String {
     text
 }
 
-/// A bar for each value, as long as it lies between the smallest (empty) and the largest (`width` characters).
+/// Draws a text bar for each value, scaled linearly from the smallest (empty) to the largest
+/// (`width` characters).
 pub fn bars(values: &[f64], width: usize) -> Vec<String> {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let part = |value: f64| {
+    let fraction = |value: f64| {
         if high > low {
             (value - low) / (high - low)
         } else {
             0.0
         }
     };
-    let length = |value: f64| (part(value) * width as f64).round() as usize;
+    let length = |value: f64| (fraction(value) * width as f64).round() as usize;
     values
         .iter()
         .map(|value| "#".repeat(length(*value).min(width)))
         .collect()
 }
 
-/// A table with aligned columns.
+/// Formats a table with aligned columns.
 pub fn table(table: &Table) -> String {
     let rows: Vec<Vec<&str>> = std::iter::once(table.columns.iter().map(|c| c.as_str()).collect())
         .chain(table.rows.iter().map(|r| r.iter().map(|c| c.as_str()).collect()))
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bars_go_from_nothing_to_the_full_width() {
+    fn bars_range_from_empty_to_the_full_width() {
         assert_eq!(bars(&[1.0, 2.0, 3.0], 4), ["", "##", "####"]);
         assert_eq!(bars(&[5.0, 5.0], 4), ["", ""]);
         assert!(bars(&[], 4).is_empty());

@@ -1,4 +1,4 @@
-// The memory of a GPU, as libtorch's allocator keeps it.
+// GPU memory statistics of libtorch's allocator.
 
 #include "shim.h"
 
@@ -8,8 +8,8 @@
 
 extern "C" {
 
-// Bytes of a GPU: what tensors take and the most that they took, what the allocator has of the driver for them and the most that it
-// had, each since cvhost_reset_gpu_peaks.
+// Memory of a GPU in bytes: used by tensors, its peak, reserved by the allocator, its peak. Peaks
+// are since cvhost_reset_gpu_peaks.
 int cvhost_gpu_memory(int device, uint64_t memory[4], char *error, size_t size) {
     return guarded(error, size, [&] {
         auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
@@ -20,7 +20,7 @@ int cvhost_gpu_memory(int device, uint64_t memory[4], char *error, size_t size) 
     });
 }
 
-// Bytes of a GPU that no program has; this asks the driver.
+// The bytes of a GPU that no process uses, as reported by the driver.
 int cvhost_gpu_unused(int device, uint64_t *unused, char *error, size_t size) {
     return guarded(error, size, [&] {
         auto *allocator = c10::getDeviceAllocator(at::kCUDA);
@@ -28,14 +28,14 @@ int cvhost_gpu_unused(int device, uint64_t *unused, char *error, size_t size) {
     });
 }
 
-// From here on the peaks count anew.
+// Resets the peaks.
 int cvhost_reset_gpu_peaks(int device, char *error, size_t size) {
     return guarded(error, size, [&] {
         c10::getDeviceAllocator(at::kCUDA)->resetPeakStats(static_cast<c10::DeviceIndex>(device));
     });
 }
 
-// Gives what no tensor uses back to the driver; waits for the device.
+// Returns unused memory to the driver. Waits for the device.
 int cvhost_empty_gpu_cache(char *error, size_t size) {
     return guarded(error, size, [&] { c10::getDeviceAllocator(at::kCUDA)->emptyCache(); });
 }

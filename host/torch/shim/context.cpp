@@ -1,4 +1,4 @@
-// libtorch's global switches and its random generators.
+// Global switches and random generators of libtorch.
 
 #include "shim.h"
 
@@ -12,7 +12,7 @@
 
 extern "C" {
 
-// Only algorithms that give the same bits each time; one that has no such form throws.
+// Allows only deterministic algorithms; an operation without one throws.
 int cvhost_set_deterministic(int on, char *error, size_t size) {
     return guarded(error, size, [&] {
         at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
@@ -26,7 +26,7 @@ static at::Generator generator_of(int device) {
     return at::globalContext().defaultGenerator(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device)));
 }
 
-// A generator's state as a uint8 tensor (the caller frees it).
+// The state of a generator as a uint8 tensor, which the caller frees.
 int cvhost_rng_state(int device, at::Tensor **state, char *error, size_t size) {
     return guarded(error, size, [&] {
         auto generator = generator_of(device);
@@ -43,7 +43,8 @@ int cvhost_set_rng_state(int device, at::Tensor *state, char *error, size_t size
     });
 }
 
-// Autocast of this thread: on with `type` (an at::ScalarType), or off, which also forgets the weights that it has converted.
+// Switches autocast on this thread on with `type` (an at::ScalarType), or off, which also clears
+// its cache of converted weights.
 int cvhost_autocast(int cuda, int on, int type, char *error, size_t size) {
     return guarded(error, size, [&] {
         auto device = cuda != 0 ? at::kCUDA : at::kCPU;
@@ -53,7 +54,7 @@ int cvhost_autocast(int cuda, int on, int type, char *error, size_t size) {
     });
 }
 
-// Whether float32 products on a GPU may be computed in TF32.
+// Sets whether float32 matrix products on a GPU may be computed in TF32.
 int cvhost_allow_tf32(int on, char *error, size_t size) {
     return guarded(error, size, [&] {
         at::globalContext().setAllowTF32CuBLAS(on != 0);
@@ -61,7 +62,7 @@ int cvhost_allow_tf32(int on, char *error, size_t size) {
     });
 }
 
-// Whether attention may be computed by a fused kernel; plain products of matrices always may.
+// Sets whether attention may use a fused kernel. Plain matrix products are always allowed.
 int cvhost_fuse_attention(int on, char *error, size_t size) {
     return guarded(error, size, [&] {
         at::globalContext().setSDPUseFlash(on != 0);
@@ -70,10 +71,10 @@ int cvhost_fuse_attention(int on, char *error, size_t size) {
     });
 }
 
-// Whether a GPU computes in bfloat16 (compute capability 8 and up).
+// Whether a GPU supports bfloat16 (compute capability 8 and up).
 int cvhost_gpu_has_bf16(int device, int *has, char *error, size_t size) {
     return guarded(error, size, [&] {
-        // The hooks ask the current GPU.
+        // The hooks query the current GPU.
         c10::DeviceGuard guard(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device)));
         *has = at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8() ? 1 : 0;
     });

@@ -1,4 +1,4 @@
-// What is particular to a GPU.
+// GPU-specific functions.
 
 #include "shim.h"
 
@@ -6,8 +6,8 @@
 
 extern "C" {
 
-// A copy of a CPU tensor on a GPU. It goes through pinned memory, so nobody waits for it; that memory is libtorch's own, which uses it
-// again when the copy is done.
+// Copies a CPU tensor to a GPU asynchronously through pinned memory from libtorch's own cache,
+// which reuses it once the copy is done.
 int cvhost_copy_to_gpu(at::Tensor *tensor, int device, at::Tensor **copy, char *error, size_t size) {
     return guarded(error, size, [&] {
         auto target = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device));
@@ -15,7 +15,7 @@ int cvhost_copy_to_gpu(at::Tensor *tensor, int device, at::Tensor **copy, char *
     });
 }
 
-// Waits until a GPU has done everything that it was given.
+// Waits until a GPU has completed all its work.
 int cvhost_synchronize(int device, char *error, size_t size) {
     return guarded(error, size, [&] {
         at::detail::getCUDAHooks().deviceSynchronize(static_cast<c10::DeviceIndex>(device));

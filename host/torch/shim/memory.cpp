@@ -1,4 +1,4 @@
-// Tensors over memory that is there already.
+// Tensors over existing memory.
 
 #include "shim.h"
 
@@ -7,13 +7,14 @@
 
 extern "C" {
 
-// A tensor of `type` (an at::ScalarType) over memory that is not copied; `release(owner)` is called when the last tensor over it
-// is gone. After an error `owner` is still the caller's.
+// Creates a tensor of `type` (an at::ScalarType) over existing memory, without a copy.
+// `release(owner)` is called when the last tensor over it is destroyed. After an error, `owner`
+// still belongs to the caller.
 int cvhost_tensor_of(void *data, const int64_t *dims, size_t rank, int type, void (*release)(void *), void *owner,
                      at::Tensor **tensor, char *error, size_t size) {
     return guarded(error, size, [&] {
         auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(type));
-        // libtorch may drop the function object when it throws; it must not free anything then.
+        // libtorch may destroy the function object when it throws; it must not free anything then.
         auto armed = std::make_shared<bool>(false);
         auto made = at::from_blob(
             data, at::IntArrayRef(dims, rank), [=](void *) { if (*armed) release(owner); }, options);

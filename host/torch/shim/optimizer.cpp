@@ -1,4 +1,4 @@
-// What an optimizer step needs.
+// Kernels of an optimizer step.
 
 #include "shim.h"
 
@@ -6,7 +6,8 @@
 
 extern "C" {
 
-// AdamW in place; `steps` are float32 scalars, one a parameter, on the parameter's device.
+// One AdamW step in place. `steps` are float32 scalars, one per parameter, on the parameter's
+// device.
 int cvhost_fused_adamw(at::Tensor **parameters, at::Tensor **gradients, at::Tensor **averages, at::Tensor **squares,
                        at::Tensor **steps, size_t count, double rate, double beta1, double beta2, double decay,
                        double epsilon, char *error, size_t size) {
@@ -20,8 +21,9 @@ int cvhost_fused_adamw(at::Tensor **parameters, at::Tensor **gradients, at::Tens
     });
 }
 
-// The 2-norm over all gradients into `*norm` (a new tensor, the caller frees it). With max_norm > 0 the gradients are
-// scaled by min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_ does.
+// Stores the 2-norm of all gradients in `*norm` (a new tensor, freed by the caller). With max_norm
+// > 0 the gradients are scaled by min(1, max_norm / (norm + 1e-6)), like
+// torch.nn.utils.clip_grad_norm_.
 int cvhost_clip_gradients(at::Tensor **gradients, size_t count, double max_norm, at::Tensor **norm, char *error,
                           size_t size) {
     return guarded(error, size, [&] {
@@ -36,7 +38,8 @@ int cvhost_clip_gradients(at::Tensor **gradients, size_t count, double max_norm,
     });
 }
 
-// SGD in place (at::_fused_sgd_). `buffers` are the momenta, zeros at first; with momentum 0 they are not read.
+// One SGD step in place (at::_fused_sgd_). `buffers` hold the momenta, initially zero; with
+// momentum 0 they are not read.
 int cvhost_fused_sgd(at::Tensor **parameters, at::Tensor **gradients, at::Tensor **buffers, size_t count, double rate,
                      double momentum, double decay, int nesterov, char *error, size_t size) {
     return guarded(error, size, [&] {
@@ -47,7 +50,7 @@ int cvhost_fused_sgd(at::Tensor **parameters, at::Tensor **gradients, at::Tensor
     });
 }
 
-// Every value of every gradient into [-most, most].
+// Clamps every value of every gradient to [-most, most].
 int cvhost_clip_values(at::Tensor **gradients, size_t count, double most, char *error, size_t size) {
     return guarded(error, size, [&] {
         c10::NoGradGuard no_grad;
@@ -57,8 +60,8 @@ int cvhost_clip_values(at::Tensor **gradients, size_t count, double most, char *
     });
 }
 
-// Every gradient divided by the loss scale. `*overflow` (a new float32 scalar, the caller frees it) is 1 where any value is infinite
-// or NaN, else 0, as torch.amp.GradScaler finds it.
+// Divides every gradient by the loss scale. `*overflow` (a new float32 scalar, freed by the caller)
+// is 1 if any value is infinite or NaN, else 0, like torch.amp.GradScaler.
 int cvhost_unscale_gradients(at::Tensor **gradients, size_t count, double scale, at::Tensor **overflow, char *error,
                              size_t size) {
     return guarded(error, size, [&] {
@@ -71,11 +74,11 @@ int cvhost_unscale_gradients(at::Tensor **gradients, size_t count, double scale,
     });
 }
 
-// averages += share * (values - averages), all in one call.
-int cvhost_average(at::Tensor **averages, at::Tensor **values, size_t count, double share, char *error, size_t size) {
+// averages += weight * (values - averages), in one call.
+int cvhost_average(at::Tensor **averages, at::Tensor **values, size_t count, double weight, char *error, size_t size) {
     return guarded(error, size, [&] {
         c10::NoGradGuard no_grad;
-        at::_foreach_lerp_(list(averages, count), list(values, count), share);
+        at::_foreach_lerp_(list(averages, count), list(values, count), weight);
     });
 }
 

@@ -1,4 +1,5 @@
-// What the files of the shim share. Nothing is thrown across: a function returns 0, or 1 with the message in `error`.
+// Shared by the files of the shim. No exception crosses the boundary: a function returns 0, or 1
+// with the message in `error`.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -1,4 +1,4 @@
-//! Batches from the data path as tensors.
+//! Converts batches from the data pipeline to tensors.
 
 use crate::scalars::torch_error;
 use crate::shim;
@@ -8,8 +8,9 @@ use cvhost_plugin_api::data::Batch;
 use cvhost_plugin_api::torch::batch_item;
 use tch::{Device, Tensor};
 
-/// The batch as tensors on `device`; its items are used up, metas, targets and names stay. On the CPU nothing is copied; the copy to a
-/// GPU goes on while the caller does. Fails as libtorch does: out of memory.
+/// Converts a batch to tensors on `device`. Consumes its items; metas, targets and names stay. On
+/// the CPU nothing is copied. The copy to a GPU is asynchronous. Fails if libtorch does, for
+/// example when out of memory.
 pub fn to_batch(batch: &mut HostBatch, device: Device) -> Result<Batch> {
     let mut tensors = Batch {
         items: Default::default(),
@@ -37,7 +38,8 @@ fn on_device(mut tensor: Tensor, device: Device) -> Result<Tensor> {
     if matches!(device, Device::Cuda(_)) && tensor.numel() > 0 {
         match shim::copy_to_gpu(&mut tensor, device) {
             Ok(copy) => return Ok(copy),
-            // Only so much memory can be pinned, on some machines little; what else is wrong, the other copy tells.
+            // Pinned memory is limited, on some machines severely. Any other problem is reported by
+            // the ordinary copy.
             Err(error) => tracing::debug!("a batch is copied without pinned memory: {error}"),
         }
     }
@@ -64,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_have_the_types_shapes_and_values_of_the_items() {
+    fn tensors_have_the_dtypes_shapes_and_values_of_the_items() {
         let mut pixels = Buffer::filled(DType::F32, 6, 0.5).unwrap();
         pixels.elements_mut::<f32>()[4] = 14.0;
         let mut host_batch = HostBatch {
@@ -92,7 +94,7 @@ mod tests {
         assert_eq!(batch.ragged("boxes").unwrap().0.size(), [0, 4]);
     }
     #[test]
-    fn a_tensor_keeps_its_memory_and_gives_it_back_to_the_pool() {
+    fn a_tensor_shares_its_memory_and_returns_it_to_the_pool() {
         let pool = cvhost_data::pool::Pool::new(1);
         let mut buffer = Buffer::pooled(&pool, DType::F32, 4).unwrap();
         buffer
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_that_asks_for_more_memory_than_there_is_is_refused() {
+    fn a_shape_larger_than_the_buffer_is_refused() {
         let buffer = Buffer::filled(DType::I64, 3, 0.0).unwrap();
         assert!(shim::tensor_of(buffer, &[2, 2]).is_err());
     }

@@ -1,24 +1,24 @@
-//! The circumstances of a forward pass. Every [`StepContext`] of the host is built here.
+//! Contexts of forward passes. Every [`StepContext`] of the host is built here.
 
 use cvhost_plugin_api::data::{Mode, StepContext};
 
-/// Where in a run a forward pass is, and on which rank.
+/// The point in a run at which a forward pass takes place, and its rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// Optimizer steps so far.
+    /// Completed optimizer steps.
     pub step: u64,
-    /// Epochs so far.
+    /// Completed epochs.
     pub epoch: u64,
-    /// Optimizer steps of the whole run; 0 outside of a training run.
+    /// Optimizer steps of the whole run; 0 outside training.
     pub total_steps: u64,
-    /// This process among those that train together, from 0.
+    /// The index of this process among those that train together, from 0.
     pub rank: u64,
     /// The number of processes that train together.
     pub world_size: u64,
 }
 
 impl Default for Moment {
-    /// Outside of a training run, in a single process.
+    /// For use outside training, in a single process.
     fn default() -> Self {
         Moment {
             step: 0,
@@ -36,7 +36,7 @@ pub fn training(moment: Moment, normalisers: Vec<f64>) -> StepContext<'static> {
     context(Mode::TRAIN, moment, normalisers)
 }
 
-/// The context of a forward pass whose loss is evaluated; `normalisers` are the batch's own.
+/// The context of a forward pass in evaluation; `normalisers` are those of the batch.
 pub fn evaluation(moment: Moment, normalisers: Vec<f64>) -> StepContext<'static> {
     context(Mode::EVAL, moment, normalisers)
 }

@@ -1,4 +1,4 @@
-//! Evaluation: every batch of a split through the model, and the task's metrics over all of it.
+//! Evaluation: runs every batch of a split through the model and computes the task's metrics.
 
 use crate::context::Moment;
 use crate::inference::{Purpose, infer, interruptible};
@@ -19,15 +19,15 @@ pub type EachImage<'a> = dyn FnMut(u64, &Meta, &Fields) -> Result<()> + 'a;
 
 /// How an evaluation runs.
 pub struct EvaluateOptions<'a> {
-    /// For the progress bar: `val`, `test`.
+    /// Label of the progress bar, such as `val` or `test`.
     pub label: &'a str,
-    /// Where in the training it happens, for the model.
+    /// The point in training, passed to the model.
     pub moment: Moment,
-    /// Options for `finish`: never a score threshold, which would falsify the metrics.
+    /// Options for `finish`. Must not contain a score threshold, which would distort the metrics.
     pub finish: &'a Value,
     /// The maximum number of batches; `None` evaluates all.
     pub max_batches: Option<usize>,
-    /// Called for each image, for drawings and files.
+    /// Called for each image, to draw or save predictions.
     pub each: Option<&'a mut EachImage<'a>>,
 }
 
@@ -41,8 +41,8 @@ pub fn evaluate(
     measure(network, loader, evaluator, options)?.complete()
 }
 
-/// Runs all batches through the network and the evaluator, without computing the metrics yet: what
-/// several ranks have measured can be merged first.
+/// Runs all batches through the network and the evaluator without computing the metrics yet, so
+/// that the results of several ranks can be merged first.
 pub fn measure(
     network: &mut Network,
     loader: &Loader,
@@ -76,7 +76,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Nothing measured yet.
+    /// Creates an empty measurement.
     pub fn new(evaluator: EvaluatorBox) -> Self {
         Measured {
             evaluator,
@@ -93,7 +93,7 @@ impl Measured {
         ))
     }
 
-    /// Everything measured so far as bytes, for [`Measured::merge`] in another process.
+    /// Serialises everything measured so far, for [`Measured::merge`] in another process.
     pub fn state(&self) -> Result<Vec<u8>> {
         let means = self.means.to_bytes();
         let mut bytes = (means.len() as u64).to_le_bytes().to_vec();
@@ -102,10 +102,10 @@ impl Measured {
         Ok(bytes)
     }
 
-    /// Adds what another process has measured, from its [`Measured::state`].
+    /// Adds the measurements of another process from its [`Measured::state`].
     ///
     /// # Errors
-    /// The bytes are not such a state.
+    /// The bytes are not a valid state.
     pub fn merge(&mut self, state: &[u8]) -> Result<()> {
         let split = |state: &[u8]| {
             let (length, rest) = state.split_first_chunk::<8>()?;
@@ -114,7 +114,7 @@ impl Measured {
             Some((Means::from_bytes(means)?, evaluator.to_vec()))
         };
         let (means, evaluator) =
-            split(state).ok_or_else(|| Error::failed("another rank sent a damaged evaluation"))?;
+            split(state).ok_or_else(|| Error::failed("another rank sent a corrupt evaluation state"))?;
         self.means.merge(&means);
         checked(self.evaluator.merge(RSlice::from_slice(&evaluator)))
     }
@@ -141,8 +141,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// The loss, its parts and the metrics in the report's order, each name with the split's
-    /// prefix. Values that are not finite (a class without examples) are omitted.
+    /// The loss, its parts and the metrics in the report's order, each name prefixed with the
+    /// split. Values that are not finite (a class without examples) are omitted.
     pub fn named(&self, split: &str) -> Map<String, Value> {
         let loss = [("loss".to_owned(), self.loss)];
         let scalars = self.report.scalars.iter().map(|s| (s.name.to_string(), s.value));
@@ -181,14 +181,14 @@ impl Evaluation {
             ("curves", curves.collect()),
             ("worst", worst.collect()),
         ];
-        let there = parts.into_iter().filter(|(_, list)| !list.is_empty());
-        there
+        let present = parts.into_iter().filter(|(_, list)| !list.is_empty());
+        present
             .map(|(key, list)| (key.to_owned(), Value::from(list)))
             .collect()
     }
 
     /// The content of `report.json`: the metrics with the split's prefix, and the
-    /// [`Evaluation::details`]. `source` are the records that were evaluated.
+    /// [`Evaluation::details`]. `source` provides the records that were evaluated.
     pub fn document(&self, split: &str, source: &dyn Source) -> Value {
         let name = |index| {
             let record = source.record_of(index).unwrap_or_default();
@@ -205,7 +205,7 @@ impl Evaluation {
         report
     }
 
-    /// Writes the files that the task made from its predictions, and returns their paths.
+    /// Writes the files that the task created from its predictions, and returns their paths.
     ///
     /// # Errors
     /// A name is not a plain file name, or the file can't be written.
@@ -233,7 +233,7 @@ impl Evaluation {
 /// The file name of a report.
 pub const REPORT: &str = "report.json";
 
-/// Writes a report's document as [`REPORT`] into a folder.
+/// Writes a report document as [`REPORT`] into a folder.
 pub fn write_report(document: &Value, folder: &Path) -> Result<()> {
     let path = folder.join(REPORT);
     let text = serde_json::to_string_pretty(document).map_err(|e| Error::failed(format!("JSON: {e}")))?;

@@ -1,5 +1,5 @@
 //! The inference loop: batches → tensors → forward → `finish`. `eval`, validation and `predict` all
-//! run it; they differ in what they do with the predictions.
+//! use it and differ only in what they do with the predictions.
 
 use crate::batch::to_batch;
 use crate::context::{self, Moment};
@@ -14,7 +14,7 @@ use tch::no_grad;
 /// What the forward passes compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Predictions alone. The batches need no targets.
+    /// Only predictions. The batches need no targets.
     Predict,
     /// Predictions and the loss.
     Evaluate(Moment),
@@ -22,19 +22,19 @@ pub enum Purpose {
 
 /// A batch after its forward pass.
 pub struct Inferred<'a> {
-    /// Metas, targets and names; the items have become tensors.
+    /// Metas, targets and names. Its items have been consumed.
     pub batch: &'a HostBatch,
     /// The loss, its parts and the raw outputs. There is no loss in [`Purpose::Predict`].
     pub forward: &'a Forward,
-    /// One per sample, in original pixels.
+    /// One per sample, in pixels of the original image.
     pub predictions: Vec<Fields>,
 }
 
-/// Runs the network on each batch and passes the predictions to `each`, without gradients.
-/// `finish` are the options of the model's `finish`.
+/// Runs the network without gradients on each batch and passes the predictions to `each`. `finish`
+/// holds the options of the model's `finish`.
 ///
 /// # Errors
-/// Those of the batches, of the model and of `each`; the first one ends the loop.
+/// A batch, the model or `each` fails; the first error ends the loop.
 pub fn infer(
     network: &mut Network,
     batches: impl IntoIterator<Item = Result<HostBatch>>,
@@ -66,7 +66,8 @@ fn context_of(network: &Network, batch: &Batch, purpose: Purpose) -> Result<Step
     }
 }
 
-/// The same batches; after Ctrl-C or SIGTERM the error of an interruption in place of the next one.
+/// Passes the batches through. After Ctrl-C or SIGTERM, the next batch is replaced with the error
+/// of an interruption.
 pub fn interruptible(
     batches: impl IntoIterator<Item = Result<HostBatch>>,
 ) -> impl Iterator<Item = Result<HostBatch>> {

@@ -1,10 +1,10 @@
-//! Means over images of the loss and its parts.
+//! Means of the loss and its parts over images.
 
 use crate::network::Forward;
 use crate::scalars;
 use cvhost::error::Result;
 
-/// Means over images of the loss and its parts, from sums that can be merged.
+/// Means of the loss and its parts over images, stored as sums that can be merged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Means {
     images: usize,
@@ -13,7 +13,7 @@ pub struct Means {
 }
 
 impl Means {
-    /// Adds a batch's loss and parts, in one copy from the device.
+    /// Adds the loss and its parts of a batch, with a single copy from the device.
     pub fn add(&mut self, forward: &Forward, images: usize) -> Result<()> {
         let parts = forward.parts.iter().map(|(_, value)| value);
         let packed = scalars::pack(forward.loss.iter().chain(parts))?;
@@ -24,7 +24,7 @@ impl Means {
         Ok(())
     }
 
-    /// Adds the loss and the parts of a batch of `images` images.
+    /// Adds the loss and its parts of a batch of `images` images.
     pub fn add_numbers<'a>(
         &mut self,
         loss: Option<f64>,
@@ -71,7 +71,7 @@ impl Means {
         parts.map(|(name, sum)| (name.clone(), mean(*sum))).collect()
     }
 
-    /// The sums as bytes, every bit of them: images, loss, then each part as length, name, value.
+    /// Serialises the sums exactly: images, loss, then each part as length, name, value.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend((self.images as u64).to_le_bytes());
@@ -84,7 +84,7 @@ impl Means {
         bytes
     }
 
-    /// What [`Means::to_bytes`] wrote; `None` for anything else.
+    /// Reads the output of [`Means::to_bytes`]; `None` for anything else.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Means> {
         let mut rest = bytes;
         let mut means = Means {

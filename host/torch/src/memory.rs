@@ -1,4 +1,4 @@
-//! The memory that this process has, and what it may have yet.
+//! Memory used by this process, and memory still available to it.
 
 use crate::shim::gpu_memory;
 use cvhost::error::Error;
@@ -6,30 +6,32 @@ use cvhost::progress::gigabytes;
 use std::path::Path;
 use tch::Device;
 
-/// Bytes of this process in memory.
+/// The resident memory of this process in bytes.
 pub fn resident() -> Option<u64> {
     kilobytes("/proc/self/status", "VmRSS:")
 }
 
-/// The most bytes that this process had in memory since its start or the last [`reset_peak`].
+/// The peak resident memory of this process in bytes since its start or the last [`reset_peak`].
 pub fn peak() -> Option<u64> {
     kilobytes("/proc/self/status", "VmHWM:")
 }
 
-/// Lets [`peak`] count anew. Where the kernel forbids it the peak goes on counting.
+/// Resets [`peak`]. Has no effect if the kernel forbids it.
 pub fn reset_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// Bytes that this process may take yet without harm to others: what the machine has available, and no more than any control
-/// group (a container, a batch system's job) has left.
+/// The number of bytes that this process can still allocate without affecting others: the memory
+/// that the machine has available, limited by what its control groups (a container, a batch job)
+/// have left.
 pub fn available() -> Option<u64> {
     let machine = kilobytes("/proc/meminfo", "MemAvailable:")?;
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    Some(left_by_groups(Path::new("/sys/fs/cgroup"), &groups).map_or(machine, |left| left.min(machine)))
+    Some(left_in_groups(Path::new("/sys/fs/cgroup"), &groups).map_or(machine, |left| left.min(machine)))
 }
 
-/// The memory that a training on this device has in use: the GPU's, or else this process'. Empty where the system doesn't say.
+/// Describes the memory in use by a training on this device: of the GPU, else of this process.
+/// Empty if the system doesn't report it.
 pub fn in_use(device: Device) -> String {
     match device {
         Device::Cuda(_) => gpu_memory(device).map_or_else(
@@ -46,7 +48,8 @@ pub fn in_use(device: Device) -> String {
     }
 }
 
-/// Whether an error says that memory couldn't be had, on the CPU or on a GPU; libtorch has no other sign of it.
+/// Whether an error is an out-of-memory error of the CPU or a GPU. libtorch signals it only in the
+/// message.
 pub fn ran_out(error: &Error) -> bool {
     let text = error.to_string();
     ["out of memory", "can't allocate memory", "not enough memory"]
@@ -54,7 +57,7 @@ pub fn ran_out(error: &Error) -> bool {
         .any(|words| text.contains(words))
 }
 
-/// A file of /proc has lines such as `MemAvailable:   12345 kB`.
+/// Reads a value from a file of /proc, with lines such as `MemAvailable:   12345 kB`.
 fn kilobytes(file: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -62,9 +65,10 @@ fn kilobytes(file: &str, key: &str) -> Option<u64> {
     number.checked_mul(1024)
 }
 
-/// What the groups of `of_process` (the text of /proc/self/cgroup) and those above them leave, of both versions of control
-/// groups. In a container the path may be the host's own, and only the root is there.
-fn left_by_groups(root: &Path, of_process: &str) -> Option<u64> {
+/// The bytes left by the control groups in `of_process` (the text of /proc/self/cgroup) and their
+/// ancestors, for both cgroup versions. In a container, the path may be that of the host, and only
+/// the root exists.
+fn left_in_groups(root: &Path, of_process: &str) -> Option<u64> {
     let mut least: Option<u64> = None;
     for line in of_process.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -84,42 +88,43 @@ fn left_by_groups(root: &Path, of_process: &str) -> Option<u64> {
     least
 }
 
-/// Where a version of control groups says what a group may have and has.
+/// The files with limit and usage of a control group, in one cgroup version.
 struct GroupFiles {
     folder: &'static str,
     limit: &'static str,
     usage: &'static str,
-    /// In `memory.stat`: files in memory that were not read lately, which the kernel drops first.
-    droppable: &'static str,
+    /// Key in `memory.stat` of page cache that was not used recently, which the kernel reclaims
+    /// first.
+    reclaimable: &'static str,
 }
 
 const VERSION_2: GroupFiles = GroupFiles {
     folder: "",
     limit: "memory.max",
     usage: "memory.current",
-    droppable: "inactive_file ",
+    reclaimable: "inactive_file ",
 };
 const VERSION_1: GroupFiles = GroupFiles {
     folder: "memory",
     limit: "memory.limit_in_bytes",
     usage: "memory.usage_in_bytes",
-    droppable: "total_inactive_file ",
+    reclaimable: "total_inactive_file ",
 };
 
 impl GroupFiles {
-    /// None for a group without a limit.
+    /// The bytes left in a group; `None` for a group without a limit.
     fn left(&self, group: &Path) -> Option<u64> {
         let number = |name: &str| -> Option<u64> {
             let text = std::fs::read_to_string(group.join(name)).ok()?;
-            text.trim().parse().ok() // no limit is the word `max`
+            text.trim().parse().ok() // `max` means no limit
         };
         let limit = number(self.limit)?;
         let statistics = std::fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
-        let droppable = statistics
+        let reclaimable = statistics
             .lines()
-            .find_map(|line| line.strip_prefix(self.droppable)?.trim().parse().ok())
+            .find_map(|line| line.strip_prefix(self.reclaimable)?.trim().parse().ok())
             .unwrap_or(0);
-        let used = number(self.usage)?.saturating_sub(droppable);
+        let used = number(self.usage)?.saturating_sub(reclaimable);
         Some(limit.saturating_sub(used))
     }
 }
@@ -129,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peak_follows_what_the_process_takes() {
+    fn the_peak_follows_allocations() {
         reset_peak();
         let before = peak().unwrap();
         let taken = std::hint::black_box(vec![1u8; 200 << 20]);
@@ -148,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tightest_group_counts() {
+    fn the_tightest_group_limits() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let statistics = ("memory.stat", "anon 5\ninactive_file 100\nactive_file 7\n");
@@ -162,9 +167,9 @@ mod tests {
             "jobs/mine",
             &[("memory.max", "max\n"), ("memory.current", "300\n")],
         );
-        assert_eq!(left_by_groups(root, "0::/jobs/mine\n"), Some(800));
-        assert_eq!(left_by_groups(root, "0::/elsewhere\n"), None);
-        assert_eq!(left_by_groups(root, "nonsense"), None);
+        assert_eq!(left_in_groups(root, "0::/jobs/mine\n"), Some(800));
+        assert_eq!(left_in_groups(root, "0::/elsewhere\n"), None);
+        assert_eq!(left_in_groups(root, "nonsense"), None);
         group(
             root,
             "memory/docker",
@@ -175,9 +180,9 @@ mod tests {
             ],
         );
         let both = "5:cpu,cpuacct:/x\n4:memory:/docker\n0::/jobs/mine\n";
-        assert_eq!(left_by_groups(root, both), Some(100));
-        // More in use than allowed, as after a limit was lowered.
+        assert_eq!(left_in_groups(root, both), Some(100));
+        // Usage above the limit, which happens when the limit was lowered.
         group(root, "tight", &[("memory.max", "10"), ("memory.current", "20")]);
-        assert_eq!(left_by_groups(root, "0::/tight"), Some(0));
+        assert_eq!(left_in_groups(root, "0::/tight"), Some(0));
     }
 }

@@ -1,4 +1,4 @@
-//! An adapter's model as the trainer uses it.
+//! Wraps the model of an adapter plugin for the host.
 
 use crate::precision::Format;
 use crate::scalars::torch_error;
@@ -17,20 +17,20 @@ pub struct Network {
     model: ModelBox,
     parameters: Vec<Parameter>,
     device: Device,
-    /// What forward passes compute in, where it isn't float32.
+    /// The autocast dtype of forward passes; `None` for float32.
     autocast: Option<Kind>,
 }
 
-/// What one forward pass gave.
+/// The result of a forward pass.
 pub struct Forward {
     pub loss: Option<Tensor>,
-    /// The loss's parts, detached scalars.
+    /// The parts of the loss, as detached scalars.
     pub parts: Vec<(String, Tensor)>,
     pub outputs: Vec<NamedTensor>,
 }
 
 impl Network {
-    /// Takes a new model; its parameters are not filled yet.
+    /// Wraps a new model. Its parameters are not initialised yet.
     pub fn new(model: ModelBox) -> Result<Self> {
         let parameters = checked(model.parameters())?.into_vec();
         Ok(Network {
@@ -49,18 +49,18 @@ impl Network {
         self.device
     }
 
-    /// How many numbers the parameters and buffers hold.
+    /// The total number of elements in the parameters and buffers.
     pub fn size(&self) -> usize {
         self.parameters.iter().map(|p| p.tensor.tensor().numel()).sum()
     }
 
-    /// Fills parameters by their own rules.
+    /// Initialises the named parameters by the model's own rules.
     pub fn initialise(&mut self, names: &[String]) -> Result<()> {
         let names: Vec<Text> = names.iter().map(Text::from).collect();
         checked(self.model.initialise(RSlice::from_slice(&names)))
     }
 
-    /// Fills all parameters by their own rules: training from scratch.
+    /// Initialises all parameters by the model's own rules, for training from scratch.
     pub fn initialise_all(&mut self) -> Result<()> {
         let names: Vec<String> = self.parameters.iter().map(|p| p.name.to_string()).collect();
         self.initialise(&names)
@@ -73,7 +73,7 @@ impl Network {
         self.tell(&Event::Device(device_name(device)))
     }
 
-    /// Sets what forward passes compute in.
+    /// Sets the number format of forward passes.
     pub fn set_format(&mut self, format: Format) {
         self.autocast = format.autocast;
     }
@@ -88,7 +88,7 @@ impl Network {
         checked(self.model.on_event(RStr::from_str(&event.to_json().to_string())))
     }
 
-    /// The batch's loss normalisers; empty where the model has none.
+    /// The loss normalisers of the batch; empty if the model has none.
     pub fn normalisers(&self, batch: &Batch) -> Result<Vec<f64>> {
         Ok(checked(self.model.normalisers(batch))?.into_vec())
     }
@@ -105,7 +105,7 @@ impl Network {
         }
         if loss.is_none() && context.mode != Mode::PREDICT {
             return Err(Error::failed("the model returned no loss")
-                .with_help("this is a fault of the adapter plugin; tell its authors"));
+                .with_help("this is a bug in the adapter plugin; report it to its authors"));
         }
         let parts: Vec<_> = output
             .parts
@@ -113,7 +113,7 @@ impl Network {
             .map(|p| (p.name.to_string(), p.tensor.tensor()))
             .collect();
         for (name, part) in &parts {
-            expect_scalar(part, &format!("the loss's part `{name}`"))?;
+            expect_scalar(part, &format!("the loss part `{name}`"))?;
         }
         Ok(Forward {
             loss,
@@ -138,7 +138,7 @@ impl Network {
                 predictions.len(),
                 metas.len()
             ))
-            .with_help("this is a fault of the adapter plugin; tell its authors"));
+            .with_help("this is a bug in the adapter plugin; report it to its authors"));
         }
         Ok(predictions)
     }
@@ -162,7 +162,7 @@ fn expect_scalar(tensor: &Tensor, what: &str) -> Result<()> {
     };
     Err(Error::failed(format!("the model returned {what} {found}"))
         .with_expected("a scalar")
-        .with_help("this is a fault of the adapter plugin; tell its authors"))
+        .with_help("this is a bug in the adapter plugin; report it to its authors"))
 }
 
 /// `cpu` or `cuda:N`.
@@ -173,7 +173,8 @@ pub fn device_name(device: Device) -> String {
     }
 }
 
-/// Moves parameters to a device in place: who holds them sees the moved data. Fails as libtorch does: out of memory.
+/// Moves parameters to a device in place, so that all holders see the moved data. Fails if libtorch
+/// does, for example when out of memory.
 fn move_to(parameters: &[Parameter], device: Device) -> Result<()> {
     for parameter in parameters {
         let mut tensor = parameter.tensor.tensor();

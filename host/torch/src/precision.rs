@@ -6,19 +6,20 @@ use cvhost::error::Result;
 use cvhost::progress;
 use tch::{Device, Kind};
 
-/// What a precision means on a device. Weights, losses and optimizer stay in float32 whatever it is.
+/// The number format of a precision on a device. Weights, losses and optimizer state are always
+/// float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
-    /// What autocast computes in; `None` for float32.
+    /// The autocast dtype; `None` for float32.
     pub autocast: Option<Kind>,
 }
 
 impl Format {
-    /// The configured precision on this device. `auto` is bfloat16 on a GPU that has it, float16 on an older one, and float32 on
-    /// the CPU; what it chose is told.
+    /// Resolves the configured precision for this device. `auto` means bfloat16 on a GPU that
+    /// supports it, float16 on an older one, and float32 on the CPU; the choice is printed.
     ///
     /// # Errors
-    /// TF32 on the CPU, which has none.
+    /// TF32 was requested on the CPU, which doesn't support it.
     pub fn choose(loaded: &Loaded, device: Device) -> Result<Self> {
         let gpu = matches!(device, Device::Cuda(_));
         let configured = loaded.config.training.precision;
@@ -33,9 +34,9 @@ impl Format {
         }
         if precision == Precision::Tf32 && !gpu {
             return Err(loaded
-                .error_at("training.precision", "the CPU has no TF32")
+                .error_at("training.precision", "the CPU doesn't support TF32")
                 .with_expected("fp32, bf16 or fp16 on a CPU")
-                .with_help("set it to auto, which takes what suits the device"));
+                .with_help("set it to auto, which chooses a format that the device supports"));
         }
         if gpu {
             allow_tf32(precision != Precision::Fp32)?;
@@ -72,7 +73,7 @@ mod tests {
     use tch::Tensor;
 
     #[test]
-    fn autocast_is_on_inside_alone_and_off_after_an_error_or_a_panic() {
+    fn autocast_is_only_on_inside_and_off_after_an_error_or_a_panic() {
         let x = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
         let product = || Ok(x.matmul(&x).kind());
         assert_eq!(
@@ -86,7 +87,7 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(product().unwrap(), Kind::Float);
         let panicked = std::panic::catch_unwind(|| {
-            autocast::<()>(Device::Cpu, Kind::BFloat16, || panic!("a plugin's fault"))
+            autocast::<()>(Device::Cpu, Kind::BFloat16, || panic!("a bug in a plugin"))
         });
         assert!(panicked.is_err());
         assert_eq!(product().unwrap(), Kind::Float);

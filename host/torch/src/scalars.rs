@@ -1,12 +1,13 @@
-//! Scalars of a computation as numbers: all of them in one copy from the device.
+//! Reads scalar tensors as numbers, all with a single copy from the device.
 
 use cvhost::error::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Scalars of any dtype as one float64 vector on the first one's device; doesn't wait for that device.
+/// Packs scalars of any dtype into a float64 vector on the device of the first one. Doesn't wait
+/// for the device.
 ///
 /// # Errors
-/// As libtorch fails. On a GPU it may tell the failure of an earlier operation here.
+/// libtorch fails. On a GPU, this may report the failure of an earlier operation.
 pub fn pack<'a>(scalars: impl IntoIterator<Item = &'a Tensor>) -> Result<Tensor> {
     let mut device = None;
     let flat = |tensor: &Tensor| {
@@ -27,13 +28,13 @@ pub fn pack<'a>(scalars: impl IntoIterator<Item = &'a Tensor>) -> Result<Tensor>
     packed().map_err(|e| torch_error("compute a batch's loss", &e))
 }
 
-/// The numbers of a vector. Waits for the device, which tells here if a computation failed.
+/// Reads the values of a vector. Waits for the device, so a failed computation is reported here.
 pub fn read(vector: &Tensor) -> Result<Vec<f64>> {
     let values = vector.f_to_device(Device::Cpu).and_then(Vec::try_from);
     values.map_err(|e| torch_error("compute a batch's loss", &e))
 }
 
-/// The numbers of several vectors one after the other, in one copy; as [`read`].
+/// Reads several vectors, concatenated, with a single copy. Otherwise like [`read`].
 pub fn read_all(vectors: &[&Tensor]) -> Result<Vec<f64>> {
     match vectors {
         [] => Ok(Vec::new()),
@@ -45,7 +46,8 @@ pub fn read_all(vectors: &[&Tensor]) -> Result<Vec<f64>> {
     }
 }
 
-/// libtorch's first line of what it failed to do.
+/// Converts an error of libtorch, keeping the first line of its message. `doing` names the failed
+/// operation.
 pub fn torch_error(doing: &str, error: &TchError) -> Error {
     let text = error.to_string();
     let error = Error::failed(format!(
@@ -54,7 +56,7 @@ pub fn torch_error(doing: &str, error: &TchError) -> Error {
     ));
     if text.contains("CUDA error") {
         return error.with_help(
-            "a GPU tells failures late; with CUDA_LAUNCH_BLOCKING=1 in the environment the message is about their cause",
+            "GPUs report errors asynchronously; set CUDA_LAUNCH_BLOCKING=1 in the environment to find the failing operation",
         );
     }
     error
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error() {
+    fn undefined_tensors_are_errors() {
         let undefined = Tensor::new();
         assert!(pack([&undefined]).is_err());
         assert!(read(&undefined).is_err());

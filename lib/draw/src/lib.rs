@@ -1,5 +1,5 @@
-//! Drawing for the host and for tasks: one palette, one font, tags with text, and conversion to and from images that cross the
-//! plugin interface.
+//! Drawing for the host and for tasks: a common palette and font, text labels, and conversion to
+//! and from images that cross the plugin interface.
 
 mod palette;
 mod tag;

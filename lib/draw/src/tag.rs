@@ -8,10 +8,13 @@ use image::{Rgb, RgbImage};
 use imageproc::drawing::{draw_filled_rect_mut, draw_text_mut, text_size};
 use imageproc::rect::Rect;
 
-/// DejaVu Sans Bold with Latin, Greek and Cyrillic letters; its licence lies beside it.
+/// DejaVu Sans Bold with Latin, Greek and Cyrillic letters; its licence is next to it.
 const FONT: &[u8] = include_bytes!("../assets/DejaVuSans-Bold-subset.ttf");
 
-/// Takes a canvas's pixels for drawing; [`put_back`] returns them. Fails where their number isn't that of the canvas's size.
+/// Takes a canvas's pixels for drawing; [`put_back`] returns them.
+///
+/// # Errors
+/// If the number of pixels doesn't match the canvas's size.
 pub fn take(canvas: &mut Image) -> Result<RgbImage> {
     let (width, height) = (canvas.width, canvas.height);
     let expected = width as usize * height as usize * 3;
@@ -26,38 +29,39 @@ pub fn take(canvas: &mut Image) -> Result<RgbImage> {
         .ok_or_else(|| PluginError::failed(format!("an image of {width}x{height} does not fit into memory")))
 }
 
-/// Makes a drawn image the canvas, whatever size it has now.
+/// Returns a drawn image to the canvas, which takes on its size.
 pub fn put_back(canvas: &mut Image, image: RgbImage) {
     (canvas.width, canvas.height) = image.dimensions();
     canvas.pixels = image.into_raw().into();
 }
 
-/// Fills a rectangle, at least one pixel large; what lies outside of the image is left out.
+/// Fills a rectangle of at least one pixel, clipped to the image.
 pub fn fill(image: &mut RgbImage, x: i32, y: i32, width: i32, height: i32, colour: [u8; 3]) {
     let (width, height) = (width.max(1) as u32, height.max(1) as u32);
     draw_filled_rect_mut(image, Rect::at(x, y).of_size(width, height), Rgb(colour));
 }
 
-/// Letters of one size, and tags of them: text on a coloured ground.
+/// A font size, for drawing text and tags, which are text on a coloured background.
 pub struct Lettering {
     font: FontRef<'static>,
-    /// In pixels.
+    /// Height of a line, in pixels.
     size: f32,
 }
 
 impl Lettering {
-    /// Letters of `size` pixels, from line to line.
+    /// Creates a font with a line height of `size` pixels.
     pub fn new(size: f32) -> Result<Self> {
         let font = FontRef::try_from_slice(FONT)
             .map_err(|e| PluginError::failed(format!("the built-in font: {e}")))?;
         Ok(Lettering { font, size })
     }
 
-    /// A name of at most `most` letters, with `?` for those that the font lacks and `…` where it was cut.
-    pub fn name(&self, name: &str, most: usize) -> String {
+    /// Truncates a name to at most `max_chars` characters, with `…` if it was truncated, and
+    /// replaces characters missing from the font by `?`.
+    pub fn name(&self, name: &str, max_chars: usize) -> String {
         let known = |c: char| if self.font.glyph_id(c).0 == 0 { '?' } else { c };
-        let mut text: String = name.chars().take(most).map(known).collect();
-        if name.chars().count() > most {
+        let mut text: String = name.chars().take(max_chars).map(known).collect();
+        if name.chars().count() > max_chars {
             text.push('…');
         }
         text
@@ -73,8 +77,8 @@ impl Lettering {
         text_size(PxScale::from(self.size), &self.font, text).0
     }
 
-    /// The text with `?` for letters that the font lacks, truncated with `…` to at most `width` pixels; empty where nothing
-    /// fits.
+    /// Truncates a text with `…` to at most `width` pixels, and replaces characters missing from
+    /// the font by `?`. Empty if nothing fits.
     pub fn fit(&self, text: &str, width: u32) -> String {
         let mut letters: Vec<char> = self.name(text, usize::MAX).chars().collect();
         let whole: String = letters.iter().collect();
@@ -82,9 +86,9 @@ impl Lettering {
             return whole;
         }
         while letters.pop().is_some() {
-            let cut: String = letters.iter().chain(&['…']).collect();
-            if self.width(&cut) <= width {
-                return cut;
+            let truncated: String = letters.iter().chain(&['…']).collect();
+            if self.width(&truncated) <= width {
+                return truncated;
             }
         }
         String::new()
@@ -96,10 +100,11 @@ impl Lettering {
         draw_text_mut(image, Rgb(colour), x, y, scale, &self.font, text);
     }
 
-    /// As [`Lettering::draw_tag`], moved so that the tag is inside the image if there is room, and truncated to its width.
+    /// Like [`Lettering::draw_tag`], but moves the tag inside the image if it fits, and truncates
+    /// it to the image's width.
     pub fn draw_tag_inside(&self, image: &mut RgbImage, x: i32, y: i32, text: &str, ground: [u8; 3]) {
-        let room = image.width().saturating_sub(2 * self.padding() as u32);
-        let text = self.fit(text, room);
+        let available = image.width().saturating_sub(2 * self.padding() as u32);
+        let text = self.fit(text, available);
         if text.is_empty() {
             return;
         }
@@ -127,7 +132,8 @@ impl Lettering {
         )
     }
 
-    /// Draws a tag with its upper left corner at `x`, `y`. The letters are black or white, as reads better.
+    /// Draws a tag with its upper left corner at `x`, `y`. The text is black or white, whichever is
+    /// more readable.
     pub fn draw_tag(&self, image: &mut RgbImage, x: i32, y: i32, text: &str, ground: [u8; 3]) {
         let (width, height) = self.tag_size(text);
         let padding = self.padding();
@@ -164,11 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_truncated_to_the_width_and_unknown_letters_marked() {
+    fn texts_are_truncated_to_the_width_and_unknown_characters_replaced() {
         let letters = Lettering::new(12.0).unwrap();
         assert_eq!(letters.fit("細胞 cell", 500), "?? cell");
-        let cut = letters.fit("a long name of a file.jpg", 60);
-        assert!(cut.ends_with('…') && letters.width(&cut) <= 60, "{cut}");
+        let truncated = letters.fit("a long name of a file.jpg", 60);
+        assert!(
+            truncated.ends_with('…') && letters.width(&truncated) <= 60,
+            "{truncated}"
+        );
         assert_eq!(letters.fit("abc", 1), "");
         assert_eq!(letters.fit("", 1), "");
     }
@@ -190,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_cut_and_unknown_letters_marked() {
+    fn names_are_truncated_and_unknown_characters_replaced() {
         let letters = Lettering::new(12.0).unwrap();
         assert_eq!(letters.name("細胞 cell", 32), "?? cell");
         assert_eq!(letters.name("abcdef", 3), "abc…");

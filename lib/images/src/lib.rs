@@ -1,33 +1,33 @@
-//! Which files are images, and the files below a folder, in the same order on every machine.
+//! Recognizes image files and lists the files below a folder, in the same order on every machine.
 
 use std::io;
 use std::path::Path;
 
-/// Endings of files that are taken for images.
+/// Extensions of files that are treated as images.
 pub const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
-/// So many folders within folders are gone into.
-const DEEPEST: usize = 64;
+/// Maximum depth of nested folders to visit.
+const MAX_DEPTH: usize = 64;
 
-/// Whether a file's name ends as an image's does, in any case.
+/// Whether a file name has the extension of an image, ignoring case.
 pub fn is_image(name: &str) -> bool {
     let extension = Path::new(name).extension().and_then(|e| e.to_str());
     extension.is_some_and(|e| EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(e)))
 }
 
-/// What [`walk`] found.
+/// The result of [`walk`].
 #[derive(Debug, Default, PartialEq)]
 pub struct Files {
-    /// Names from the folder on, with `/` between parts, sorted.
+    /// Paths relative to the folder, with `/` as the separator, sorted.
     pub names: Vec<String>,
-    /// So many names are not UTF-8 and were passed over.
+    /// The number of skipped names that are not UTF-8.
     pub not_utf8: usize,
 }
 
-/// The files below `root` whose name, without folders, `wanted` accepts. Hidden files and folders, and links to folders, which
-/// could lead in a circle, are passed over.
+/// Lists the files below `root` whose file name (without folders) is accepted by `wanted`. Hidden
+/// files and folders are skipped, and so are links to folders, which could form a cycle.
 ///
 /// # Errors
-/// A folder that can't be listed.
+/// If a folder can't be listed.
 pub fn walk(root: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Files> {
     let mut files = Files::default();
     let mut folders = vec![(String::new(), 0)];
@@ -44,7 +44,7 @@ pub fn walk(root: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Files> {
             }
             let path = format!("{folder}{name}");
             let kind = entry.file_type()?;
-            if kind.is_dir() && depth < DEEPEST {
+            if kind.is_dir() && depth < MAX_DEPTH {
                 folders.push((format!("{path}/"), depth + 1));
             } else if !kind.is_dir() && wanted(name) && !(kind.is_symlink() && root.join(&path).is_dir()) {
                 files.names.push(path);
@@ -61,7 +61,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     #[test]
-    fn files_come_sorted_and_without_what_is_hidden_or_a_link_to_a_folder() {
+    fn files_are_sorted_and_hidden_ones_and_links_to_folders_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         std::fs::create_dir_all(root.join("b/.hidden")).unwrap();

@@ -1,4 +1,4 @@
-//! Nothing: cargo looks at build-dependencies only where there is a build script.
+//! Empty: cargo considers build-dependencies only if there is a build script.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,11 +1,11 @@
-//! Targets and batches of classification cases.
+//! Targets and batches for classification cases.
 
 use super::Case;
 use cvhost_plugin_api::data::{Array, Batch, Fields, Role};
 use cvhost_plugin_api::torch::batch_item;
 use tch::{Kind, Tensor};
 
-/// The class of image `i`, as a task would give it.
+/// The class distribution of image `i`, as a task would provide it.
 pub(super) fn targets(case: &Case, i: usize) -> Fields {
     let values = Vec::<f32>::try_from(distributions(case).get(i as i64)).unwrap();
     Fields::new().with("class_distribution", Role::DISTRIBUTION, Array::vector(&values))
@@ -24,7 +24,7 @@ pub(super) fn reference_batch(case: &Case) -> Batch {
     }
 }
 
-/// `[N, C]`: 1 for the class.
+/// One-hot labels `[N, C]` f32.
 fn distributions(case: &Case) -> Tensor {
     let classes = case.spec.names.len() as i64;
     case.tensor("labels").one_hot(classes).to_kind(Kind::Float)

@@ -1,11 +1,11 @@
-//! Targets and batches of detection cases.
+//! Targets and batches for detection cases.
 
 use super::Case;
 use cvhost_plugin_api::data::{Array, Batch, Fields, Role};
 use cvhost_plugin_api::torch::batch_item;
 use tch::{Kind, Tensor};
 
-/// The boxes of image `i`, as a task would give them.
+/// Boxes (xyxy) and class labels of image `i`, as a task would provide them.
 pub(super) fn targets(case: &Case, i: usize) -> Fields {
     let boxes = case.tensor(&format!("target.{i}.boxes")).to_kind(Kind::Double);
     let rows: Vec<[f64; 4]> = (0..boxes.size()[0])
@@ -22,9 +22,9 @@ pub(super) fn targets(case: &Case, i: usize) -> Fields {
     )
 }
 
-/// The reference's own inputs and labels, which are relative to the padded canvas. A family with a mask learns from it what
-/// is padding; one without sees the padding as part of the image, so there the metas say that the input reaches over
-/// the whole canvas.
+/// The reference's own inputs and labels, which are relative to the padded canvas. Families with a
+/// pixel mask can tell padding from the image. The others see the padding as part of the image, so
+/// their metas give the whole canvas as the input size.
 pub(super) fn reference_batch(case: &Case) -> Batch {
     let pixels = case.tensor("input.pixel_values").copy();
     let size = pixels.size();

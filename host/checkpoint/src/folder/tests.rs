@@ -58,7 +58,7 @@ fn shards_are_found_through_the_index() {
 }
 
 #[test]
-fn an_index_cannot_lead_out_of_the_folder() {
+fn an_index_cannot_escape_the_folder() {
     for file in ["../x.safetensors", "/etc/x.safetensors", "..", "a/b.safetensors"] {
         let index = json!({"weight_map": {"w": file}}).to_string();
         assert!(
@@ -69,7 +69,7 @@ fn an_index_cannot_lead_out_of_the_folder() {
 }
 
 #[test]
-fn pickles_are_refused_with_the_way_to_convert() {
+fn pickles_are_refused_with_conversion_help() {
     for name in [
         "pytorch_model.bin",
         "best.pt",
@@ -92,14 +92,14 @@ fn pickles_are_refused_with_the_way_to_convert() {
         .unwrap_err()
         .to_string();
     assert!(text.contains("runs whatever code"), "{text}");
-    // Beside safetensors a pickle does no harm.
+    // A pickle next to safetensors is ignored.
     let weights = safetensors("w");
     let both = folder(&[(CONFIG, b"{}"), ("pytorch_model.bin", b"x"), (WEIGHTS, &weights)]);
     assert!(ModelFolder::open(both.path()).is_ok());
 }
 
 #[test]
-fn incomplete_folders_say_what_belongs_there() {
+fn incomplete_folders_are_errors_that_list_the_expected_files() {
     let weights = safetensors("w");
     let text = refusal(&[(WEIGHTS, &weights)]);
     assert!(
@@ -108,7 +108,7 @@ fn incomplete_folders_say_what_belongs_there() {
     );
     let text = refusal(&[(CONFIG, b"{}"), ("notes.txt", b"")]);
     assert!(
-        text.contains("no model.safetensors; it has config.json, notes.txt"),
+        text.contains("no model.safetensors; it contains config.json, notes.txt"),
         "{text}"
     );
     assert!(refusal(&[(CONFIG, b"{"), (WEIGHTS, &weights)]).contains("config.json is not valid JSON"));

@@ -63,7 +63,7 @@ fn names_aliases_and_dtypes_load_in_place() {
 }
 
 #[test]
-fn a_head_of_another_class_count_is_reinitialised_and_told() {
+fn a_head_with_another_class_count_is_reinitialised_and_reported() {
     let model = [
         parameter("body", &[], &[2], Tags::NONE),
         parameter("head.weight", &[], &[4, 2], Tags::CLASS_HEAD),
@@ -78,18 +78,18 @@ fn a_head_of_another_class_count_is_reinitialised_and_told() {
     assert_eq!(report.to_initialise, ["head.weight", "head.bias"]);
     assert_eq!(
         report.warning().unwrap(),
-        "the model has no place for the checkpoint's tensor `extra`; it is ignored"
+        "the model has no parameter for the checkpoint's tensor `extra`; it is ignored"
     );
     let expected = "loaded 1 tensor, 2 re-initialised, 1 unexpected\n  \
         tensor       checkpoint  model\n  \
-        head.weight  [92, 2]     [4, 2]  re-initialised: follows the number of classes\n  \
-        head.bias    -           [4]     re-initialised: follows the number of classes\n  \
+        head.weight  [92, 2]     [4, 2]  re-initialised: depends on the number of classes\n  \
+        head.bias    -           [4]     re-initialised: depends on the number of classes\n  \
         extra        []          -       unexpected, ignored";
     assert_eq!(report.to_string(), expected);
 }
 
 #[test]
-fn anything_else_that_differs_is_an_error_and_nothing_is_copied() {
+fn any_other_mismatch_is_an_error_and_nothing_is_copied() {
     let model = [
         parameter("a", &[], &[2], Tags::NONE),
         parameter("b", &[], &[2], Tags::NONE),
@@ -100,11 +100,11 @@ fn anything_else_that_differs_is_an_error_and_nothing_is_copied() {
         .unwrap_err()
         .to_string();
     assert!(
-        text.contains("1 of its 3 tensors are missing, 1 have another shape"),
+        text.contains("1 of its 3 tensors are missing, 1 have a different shape"),
         "{text}"
     );
     assert!(
-        text.contains("b       [3]         [2]    another shape"),
+        text.contains("b       [3]         [2]    different shape"),
         "{text}"
     );
     assert!(text.contains("c       -           [2]    missing"), "{text}");
@@ -113,7 +113,7 @@ fn anything_else_that_differs_is_an_error_and_nothing_is_copied() {
         "{text}"
     );
     assert_eq!(sum(&model[0]), 0.0);
-    // Missing tensors may be allowed, other shapes never.
+    // Missing tensors may be allowed; different shapes never are.
     let allow = LoadPolicy { allow_missing: true };
     assert!(load_into(&model, &weights, allow).is_err());
     let (_folder, weights) = super::tests::weights(vec![("a", ones(&[2]))]);
@@ -125,7 +125,7 @@ fn anything_else_that_differs_is_an_error_and_nothing_is_copied() {
 }
 
 #[test]
-fn a_file_of_another_family_says_so() {
+fn a_file_of_another_family_is_reported_as_such() {
     let (_folder, weights) = weights(vec![("x", ones(&[1]))]);
     let model = [parameter("a", &[], &[2], Tags::NONE)];
     let text = load_into(&model, &weights, LoadPolicy::default())

@@ -54,7 +54,7 @@ fn newest_valid(checkpoints: &Checkpoints) -> (Option<Found>, Vec<String>) {
 }
 
 #[test]
-fn the_k_best_and_the_last_are_kept() {
+fn the_top_k_and_the_last_are_retained() {
     let root = tempfile::tempdir().unwrap();
     let checkpoints = store(root.path(), 2, MonitorMode::Max);
     let values = [Some(0.2), Some(0.5), Some(f64::NAN), Some(0.4), Some(0.5), None];
@@ -86,7 +86,7 @@ fn the_k_best_and_the_last_are_kept() {
 }
 
 #[test]
-fn a_smaller_loss_can_be_the_best_and_the_list_survives_a_restart() {
+fn a_smaller_loss_can_be_best_and_the_ranking_survives_a_restart() {
     let root = tempfile::tempdir().unwrap();
     save(&store(root.path(), 1, MonitorMode::Min), 1, Some(0.3));
     let again = store(root.path(), 1, MonitorMode::Min);
@@ -97,7 +97,7 @@ fn a_smaller_loss_can_be_the_best_and_the_list_survives_a_restart() {
 }
 
 #[test]
-fn what_another_metric_judged_stays_and_is_not_compared() {
+fn checkpoints_of_another_metric_are_retained_but_not_compared() {
     let root = tempfile::tempdir().unwrap();
     let by_loss = RetentionPolicy::top_k(1, "val_loss", MonitorMode::Min);
     let losses = Checkpoints::new(root.path().into(), None, by_loss).unwrap();
@@ -125,7 +125,7 @@ fn what_another_metric_judged_stays_and_is_not_compared() {
 }
 
 #[test]
-fn zero_keeps_the_last_and_minus_one_keeps_all() {
+fn zero_retains_the_last_and_minus_one_retains_all() {
     let (none, all) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for epoch in 1..4 {
         save(
@@ -140,7 +140,7 @@ fn zero_keeps_the_last_and_minus_one_keeps_all() {
 }
 
 #[test]
-fn the_newest_whole_checkpoint_is_found_past_broken_ones() {
+fn the_newest_intact_checkpoint_is_found_past_broken_ones() {
     let root = tempfile::tempdir().unwrap();
     let checkpoints = store(root.path(), -1, MonitorMode::Max);
     assert_eq!(newest_valid(&checkpoints), (None, vec![]));
@@ -178,7 +178,7 @@ fn the_newest_whole_checkpoint_is_found_past_broken_ones() {
 }
 
 #[test]
-fn what_a_crash_left_is_ignored_and_cleaned() {
+fn leftovers_of_a_crash_are_ignored_and_cleaned() {
     let root = tempfile::tempdir().unwrap();
     save(&store(root.path(), 1, MonitorMode::Max), 1, Some(0.1));
     let half = root.path().join(".epoch-002-step-000080.tmp-1-0");
@@ -192,7 +192,7 @@ fn what_a_crash_left_is_ignored_and_cleaned() {
 }
 
 #[test]
-fn the_second_copy_is_whole_and_stands_in_for_the_first() {
+fn the_second_copy_is_complete_and_replaces_a_missing_first() {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let keep = RetentionPolicy::top_k(1, "val_map", MonitorMode::Max);
     let checkpoints = Checkpoints::new(root.path().into(), Some(mirror.path().into()), keep).unwrap();
@@ -209,7 +209,8 @@ fn the_second_copy_is_whole_and_stands_in_for_the_first() {
     assert_eq!(found.unwrap().path, mirror.path().join("epoch-003-step-000120"));
 }
 
-/// Three checkpoints and their second copies; a kill in the midst of the last save is played by undoing parts of it.
+/// Three checkpoints and their second copies. Tests simulate a kill during the last save by undoing
+/// parts of it.
 fn two_roots() -> (tempfile::TempDir, tempfile::TempDir, Checkpoints) {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let keep = RetentionPolicy::top_k(1, "val_map", MonitorMode::Max);
@@ -231,7 +232,7 @@ fn assert_settled(root: &Path) {
 }
 
 #[test]
-fn a_kill_before_the_links_and_the_second_copy_is_made_up_for() {
+fn links_and_the_second_copy_are_completed_after_a_kill() {
     let (root, mirror, checkpoints) = two_roots();
     let older = Path::new("epoch-002-step-000080");
     for folder in [root.path(), mirror.path()] {
@@ -250,7 +251,7 @@ fn a_kill_before_the_links_and_the_second_copy_is_made_up_for() {
 }
 
 #[test]
-fn the_second_copy_heals_the_first_and_the_first_the_second() {
+fn each_copy_is_restored_from_the_other() {
     let (root, mirror, checkpoints) = two_roots();
     for broken in [root.path(), mirror.path()] {
         fs::write(broken.join(NEWEST).join("model.safetensors"), "x").unwrap();
@@ -267,7 +268,7 @@ fn the_second_copy_heals_the_first_and_the_first_the_second() {
 }
 
 #[test]
-fn a_best_that_is_damaged_is_healed_or_no_longer_counts() {
+fn a_damaged_best_is_restored_or_ignored() {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let keep = RetentionPolicy::top_k(2, "val_map", MonitorMode::Max);
     let checkpoints = Checkpoints::new(root.path().into(), Some(mirror.path().into()), keep).unwrap();
@@ -290,10 +291,10 @@ fn a_best_that_is_damaged_is_healed_or_no_longer_counts() {
     for folder in [root.path(), mirror.path()] {
         fs::write(folder.join(first).join("model.safetensors"), "").unwrap();
     }
-    let told = settle();
+    let warnings = settle();
     assert!(
-        told.len() == 2 && told[0].contains("no longer counts"),
-        "{told:?}"
+        warnings.len() == 2 && warnings[0].contains("ignored from now on"),
+        "{warnings:?}"
     );
     for folder in [root.path(), mirror.path()] {
         assert_eq!(best(folder), second);
@@ -307,20 +308,20 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 #[test]
-fn trouble_with_the_second_copy_is_a_warning() {
+fn a_failed_second_copy_is_a_warning() {
     let (root, mirror) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let keep = RetentionPolicy::top_k(1, "val_map", MonitorMode::Max);
     let gone = mirror.path().join("volume");
     let checkpoints = Checkpoints::new(root.path().into(), Some(gone.clone()), keep).unwrap();
     fs::remove_dir(&gone).unwrap();
-    fs::write(&gone, "not a folder any more").unwrap();
+    fs::write(&gone, "no longer a folder").unwrap();
     let saved = save(&checkpoints, 1, Some(0.5));
     assert!(saved.warnings[0].contains("second copy"), "{:?}", saved.warnings);
     assert!(saved.is_best && ModelFolder::open(&saved.path).is_ok());
 }
 
 #[test]
-fn a_changed_byte_is_found_and_the_older_checkpoint_taken() {
+fn a_changed_byte_is_detected_and_the_older_checkpoint_used() {
     let root = tempfile::tempdir().unwrap();
     let checkpoints = store(root.path(), -1, MonitorMode::Max);
     save(&checkpoints, 1, Some(0.1));

@@ -40,7 +40,7 @@ fn tensors_of_all_dtypes_are_read() {
 }
 
 #[test]
-fn bad_files_are_refused_with_file_and_tensor() {
+fn invalid_files_are_refused_with_file_and_tensor() {
     let entry = |shape: &str, begin: u64, end: u64| {
         format!(r#"{{"dtype":"F32","shape":{shape},"data_offsets":[{begin},{end}]}}"#)
     };
@@ -60,7 +60,7 @@ fn bad_files_are_refused_with_file_and_tensor() {
         (
             format!("{{{}}}", one("w", "[4]", 0, 16)),
             20,
-            "20 bytes of data, its tensors only 16",
+            "20 bytes of data, but its tensors only need 16",
         ),
         (
             format!("{{{},{}}}", one("v", "[4]", 0, 16), one("w", "[4]", 8, 24)),
@@ -75,7 +75,7 @@ fn bad_files_are_refused_with_file_and_tensor() {
         (
             format!("{{{},{}}}", one("w", "[1]", 0, 4), one("w", "[1]", 4, 8)),
             8,
-            "`w` stands in it twice",
+            "`w` occurs twice",
         ),
         (
             format!("{{{}}}", one("w", "[9223372036854775807,4]", 0, 0)),
@@ -89,8 +89,8 @@ fn bad_files_are_refused_with_file_and_tensor() {
             4,
             "tensor `w`",
         ),
-        ("[]".into(), 0, "its header is wrong"),
-        ("{} x".into(), 0, "its header is wrong"),
+        ("[]".into(), 0, "its header is invalid"),
+        ("{} x".into(), 0, "its header is invalid"),
     ] {
         let text = error_of(&header, data);
         assert!(text.contains(expected), "{expected:?} in {text:?}");
@@ -136,7 +136,7 @@ fn a_name_in_two_shards_is_refused() {
 }
 
 #[test]
-fn a_file_cut_short_after_opening_is_an_error() {
+fn a_file_truncated_after_opening_is_an_error() {
     let (_folder, path) = write(r#"{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}"#, 16);
     let weights = Weights::open(std::slice::from_ref(&path)).unwrap();
     File::options()
@@ -149,7 +149,7 @@ fn a_file_cut_short_after_opening_is_an_error() {
 }
 
 #[test]
-fn a_dtype_that_torch_lacks_is_named() {
+fn a_dtype_without_torch_equivalent_is_named() {
     let (_folder, path) = write(r#"{"w":{"dtype":"U64","shape":[1],"data_offsets":[0,8]}}"#, 8);
     let text = Weights::open(&[path]).unwrap().read("w").unwrap_err().to_string();
     assert!(text.contains("`w` has dtype U64"), "{text}");

@@ -4,10 +4,11 @@ use super::kernels;
 use super::pixels::{Gaussian, MAX_RADIUS};
 use cvhost_plugin_api::data::Image;
 
-/// Rows and columns that a blurred pixel is mixed of, at most.
+/// Maximum number of rows and columns that contribute to a blurred pixel.
 const MAX_TAPS: usize = 2 * MAX_RADIUS + 1;
 
-/// Blurs with `sigma` in pixels; at the border the last pixel goes on outside. Each pass rounds to whole values.
+/// Blurs with `sigma` in pixels; border pixels are replicated. Each of the two passes rounds to
+/// integers.
 pub fn blur(image: &mut Image, sigma: f64) {
     let gaussian = Gaussian::new(sigma);
     let radius = gaussian.radius();
@@ -15,7 +16,8 @@ pub fn blur(image: &mut Image, sigma: f64) {
     if pitch == 0 || height == 0 {
         return;
     }
-    // The rows that the next one is made of, blurred along x: row `y` at place `y` modulo their number.
+    // A ring buffer of the rows blurred along x that the next output row depends on: row `y` is at
+    // index `y` modulo their number.
     let count = 2 * radius + 1;
     let mut ring = vec![0u8; count * pitch];
     let mut wide = Vec::with_capacity(pitch + 6 * radius);
@@ -34,14 +36,15 @@ pub fn blur(image: &mut Image, sigma: f64) {
             let place = (y + k).saturating_sub(radius).min(height - 1) % count * pitch;
             *row = ring.get(place..place + pitch).unwrap_or_default();
         }
-        // Row `y` itself isn't needed any more.
+        // The input row `y` is no longer needed.
         if let Some(target) = image.pixels.get_mut(y * pitch..(y + 1) * pitch) {
             kernels::mix(rows.get(..count).unwrap_or_default(), &gaussian, target);
         }
     }
 }
 
-/// One row of RGB pixels blurred along x, by way of `wide`, which gets the row with its borders continued.
+/// Blurs one row of RGB pixels along x. `wide` is scratch space for the row with its border pixels
+/// replicated.
 fn along_x(row: &[u8], gaussian: &Gaussian, wide: &mut Vec<u8>, target: &mut [u8]) {
     let radius = gaussian.radius();
     let (Some(first), Some(last)) = (row.first_chunk::<3>(), row.last_chunk::<3>()) else {
@@ -64,8 +67,8 @@ mod tests {
     use super::*;
     use crate::testing::pattern;
 
-    /// In f64, both passes at once.
-    fn slow(image: &Image, sigma: f64) -> Vec<f64> {
+    /// A reference implementation in f64 with both passes at once.
+    fn reference(image: &Image, sigma: f64) -> Vec<f64> {
         let radius = (3.0 * sigma).ceil() as i64;
         let weight = |k: i64| (-0.5 * (k as f64 / sigma).powi(2)).exp();
         let sum: f64 = (-radius..=radius).map(weight).sum();
@@ -94,17 +97,17 @@ mod tests {
     }
 
     #[test]
-    fn blurred_pixels_are_the_mean_around_them() {
+    fn blurred_pixels_are_weighted_means_of_their_neighbourhood() {
         for (width, height) in [(37, 21), (3, 2), (1, 1), (64, 5)] {
             for sigma in [0.1, 0.4, 1.0, 2.0] {
                 let original = pattern(width, height);
                 let mut blurred = original.clone();
                 blur(&mut blurred, sigma);
-                for (new, expected) in blurred.pixels.iter().zip(slow(&original, sigma)) {
+                for (new, expected) in blurred.pixels.iter().zip(reference(&original, sigma)) {
                     let off = (f64::from(*new) - expected).abs();
                     assert!(
                         off <= 1.1,
-                        "{width}x{height}, sigma {sigma}: {new}, not {expected}"
+                        "{width}x{height}, sigma {sigma}: {new}, expected {expected}"
                     );
                 }
             }
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn one_colour_stays_as_it_is() {
+    fn uniform_images_are_unchanged() {
         for colour in [[0, 128, 255], [255; 3]] {
             let mut image = Image::filled(50, 9, colour);
             blur(&mut image, 1.7);

@@ -1,33 +1,34 @@
-//! Changes of colour.
+//! Colour augmentations.
 
 use super::kernels;
 use super::pixels::Hsv;
 use super::{Augmentations, ColorJitter, Random};
 
-/// Brightness and contrast change by up to this part.
+/// Maximum relative change of brightness and contrast.
 const TONE: f64 = 0.2;
-/// Hue turns by up to so many degrees.
+/// Maximum change of hue, in degrees.
 const HUE: f64 = 20.0;
-/// Saturation changes by up to this, from 0 to 1.
+/// Maximum change of saturation, on a scale from 0 to 1.
 const SATURATION: f64 = 30.0 / 255.0;
-/// Value changes by up to this, from 0 to 1.
+/// Maximum change of value, on a scale from 0 to 1.
 const VALUE: f64 = 20.0 / 255.0;
 
-/// One change of colour, drawn and ready to apply.
+/// One colour transformation with its drawn parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
-    /// `v * gain + offset`, v and offset from 0 to 255.
+    /// `v * gain + offset`, with v and offset on a scale from 0 to 255.
     Tone { gain: f64, offset: f64 },
-    /// Hue in degrees, saturation and value from 0 to 1 are added to; in the HSV cone.
+    /// Adds to hue (degrees), saturation and value (0 to 1) in the HSV cone.
     Hsv { hue: f64, saturation: f64, value: f64 },
-    /// Mixed with the mean grey: 0 is all grey, 1 the image as it is, above it more contrast.
+    /// Blends with the image's mean grey: 0 yields uniform grey, 1 leaves the image unchanged,
+    /// larger factors increase the contrast.
     Contrast(f64),
-    /// Mixed with its own greyscale.
+    /// Blends with the image's own greyscale version.
     Saturation(f64),
 }
 
 impl Step {
-    /// The steps for one sample, in order.
+    /// Draws the steps for one sample, in order.
     pub fn random(augmentations: &Augmentations, random: &mut Random) -> Vec<Self> {
         let mut steps = Vec::new();
         if random.probability(augmentations.brightness_contrast.value()) {
@@ -49,7 +50,7 @@ impl Step {
         steps
     }
 
-    /// The steps of torchvision's `ColorJitter`, in random order; strengths of 0 give none.
+    /// The steps of torchvision's `ColorJitter`, in random order; strengths of 0 are omitted.
     fn random_jitter(jitter: &ColorJitter, random: &mut Random) -> Vec<Self> {
         let mut factor = |strength: f64| random.uniform((1.0 - strength).max(0.0), 1.0 + strength);
         let brightness = Step::Tone {
@@ -76,7 +77,7 @@ impl Step {
         steps
     }
 
-    /// Changes some of an image's RGB pixels in place; `mean_grey` is the whole image's.
+    /// Transforms a part of an image's RGB pixels in place; `mean_grey` is that of the whole image.
     fn apply(&self, pixels: &mut [[u8; 3]], mean_grey: f64) {
         match *self {
             Step::Tone { gain, offset } => {
@@ -103,10 +104,11 @@ impl Step {
     }
 }
 
-/// Pixels that stay in the nearest cache while all steps go over them.
-const AT_ONCE: usize = 4096;
+/// Number of pixels per chunk, so that a chunk stays in the L1 cache while all steps are applied.
+const CHUNK: usize = 4096;
 
-/// Changes RGB pixels in place, in one pass but for steps that need the whole image's mean grey as it is by then.
+/// Applies all steps to RGB pixels in place, in a single pass except before steps that need the
+/// whole image's current mean grey.
 pub fn apply(steps: &[Step], pixels: &mut [[u8; 3]]) {
     let mut rest = steps;
     while !rest.is_empty() {
@@ -117,14 +119,14 @@ pub fn apply(steps: &[Step], pixels: &mut [[u8; 3]]) {
         };
         let later = rest.iter().skip(1).position(|s| matches!(s, Step::Contrast(_)));
         let (now, after) = rest.split_at(later.map_or(rest.len(), |i| i + 1));
-        for part in pixels.chunks_mut(AT_ONCE) {
+        for part in pixels.chunks_mut(CHUNK) {
             now.iter().for_each(|step| step.apply(part, mean));
         }
         rest = after;
     }
 }
 
-/// Rounded to a whole number, as torchvision's contrast does with Pillow.
+/// The mean grey, rounded to an integer, as in torchvision's contrast for Pillow images.
 fn mean_grey(pixels: &[[u8; 3]]) -> f64 {
     (kernels::grey_sum(pixels) as f64 / pixels.len().max(1) as f64).round()
 }

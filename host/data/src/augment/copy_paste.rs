@@ -1,7 +1,7 @@
-//! Objects of another image pasted in (Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data Augmentation Method for Instance
-//! Segmentation").
+//! Pastes objects of another image (Ghiasi et al. 2021, "Simple Copy-Paste is a Strong Data
+//! Augmentation Method for Instance Segmentation").
 
-use super::filter::{Filter, Left, judge};
+use super::filter::{Filter, Remainder, passes};
 use super::join::{self, Key, Part, Place};
 use super::map::{Change, Map};
 use super::rows::{about, instances, select, with_dtype};
@@ -12,20 +12,22 @@ use cvhost::error::Result;
 use cvhost_plugin_api::data::{Array, Fields, Role, Sample};
 use std::sync::Once;
 
-/// Pastes each object of a partner with a chance of one half, and at least one if there is any. The partner fills the canvas, every
-/// other one mirrored.
+/// Pastes each object of a partner with probability 0.5, but at least one if there is any. The
+/// partner fills the canvas, and is mirrored with probability 0.5.
 ///
-/// What lies under a pasted object is taken from the masks, and the boxes of the objects there follow their masks; polygons keep
-/// their whole outline, and so do the boxes beside them. Objects of which too little stays in sight leave. Keypoints under a pasted
-/// object are there, but not seen: their visibility is 1. Records with boxes alone stay as they are, which is told once.
+/// Areas covered by pasted objects are removed from the masks of the objects below, and their boxes
+/// are recomputed from the masks. Polygons, and boxes without masks, retain their whole extent.
+/// Objects of which too little remains visible are removed. Covered keypoints are labelled, but not
+/// visible: their visibility becomes 1. Records with boxes alone remain unchanged, with a single
+/// warning.
 pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context: &Context<'_>) -> Result<()> {
     join::check(sample, Key::CopyPaste)?;
     if !has_outlines(&sample.fields) {
-        static TOLD: Once = Once::new();
-        TOLD.call_once(|| {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
             tracing::warn!(
-                "`data.augmentations.copy_paste` has no effect: the records have neither masks nor polygons, and cutting out \
-                 whole boxes would paste their backgrounds, too"
+                "`data.augmentations.copy_paste` has no effect: the records have neither masks \
+                 nor polygons, and pasting whole boxes would include their backgrounds"
             );
         });
         return Ok(());
@@ -69,7 +71,11 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
         spare::give(moved);
     }
     let below = occluded(&sample.fields, &covered, size, filter)?;
-    let part = |fields, share, place| Part { fields, share, place };
+    let part = |fields, fraction, place| Part {
+        fields,
+        fraction,
+        place,
+    };
     let parts = [
         part(below, 1.0, Place::Window([0, 0, size[0], size[1]])),
         part(pasted, 0.0, Place::Pixels(&covered)),
@@ -85,7 +91,8 @@ fn has_outlines(fields: &Fields) -> bool {
         .any(|f| matches!(f.role, Role::MASKS | Role::POLYGONS))
 }
 
-/// Each instance as a plane of the image's size, 1 where it is: from its mask, else from its polygons.
+/// Each instance as a plane of the image's size with value 1 inside: from its mask, or else from
+/// its polygons.
 fn outlines(fields: &Fields, size: [u32; 2]) -> Result<Vec<Vec<u8>>> {
     let plane = size[0] as usize * size[1] as usize;
     if let Some(field) = fields.items.iter().find(|f| f.role == Role::MASKS) {
@@ -107,10 +114,10 @@ fn outlines(fields: &Fields, size: [u32; 2]) -> Result<Vec<Vec<u8>>> {
     Ok((0..instances(fields)?).map(drawn).collect())
 }
 
-/// The fields of what lies under pasted objects, which are where `covered` isn't 0.
+/// The fields of the objects below pasted ones, which are where `covered` isn't 0.
 fn occluded(fields: &Fields, covered: &[u8], size: [u32; 2], filter: &Filter) -> Result<Fields> {
     let width = size[0] as usize;
-    let seen: Vec<(Vec<u8>, Left)> = outlines(fields, size)?
+    let seen: Vec<(Vec<u8>, Remainder)> = outlines(fields, size)?
         .into_iter()
         .map(|mut outline| {
             let area = |plane: &[u8]| plane.iter().map(|v| u64::from(*v)).sum::<u64>() as f64;
@@ -120,7 +127,7 @@ fn occluded(fields: &Fields, covered: &[u8], size: [u32; 2], filter: &Filter) ->
                 .zip(covered)
                 .for_each(|(o, c)| *o &= 1 - (*c & 1));
             let after = area(&outline);
-            (outline, Left::of_areas(before, before, after))
+            (outline, Remainder::of_areas(before, before, after))
         })
         .collect();
     let by_masks = fields.items.iter().any(|f| f.role == Role::MASKS);
@@ -132,8 +139,8 @@ fn occluded(fields: &Fields, covered: &[u8], size: [u32; 2], filter: &Filter) ->
                 Array::new(field.array.dims(), &values)
             }
             Role::BOXES if by_masks => field.array.to_rows::<4>().and_then(|mut boxes| {
-                for (b, (plane, left)) in boxes.iter_mut().zip(&seen) {
-                    if left.share < 1.0
+                for (b, (plane, remainder)) in boxes.iter_mut().zip(&seen) {
+                    if remainder.fraction < 1.0
                         && let Some(bounds) = masks::bounds(plane, width)
                     {
                         *b = bounds.map(f64::from);
@@ -160,6 +167,9 @@ fn occluded(fields: &Fields, covered: &[u8], size: [u32; 2], filter: &Filter) ->
         };
         field.array = array.map_err(|e| about(field, e))?;
     }
-    let keep: Vec<bool> = seen.iter().map(|(_, left)| judge(left, filter)).collect();
+    let keep: Vec<bool> = seen
+        .iter()
+        .map(|(_, remainder)| passes(remainder, filter))
+        .collect();
     select(&below, &keep)
 }

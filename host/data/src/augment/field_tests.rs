@@ -1,4 +1,4 @@
-//! What a field itself says of a change: its fill, and its order in a mirror image.
+//! Properties of a field that affect transformations: its fill value and its mirror indices.
 
 use super::map::{Change, Map};
 use super::tests::transform;
@@ -7,7 +7,7 @@ use cvhost_plugin_api::data::{Array, Field, Fields, Role};
 const MIRROR: Change = Change::MirrorX;
 
 fn two_hands(mirror: &[u64]) -> Fields {
-    // A nose, a left and a right hand of one person in an image of 10 x 4.
+    // The nose, left hand and right hand of one person in an image of 10 x 4.
     let points = [5.0f32, 1.0, 2.0, 2.0, 3.0, 2.0, 7.0, 3.0, 1.0];
     let array = Array::new(&[1, 3, 3], &points).unwrap();
     Fields::new().and(Field::new("hands", Role::KEYPOINTS, array).mirrored_by(mirror))
@@ -18,14 +18,14 @@ fn points(fields: &Fields) -> Vec<f64> {
 }
 
 #[test]
-fn left_and_right_change_their_names_in_a_mirror_image() {
+fn mirroring_swaps_left_and_right_keypoints() {
     let map = Map::of(&[MIRROR], [10, 4]);
     let swapped = transform(&two_hands(&[0, 2, 1]), &map).unwrap();
     assert_eq!(points(&swapped), [5.0, 1.0, 2.0, 3.0, 3.0, 1.0, 8.0, 3.0, 2.0]);
     assert_eq!(
         swapped.items[0].mirror.as_slice(),
         [0, 2, 1],
-        "the next change needs it again"
+        "needed again by the next transformation"
     );
     let plain = transform(&two_hands(&[]), &map).unwrap();
     assert_eq!(points(&plain), [5.0, 1.0, 2.0, 8.0, 3.0, 2.0, 3.0, 3.0, 1.0]);
@@ -37,36 +37,36 @@ fn left_and_right_change_their_names_in_a_mirror_image() {
 }
 
 #[test]
-fn a_turn_is_no_mirror_image() {
-    let turned = transform(
+fn a_rotation_does_not_swap_keypoints() {
+    let rotated = transform(
         &two_hands(&[0, 2, 1]),
         &Map::of(&[Change::Rotate { radians: 0.0 }], [10, 4]),
     )
     .unwrap();
-    assert_eq!(points(&turned), points(&two_hands(&[])));
+    assert_eq!(points(&rotated), points(&two_hands(&[])));
 }
 
 #[test]
-fn mirror_indices_that_are_no_order_are_refused() {
+fn mirror_indices_must_be_a_permutation() {
     for wrong in [&[0, 1][..], &[0, 1, 1], &[0, 1, 3], &[0, 1, 2, 3]] {
         let error = transform(&two_hands(wrong), &Map::of(&[MIRROR], [10, 4]))
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("no order of its 3 keypoints"),
+            error.contains("not a permutation of its 3 keypoints"),
             "{wrong:?}: {error}"
         );
     }
 }
 
 #[test]
-fn what_comes_from_outside_is_what_the_field_says() {
+fn areas_outside_of_the_image_get_the_fields_fill_value() {
     let plane = |value: i64| Array::new(&[2, 2], &[value; 4]).unwrap();
     let fields = Fields::new()
         .with("classes", Role::LABEL_MAP, plane(7))
         .and(Field::new("segments", Role::LABEL_MAP, plane(7)).filled_with(-1.0))
         .with("depth", Role::DENSE_MAP, plane(7));
-    // Half as large, in the top left corner.
+    // Half size, in the top left corner.
     let map = Map::of(&[Change::zoom(2, 2, 0.5, [0.0, 0.0])], [2, 2]);
     let moved = transform(&fields, &map).unwrap();
     let values = |name: &str| moved.require(name).unwrap().values::<i64>().unwrap().to_vec();

@@ -1,13 +1,14 @@
-//! Which instances stay in an image after a change.
+//! Decides which instances remain in an image after a transformation.
 
 use super::Augmentations;
 
-/// How much of an instance must be left.
+/// How much of an instance must remain.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Filter {
-    /// Square pixels of the image; holds for what a change made smaller.
+    /// Minimum area in square pixels of the image; applies to instances that a transformation made
+    /// smaller.
     pub min_area: f64,
-    /// From 0 to 1.
+    /// Minimum visible fraction, from 0 to 1.
     pub min_visibility: f64,
 }
 
@@ -20,67 +21,67 @@ impl Filter {
     }
 }
 
-/// What is left of an instance, as far as one field shows it.
+/// The remainder of an instance, according to one field.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Left {
-    /// Square pixels before and after.
+pub struct Remainder {
+    /// Areas before and after the transformation, in square pixels.
     pub before: f64,
     pub after: f64,
-    /// The part that is in the image, from 0 to 1.
-    pub share: f64,
+    /// The fraction inside the image, from 0 to 1.
+    pub fraction: f64,
 }
 
-impl Left {
-    /// Nothing is known against it.
-    pub const ALL: Left = Left {
+impl Remainder {
+    /// The whole instance remains, as far as known.
+    pub const ALL: Remainder = Remainder {
         before: 1.0,
         after: 1.0,
-        share: 1.0,
+        fraction: 1.0,
     };
-    pub const NOTHING: Left = Left {
+    pub const NOTHING: Remainder = Remainder {
         before: 1.0,
         after: 0.0,
-        share: 0.0,
+        fraction: 0.0,
     };
 
-    /// From the areas before the change, after it without the image's edge, and inside the image. What had no area before
-    /// isn't judged.
+    /// Computed from the areas before the transformation, after it without clipping (`whole`), and
+    /// after it inside the image. Instances without area before count as remaining.
     pub fn of_areas(before: f64, whole: f64, after: f64) -> Self {
         if before <= 0.0 {
-            return Left::ALL;
+            return Remainder::ALL;
         }
-        Left {
+        Remainder {
             before,
             after,
-            share: if whole > 0.0 { after / whole } else { 0.0 },
+            fraction: if whole > 0.0 { after / whole } else { 0.0 },
         }
     }
 
-    /// As [`Left::of_areas`], but what had no area before counts as gone.
+    /// Like [`Remainder::of_areas`], but instances without area before count as gone.
     pub fn of_areas_or_gone(before: f64, whole: f64, after: f64) -> Self {
         if before <= 0.0 {
-            Left::NOTHING
+            Remainder::NOTHING
         } else {
-            Left::of_areas(before, whole, after)
+            Remainder::of_areas(before, whole, after)
         }
     }
 
-    /// Gone where it could be seen before and can't be any more.
+    /// Gone if it was visible before, but isn't any more.
     pub fn by_sight(before: bool, after: bool) -> Self {
         if before && !after {
-            Left::NOTHING
+            Remainder::NOTHING
         } else {
-            Left::ALL
+            Remainder::ALL
         }
     }
 }
 
-/// Whether enough of an instance is left.
-pub fn judge(left: &Left, filter: &Filter) -> bool {
-    // Rounding of coordinates is neither shrinking nor cutting.
-    let shrunk = left.after < left.before * (1.0 - 1e-9);
-    let enough = left.share >= filter.min_visibility * (1.0 - 1e-9);
-    left.after > 0.0 && enough && !(shrunk && left.after < filter.min_area * (1.0 - 1e-9))
+/// Whether enough of an instance remains.
+pub fn passes(remainder: &Remainder, filter: &Filter) -> bool {
+    // The tolerance keeps rounding of coordinates from counting as shrinking or clipping.
+    let shrunk = remainder.after < remainder.before * (1.0 - 1e-9);
+    let enough = remainder.fraction >= filter.min_visibility * (1.0 - 1e-9);
+    remainder.after > 0.0 && enough && !(shrunk && remainder.after < filter.min_area * (1.0 - 1e-9))
 }
 
 #[cfg(test)]
@@ -88,24 +89,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_things_leave_only_when_they_were_made_smaller() {
+    fn small_instances_are_removed_only_if_they_were_made_smaller() {
         let filter = Filter {
             min_area: 25.0,
             min_visibility: 0.1,
         };
-        let stays = |before, whole, after| judge(&Left::of_areas(before, whole, after), &filter);
+        let stays = |before, whole, after| passes(&Remainder::of_areas(before, whole, after), &filter);
         assert!(stays(9.0, 9.0, 9.0));
         assert!(!stays(36.0, 24.0, 24.0));
         assert!(stays(36.0, 25.0, 25.0));
         assert!(stays(1000.0, 1000.0, 100.0));
         assert!(!stays(1000.0, 1000.0, 99.0));
         assert!(!stays(1000.0, 1000.0, 0.0));
-        assert!(stays(0.0, 0.0, 0.0), "a line or a point says nothing");
+        assert!(stays(0.0, 0.0, 0.0), "lines and points aren't judged");
         let lax = Filter {
             min_area: 0.0,
             min_visibility: 0.0,
         };
-        assert!(judge(&Left::of_areas(1000.0, 1000.0, 1e-3), &lax));
-        assert!(!judge(&Left::of_areas(1000.0, 1000.0, 0.0), &lax));
+        assert!(passes(&Remainder::of_areas(1000.0, 1000.0, 1e-3), &lax));
+        assert!(!passes(&Remainder::of_areas(1000.0, 1000.0, 0.0), &lax));
     }
 }

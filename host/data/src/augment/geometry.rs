@@ -1,6 +1,6 @@
-//! The change of geometry of a sample: drawn as several changes, made as one.
+//! Geometric transformation of a sample: drawn as several transformations, applied as one.
 
-use super::filter::{Filter, judge};
+use super::filter::{Filter, passes};
 use super::map::{Change, Map};
 use super::rows::{about, instances};
 use super::targets::{moved_box, transform};
@@ -10,14 +10,15 @@ use cvhost::config::RandomResize;
 use cvhost::error::Result;
 use cvhost_plugin_api::data::{Fields, Region, Role, Sample};
 
-/// A random crop leaves at least this part of each side.
-const LEAST_CROP: f64 = 0.5;
-/// So often a crop is drawn until one keeps an instance.
+/// A random crop retains at least this fraction of each side.
+const MIN_CROP: f64 = 0.5;
+/// Maximum number of attempts to draw a crop that retains an instance.
 const CROP_TRIES: usize = 10;
-/// In a change of perspective, each corner moves inwards by up to this part of width and height.
+/// A perspective transformation moves each corner inwards by up to this fraction of width and
+/// height.
 const PERSPECTIVE: f64 = 0.1;
 
-/// Draws the change that the configuration asks for, and makes it.
+/// Draws the configured transformation and applies it.
 pub fn apply(
     sample: &mut Sample,
     augmentations: &Augmentations,
@@ -41,20 +42,20 @@ pub fn apply(
         Map::of(&changes, size)
     };
     let crop = if cropped {
-        keeping_crop(&sample.fields, size, filter, random, |crop| map_with(Some(crop)))?
+        crop_with_instance(&sample.fields, size, filter, random, |crop| map_with(Some(crop)))?
     } else {
         None
     };
     let map = map_with(crop);
     let fields = transform(&sample.fields, &map, filter)?;
-    // The crop was chosen by boxes; a mask may be elsewhere in its box.
+    // The crop was chosen by boxes; a mask may lie elsewhere in its box.
     if crop.is_some() && instances(&fields)? == 0 && instances(&sample.fields)? > 0 {
         return change(sample, &map_with(None), filter);
     }
     finish(sample, &map, fields)
 }
 
-/// The changes before and after a crop.
+/// The transformations before and after a crop.
 fn draw(
     sample: &Sample,
     augmentations: &Augmentations,
@@ -80,9 +81,9 @@ fn draw(
         });
     }
     if random.probability(augmentations.perspective.value()) {
-        let mut inwards = || random.uniform(0.0, PERSPECTIVE);
+        let mut inward = || random.uniform(0.0, PERSPECTIVE);
         let corners = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]];
-        let moved = corners.map(|corner| corner.map(|v: f64| (v - inwards()).abs()));
+        let moved = corners.map(|corner| corner.map(|v: f64| (v - inward()).abs()));
         after.push(Change::Perspective { corners: moved });
     }
     if random.probability(augmentations.horizontal_flip.value()) {
@@ -94,8 +95,9 @@ fn draw(
     Ok((before, after))
 }
 
-/// A crop after which at least one instance stays, if there is any; `None` where none was found in a few tries.
-fn keeping_crop(
+/// A crop that retains at least one instance, if there is any; `None` if none was found in a few
+/// attempts.
+fn crop_with_instance(
     fields: &Fields,
     size: [u32; 2],
     filter: &Filter,
@@ -105,7 +107,7 @@ fn keeping_crop(
     let extents = extents(fields)?;
     for _ in 0..CROP_TRIES {
         let mut part = |side: u32| {
-            let length = (f64::from(side) * random.uniform(LEAST_CROP, 1.0))
+            let length = (f64::from(side) * random.uniform(MIN_CROP, 1.0))
                 .ceil()
                 .clamp(1.0, f64::from(side.max(1))) as u32;
             (
@@ -121,14 +123,14 @@ fn keeping_crop(
             height,
         };
         let map = map_with(crop);
-        if extents.is_empty() || extents.iter().any(|e| judge(&moved_box(*e, &map).1, filter)) {
+        if extents.is_empty() || extents.iter().any(|e| passes(&moved_box(*e, &map).1, filter)) {
             return Ok(Some(crop));
         }
     }
     Ok(None)
 }
 
-/// The bounding boxes xyxy of the instances, by the first field that has any.
+/// The bounding boxes (xyxy) of the instances, from the first suitable field.
 fn extents(fields: &Fields) -> Result<Vec<[f64; 4]>> {
     let by_role = |role: Role| fields.items.iter().find(|f| f.role == role);
     if let Some(field) = by_role(Role::BOXES) {
@@ -151,7 +153,7 @@ fn extents(fields: &Fields) -> Result<Vec<[f64; 4]>> {
     if let Some(field) = by_role(Role::KEYPOINTS) {
         let values = field.array.to_f64().map_err(|e| about(field, e))?;
         let visible = values.as_chunks::<3>().0.iter().filter(|p| p[2] > 0.0);
-        // A pixel around each point: any that stays keeps its instance.
+        // One pixel around each point: an instance is retained by any of its points.
         return Ok(visible
             .map(|p| [p[0] - 0.5, p[1] - 0.5, p[0] + 0.5, p[1] + 0.5])
             .collect());
@@ -159,7 +161,7 @@ fn extents(fields: &Fields) -> Result<Vec<[f64; 4]>> {
     Ok(Vec::new())
 }
 
-/// Makes one change of geometry of all of a sample.
+/// Applies one transformation to the whole sample.
 pub fn change(sample: &mut Sample, map: &Map, filter: &Filter) -> Result<()> {
     let fields = transform(&sample.fields, map, filter)?;
     finish(sample, map, fields)
@@ -181,8 +183,9 @@ fn finish(sample: &mut Sample, map: &Map, fields: Fields) -> Result<()> {
     Ok(())
 }
 
-/// A region follows its centre and is mirrored. It does not turn with the image: what the adapter cuts out is then a turned
-/// view, where otherwise the turn would cancel out. What of it lies outside afterwards stays.
+/// A region moves with its centre and is mirrored. It isn't rotated with the image: the adapter
+/// then crops a rotated view, whereas rotating the region would cancel the rotation. Regions may
+/// extend outside of the image.
 fn moved_region(region: Region, map: &Map) -> Region {
     let before = [region.x + region.width / 2.0, region.y + region.height / 2.0];
     let Some(centre) = map.forward.point(before) else {

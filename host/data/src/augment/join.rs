@@ -1,11 +1,11 @@
-//! Several samples put together into one, by the roles of their fields.
+//! Combines several samples into one, by the roles of their fields.
 
 use super::rows::{about, instances, with_dtype};
 use cvhost::error::{Error, Result};
 use cvhost_plugin_api::PluginError;
 use cvhost_plugin_api::data::{Array, DType, Element, Field, Fields, Role, Sample};
 
-/// The key that puts samples together.
+/// The configuration key of an augmentation that combines samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     Mosaic,
@@ -22,48 +22,48 @@ impl Key {
         }
     }
 
-    fn refused(self, why: impl Into<String>) -> Error {
+    fn rejected(self, why: impl Into<String>) -> Error {
         let help = format!("set {} to 0", self.path());
         Error::usage(format!("`{}` can't be used: {}", self.path(), why.into())).with_help(help)
     }
 }
 
-/// One of the samples that become one, placed on the common canvas.
+/// One of the combined samples, placed on the common canvas.
 pub struct Part<'a> {
     pub fields: Fields,
-    /// How much of the result is this one's, from 0 to 1; all parts make 1.
-    pub share: f64,
-    /// Which pixels of the canvas show it.
+    /// This part's fraction of the result, from 0 to 1; the fractions of all parts add up to 1.
+    pub fraction: f64,
+    /// The pixels of the canvas that show it.
     pub place: Place<'a>,
 }
 
-/// Where a part is seen. Later parts lie over earlier ones.
+/// The visible area of a part. Later parts cover earlier ones.
 pub enum Place<'a> {
     /// Left, top, right, bottom, in pixels.
     Window([u32; 4]),
-    /// Where this row-major plane isn't 0.
+    /// The pixels where this row-major plane isn't 0.
     Pixels(&'a [u8]),
 }
 
-/// Refuses samples whose fields can't be put together in that way, naming the key and the field.
+/// Rejects samples whose fields can't be combined in this way, naming the key and the field.
 pub fn check(sample: &Sample, key: Key) -> Result<()> {
     if sample.images.len() != 1 {
-        return Err(key.refused(format!("a record has {} images", sample.images.len())));
+        return Err(key.rejected(format!("a record has {} images", sample.images.len())));
     }
     if sample.region.is_some() {
-        return Err(key.refused("the records are about regions of their images"));
+        return Err(key.rejected("the records refer to regions of their images"));
     }
     let items = &sample.fields.items;
     let with = |role: Role| items.iter().find(|f| f.role == role);
     if let Some(field) = with(Role::TEXT) {
-        return Err(key.refused(format!("`{}` is a text about a whole image", field.name)));
+        return Err(key.rejected(format!("`{}` is a text that describes a whole image", field.name)));
     }
     let per_instance = |f: &&Field| f.role.per_instance() || f.role == Role::POLYGONS;
     let of_instances = items.iter().find(per_instance);
     if let Some((map, field)) = with(Role::LABEL_MAP).zip(of_instances) {
         let (map, field) = (&map.name, &field.name);
-        return Err(key.refused(format!(
-            "the numbers in `{map}` may be those of the instances in `{field}`, which change"
+        return Err(key.rejected(format!(
+            "the values in `{map}` may be the numbers of the instances in `{field}`, which change"
         )));
     }
     let distribution = with(Role::DISTRIBUTION);
@@ -71,30 +71,33 @@ pub fn check(sample: &Sample, key: Key) -> Result<()> {
         Key::Mosaic => Ok(()),
         Key::Mixup => {
             if let Some(map) = with(Role::LABEL_MAP).or(with(Role::DENSE_MAP)) {
-                return Err(key.refused(format!("two of `{}` can't be blended", map.name)));
+                return Err(key.rejected(format!("two of `{}` can't be blended", map.name)));
             }
             match (of_instances, distribution) {
                 (Some(_), _) => Ok(()),
                 (None, Some(field)) => Err(key
-                    .refused(format!("`{}` is of the whole image", field.name))
+                    .rejected(format!("`{}` refers to the whole image", field.name))
                     .with_help("use model.mixup_alpha, which mixes classes of whole images")),
-                (None, None) => Err(key.refused("the records have no objects")),
+                (None, None) => Err(key.rejected("the records have no objects")),
             }
         }
         Key::CopyPaste => match (of_instances, distribution) {
-            (_, Some(field)) => Err(key.refused(format!(
-                "objects that are pasted in would change `{}`, and it isn't known how",
+            (_, Some(field)) => Err(key.rejected(format!(
+                "pasted objects would change `{}` in an unknown way",
                 field.name
             ))),
-            (None, None) => Err(key.refused("the records have no objects")),
+            (None, None) => Err(key.rejected("the records have no objects")),
             (Some(_), None) => Ok(()),
         },
     }
 }
 
-/// The fields of all parts together, on a canvas of `size`. Instances stand one part after the other; maps have each part's pixels
-/// where it is seen; distributions are mixed by the shares; all else is the first part's. Fails where another part lacks a field of
-/// the first, or has it in another shape.
+/// Combines the fields of all parts on a canvas of `size`. Instances are concatenated; maps show
+/// each part's pixels in its visible area; distributions are averaged, weighted by the parts'
+/// fractions; all other fields are those of the first part.
+///
+/// # Errors
+/// If another part lacks a field of the first part, or has it with a different shape.
 pub fn fields(parts: &[Part<'_>], size: [u32; 2]) -> Result<Fields> {
     let mut counts = Vec::with_capacity(parts.len());
     for part in parts {
@@ -141,11 +144,11 @@ fn joined(field: &Field, parts: &[Part<'_>], counts: &[usize], size: [u32; 2]) -
             Ok(Array::texts(&texts))
         }
         Role::LABEL_MAP | Role::DENSE_MAP => match field.array.dtype() {
-            DType::U8 => laid::<u8>(&arrays, parts, size),
-            DType::I32 => laid::<i32>(&arrays, parts, size),
-            DType::I64 => laid::<i64>(&arrays, parts, size),
-            DType::F32 => laid::<f32>(&arrays, parts, size),
-            _ => laid::<f64>(&arrays, parts, size),
+            DType::U8 => composed::<u8>(&arrays, parts, size),
+            DType::I32 => composed::<i32>(&arrays, parts, size),
+            DType::I64 => composed::<i64>(&arrays, parts, size),
+            DType::F32 => composed::<f32>(&arrays, parts, size),
+            _ => composed::<f64>(&arrays, parts, size),
         },
         Role::DISTRIBUTION => {
             let mut mixed = vec![0.0; field.array.count()];
@@ -161,7 +164,7 @@ fn joined(field: &Field, parts: &[Part<'_>], counts: &[usize], size: [u32; 2]) -
                 mixed
                     .iter_mut()
                     .zip(values)
-                    .for_each(|(m, v)| *m += part.share * v);
+                    .for_each(|(m, v)| *m += part.fraction * v);
             }
             with_dtype(field.array.dtype(), field.array.dims(), &mixed)
         }
@@ -175,8 +178,8 @@ fn joined(field: &Field, parts: &[Part<'_>], counts: &[usize], size: [u32; 2]) -
     }
 }
 
-/// Planes `[H, W]` of one canvas, each where its part is seen.
-fn laid<T: Element>(arrays: &[&Array], parts: &[Part<'_>], size: [u32; 2]) -> Result<Array, PluginError> {
+/// Composes planes `[H, W]` of one canvas, each in its part's visible area.
+fn composed<T: Element>(arrays: &[&Array], parts: &[Part<'_>], size: [u32; 2]) -> Result<Array, PluginError> {
     let [width, height] = size.map(|side| side as usize);
     let mut result: Vec<T> = Vec::new();
     for (array, part) in arrays.iter().zip(parts) {
@@ -206,7 +209,7 @@ fn laid<T: Element>(arrays: &[&Array], parts: &[Part<'_>], size: [u32; 2]) -> Re
     Array::new(&[height as u64, width as u64], &result)
 }
 
-/// The sample that another one is put together with, checked as the first.
+/// Draws the sample to combine with another one, and checks it like the first.
 pub fn partner(random: &mut crate::random::Random, context: &super::Context<'_>, key: Key) -> Result<Sample> {
     let partner = (context.partner)(random)?;
     check(&partner, key).map_err(|e| e.within(partner.name.as_str()))?;

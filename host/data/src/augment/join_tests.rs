@@ -1,4 +1,4 @@
-//! Samples put together: how many instances there are, where they are, and what is refused.
+//! Combined samples: the number and positions of instances, and what is rejected.
 
 use super::*;
 use cvhost::config::Probability;
@@ -29,18 +29,19 @@ fn copy_paste() -> Augmentations {
 }
 
 fn without(mut sample: Sample, name: &str) -> Sample {
-    let kept = sample
+    let retained = sample
         .fields
         .items
         .iter()
         .filter(|f| f.name != name)
         .cloned()
         .collect::<Vec<_>>();
-    sample.fields.items = kept.into();
+    sample.fields.items = retained.into();
     sample
 }
 
-/// One colour, and an object that fills the image, with its number; without a keypoint, which might be cut off.
+/// A single-colour image and a numbered object that fills it; without keypoints, which might be
+/// cropped.
 fn whole(width: u32, height: u32, colour: [u8; 3], number: i64) -> Sample {
     let (w, h) = (f64::from(width), f64::from(height));
     let ring = [[0.0, 0.0], [w, 0.0], [w, h], [0.0, h]].map(|[x, y]| [0.0, 0.0, x, y]);
@@ -51,7 +52,7 @@ fn whole(width: u32, height: u32, colour: [u8; 3], number: i64) -> Sample {
     .and(Field::new("polygons", Role::POLYGONS, Array::rows(&ring)))
 }
 
-/// One colour, and an object at `place` as box, mask, keypoint at its centre, and number.
+/// A single-colour image and a numbered object at `place` as box, mask, and keypoint at its centre.
 fn object(width: u32, height: u32, colour: [u8; 3], number: i64, place: [u32; 4]) -> Sample {
     let b = place.map(f64::from);
     let inside = |x, y| (place[0]..place[2]).contains(&x) && (place[1]..place[3]).contains(&y);
@@ -93,10 +94,10 @@ fn applied(
     seed: u64,
     partner: impl Fn(i64) -> Sample,
 ) -> Result<Sample> {
-    let asked = Cell::new(0);
+    let drawn = Cell::new(0);
     let next = |_: &mut Random| {
-        asked.set(asked.get() + 1);
-        Ok(partner(asked.get()))
+        drawn.set(drawn.get() + 1);
+        Ok(partner(drawn.get()))
     };
     let context = Context {
         input_edge: &|_, _| Ok(40),
@@ -107,7 +108,7 @@ fn applied(
     Ok(sample)
 }
 
-fn refused(sample: Sample, augmentations: &Augmentations) -> String {
+fn rejected(sample: Sample, augmentations: &Augmentations) -> String {
     let error = applied(sample.clone(), augmentations, 0, |_| sample.clone()).unwrap_err();
     let help = error.help.clone().unwrap_or_default();
     format!("{error} | {help}")
@@ -132,9 +133,9 @@ fn colour(number: i64) -> [u8; 3] {
 }
 
 #[test]
-fn a_mosaic_has_four_images_around_a_point_with_their_objects() {
+fn a_mosaic_has_four_images_with_their_objects_around_a_point() {
     for seed in 0..30 {
-        // Partners of other sizes and shapes.
+        // Partners of other sizes and aspect ratios.
         let partner = |n: i64| whole(30 + 20 * n as u32, 50, colour(n), n);
         let sample = applied(whole(60, 40, colour(0), 0), &mosaic(), seed, partner).unwrap();
         let image = &sample.images[0];
@@ -151,7 +152,7 @@ fn a_mosaic_has_four_images_around_a_point_with_their_objects() {
                 .unwrap(),
             [0]
         );
-        // To whole pixels, but for rounding.
+        // Integers, except for rounding errors.
         let boxes: Vec<[f64; 4]> = rows(&sample, "boxes").iter().map(|b| b.map(f64::round)).collect();
         let covered: f64 = boxes.iter().map(|b| (b[2] - b[0]) * (b[3] - b[1])).sum();
         assert_eq!(covered, 2400.0, "the four fill the canvas: {boxes:?}");
@@ -181,7 +182,7 @@ fn a_mosaic_has_four_images_around_a_point_with_their_objects() {
 }
 
 #[test]
-fn maps_of_a_mosaic_come_from_each_quarter_and_distributions_are_mixed_by_area() {
+fn a_mosaic_composes_maps_by_quarter_and_mixes_distributions_by_area() {
     let of = |n: i64| Sample {
         images: vec![Image::filled(60, 40, colour(n))].into(),
         fields: Fields::new()
@@ -211,14 +212,14 @@ fn maps_of_a_mosaic_come_from_each_quarter_and_distributions_are_mixed_by_area()
         assert_eq!(depth[i], f32::from(*class));
     }
     let kinds = sample.fields.require("kinds").unwrap().values::<f32>().unwrap();
-    for (number, share) in kinds.iter().enumerate() {
+    for (number, fraction) in kinds.iter().enumerate() {
         let area = classes.iter().filter(|c| usize::from(**c) == number).count() as f32 / 2400.0;
-        assert!((share - area).abs() < 1e-6 && area > 0.05, "{kinds:?}");
+        assert!((fraction - area).abs() < 1e-6 && area > 0.05, "{kinds:?}");
     }
 }
 
 #[test]
-fn a_mixed_image_lies_between_both_and_has_the_objects_of_both() {
+fn mixup_blends_two_images_and_has_the_objects_of_both() {
     for seed in 0..20 {
         let kinds = |one: f64| Field::new("kinds", Role::DISTRIBUTION, Array::vector(&[one, 1.0 - one]));
         let own = whole(60, 40, [0; 3], 0).and(kinds(1.0));
@@ -241,7 +242,7 @@ fn a_mixed_image_lies_between_both_and_has_the_objects_of_both() {
 }
 
 #[test]
-fn pasted_objects_lie_over_the_others() {
+fn pasted_objects_cover_the_others() {
     let mut gone = 0;
     for seed in 0..60 {
         let own = object(60, 40, [10; 3], 0, [5, 5, 25, 25]);
@@ -252,7 +253,7 @@ fn pasted_objects_lie_over_the_others() {
         let masks = sample.fields.require("masks").unwrap().values::<u8>().unwrap();
         let boxes = rows(&sample, "boxes");
         let numbers = numbers(&sample);
-        assert_eq!(numbers.last(), Some(&1), "at least one is pasted");
+        assert_eq!(numbers.last(), Some(&1), "at least one object is pasted");
         let pasted = &masks[(numbers.len() - 1) * 2400..];
         for (i, covered) in pasted.iter().enumerate() {
             let pixel = sample.images[0].pixel(i as u32 % 60, i as u32 / 60);
@@ -265,14 +266,14 @@ fn pasted_objects_lie_over_the_others() {
         let below = &masks[..2400];
         assert!(
             below.iter().zip(pasted).all(|(a, b)| a + b <= 1),
-            "one object a pixel"
+            "one object per pixel"
         );
         assert_eq!(masks::bounds(below, 60).map(|b| b.map(f64::from)), Some(boxes[0]));
         assert_eq!(
             masks::bounds(pasted, 60).map(|b| b.map(f64::from)),
             Some(boxes[1])
         );
-        // The keypoint at (15, 15) is below the object unless that was mirrored away.
+        // The keypoint at (15, 15) is covered by the object unless that was mirrored away.
         let visibility = sample.fields.require("keypoints").unwrap().to_f64().unwrap()[2];
         assert_eq!(visibility == 1.0, pasted[15 * 60 + 15] == 1);
     }
@@ -280,15 +281,15 @@ fn pasted_objects_lie_over_the_others() {
 }
 
 #[test]
-fn objects_that_are_covered_leave() {
+fn covered_objects_are_removed() {
     let own = without(object(60, 40, [10; 3], 0, [12, 12, 20, 20]), "keypoints");
     let sample = applied(own, &copy_paste(), 1, |n| whole(60, 40, [200; 3], n)).map(|s| numbers(&s));
-    // The partner has polygons, which the own sample lacks, and nothing asks for them.
+    // The partner has polygons, which the sample lacks; they aren't required.
     assert_eq!(sample.unwrap(), [1]);
 }
 
 #[test]
-fn polygons_alone_are_enough_to_paste() {
+fn polygons_are_sufficient_for_pasting() {
     let with = |colour: [u8; 3], number: i64, ring: [[f64; 2]; 3]| Sample {
         images: vec![Image::filled(60, 40, colour)].into(),
         fields: Fields::new()
@@ -322,7 +323,7 @@ fn polygons_alone_are_enough_to_paste() {
 }
 
 #[test]
-fn records_with_boxes_alone_stay_as_they_are_where_outlines_are_needed() {
+fn copy_paste_leaves_records_with_boxes_alone_unchanged() {
     let boxes = |n: i64| Sample {
         images: vec![Image::filled(60, 40, colour(n))].into(),
         fields: Fields::new().with("boxes", Role::BOXES, Array::rows(&[[1.0, 1.0, 20.0, 20.0]])),
@@ -332,7 +333,7 @@ fn records_with_boxes_alone_stay_as_they_are_where_outlines_are_needed() {
 }
 
 #[test]
-fn a_image_without_objects_can_be_put_together_with_others() {
+fn images_without_objects_can_be_combined_with_others() {
     let empty = |n: i64| {
         let mut sample = without(object(60, 40, colour(n), n, [5, 5, 25, 25]), "keypoints");
         sample.fields = rows::select(&sample.fields, &[false]).unwrap();
@@ -347,7 +348,7 @@ fn a_image_without_objects_can_be_put_together_with_others() {
 }
 
 #[test]
-fn what_cannot_be_put_together_is_refused_with_the_key_and_the_field() {
+fn incompatible_fields_are_rejected_with_the_key_and_the_field() {
     let plain = || object(60, 40, [0; 3], 0, [5, 5, 25, 25]);
     let map = |role| Field::new("map", role, Array::new(&[40, 60], &[0u8; 2400]).unwrap());
     let classes = || Field::new("classes", Role::DISTRIBUTION, Array::vector(&[1.0f32, 0.0]));
@@ -359,19 +360,19 @@ fn what_cannot_be_put_together_is_refused_with_the_key_and_the_field() {
     ];
     for (key, augmentations) in &all {
         let key = format!("data.augmentations.{key}");
-        let message = refused(text(), augmentations);
+        let message = rejected(text(), augmentations);
         assert!(
             message.contains(&key) && message.contains("`caption`"),
             "{message}"
         );
         assert!(message.contains(&format!("set {key} to 0")), "{message}");
-        let message = refused(plain().and(map(Role::LABEL_MAP)), augmentations);
+        let message = rejected(plain().and(map(Role::LABEL_MAP)), augmentations);
         assert!(message.contains(&key) && message.contains("`map`"), "{message}");
         let two = Sample {
             images: vec![Image::filled(60, 40, [0; 3]); 2].into(),
             ..plain()
         };
-        assert!(refused(two, augmentations).contains("2 images"));
+        assert!(rejected(two, augmentations).contains("2 images"));
         let region = Region {
             x: 0.0,
             y: 0.0,
@@ -383,21 +384,21 @@ fn what_cannot_be_put_together_is_refused_with_the_key_and_the_field() {
             region: Some(region).into(),
             ..plain()
         };
-        assert!(refused(part, augmentations).contains("regions"));
+        assert!(rejected(part, augmentations).contains("regions"));
     }
     let only = |field: Field| Sample {
         images: vec![Image::filled(60, 40, [0; 3])].into(),
         fields: Fields::new().and(field),
         ..Sample::default()
     };
-    assert!(refused(only(classes()), &mixup()).contains("model.mixup_alpha"));
-    assert!(refused(only(map(Role::DENSE_MAP)), &mixup()).contains("`map`"));
-    assert!(refused(plain().and(classes()), &copy_paste()).contains("`classes`"));
-    assert!(refused(only(map(Role::LABEL_MAP)), &copy_paste()).contains("no objects"));
+    assert!(rejected(only(classes()), &mixup()).contains("model.mixup_alpha"));
+    assert!(rejected(only(map(Role::DENSE_MAP)), &mixup()).contains("`map`"));
+    assert!(rejected(plain().and(classes()), &copy_paste()).contains("`classes`"));
+    assert!(rejected(only(map(Role::LABEL_MAP)), &copy_paste()).contains("no objects"));
 }
 
 #[test]
-fn partners_that_lack_a_field_are_named() {
+fn partners_lacking_a_field_are_named() {
     let error = applied(whole(60, 40, [0; 3], 0), &mixup(), 0, |n| {
         object(60, 40, [0; 3], n, [0, 0, 9, 9])
     });

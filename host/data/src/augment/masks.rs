@@ -1,34 +1,34 @@
-//! Masks under a change of geometry: only the part around each instance is looked at.
+//! Geometric transformation of masks. Only the area around each instance is processed.
 
-use super::filter::Left;
+use super::filter::Remainder;
 use super::map::Map;
 use super::{polygons, warp};
 
-/// The masks `[N, H', W']` after the change, flat; the bounding box xyxy of each; and how much of each is left. `values` are
-/// `[N, H, W]`, 0 or 1, in the map's old size.
-pub fn moved(values: &[u8], count: usize, map: &Map) -> (Vec<u8>, Vec<Option<[f64; 4]>>, Vec<Left>) {
+/// Transforms masks; returns the flattened masks `[N, H', W']`, the bounding box (xyxy) of each,
+/// and the remainder of each. `values` are `[N, H, W]`, 0 or 1, of the map's source size.
+pub fn moved(values: &[u8], count: usize, map: &Map) -> (Vec<u8>, Vec<Option<[f64; 4]>>, Vec<Remainder>) {
     let size = |sides: [u32; 2]| sides[0] as usize * sides[1] as usize;
     let (from_width, width) = (map.from[0] as usize, map.to[0] as usize);
     let mut result = vec![0u8; count * size(map.to)];
     let mut all_bounds = Vec::with_capacity(count);
-    let mut left = Vec::with_capacity(count);
+    let mut remainders = Vec::with_capacity(count);
     let planes = values.chunks_exact(size(map.from).max(1));
     for (plane, target) in planes.zip(result.chunks_exact_mut(size(map.to).max(1))) {
         let Some(before) = bounds(plane, from_width) else {
             all_bounds.push(None);
-            left.push(Left::ALL);
+            remainders.push(Remainder::ALL);
             continue;
         };
         let part = reach(before, map);
         warp::plane_onto(target, plane, map, part);
         let after = bounds_in(target, width, part);
-        left.push(what_is_left(plane, before, target, after, map));
+        remainders.push(remainder_of(plane, before, target, after, map));
         all_bounds.push(after.map(|b| b.map(f64::from)));
     }
-    (result, all_bounds, left)
+    (result, all_bounds, remainders)
 }
 
-/// The part of the new image's window that a part of the old one may reach.
+/// The area of the new image's window that an area of the old image may map to.
 fn reach([x1, y1, x2, y2]: [u32; 4], map: &Map) -> [u32; 4] {
     let corners = [[x1, y1], [x2, y1], [x2, y2], [x1, y2]].map(|c| c.map(f64::from));
     if corners.iter().any(|c| map.forward.point(*c).is_none()) {
@@ -36,7 +36,7 @@ fn reach([x1, y1, x2, y2]: [u32; 4], map: &Map) -> [u32; 4] {
     }
     let [left, top, right, bottom] = map.window;
     let around = polygons::bounds_of(polygons::moved_ring(corners.to_vec(), map)).unwrap_or_default();
-    // The pixels whose centres may come from there, and one more for rounding.
+    // The pixels whose centres may come from there, plus one for rounding.
     let low = |v: f64, from: u32, to: u32| ((v - 1.0).floor().max(0.0) as u32).clamp(from, to);
     let high = |v: f64, from: u32, to: u32| ((v + 1.0).ceil().max(0.0) as u32).clamp(from, to);
     [
@@ -47,7 +47,13 @@ fn reach([x1, y1, x2, y2]: [u32; 4], map: &Map) -> [u32; 4] {
     ]
 }
 
-fn what_is_left(plane: &[u8], before: [u32; 4], target: &[u8], after: Option<[u32; 4]>, map: &Map) -> Left {
+fn remainder_of(
+    plane: &[u8],
+    before: [u32; 4],
+    target: &[u8],
+    after: Option<[u32; 4]>,
+    map: &Map,
+) -> Remainder {
     let count = |plane: &[u8], width: u32, b: [u32; 4]| {
         let rows = part_rows(plane, width as usize, b);
         rows.map(|(_, row)| row.iter().filter(|v| **v != 0).count())
@@ -55,14 +61,14 @@ fn what_is_left(plane: &[u8], before: [u32; 4], target: &[u8], after: Option<[u3
     };
     let area = count(plane, map.from[0], before);
     let Some(after) = after else {
-        return Left {
+        return Remainder {
             before: area,
-            ..Left::NOTHING
+            ..Remainder::NOTHING
         };
     };
     let [x1, y1, x2, y2] = before.map(f64::from);
     let shown = |p: [f64; 2]| map.forward.point(p).is_some_and(|p| map.shows(p));
-    let share = if !map.cuts || [[x1, y1], [x2, y1], [x1, y2], [x2, y2]].into_iter().all(shown) {
+    let fraction = if !map.clips || [[x1, y1], [x2, y1], [x1, y2], [x2, y2]].into_iter().all(shown) {
         1.0
     } else {
         let mut inside = 0usize;
@@ -74,14 +80,14 @@ fn what_is_left(plane: &[u8], before: [u32; 4], target: &[u8], after: Option<[u3
         }
         inside as f64 / area
     };
-    Left {
+    Remainder {
         before: area,
         after: count(target, map.to[0], after),
-        share,
+        fraction,
     }
 }
 
-/// The rows of a part of a plane, with their numbers.
+/// The rows of a rectangle of a plane, with their indices.
 fn part_rows(
     plane: &[u8],
     width: usize,
@@ -93,7 +99,7 @@ fn part_rows(
     })
 }
 
-/// The bounding box xyxy of a mask's pixels; `None` for an empty mask.
+/// The bounding box (xyxy) of a mask's pixels; `None` for an empty mask.
 pub fn bounds(plane: &[u8], width: usize) -> Option<[u32; 4]> {
     let height = plane.len() / width.max(1);
     bounds_in(plane, width, [0, 0, width as u32, height as u32])
@@ -102,7 +108,7 @@ pub fn bounds(plane: &[u8], width: usize) -> Option<[u32; 4]> {
 fn bounds_in(plane: &[u8], width: usize, part: [u32; 4]) -> Option<[u32; 4]> {
     let mut bounds: Option<[usize; 4]> = None;
     for (y, row) in part_rows(plane, width, part) {
-        // Most rows are empty, and their maximum is found many at a time.
+        // Most rows are empty, which a vectorized OR detects quickly.
         if row.iter().fold(0, |a, b| a | b) == 0 {
             continue;
         }

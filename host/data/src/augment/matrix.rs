@@ -1,18 +1,20 @@
-//! Projective maps of the plane.
+//! Projective transformations of the plane.
 
-/// A 3x3 matrix on columns (x, y, 1): the image's lines stay lines. The third coordinate is the weight that the other two
-/// are divided by; it is positive in front of the horizon and 1 everywhere for affine maps.
+/// A homography: a 3x3 matrix applied to column vectors (x, y, 1). The third coordinate of the
+/// result is the weight by which the other two are divided; it is positive in front of the horizon,
+/// and 1 everywhere for affine transformations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Matrix([[f64; 3]; 3]);
 
-/// Points of a smaller weight count as behind the horizon: they would go a million times as far away as usual.
+/// Points with a smaller weight count as behind the horizon: they would be moved about a million
+/// times as far away as usual.
 pub const HORIZON: f64 = 1e-6;
 
 impl Matrix {
-    pub const IDENTITY: Matrix = Matrix::straight([1.0, 1.0], [0.0, 0.0]);
+    pub const IDENTITY: Matrix = Matrix::scale_translate([1.0, 1.0], [0.0, 0.0]);
 
-    /// Scales, then shifts; without rotation or shear. A negative scale mirrors.
-    pub const fn straight(scale: [f64; 2], offset: [f64; 2]) -> Self {
+    /// Scales, then translates, without rotation or shear. A negative scale mirrors.
+    pub const fn scale_translate(scale: [f64; 2], offset: [f64; 2]) -> Self {
         Matrix([
             [scale[0], 0.0, offset[0]],
             [0.0, scale[1], offset[1]],
@@ -20,8 +22,8 @@ impl Matrix {
         ])
     }
 
-    /// Counter-clockwise, as seen with y downwards, around `centre`.
-    pub fn turn(radians: f64, centre: [f64; 2]) -> Self {
+    /// Counter-clockwise rotation around `centre`, as seen with y pointing downwards.
+    pub fn rotation(radians: f64, centre: [f64; 2]) -> Self {
         let (sin, cos) = radians.sin_cos();
         let [x, y] = centre;
         Matrix([
@@ -31,8 +33,9 @@ impl Matrix {
         ])
     }
 
-    /// Takes the corners (0, 0), (width, 0), (width, height) and (0, height) to those of a convex quadrilateral, in this order
-    /// (Heckbert 1989, "Fundamentals of Texture Mapping and Image Warping", section 2.2.3).
+    /// Maps the corners (0, 0), (width, 0), (width, height) and (0, height) to those of a convex
+    /// quadrilateral, in this order (Heckbert 1989, "Fundamentals of Texture Mapping and Image
+    /// Warping", section 2.2.3).
     pub fn to_quad(size: [f64; 2], [a, b, c, d]: [[f64; 2]; 4]) -> Self {
         let sum = [a[0] - b[0] + c[0] - d[0], a[1] - b[1] + c[1] - d[1]];
         let (right, below) = ([b[0] - c[0], b[1] - c[1]], [d[0] - c[0], d[1] - c[1]]);
@@ -44,10 +47,10 @@ impl Matrix {
             [b[1] - a[1] + g * b[1], d[1] - a[1] + h * d[1], a[1]],
             [g, h, 1.0],
         ]);
-        Matrix::straight([1.0 / size[0], 1.0 / size[1]], [0.0, 0.0]).then(&unit)
+        Matrix::scale_translate([1.0 / size[0], 1.0 / size[1]], [0.0, 0.0]).then(&unit)
     }
 
-    /// This map, and `next` after it.
+    /// The composition: this transformation followed by `next`.
     pub fn then(&self, next: &Matrix) -> Self {
         let column = |j: usize| self.0.map(|row| row.get(j).copied().unwrap_or(0.0));
         let columns = [column(0), column(1), column(2)];
@@ -56,7 +59,8 @@ impl Matrix {
         Matrix(next.0.map(|row| columns.map(|column| dot(row, column))))
     }
 
-    /// The way back. All maps here can be undone; a flat one would give infinities, which lie outside every image.
+    /// The inverse. All transformations used here are invertible; a singular one would yield
+    /// infinities, which lie outside every image.
     pub fn inverse(&self) -> Self {
         let [[a, b, c], [d, e, f], [g, h, i]] = self.0;
         let det = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
@@ -70,15 +74,15 @@ impl Matrix {
         )
     }
 
-    /// The three coordinates before the division: x, y and weight.
+    /// The three homogeneous coordinates before the division: x, y and weight.
     pub fn weighted(&self, [x, y]: [f64; 2]) -> [f64; 3] {
         self.0.map(|row| row[0] * x + row[1] * y + row[2])
     }
 
-    /// Where a point goes; `None` on or behind the horizon.
+    /// Transforms a point; `None` on or behind the horizon.
     pub fn point(&self, point: [f64; 2]) -> Option<[f64; 2]> {
         let [x, y, weight] = self.weighted(point);
-        // Not dividing by 1 keeps the coordinates of affine maps as exact as they are.
+        // Skipping the division by 1 keeps the coordinates of affine transformations exact.
         if weight == 1.0 {
             Some([x, y])
         } else {
@@ -86,12 +90,12 @@ impl Matrix {
         }
     }
 
-    /// How x, y and weight change from a point to the one a pixel to its right.
+    /// The change of x, y and weight from a point to the pixel to its right.
     pub fn steps(&self) -> [f64; 3] {
         self.0.map(|row| row[0])
     }
 
-    /// The derivatives at a point in front of the horizon: `[[dx'/dx, dx'/dy], [dy'/dx, dy'/dy]]`.
+    /// The Jacobian at a point in front of the horizon: `[[dx'/dx, dx'/dy], [dy'/dx, dy'/dy]]`.
     pub fn jacobian(&self, point: [f64; 2]) -> [[f64; 2]; 2] {
         let [x, y, weight] = self.weighted(point);
         let weight = weight.max(HORIZON);
@@ -105,8 +109,8 @@ impl Matrix {
         [row(across, x), row(down, y)]
     }
 
-    /// Whether lines along x and y stay so; gives their scales and the shift.
-    pub fn as_straight(&self) -> Option<([f64; 2], [f64; 2])> {
+    /// The scales and the translation, if the transformation consists only of these.
+    pub fn as_scale_translate(&self) -> Option<([f64; 2], [f64; 2])> {
         match self.0 {
             [[x, 0.0, left], [0.0, y, top], [0.0, 0.0, 1.0]] => Some(([x, y], [left, top])),
             _ => None,
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn points_behind_the_horizon_have_no_place() {
+    fn points_behind_the_horizon_have_no_image() {
         // The weight is 1 - x / 10.
         let map = Matrix([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-0.1, 0.0, 1.0]]);
         assert_eq!(map.point([5.0, 1.0]), Some([10.0, 2.0]));
@@ -134,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn corners_go_to_the_corners_of_the_quadrilateral_and_back(
+        fn corners_map_to_the_corners_of_the_quadrilateral_and_back(
             moves in prop::array::uniform8(0.0f64..0.2), x in 0.0f64..640.0, y in 0.0f64..480.0, angle in -3.0f64..3.0,
         ) {
             let [w, h] = [640.0, 480.0];
@@ -149,7 +153,7 @@ mod tests {
             for (corner, expected) in [[0.0, 0.0], [w, 0.0], [w, h], [0.0, h]].into_iter().zip(quad) {
                 prop_assert!(close(map.point(corner).unwrap(), expected));
             }
-            let both = map.then(&Matrix::turn(angle, [100.0, 50.0]));
+            let both = map.then(&Matrix::rotation(angle, [100.0, 50.0]));
             let there = both.point([x, y]).unwrap();
             let back = both.inverse().point(there).unwrap();
             prop_assert!(close(back, [x, y]), "{:?}", back);

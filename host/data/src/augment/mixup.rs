@@ -1,4 +1,5 @@
-//! Two images blended, with the objects of both (Zhang et al. 2018, "mixup"; for detection as in Ge et al. 2021, "YOLOX").
+//! Blends two images and combines their objects (Zhang et al. 2018, "mixup"; for detection as in Ge
+//! et al. 2021, "YOLOX").
 
 use super::filter::Filter;
 use super::join::{self, Key, Part, Place};
@@ -12,11 +13,12 @@ use cvhost_plugin_api::data::Sample;
 /// The weight of the partner is drawn from Beta(8, 8): mostly between 0.3 and 0.7.
 const ALPHA: f64 = 8.0;
 
-/// Blends a partner into the sample. The partner fills the canvas with its shape kept; what is too wide or too high is cut off.
+/// Blends a partner into the sample. The partner fills the canvas with its aspect ratio preserved,
+/// and the excess is cropped.
 pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context: &Context<'_>) -> Result<()> {
     join::check(sample, Key::Mixup)?;
     let size = size_of(sample)?;
-    // In 256ths, so that image and distributions have one weight.
+    // In 256ths, so that image and distributions have the same weight.
     let weight = (256.0 * random.beta(ALPHA)).round();
     let partner = join::partner(random, context, Key::Mixup)?;
     let places = [random.uniform(0.0, 1.0), random.uniform(0.0, 1.0)];
@@ -31,15 +33,15 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
         moved.into_iter().for_each(spare::give);
     }
     let moved = transform(&partner.fields, &map, filter).map_err(|e| e.within(partner.name.as_str()))?;
-    let part = |fields, share| Part {
+    let part = |fields, fraction| Part {
         fields,
-        share,
+        fraction,
         place: Place::Window(window),
     };
-    let share = weight / 256.0;
+    let fraction = weight / 256.0;
     let parts = [
-        part(std::mem::take(&mut sample.fields), 1.0 - share),
-        part(moved, share),
+        part(std::mem::take(&mut sample.fields), 1.0 - fraction),
+        part(moved, fraction),
     ];
     sample.fields = join::fields(&parts, size).map_err(|e| e.within(format!("with {}", partner.name)))?;
     Ok(())

@@ -1,11 +1,12 @@
-//! Random changes of training samples. Images change by what the configuration asks for, targets by their roles alone: a
-//! box is mirrored because it is a box, whatever task it belongs to.
+//! Random augmentation of training samples. Images are changed as configured, targets by their
+//! roles alone: a box is mirrored because it is a box, regardless of its task.
 //!
-//! The order: further images around (`mosaic`), objects pasted in (`copy_paste`), one change of geometry that all keys for it
-//! make together, another image blended in (`mixup`), colours, blur.
+//! Augmentations are applied in this order: combination of four images (`mosaic`), pasted objects
+//! (`copy_paste`), one geometric transformation that combines all keys for geometry, blending with
+//! another image (`mixup`), colours, blur.
 //!
-//! Coordinates are continuous: (0, 0) is the top left corner of the first pixel, (width, height) the bottom right corner of
-//! the last.
+//! Coordinates are continuous: (0, 0) is the top left corner of the first pixel, and (width,
+//! height) is the bottom right corner of the last one.
 
 mod blur;
 mod colour;
@@ -36,26 +37,32 @@ pub use cvhost::config::{Augmentations, ColorJitter};
 pub use shrunk::shrunk;
 pub use targets::moves;
 
-/// From the weakest blur to the strongest: sigma in pixels.
+/// Range of the blur's sigma in pixels.
 const BLUR: [f64; 2] = [0.1, 2.0];
 
-/// What a change of one sample needs from outside it.
+/// The environment for augmenting one sample.
 pub struct Context<'a> {
-    /// The shortest edge of the model's input for an image of the given width and height, in pixels.
+    /// The shortest edge of the model's input for an image of the given width and height, in
+    /// pixels.
     pub input_edge: &'a dyn Fn(u32, u32) -> Result<u64>,
-    /// Another record of the same split, decoded and not changed; which one, `Random` alone decides.
+    /// Returns another record of the same split, decoded but not augmented; which one depends only
+    /// on `Random`.
     pub partner: &'a dyn Fn(&mut Random) -> Result<Sample>,
 }
 
-/// Changes `sample` at random. Which changes, and how far, `random` alone decides.
+/// Augments `sample` at random. The result depends only on `random`.
 ///
-/// A random resize in pixels is meant on the model's input, since the adapter brings every image to its own size afterwards.
-/// Resizing therefore keeps the canvas: contents get larger and are cut out at a random place, or smaller and are put on grey.
-/// `multi_scale` and `off_last_epochs` are the loader's.
+/// A random resize in pixels refers to the model's input, since the adapter resizes every image
+/// afterwards. Resizing therefore keeps the canvas size: enlarged contents are cropped at a random
+/// position, and shrunk contents are placed on grey. `multi_scale` and `off_last_epochs` are
+/// handled by the loader.
 ///
-/// Instances leave, with all their columns, when too little of them stays in the image; an image without any is a valid
-/// sample. Fails where images of one sample differ in size and a change of geometry is asked for, where a field doesn't have its
-/// role's shape, and where samples are to be put together that have fields for which that can't be done.
+/// Instances are removed, with all their columns, if too little of them remains in the image. An
+/// image without instances is a valid sample.
+///
+/// # Errors
+/// If the images of one sample differ in size and a geometric transformation is configured, a field
+/// doesn't have its role's shape, or samples must be combined whose fields don't support it.
 pub fn apply(
     sample: &mut Sample,
     augmentations: &Augmentations,
@@ -89,7 +96,7 @@ pub fn apply(
     Ok(())
 }
 
-/// The size that all images of the sample have.
+/// The common size of the sample's images.
 fn size_of(sample: &Sample) -> Result<[u32; 2]> {
     let mut sizes = sample.images.iter().map(|p| [p.width, p.height]);
     let first = sizes.next().unwrap_or_default();
@@ -100,7 +107,8 @@ fn size_of(sample: &Sample) -> Result<[u32; 2]> {
             first[0], first[1], other[0], other[1]
         ))
         .with_help(
-            "turn off the augmentations that move pixels: flips, rotation, perspective, random_crop, random_resize",
+            "turn off the augmentations that move pixels: flips, rotation, perspective, \
+             random_crop, random_resize",
         )),
     }
 }

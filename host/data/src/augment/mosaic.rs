@@ -1,4 +1,4 @@
-//! Four images in one (Bochkovskiy et al. 2020, "YOLOv4").
+//! Mosaic of four images (Bochkovskiy et al. 2020, "YOLOv4").
 
 use super::filter::Filter;
 use super::join::{self, Key, Part, Place};
@@ -9,11 +9,12 @@ use crate::random::Random;
 use cvhost::error::Result;
 use cvhost_plugin_api::data::Sample;
 
-/// The point where the four meet lies between these parts of each side.
-const MEETING: [f64; 2] = [0.3, 0.7];
+/// Range of the point where the four images meet, as fractions of each side.
+const CENTRE_RANGE: [f64; 2] = [0.3, 0.7];
 
-/// Puts the sample and three partners around a random point of a canvas of the sample's size. Each fills its quarter with its
-/// shape kept; what is too wide or too high is cut off at random places. Images with a side of one pixel stay as they are.
+/// Arranges the sample and three partners around a random point of a canvas of the sample's size.
+/// Each fills its quarter with its aspect ratio preserved, cropped at a random position. Images
+/// with a side of one pixel remain unchanged.
 pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context: &Context<'_>) -> Result<()> {
     join::check(sample, Key::Mosaic)?;
     let size = size_of(sample)?;
@@ -21,11 +22,11 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
     if width < 2 || height < 2 {
         return Ok(());
     }
-    let mut meeting = |side: u32| {
-        let at = (f64::from(side) * random.uniform(MEETING[0], MEETING[1])).round();
+    let mut centre = |side: u32| {
+        let at = (f64::from(side) * random.uniform(CENTRE_RANGE[0], CENTRE_RANGE[1])).round();
         (at as u32).clamp(1, side - 1)
     };
-    let (x, y) = (meeting(width), meeting(height));
+    let (x, y) = (centre(width), centre(height));
     let mut windows = [
         [0, 0, x, y],
         [x, 0, width, y],
@@ -53,7 +54,7 @@ pub fn apply(sample: &mut Sample, filter: &Filter, random: &mut Random, context:
         let [left, top, right, bottom] = window.map(f64::from);
         parts.push(Part {
             fields,
-            share: (right - left) * (bottom - top) / (f64::from(width) * f64::from(height)),
+            fraction: (right - left) * (bottom - top) / (f64::from(width) * f64::from(height)),
             place: Place::Window(window),
         });
     }

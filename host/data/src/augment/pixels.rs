@@ -1,20 +1,22 @@
-//! What happens to pixels, written for every processor; `kernels` chooses between this and the same for AVX2.
+//! Portable pixel operations; `kernels` selects between these and their AVX2 versions.
 
-/// The way back from one row of a new image: x, y and weight at the centre of its first pixel, and how far each goes in a
-/// pixel.
+/// The inverse transformation of one row of a new image: x, y and weight at the centre of its first
+/// pixel, and their increments per pixel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
     pub start: [f32; 3],
     pub step: [f32; 3],
-    /// Whether the border's pixels go on outside; else a fill is there.
-    pub goes_on: bool,
+    /// Whether border pixels are replicated outside of the image; otherwise the fill colour is
+    /// used.
+    pub replicate_border: bool,
 }
 
-/// What has a smaller weight counts as behind the horizon.
-pub const LEAST_WEIGHT: f32 = 1e-6;
+/// Points with a smaller weight count as behind the horizon.
+pub const MIN_WEIGHT: f32 = 1e-6;
 
-/// Pixels `first`, `first + 1`, … of a row, each mixed of the four around where its centre comes from; `fill` lies outside.
-/// Places have 15 binary digits below a pixel, values 7 below 1 of 255.
+/// Computes pixels `first`, `first + 1`, … of a row, each interpolated from the four pixels around
+/// its centre's preimage; `fill` is the colour outside. Positions have 15 fractional bits, values
+/// have 7.
 pub fn warp_row(
     source: &[[u8; 3]],
     size: [usize; 2],
@@ -25,7 +27,7 @@ pub fn warp_row(
 ) {
     let (width, height) = (size[0] as i64, size[1] as i64);
     let at = |x: i64, y: i64| {
-        let (x, y) = if row.goes_on {
+        let (x, y) = if row.replicate_border {
             (x.clamp(0, (width - 1).max(0)), y.clamp(0, (height - 1).max(0)))
         } else {
             (x, y)
@@ -45,7 +47,7 @@ pub fn warp_row(
         let x = along(row.start[0], row.step[0]) / weight - 0.5;
         let y = along(row.start[1], row.step[1]) / weight - 0.5;
         let near = x > -1.0 && x < size[0] as f32 && y > -1.0 && y < size[1] as f32;
-        if weight <= LEAST_WEIGHT || !near {
+        if weight <= MIN_WEIGHT || !near {
             *pixel = fill;
             continue;
         }
@@ -66,7 +68,7 @@ pub fn warp_row(
 }
 
 fn fifteen_bits(part: f32) -> i32 {
-    // A place just left of a pixel is rounded to the pixel.
+    // A position just left of a pixel is rounded to the pixel.
     ((part * 32768.0) as i32).min(32767)
 }
 
@@ -80,7 +82,8 @@ pub fn reversed(source: &[[u8; 3]], target: &mut [[u8; 3]]) {
     }
 }
 
-/// From 0 to 255, rounded. Adding 2^23 leaves the whole part in the lowest bits, which takes one instruction for a vector.
+/// Rounds and clamps to 0..=255. Adding 2^23 leaves the integer part in the lowest bits, which
+/// takes one vector instruction.
 #[inline(always)]
 fn byte(value: f32) -> u8 {
     (value.clamp(0.0, 255.0) + 8_388_608.0).to_bits() as u8
@@ -94,7 +97,7 @@ pub fn tone(bytes: &mut [u8], gain: f32, offset: f32) {
         }
         return;
     }
-    // Sixteenths of a level fit 16 bits, of which twice as many go into a vector as of f32.
+    // Sixteenths of a level fit into 16 bits, of which a vector holds twice as many as of f32.
     let (gain, offset) = ((gain * 8192.0).round() as i16, (offset * 16.0).round() as i16);
     for v in bytes {
         let scaled = ((i32::from(i16::from(*v) << 6) * i32::from(gain) + 0x4000) >> 15) as i16;
@@ -112,7 +115,7 @@ fn grey(r: u8, g: u8, b: u8) -> u32 {
 
 #[inline(always)]
 pub fn grey_sum(pixels: &[[u8; 3]]) -> u64 {
-    // Blocks whose sum fits 32 bits, of which more go into a vector.
+    // Sums blocks in 32 bits, of which a vector holds more.
     let mut sum = 0u64;
     for block in pixels.chunks(1 << 16) {
         let mut part = 0u32;
@@ -124,10 +127,10 @@ pub fn grey_sum(pixels: &[[u8; 3]]) -> u64 {
     sum
 }
 
-/// Pixels that are taken apart into three planes at once.
+/// Number of pixels deinterleaved into three planes at once.
 const BLOCK: usize = 64;
 
-/// Applies `change` to all pixels, as f32 from 0 to 255.
+/// Applies `change` to all pixels, as f32 on a scale from 0 to 255.
 #[inline(always)]
 fn in_planes(pixels: &mut [[u8; 3]], change: impl Fn([f32; 3]) -> [f32; 3]) {
     let (blocks, rest) = pixels.as_chunks_mut::<BLOCK>();
@@ -164,7 +167,7 @@ fn block_in_planes(pixels: &mut [[u8; 3]; BLOCK], change: &impl Fn([f32; 3]) -> 
 #[inline(always)]
 pub fn saturate(pixels: &mut [[u8; 3]], factor: f32) {
     in_planes(pixels, |rgb| {
-        // The weights of [`grey`], whose sums f32 holds exactly; adding 2^23 rounds.
+        // The weights of [`grey`], whose sums are exact in f32; adding 2^23 rounds.
         let [r, g, b] = rgb;
         let grey = (r * 19595.0 + g * 38470.0 + b * 7471.0) / 65536.0;
         let grey = (grey + 8_388_608.0) - 8_388_608.0;
@@ -172,20 +175,20 @@ pub fn saturate(pixels: &mut [[u8; 3]], factor: f32) {
     });
 }
 
-/// A change of hue, saturation and value in the HSV cone (Smith 1978).
+/// A shift of hue, saturation and value in the HSV cone (Smith 1978).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hsv {
-    /// In turns of the whole circle.
+    /// Hue shift in full turns.
     pub turn: f32,
-    /// Added to, from 0 to 1.
+    /// Added to the saturation, on a scale from 0 to 1.
     pub saturation: f32,
     pub value: f32,
 }
 
-/// Greys have no hue and stay grey.
+/// Greys have no hue and remain grey.
 #[inline(always)]
 pub fn shift_hsv(pixels: &mut [[u8; 3]], shift: Hsv) {
-    // From 0 up to 6, so that one subtraction brings a sum back into the circle.
+    // In 0..6, so that one subtraction wraps a sum around the circle.
     let sixths = 6.0 * (shift.turn - shift.turn.floor());
     in_planes(pixels, |[r, g, b]| {
         let larger = |a: f32, b: f32| if a > b { a } else { b };
@@ -195,16 +198,17 @@ pub fn shift_hsv(pixels: &mut [[u8; 3]], shift: Hsv) {
         let per_range = 1.0 / larger(range, 1.0);
         let of_blue = (r - g) * per_range + 4.0;
         let of_green = (b - r) * per_range + 2.0;
-        // Just below red it is negative.
+        // Negative just below red.
         let of_red = (g - b) * per_range + 6.0;
         let sixth = if max == g { of_green } else { of_blue };
         let sixth = if max == r { of_red } else { sixth };
         let new_max = (max + 255.0 * shift.value).clamp(0.0, 255.0);
         let saturation = (range / larger(max, 1.0) + shift.saturation).clamp(0.0, 1.0);
         let new_range = if range > 0.0 { saturation * new_max } else { 0.0 };
-        // From 1 (magenta, turned by nothing) up to below 13.
+        // From 1 (magenta without shift) to below 13.
         let sixth = sixth + sixths;
-        // Channel k of 5, 3, 1 for red, green, blue: how far its distance from the peak takes it down.
+        // Offsets 5, 3, 1 for red, green and blue: the channel decreases with its distance from the
+        // peak.
         [5.0, 3.0, 1.0].map(|k: f32| {
             let at = k + sixth;
             let at = if at >= 12.0 { at - 12.0 } else { at };
@@ -216,22 +220,23 @@ pub fn shift_hsv(pixels: &mut [[u8; 3]], shift: Hsv) {
 }
 
 #[inline(always)]
-pub fn blend(target: &mut [u8], other: &[u8], part: u16) {
-    // The sums fit by the range of `part`; wrapping arithmetic spares the overflow checks, which would keep the loop from
-    // becoming vector code.
-    let own = 256u16.wrapping_sub(part);
+pub fn blend(target: &mut [u8], other: &[u8], weight: u16) {
+    // The sums fit because of the range of `weight`; wrapping arithmetic avoids overflow checks,
+    // which would prevent vectorization.
+    let own = 256u16.wrapping_sub(weight);
     for (v, o) in target.iter_mut().zip(other) {
         let sum = u16::from(*v)
             .wrapping_mul(own)
-            .wrapping_add(u16::from(*o).wrapping_mul(part));
+            .wrapping_add(u16::from(*o).wrapping_mul(weight));
         *v = (sum.wrapping_add(128) >> 8) as u8;
     }
 }
 
-/// Enough for a sigma of 2.
+/// Sufficient for a sigma of 2.
 pub const MAX_RADIUS: usize = 6;
 
-/// The weights of a Gaussian, in 2^-15, the middle one first; those beside it count twice, as both sides are added up first.
+/// The weights of a Gaussian in units of 2^-15: the weight of the centre, and the total weight of
+/// each pair of taps on both sides, which applies to the pair's mean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gaussian {
     pub middle: i16,
@@ -239,7 +244,7 @@ pub struct Gaussian {
 }
 
 impl Gaussian {
-    /// Cut off at three times `sigma`, which is in pixels, and at [`MAX_RADIUS`].
+    /// Truncated at three times `sigma`, which is in pixels, and at [`MAX_RADIUS`].
     pub fn new(sigma: f64) -> Self {
         let radius = (3.0 * sigma).ceil().clamp(1.0, MAX_RADIUS as f64) as i32;
         let weight = |k: i32| (-0.5 * (f64::from(k) / sigma).powi(2)).exp();
@@ -252,13 +257,14 @@ impl Gaussian {
         Gaussian { middle, sides }
     }
 
-    /// Pixels on each side.
+    /// The number of pixels on each side.
     pub fn radius(&self) -> usize {
         self.sides.len()
     }
 }
 
-/// Values of equal places in `taps`, which are `2 * radius + 1` slices as long as `out`, mixed by the Gaussian's weights.
+/// Computes the weighted sum of `taps`, which are `2 * radius + 1` slices as long as `out`, with
+/// the Gaussian's weights.
 pub fn mix(taps: &[&[u8]], gaussian: &Gaussian, out: &mut [u8], first: usize) {
     let radius = gaussian.radius();
     let value = |tap: usize, at: usize| {

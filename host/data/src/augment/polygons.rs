@@ -3,8 +3,9 @@
 use super::map::Map;
 use super::matrix::HORIZON;
 
-/// The rings of polygons after `map`: as a whole, and what of them is in the map's window. Rings of which less than a triangle is
-/// left vanish. Rows of one ring stand together and stay so.
+/// Transforms the rings of polygons by `map`; returns the whole rings and their visible parts in
+/// the map's window. Rings with fewer than three visible points are dropped. The rows of each ring
+/// are contiguous, and remain so.
 pub fn moved(rows: &[[f64; 4]], map: &Map) -> (Vec<[f64; 4]>, Vec<[f64; 4]>) {
     let mut whole = Vec::with_capacity(rows.len());
     let mut visible = Vec::with_capacity(rows.len());
@@ -14,21 +15,21 @@ pub fn moved(rows: &[[f64; 4]], map: &Map) -> (Vec<[f64; 4]>, Vec<[f64; 4]>) {
         };
         let named = |[x, y]: [f64; 2]| [instance, number, x, y];
         let points = moved_ring(ring.iter().map(|&[_, _, x, y]| [x, y]).collect(), map);
-        if map.cuts {
-            let left = clip(&points, map);
-            if left.len() >= 3 {
-                visible.extend(left.into_iter().map(named));
+        if map.clips {
+            let clipped = clip(&points, map);
+            if clipped.len() >= 3 {
+                visible.extend(clipped.into_iter().map(named));
             }
         }
         whole.extend(points.into_iter().map(named));
     }
-    if !map.cuts {
+    if !map.clips {
         visible.clone_from(&whole);
     }
     (whole, visible)
 }
 
-/// A closed ring after `map`. What is behind the horizon is cut off first.
+/// Transforms a closed ring by `map`, after clipping it at the horizon.
 pub fn moved_ring(points: Vec<[f64; 2]>, map: &Map) -> Vec<[f64; 2]> {
     let moved: Option<Vec<[f64; 2]>> = points.iter().map(|p| map.forward.point(*p)).collect();
     moved.unwrap_or_else(|| {
@@ -38,7 +39,7 @@ pub fn moved_ring(points: Vec<[f64; 2]>, map: &Map) -> Vec<[f64; 2]> {
     })
 }
 
-/// The part of a closed ring in the map's window, by Sutherland and Hodgman's algorithm.
+/// Clips a closed ring to the map's window with the Sutherland-Hodgman algorithm.
 pub fn clip(points: &[[f64; 2]], map: &Map) -> Vec<[f64; 2]> {
     let [left, top, right, bottom] = map.window.map(f64::from);
     if points.iter().all(|p| map.shows(*p)) {
@@ -48,37 +49,37 @@ pub fn clip(points: &[[f64; 2]], map: &Map) -> Vec<[f64; 2]> {
     let points = clip_side(&points, |[x, _]| right - x);
     let points = clip_side(&points, |[_, y]| y - top);
     let mut points = clip_side(&points, |[_, y]| bottom - y);
-    // Where a side is crossed, rounding may leave a trace on the other side of it.
+    // Rounding may leave intersection points slightly outside of the window.
     for [x, y] in &mut points {
         (*x, *y) = (x.clamp(left, right), y.clamp(top, bottom));
     }
     points
 }
 
-/// The part of a closed ring where `depth`, which is linear in x and y, isn't negative.
+/// Clips a closed ring to the half-plane where `depth`, which is linear in x and y, isn't negative.
 fn clip_side(points: &[[f64; 2]], depth: impl Fn([f64; 2]) -> f64) -> Vec<[f64; 2]> {
-    let mut kept = Vec::with_capacity(points.len() + 2);
+    let mut clipped = Vec::with_capacity(points.len() + 2);
     let Some(mut previous) = points.last() else {
-        return kept;
+        return clipped;
     };
     for point in points {
         let (before, here) = (depth(*previous), depth(*point));
         if (before < 0.0) != (here < 0.0) {
-            let part = before / (before - here);
-            kept.push([
-                previous[0] + (point[0] - previous[0]) * part,
-                previous[1] + (point[1] - previous[1]) * part,
+            let fraction = before / (before - here);
+            clipped.push([
+                previous[0] + (point[0] - previous[0]) * fraction,
+                previous[1] + (point[1] - previous[1]) * fraction,
             ]);
         }
         if here >= 0.0 {
-            kept.push(*point);
+            clipped.push(*point);
         }
         previous = point;
     }
-    kept
+    clipped
 }
 
-/// The rows of each ring.
+/// Splits rows into rings.
 pub fn rings(rows: &[[f64; 4]]) -> impl Iterator<Item = &[[f64; 4]]> {
     rows.chunk_by(|a, b| a[0] == b[0] && a[1] == b[1])
 }
@@ -106,7 +107,7 @@ pub fn areas(rows: &[[f64; 4]], count: usize) -> Vec<f64> {
     areas
 }
 
-/// The bounding box xyxy of points; `None` without any.
+/// The bounding box (xyxy) of points; `None` if there are none.
 pub fn bounds_of(points: impl IntoIterator<Item = [f64; 2]>) -> Option<[f64; 4]> {
     let mut bounds: Option<[f64; 4]> = None;
     for [x, y] in points {
@@ -116,7 +117,7 @@ pub fn bounds_of(points: impl IntoIterator<Item = [f64; 2]>) -> Option<[f64; 4]>
     bounds
 }
 
-/// The bounding box xyxy of each of `count` instances; `None` without points.
+/// The bounding box (xyxy) of each of `count` instances; `None` for those without points.
 pub fn bounds(rows: &[[f64; 4]], count: usize) -> Vec<Option<[f64; 4]>> {
     let mut bounds: Vec<Option<[f64; 4]>> = vec![None; count];
     for &[instance, _, x, y] in rows {
@@ -128,7 +129,8 @@ pub fn bounds(rows: &[[f64; 4]], count: usize) -> Vec<Option<[f64; 4]>> {
     bounds
 }
 
-/// Sets the pixels of a row-major plane of `width` whose centres are inside an odd number of an instance's rings.
+/// Rasterizes an instance by the even-odd rule: sets the pixels of a row-major plane of width
+/// `width` whose centres are inside an odd number of its rings.
 pub fn draw(rows: &[[f64; 4]], instance: usize, plane: &mut [u8], width: usize) {
     let mut rings: Vec<Vec<[f64; 2]>> = Vec::new();
     for ring in self::rings(rows).filter(|r| r.first().is_some_and(|row| row[0] == instance as f64)) {
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_square_over_the_corner_is_cut_to_the_part_inside() {
+    fn a_square_over_the_corner_is_clipped() {
         let square = [
             [0., 0., -5., -5.],
             [0., 0., 5., -5.],
@@ -183,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_outside_vanishes_and_one_inside_stays_as_it_is() {
+    fn a_ring_outside_is_dropped_and_one_inside_is_unchanged() {
         let outside = [[0., 0., 30., 1.], [0., 0., 40., 1.], [0., 0., 40., 9.]];
         let inside = [[1., 0., 3., 1.], [1., 0., 4., 1.], [1., 0., 4., 9.]];
         assert_eq!(moved(&[outside, inside].concat(), &still()).1, inside);
     }
 
     #[test]
-    fn a_ring_over_the_horizon_is_cut_there_and_fills_the_window() {
+    fn a_ring_across_the_horizon_is_clipped_there_and_fills_the_window() {
         // Everything right of x = 100 is behind the horizon.
         let tilted =
             Matrix::to_quad([50.0, 40.0], [[0., 0.], [100., -40.], [100., 80.], [0., 40.]]).inverse();
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn drawn_pixels_are_those_whose_centres_are_inside_and_holes_stay_open() {
+    fn pixels_with_centres_inside_are_drawn_except_in_holes() {
         let ring = |number: f64, [x1, y1, x2, y2]: [f64; 4]| {
             [[x1, y1], [x2, y1], [x2, y2], [x1, y2]].map(|[x, y]| [0.0, number, x, y])
         };

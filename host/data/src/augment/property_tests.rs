@@ -1,4 +1,4 @@
-//! What holds for every change of geometry, alone and together.
+//! Properties of all geometric transformations, alone and combined.
 
 use super::filter::Filter;
 use super::map::{Change, Map};
@@ -39,7 +39,7 @@ fn any_change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Crops only at the end, as their size is that of the image before.
+/// Crops only at the end, as they refer to the size before them.
 fn any_changes() -> impl Strategy<Value = Vec<Change>> {
     prop::collection::vec(any_change(), 1..4).prop_filter("a crop comes last", |changes| {
         changes
@@ -50,13 +50,14 @@ fn any_changes() -> impl Strategy<Value = Vec<Change>> {
     })
 }
 
-/// Rectangles, at least 8 pixels on a side.
+/// Rectangles with sides of at least 8 pixels.
 fn rectangles() -> impl Strategy<Value = Vec<[u32; 4]>> {
     let rectangle = (0u32..60, 0u32..40, 8u32..20, 8u32..20).prop_map(|(x, y, w, h)| [x, y, x + w, y + h]);
     prop::collection::vec(rectangle, 1..5)
 }
 
-/// As polygons, masks, boxes, keypoints at the centres and a number each; only the roles that are asked for.
+/// Rectangles as polygons, masks, boxes, and keypoints at the centres, for the given roles, plus a
+/// number each.
 fn fields(rectangles: &[[u32; 4]], roles: &[Role]) -> Fields {
     let boxes: Vec<[f64; 4]> = rectangles.iter().map(|r| r.map(f64::from)).collect();
     let count = rectangles.len() as u64;
@@ -139,7 +140,7 @@ proptest! {
                 prop_assert!((b[k] - by_mask[k]).abs() <= 1.5 * scale, "{:?} {:?}", b, by_mask);
                 prop_assert!((b[k] - by_polygon[k]).abs() <= 2.5 * scale, "{:?} {:?}", b, by_polygon);
             }
-            // A mask that was moved is the moved polygon drawn.
+            // The transformed mask equals the rasterized transformed polygon.
             let mut drawn = vec![0u8; plane];
             polygons::draw(&polygon_rows, i, &mut drawn, new_width as usize);
             let differ = drawn.iter().zip(mask).filter(|(a, b)| a != b).count();
@@ -164,23 +165,23 @@ proptest! {
             prop_assert_eq!(rows(&moved, "boxes"), [b]);
         }
         let (before, after) = (rectangles.len(), numbers(&after).len());
-        prop_assert!(map.loses() || before == after);
+        prop_assert!(map.may_drop_instances() || before == after);
     }
 
     #[test]
-    fn the_way_there_and_back_gives_the_original(
+    fn a_map_and_its_inverse_restore_the_original(
         changes in any_changes(), points in prop::collection::vec((0.0f64..80.0, 0.0f64..60.0), 1..20),
     ) {
         let map = Map::of(&changes, [WIDTH, HEIGHT]);
         for (x, y) in points {
-            let there = map.forward.point([x, y]).unwrap();
-            let back = map.back.point(there).unwrap();
+            let moved = map.forward.point([x, y]).unwrap();
+            let back = map.back.point(moved).unwrap();
             prop_assert!((back[0] - x).abs() < 1e-6 && (back[1] - y).abs() < 1e-6, "{:?}", back);
         }
     }
 
     #[test]
-    fn several_changes_at_once_are_the_same_as_one_after_the_other(
+    fn combined_transformations_equal_consecutive_ones(
         changes in any_changes(), x in 0.0f64..80.0, y in 0.0f64..60.0,
     ) {
         let mut at = [x, y];
@@ -191,13 +192,13 @@ proptest! {
             size = map.to;
         }
         let map = Map::of(&changes, [WIDTH, HEIGHT]);
-        let at_once = map.forward.point([x, y]).unwrap();
+        let combined = map.forward.point([x, y]).unwrap();
         prop_assert_eq!(map.to, size);
-        prop_assert!((at[0] - at_once[0]).abs() < 1e-6 && (at[1] - at_once[1]).abs() < 1e-6);
+        prop_assert!((at[0] - combined[0]).abs() < 1e-6 && (at[1] - combined[1]).abs() < 1e-6);
     }
 
     #[test]
-    fn a_crop_keeps_an_object_where_there_is_one(
+    fn a_crop_retains_an_object_if_there_is_one(
         rectangles in rectangles(), seed: u64, rotation in prop_oneof![Just(0.0f64), 0.0f64..30.0],
         role in prop_oneof![Just(Role::BOXES), Just(Role::MASKS), Just(Role::POLYGONS), Just(Role::KEYPOINTS)],
     ) {
@@ -218,14 +219,14 @@ proptest! {
         let uncropped = with(&rectangles, &Augmentations { random_crop: Probability::Chance(0.0), ..augmentations });
         let cropped = with(&rectangles, &augmentations);
         prop_assert!(!numbers(&cropped.fields).is_empty() || numbers(&uncropped.fields).is_empty());
-        // Without objects there is nothing to keep.
+        // Without objects there is nothing to retain.
         let empty = with(&[], &augmentations);
         prop_assert!(numbers(&empty.fields).is_empty());
         prop_assert!(empty.images[0].width <= WIDTH);
     }
 
     #[test]
-    fn seed_and_record_decide_everything(seed: u64, record in 0u64..1000) {
+    fn augmentation_depends_only_on_seed_and_record(seed: u64, record in 0u64..1000) {
         let often = Probability::Chance(0.7);
         let augmentations = Augmentations {
             horizontal_flip: often,
@@ -268,7 +269,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_leaves_without_a_filter_but_what_is_gone() {
+fn without_a_filter_only_invisible_instances_are_removed() {
     let map = Map::of(
         &[Change::Crop {
             left: 29,
@@ -285,7 +286,7 @@ fn nothing_leaves_without_a_filter_but_what_is_gone() {
 }
 
 #[test]
-fn the_filters_are_those_of_the_configuration() {
+fn the_filters_are_configurable() {
     let with = |min_area: f64, min_visibility: f64| {
         let mut sample = Sample {
             images: vec![pattern(WIDTH, HEIGHT)].into(),

@@ -1,17 +1,20 @@
-//! Instances as rows of the per-instance fields: counted, chosen, put together.
+//! Counts and selects instances, which are the rows of the per-instance fields.
 
 use cvhost::error::{Error, Result};
 use cvhost::plugin_error::from_plugin;
 use cvhost_plugin_api::PluginError;
 use cvhost_plugin_api::data::{Array, DType, Element, Field, Fields, Role};
 
-/// An error about a field, as the user sees it.
+/// A plugin error about a field, as shown to the user.
 pub fn about(field: &Field, error: PluginError) -> Error {
     from_plugin(error).within(format!("field `{}` ({:?})", field.name, field.role))
 }
 
-/// How many instances the per-instance fields have; polygons alone count by their highest number. Fails where fields differ in
-/// it.
+/// The number of instances in the per-instance fields. With polygons alone, it is their highest
+/// instance number plus one.
+///
+/// # Errors
+/// If the fields have different numbers of instances.
 pub fn instances(fields: &Fields) -> Result<usize> {
     let mut found: Option<(&Field, u64)> = None;
     for field in fields.items.iter().filter(|f| f.role.per_instance()) {
@@ -20,10 +23,10 @@ pub fn instances(fields: &Fields) -> Result<usize> {
             None => found = Some((field, count)),
             Some((other, first)) if first != count => {
                 return Err(Error::failed(format!(
-                    "field `{}` has {count} instances, and `{}` has {first}",
+                    "field `{}` has {count} instances, but `{}` has {first}",
                     field.name, other.name
                 ))
-                .with_expected("the same instances in all per-instance fields of a record"));
+                .with_expected("the same number of instances in all per-instance fields of a record"));
             }
             Some(_) => {}
         }
@@ -42,7 +45,7 @@ pub fn instances(fields: &Fields) -> Result<usize> {
     Ok(found.map_or(highest, |(_, count)| count as usize))
 }
 
-/// The fields with only those instances whose place in `keep` is true.
+/// Selects the instances whose entry in `keep` is true.
 pub fn select(fields: &Fields, keep: &[bool]) -> Result<Fields> {
     let mut result = fields.clone();
     for field in &mut result.items {
@@ -77,7 +80,7 @@ fn renumbered(array: &Array, keep: &[bool]) -> Result<Array, PluginError> {
     with_dtype(array.dtype(), &[rows.len() as u64, 4], rows.as_flattened())
 }
 
-/// The rows whose instances stay.
+/// The rows of the retained instances.
 fn kept(array: &Array, keep: &[bool]) -> Result<Array, PluginError> {
     fn rows<T: Element>(array: &Array, keep: &[bool]) -> Result<Array, PluginError> {
         let inner = array.dims().get(1..).unwrap_or_default();
@@ -102,12 +105,12 @@ fn kept(array: &Array, keep: &[bool]) -> Result<Array, PluginError> {
         DType::F32 => rows::<f32>(array, keep),
         DType::F64 => rows::<f64>(array, keep),
         other => Err(PluginError::failed(format!(
-            "an array of unknown element type {other:?}"
+            "an array with the unknown element type {other:?}"
         ))),
     }
 }
 
-/// Coordinates as the element type that the field had.
+/// Converts coordinates to the field's original element type.
 pub fn with_dtype(dtype: DType, dims: &[u64], values: &[f64]) -> Result<Array, PluginError> {
     match dtype {
         DType::F64 => Array::new(dims, values),
@@ -121,7 +124,7 @@ pub fn with_dtype(dtype: DType, dims: &[u64], values: &[f64]) -> Result<Array, P
             &values.iter().map(|&v| v.round() as i32).collect::<Vec<_>>(),
         ),
         other => Err(PluginError::failed(format!(
-            "coordinates of type {other:?}; f64 or f32 is expected"
+            "coordinates of type {other:?}; expected f64 or f32"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! Targets of an image that was decoded smaller.
+//! Scales targets to an image that was decoded at a reduced size.
 
 use super::filter::Filter;
 use super::map::Map;
@@ -7,11 +7,12 @@ use super::targets::transform;
 use cvhost::error::Result;
 use cvhost_plugin_api::data::Fields;
 
-/// The fields of an image of `from` (width and height in pixels) for the same image of size `to`. All instances stay.
+/// Scales the fields of an image from size `from` (width and height in pixels) to size `to`. All
+/// instances are retained.
 pub fn shrunk(fields: &Fields, from: [u32; 2], to: [u32; 2]) -> Result<Fields> {
     let scale = [0, 1].map(|side| f64::from(to[side]) / f64::from(from[side].max(1)));
     let map = Map::new(
-        Matrix::straight(scale, [0.0, 0.0]),
+        Matrix::scale_translate(scale, [0.0, 0.0]),
         from,
         to,
         [0, 0, to[0], to[1]],
@@ -29,7 +30,7 @@ mod tests {
     use cvhost_plugin_api::data::{Array, Role};
 
     #[test]
-    fn everything_gets_smaller_and_nothing_leaves() {
+    fn all_fields_are_scaled_and_all_instances_retained() {
         let mut map = vec![7i64; 8 * 4];
         map[0] = 3;
         let fields = Fields::new()

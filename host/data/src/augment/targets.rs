@@ -1,6 +1,6 @@
-//! Targets under a change of geometry, by their roles.
+//! Geometric transformation of targets, by their roles.
 
-use super::filter::{Filter, Left, judge};
+use super::filter::{Filter, Remainder, passes};
 use super::map::Map;
 use super::rows::{about, instances, select, with_dtype};
 use super::{masks, polygons, warp};
@@ -8,26 +8,30 @@ use cvhost::error::Result;
 use cvhost_plugin_api::PluginError;
 use cvhost_plugin_api::data::{Array, DType, Field, Fields, Role};
 
-/// The fields of an image after `map`. Boxes, polygons, masks, keypoints, label maps and dense maps move; instances of which
-/// too little is left, as `filter` says, leave all per-instance fields together; fields of any other role stay as they are.
-/// Element types stay.
+/// Transforms the fields of an image by `map`. Boxes, polygons, masks, keypoints, label maps and
+/// dense maps move; instances of which too little remains according to `filter` are removed from
+/// all per-instance fields; fields of other roles are unchanged. Element types are preserved.
 ///
-/// A box around a cut or turned object is the bounding box of what is left of its mask or polygon, if there is one, and
-/// otherwise the box around what is left between its own moved corners. Fails where an array doesn't have the shape of its role.
+/// The box of a clipped or rotated object is the bounding box of the visible part of its mask or
+/// polygon, if there is one, and otherwise of the visible part of its own transformed corners.
+///
+/// # Errors
+/// If an array doesn't have the shape required by its role.
 pub fn transform(fields: &Fields, map: &Map, filter: &Filter) -> Result<Fields> {
     let count = instances(fields)?;
     let mut keep = vec![true; count];
     let mut moved = Vec::with_capacity(fields.items.len());
     for field in &fields.items {
-        let (new, left) = moved_field(field, map, count).map_err(|e| about(field, e))?;
-        if map.loses() {
-            left.iter()
+        let (new, remainders) = moved_field(field, map, count).map_err(|e| about(field, e))?;
+        if map.may_drop_instances() {
+            remainders
+                .iter()
                 .zip(&mut keep)
-                .for_each(|(left, keep)| *keep &= judge(left, filter));
+                .for_each(|(remainder, keep)| *keep &= passes(remainder, filter));
         }
         moved.push(new);
     }
-    if map.loses() {
+    if map.may_drop_instances() {
         tighten(&mut moved, map, count);
     }
     let mut result = Fields::new();
@@ -59,41 +63,42 @@ pub fn moves(role: Role) -> bool {
     )
 }
 
-/// A field after the change, before instances leave.
+/// A transformed field, before instances are removed.
 enum Moved {
-    /// xyxy, and whether something was cut off.
+    /// The box (xyxy), and whether it was clipped.
     Boxes(Vec<([f64; 4], bool)>),
-    /// What is visible of them.
+    /// The visible parts.
     Polygons(Vec<[f64; 4]>),
-    /// `[N, H', W']`, flat, and the bounding box xyxy of each.
+    /// Flattened `[N, H', W']`, and the bounding box (xyxy) of each mask.
     Masks(Vec<u8>, Vec<Option<[f64; 4]>>),
-    /// `[N, K, 3]`, flat, and K.
+    /// Flattened `[N, K, 3]`, and K.
     Keypoints(Vec<[f64; 3]>, usize),
     Plane(Array),
     Same,
 }
 
-/// The field after the change, and what is left of each instance as far as the field shows it.
-fn moved_field(field: &Field, map: &Map, count: usize) -> Result<(Moved, Vec<Left>), PluginError> {
+/// Transforms a field; returns it with the remainder of each instance, as far as the field shows
+/// it.
+fn moved_field(field: &Field, map: &Map, count: usize) -> Result<(Moved, Vec<Remainder>), PluginError> {
     let array = &field.array;
     Ok(match field.role {
         Role::BOXES => {
             let moved = array.to_rows::<4>()?.into_iter().map(|b| moved_box(b, map));
-            let (boxes, left) = moved.unzip();
-            (Moved::Boxes(boxes), left)
+            let (boxes, remainders) = moved.unzip();
+            (Moved::Boxes(boxes), remainders)
         }
         Role::POLYGONS => {
             let rows = array.to_rows::<4>()?;
             let (whole, visible) = polygons::moved(&rows, map);
             let [before, whole, after] = [&rows, &whole, &visible].map(|rows| polygons::areas(rows, count));
             let areas = before.into_iter().zip(whole).zip(after);
-            let left = areas.map(|((before, whole), after)| Left::of_areas(before, whole, after));
-            (Moved::Polygons(visible), left.collect())
+            let remainders = areas.map(|((before, whole), after)| Remainder::of_areas(before, whole, after));
+            (Moved::Polygons(visible), remainders.collect())
         }
         Role::MASKS => {
             check_plane(array, map, 1)?;
-            let (values, bounds, left) = masks::moved(array.values::<u8>()?, count, map);
-            (Moved::Masks(values, bounds), left)
+            let (values, bounds, remainders) = masks::moved(array.values::<u8>()?, count, map);
+            (Moved::Masks(values, bounds), remainders)
         }
         Role::KEYPOINTS => {
             let &[_, points, 3] = array.dims() else {
@@ -111,29 +116,30 @@ fn moved_field(field: &Field, map: &Map, count: usize) -> Result<(Moved, Vec<Lef
             let visible = |points: &[[f64; 3]]| points.iter().any(|p| p[2] > 0.0);
             let each = (points as usize).max(1);
             let pairs = before.chunks(each).zip(after.chunks(each));
-            let left = pairs
-                .map(|(before, after)| Left::by_sight(visible(before), visible(after)))
+            let remainders = pairs
+                .map(|(before, after)| Remainder::by_sight(visible(before), visible(after)))
                 .collect();
-            (Moved::Keypoints(after, points as usize), left)
+            (Moved::Keypoints(after, points as usize), remainders)
         }
         Role::LABEL_MAP | Role::DENSE_MAP => (Moved::Plane(moved_plane(array, map, field.fill)?), Vec::new()),
         _ => (Moved::Same, Vec::new()),
     })
 }
 
-/// The box around what is visible between a box's corners after the change, whether that is less than all, and how much is left.
-pub fn moved_box(b: [f64; 4], map: &Map) -> (([f64; 4], bool), Left) {
+/// Transforms a box; returns the bounding box of its visible part, whether it was clipped, and its
+/// remainder.
+pub fn moved_box(b: [f64; 4], map: &Map) -> (([f64; 4], bool), Remainder) {
     let [x1, y1, x2, y2] = b;
     let before = (x2 - x1).max(0.0) * (y2 - y1).max(0.0);
     let corners = polygons::moved_ring(vec![[x1, y1], [x2, y1], [x2, y2], [x1, y2]], map);
     let whole = polygons::area(&corners);
     let around = polygons::bounds_of(corners.iter().copied()).unwrap_or_default();
-    if !map.cuts || corners.iter().all(|c| map.shows(*c)) {
-        return ((around, false), Left::of_areas_or_gone(before, whole, whole));
+    if !map.clips || corners.iter().all(|c| map.shows(*c)) {
+        return ((around, false), Remainder::of_areas_or_gone(before, whole, whole));
     }
     let visible = polygons::clip(&corners, map);
-    let left = Left::of_areas_or_gone(before, whole, polygons::area(&visible));
-    // Of a box that is outside, a place on the edge remains.
+    let remainder = Remainder::of_areas_or_gone(before, whole, polygons::area(&visible));
+    // A box outside of the image is clamped to its edge.
     let edge = || {
         let [left, top, right, bottom] = map.window.map(f64::from);
         let clamped = |x: f64, y: f64| [x.clamp(left, right), y.clamp(top, bottom)];
@@ -141,21 +147,23 @@ pub fn moved_box(b: [f64; 4], map: &Map) -> (([f64; 4], bool), Left) {
         [x1, y1, x2, y2]
     };
     let visible = polygons::bounds_of(visible).unwrap_or_else(edge);
-    ((visible, true), left)
+    ((visible, true), remainder)
 }
 
-/// A keypoint that has left the image gets the visibility 0, and with it no place, as one that was never labelled.
+/// Transforms a keypoint. A keypoint outside of the image gets visibility 0 and coordinates 0, like
+/// an unlabelled one.
 fn moved_keypoint([x, y, visibility]: [f64; 3], map: &Map) -> [f64; 3] {
     if visibility <= 0.0 {
         return [x, y, visibility];
     }
     match map.forward.point([x, y]) {
-        Some([x, y]) if !map.cuts || map.shows([x, y]) => [x, y, visibility],
+        Some([x, y]) if !map.clips || map.shows([x, y]) => [x, y, visibility],
         _ => [0.0; 3],
     }
 }
 
-/// The keypoints of each instance in the places that they have in a mirror image: left and right change their names.
+/// Reorders the keypoints of each instance for a mirrored image: left and right ones swap their
+/// names.
 fn swapped(points: &[[f64; 3]], mirror: &[u64], each: usize) -> Result<Vec<[f64; 3]>, PluginError> {
     if mirror.is_empty() {
         return Ok(points.to_vec());
@@ -164,7 +172,7 @@ fn swapped(points: &[[f64; 3]], mirror: &[u64], each: usize) -> Result<Vec<[f64;
     sorted.sort_unstable();
     if !sorted.iter().copied().eq(0..each as u64) {
         return Err(PluginError::failed(format!(
-            "the mirror indices {mirror:?} are no order of its {each} keypoints"
+            "the mirror indices {mirror:?} are not a permutation of its {each} keypoints"
         )));
     }
     let of_instance = |points: &[[f64; 3]]| -> Vec<[f64; 3]> {
@@ -174,7 +182,7 @@ fn swapped(points: &[[f64; 3]], mirror: &[u64], each: usize) -> Result<Vec<[f64;
     Ok(points.chunks(each.max(1)).flat_map(of_instance).collect())
 }
 
-/// Checks that the dimensions after the first `skip` are the image's height and width.
+/// Checks that the dimensions after the first `skip` ones are the image's height and width.
 fn check_plane(array: &Array, map: &Map, skip: usize) -> Result<(), PluginError> {
     let [width, height] = map.from.map(u64::from);
     if array.dims().len() != skip + 2 || array.dims().get(skip..) != Some(&[height, width]) {
@@ -197,12 +205,13 @@ fn moved_plane(array: &Array, map: &Map, fill: f64) -> Result<Array, PluginError
         DType::F32 => Array::new(&dims, &warp::plane(array.values::<f32>()?, map, fill as f32)),
         DType::F64 => Array::new(&dims, &warp::plane(array.values::<f64>()?, map, fill)),
         other => Err(PluginError::failed(format!(
-            "an array of unknown element type {other:?}"
+            "an array with the unknown element type {other:?}"
         ))),
     }
 }
 
-/// Brings the boxes of objects that were cut or turned to what is visible of their masks or polygons.
+/// Sets the boxes of clipped or rotated objects to the bounds of the visible parts of their masks
+/// or polygons.
 fn tighten(moved: &mut [Moved], map: &Map, count: usize) {
     let outlines = moved.iter().find_map(|m| match m {
         Moved::Masks(_, bounds) => Some(bounds.clone()),
@@ -217,8 +226,8 @@ fn tighten(moved: &mut [Moved], map: &Map, count: usize) {
     let Some(outlines) = outlines else { return };
     for m in moved {
         if let Moved::Boxes(boxes) = m {
-            for ((visible, cut), outline) in boxes.iter_mut().zip(&outlines) {
-                if let Some(outline) = outline.filter(|_| !map.upright || *cut) {
+            for ((visible, clipped), outline) in boxes.iter_mut().zip(&outlines) {
+                if let Some(outline) = outline.filter(|_| !map.axis_aligned || *clipped) {
                     *visible = outline;
                 }
             }

@@ -28,7 +28,7 @@ fn change(sample: &mut Sample, change: Change) -> Result<()> {
 pub(super) fn alone<'a>(input_edge: &'a dyn Fn(u32, u32) -> Result<u64>) -> Context<'a> {
     Context {
         input_edge,
-        partner: &|_| panic!("nobody asked for a partner"),
+        partner: &|_| panic!("no partner expected"),
     }
 }
 
@@ -39,7 +39,8 @@ fn rectangle_mask([x1, y1, x2, y2]: [u32; 4]) -> Vec<u8> {
         .collect()
 }
 
-/// Rectangles as boxes, masks, polygons, keypoints at their centres, and numbers; and fields that aren't per instance.
+/// Rectangles as boxes, masks, polygons, keypoints at their centres, and numbers; plus fields that
+/// aren't per instance.
 fn all_roles(rectangles: &[[u32; 4]]) -> Fields {
     let boxes: Vec<[f64; 4]> = rectangles.iter().map(|r| r.map(f64::from)).collect();
     let masks: Vec<u8> = rectangles.iter().flat_map(|r| rectangle_mask(*r)).collect();
@@ -116,7 +117,7 @@ fn rows(fields: &Fields, name: &str) -> Vec<[f64; 4]> {
     fields.get(name).unwrap().to_rows::<4>().unwrap()
 }
 
-/// The bounding box of every mask.
+/// The bounding box of each mask.
 fn mask_boxes(fields: &Fields) -> Vec<[f64; 4]> {
     let array = fields.get("masks").unwrap();
     let (height, width) = (array.dims()[1] as usize, array.dims()[2] as usize);
@@ -168,7 +169,7 @@ fn some_changes(random: &mut Random) -> Vec<Change> {
 }
 
 #[test]
-fn mirroring_twice_gives_everything_back() {
+fn mirroring_twice_restores_the_original() {
     let mut random = Random::new(1, 0, 0);
     for _ in 0..20 {
         let original = sample(&random_rectangles(&mut random));
@@ -179,7 +180,7 @@ fn mirroring_twice_gives_everything_back() {
             assert_ne!(twice.fields, original.fields);
             change(&mut twice, mirror).unwrap();
             assert_eq!(twice.images, original.images);
-            // All coordinates are whole or halves, so nothing is rounded.
+            // All coordinates are integers or halves, so nothing is rounded.
             assert_eq!(twice.fields, original.fields);
             let (region, back) = (
                 original.region.into_option().unwrap(),
@@ -191,7 +192,7 @@ fn mirroring_twice_gives_everything_back() {
 }
 
 #[test]
-fn boxes_masks_polygons_and_keypoints_agree_after_every_change() {
+fn boxes_masks_polygons_and_keypoints_agree_after_every_transformation() {
     let mut random = Random::new(2, 0, 0);
     let mut seen = 0;
     for _ in 0..100 {
@@ -237,8 +238,9 @@ fn boxes_masks_polygons_and_keypoints_agree_after_every_change() {
 }
 
 #[test]
-fn images_and_label_maps_move_alike() {
-    // A label map that numbers the pixels tells where each came from, and so does the pattern.
+fn images_and_label_maps_are_transformed_alike() {
+    // A label map that numbers the pixels shows where each pixel came from, and so does the
+    // pattern.
     let mut random = Random::new(3, 0, 0);
     for _ in 0..20 {
         for change_ in some_changes(&mut random).into_iter().take(3) {
@@ -262,7 +264,7 @@ fn images_and_label_maps_move_alike() {
 }
 
 #[test]
-fn unknown_roles_and_texts_are_untouched() {
+fn unknown_roles_and_texts_are_unchanged() {
     let mut random = Random::new(4, 0, 0);
     let fields = all_roles(&[[5, 5, 20, 20]]);
     for change in some_changes(&mut random) {
@@ -280,8 +282,9 @@ fn unknown_roles_and_texts_are_untouched() {
 }
 
 #[test]
-fn instances_leave_with_all_their_columns() {
-    // Kept whole; outside; a sliver of less than a tenth; a small corner of less than 25 square pixels; cut in half.
+fn instances_are_removed_with_all_their_columns() {
+    // Entirely inside; outside; a visible sliver of less than a tenth; a visible corner of less
+    // than 25 square pixels; cropped by half.
     let fields = all_roles(&[
         [22, 22, 32, 32],
         [0, 0, 10, 10],
@@ -304,7 +307,7 @@ fn instances_leave_with_all_their_columns() {
 }
 
 #[test]
-fn boxes_alone_are_clipped_and_keep_their_type_and_small_ones_that_were_not_cut_stay() {
+fn boxes_alone_are_clipped_with_their_type_and_small_unclipped_ones_are_retained() {
     let boxes = [[1f32, 1., 4., 4.], [0., 0., 60., 40.]];
     let fields = Fields::new().with("boxes", Role::BOXES, Array::rows(&boxes));
     let map = map_of(Change::Crop {
@@ -321,7 +324,7 @@ fn boxes_alone_are_clipped_and_keep_their_type_and_small_ones_that_were_not_cut_
 }
 
 #[test]
-fn a_image_may_lose_all_its_instances() {
+fn all_instances_of_an_image_may_be_removed() {
     let map = map_of(Change::Crop {
         left: 30,
         top: 20,
@@ -335,7 +338,7 @@ fn a_image_may_lose_all_its_instances() {
 }
 
 #[test]
-fn a_quarter_turn_counter_clockwise_takes_right_to_top() {
+fn a_quarter_turn_counter_clockwise_moves_right_to_top() {
     let mut square = Image::filled(20, 20, [0, 0, 0]);
     (0..20).for_each(|y| square.set_pixel(19, y, [255, 0, 0]));
     let mut sample = Sample {
@@ -373,11 +376,11 @@ fn a_quarter_turn_counter_clockwise_takes_right_to_top() {
         (region.x - 8.0).abs() < 1e-9 && (region.y - 2.0).abs() < 1e-9,
         "{region:?}"
     );
-    assert_eq!(region.angle, 0.0, "what is cut out shows the turn");
+    assert_eq!(region.angle, 0.0, "the cropped view shows the rotation");
 }
 
 #[test]
-fn zooming_keeps_the_canvas_and_places_boxes_where_the_pixels_go() {
+fn zooming_preserves_the_canvas_and_moves_boxes_with_the_pixels() {
     let mut image = Image::filled(WIDTH, HEIGHT, [0, 0, 0]);
     (10..30).for_each(|y| (20..40).for_each(|x| image.set_pixel(x, y, [255, 255, 255])));
     let boxes = Fields::new().with("boxes", Role::BOXES, Array::rows(&[[20.0, 10.0, 40.0, 30.0]]));
@@ -441,7 +444,7 @@ fn applied(augmentations: &Augmentations, seed: u64, epoch: u64) -> Sample {
 }
 
 #[test]
-fn seed_and_epoch_decide_everything() {
+fn augmentation_depends_only_on_seed_and_epoch() {
     assert_eq!(applied(&everything(), 1, 1), applied(&everything(), 1, 1));
     assert_ne!(applied(&everything(), 1, 1), applied(&everything(), 1, 2));
     assert_ne!(applied(&everything(), 1, 1), applied(&everything(), 2, 1));
@@ -452,7 +455,7 @@ fn seed_and_epoch_decide_everything() {
 }
 
 #[test]
-fn all_at_once_keeps_targets_whole_and_inside() {
+fn combined_augmentations_keep_targets_consistent_and_inside() {
     for seed in 0..200 {
         let sample = applied(&everything(), seed, 0);
         let image = &sample.images[0];
@@ -473,7 +476,7 @@ fn all_at_once_keeps_targets_whole_and_inside() {
 }
 
 #[test]
-fn each_key_does_what_it_says() {
+fn each_key_has_its_effect() {
     let original = sample(&[[5, 5, 20, 20], [30, 10, 50, 30]]);
     let always = Probability::Chance(1.0);
     let off = Augmentations::default();
@@ -506,7 +509,7 @@ fn each_key_does_what_it_says() {
         ..off
     });
     assert!((30..60).contains(&cropped.images[0].width) && (20..40).contains(&cropped.images[0].height));
-    // In pixels: 40 of an input edge of 80 makes everything half as large.
+    // In pixels: 40 of an input edge of 80 halves all sizes.
     let resized = only(Augmentations {
         random_resize: Some([40.0, 40.0]),
         ..off
@@ -518,11 +521,11 @@ fn each_key_does_what_it_says() {
         ),
         (60, 10.0)
     );
-    let turned = only(Augmentations {
+    let rotated = only(Augmentations {
         rotation: 10.0,
         ..off
     });
-    assert!(turned.fields != original.fields && turned.images != original.images);
+    assert!(rotated.fields != original.fields && rotated.images != original.images);
     for colours in [
         Augmentations {
             brightness_contrast: always,
@@ -549,7 +552,7 @@ fn each_key_does_what_it_says() {
 }
 
 #[test]
-fn wrong_shapes_are_named_by_field() {
+fn errors_about_wrong_shapes_name_the_field() {
     let map = map_of(Change::MirrorX);
     let wrong = |name: &str, role: Role, array: Array| {
         let error = transform(&Fields::new().with(name, role, array), &map)
@@ -578,7 +581,7 @@ fn wrong_shapes_are_named_by_field() {
 }
 
 #[test]
-fn images_of_different_sizes_only_change_their_colours() {
+fn images_of_different_sizes_support_only_colour_augmentations() {
     let mut sample = Sample {
         images: vec![pattern(8, 8), pattern(4, 4)].into(),
         ..Default::default()

@@ -1,4 +1,4 @@
-//! Images and maps under a change of geometry.
+//! Geometric transformation of images and maps.
 
 use super::kernels;
 use super::map::Map;
@@ -11,15 +11,16 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 
-/// What images are filled with where nothing was: the mean colour of ImageNet, which most models' normalisation takes to
-/// about 0.
+/// The fill colour for areas outside of the source image: the mean colour of ImageNet, which most
+/// models' normalization maps to about 0.
 pub const FILL: [u8; 3] = [124, 116, 104];
 
-/// Below this scale, four neighbours are too few for a pixel: the image is made smaller first, by a filter that sees all.
-const SHRINKS: f64 = 0.75;
+/// Below this scale, bilinear interpolation of four neighbours would alias, so the image is first
+/// shrunk with a filter that covers all pixels.
+const MIN_BILINEAR_SCALE: f64 = 0.75;
 
-/// The image afterwards. Mirror images and cuts in whole pixels move pixels; all else interpolates (bilinear, with antialias
-/// where the image shrinks much).
+/// Transforms an image. Mirroring and crops by whole pixels copy pixels; all other transformations
+/// interpolate (bilinear, with antialiasing if the image is shrunk considerably).
 pub fn image(source: &Image, map: &Map) -> Result<Image> {
     let mut canvas = spare::image(map.to[0], map.to[1]);
     if !covers(map) {
@@ -29,7 +30,7 @@ pub fn image(source: &Image, map: &Map) -> Result<Image> {
     Ok(canvas)
 }
 
-/// Makes all of an image [`FILL`].
+/// Fills an image with [`FILL`].
 pub fn fill(image: &mut Image) {
     let pitch = 3 * image.width as usize;
     let mut rows = image.pixels.as_mut_slice().chunks_exact_mut(pitch.max(1));
@@ -39,39 +40,41 @@ pub fn fill(image: &mut Image) {
     }
 }
 
-/// Whether every pixel of the new image gets a value from the old one's area or its border.
+/// Whether every pixel of the new image is covered by the old image or its border.
 fn covers(map: &Map) -> bool {
-    // The general way writes every pixel of the window.
+    // The general case writes every pixel of the window.
     let whole = map.window == [0, 0, map.to[0], map.to[1]];
-    whole && (Straight::of(map).is_none_or(|s| s.covered() == map.window))
+    whole && (AxisAligned::of(map).is_none_or(|s| s.covered() == map.window))
 }
 
-/// As [`image`], onto the window of a canvas. Where the map shows nothing of `source`, the canvas keeps what it has, if the map
-/// is without rotation, shear and perspective; else it is filled.
+/// Like [`image`], but writes to the window of a canvas. Where the map shows nothing of `source`,
+/// the canvas is left unchanged if the map has no rotation, shear or perspective; otherwise it is
+/// filled.
 pub fn image_onto(canvas: &mut Image, source: &Image, map: &Map) -> Result<()> {
     let target: &mut [[u8; 3]] = canvas.pixels.as_mut_slice().as_chunks_mut().0;
     let pixels: &[[u8; 3]] = source.pixels.as_slice().as_chunks().0;
-    match Straight::of(map) {
-        Some(straight) if straight.moves_whole_pixels() => {
-            move_rows(pixels, target, map, &straight);
+    match AxisAligned::of(map) {
+        Some(aligned) if aligned.moves_whole_pixels() => {
+            move_rows(pixels, target, map, &aligned);
             Ok(())
         }
-        Some(straight) => resized_onto(target, source, map, &straight),
+        Some(aligned) => resized_onto(target, source, map, &aligned),
         None => warped_onto(target, source, map),
     }
 }
 
-/// A map without rotation and shear, whose content ends on whole pixels of the new image or outside its window.
-struct Straight {
+/// A map without rotation and shear whose content ends at whole pixels of the new image or outside
+/// its window.
+struct AxisAligned {
     scale: [f64; 2],
     offset: [f64; 2],
-    /// What is drawn to along x and along y: from, to.
+    /// The range written along x and along y: start, end.
     spans: [[u32; 2]; 2],
 }
 
-impl Straight {
+impl AxisAligned {
     fn of(map: &Map) -> Option<Self> {
-        let (scale, offset) = map.forward.as_straight()?;
+        let (scale, offset) = map.forward.as_scale_translate()?;
         let [left, top, right, bottom] = map.window;
         let span = |from: u32, scale: f64, offset: f64, window: [u32; 2]| {
             let ends = [offset, offset + scale * f64::from(from)];
@@ -89,7 +92,7 @@ impl Straight {
             span(map.from[0], scale[0], offset[0], [left, right])?,
             span(map.from[1], scale[1], offset[1], [top, bottom])?,
         ];
-        Some(Straight { scale, offset, spans })
+        Some(AxisAligned { scale, offset, spans })
     }
 
     fn covered(&self) -> [u32; 4] {
@@ -101,7 +104,7 @@ impl Straight {
         self.scale.iter().all(|s| s.abs() == 1.0) && self.offset.iter().all(|o| o.fract() == 0.0)
     }
 
-    /// The part of the old image that a span along x (0) or y (1) shows: its start and length.
+    /// The range of the old image that is visible along x (0) or y (1): its start and length.
     fn shown(&self, axis: usize) -> [f64; 2] {
         let pick = |values: [f64; 2]| values.get(axis).copied().unwrap_or_default();
         let (scale, offset) = (pick(self.scale), pick(self.offset));
@@ -111,24 +114,26 @@ impl Straight {
     }
 }
 
-/// Mirrors a whole image in its own memory, if that is all that the map does; else nothing happens, and it says so.
+/// Mirrors a whole image in place and returns true, if the map does nothing else; otherwise leaves
+/// it unchanged and returns false.
 pub fn mirrored_in_place(image: &mut Image, map: &Map) -> bool {
     let size = [image.width, image.height];
-    let straight = Straight::of(map).filter(|s| s.moves_whole_pixels());
-    let whole = |s: &Straight| map.from == size && map.to == size && s.covered() == [0, 0, size[0], size[1]];
-    let Some(straight) = straight.filter(whole) else {
+    let aligned = AxisAligned::of(map).filter(|s| s.moves_whole_pixels());
+    let whole =
+        |s: &AxisAligned| map.from == size && map.to == size && s.covered() == [0, 0, size[0], size[1]];
+    let Some(aligned) = aligned.filter(whole) else {
         return false;
     };
     let pitch = (image.width as usize).max(1);
     let pixels: &mut [[u8; 3]] = image.pixels.as_mut_slice().as_chunks_mut().0;
-    if straight.scale[0] < 0.0 {
+    if aligned.scale[0] < 0.0 {
         let mut before = vec![[0; 3]; pitch];
         for row in pixels.chunks_exact_mut(pitch) {
             before.copy_from_slice(row);
             kernels::reversed(&before, row);
         }
     }
-    if straight.scale[1] < 0.0 {
+    if aligned.scale[1] < 0.0 {
         let mut rows = pixels.chunks_exact_mut(pitch);
         while let (Some(upper), Some(lower)) = (rows.next(), rows.next_back()) {
             upper.swap_with_slice(lower);
@@ -137,9 +142,9 @@ pub fn mirrored_in_place(image: &mut Image, map: &Map) -> bool {
     true
 }
 
-/// Pixels of a row-major plane, moved and mirrored.
-fn move_rows(source: &[[u8; 3]], target: &mut [[u8; 3]], map: &Map, straight: &Straight) {
-    for_rows(source, target, map, straight, |from, to, mirrored| {
+/// Copies pixels of a row-major plane, shifted and mirrored.
+fn move_rows(source: &[[u8; 3]], target: &mut [[u8; 3]], map: &Map, aligned: &AxisAligned) {
+    for_rows(source, target, map, aligned, |from, to, mirrored| {
         if mirrored {
             kernels::reversed(from, to);
         } else {
@@ -148,20 +153,20 @@ fn move_rows(source: &[[u8; 3]], target: &mut [[u8; 3]], map: &Map, straight: &S
     });
 }
 
-/// Calls `f` with each row's part of the source and of the target, and whether it is to be reversed.
+/// Calls `f` with each row's range of the source and of the target, and whether to reverse it.
 fn for_rows<T>(
     source: &[T],
     target: &mut [T],
     map: &Map,
-    straight: &Straight,
+    aligned: &AxisAligned,
     f: impl Fn(&[T], &mut [T], bool),
 ) {
-    let [left, top, right, bottom] = straight.covered().map(|v| v as usize);
-    let [start_x, length] = straight.shown(0).map(|v| v.round() as usize);
-    let start_y = straight.shown(1)[0].round() as usize;
+    let [left, top, right, bottom] = aligned.covered().map(|v| v as usize);
+    let [start_x, length] = aligned.shown(0).map(|v| v.round() as usize);
+    let start_y = aligned.shown(1)[0].round() as usize;
     let (from_width, to_width) = (map.from[0] as usize, map.to[0] as usize);
     for y in top..bottom {
-        let from_y = if straight.scale[1] < 0.0 {
+        let from_y = if aligned.scale[1] < 0.0 {
             start_y + (bottom - 1 - y)
         } else {
             start_y + (y - top)
@@ -171,54 +176,57 @@ fn for_rows<T>(
         if let Some((from, to)) = from.zip(to)
             && from.len() == to.len()
         {
-            f(from, to, straight.scale[0] < 0.0);
+            f(from, to, aligned.scale[0] < 0.0);
         }
     }
 }
 
-/// The content in another size, without rotation.
-fn resized_onto(target: &mut [[u8; 3]], source: &Image, map: &Map, straight: &Straight) -> Result<()> {
-    let [left, top, right, bottom] = straight.covered();
+/// Resizes the content, without rotation.
+fn resized_onto(target: &mut [[u8; 3]], source: &Image, map: &Map, aligned: &AxisAligned) -> Result<()> {
+    let [left, top, right, bottom] = aligned.covered();
     let (width, height) = (right - left, bottom - top);
     if width == 0 || height == 0 {
         return Ok(());
     }
-    if straight.scale.iter().all(|s| s.abs() >= SHRINKS) {
-        return warped_rows(target, source, map, straight.covered(), true);
+    if aligned.scale.iter().all(|s| s.abs() >= MIN_BILINEAR_SCALE) {
+        return warped_rows(target, source, map, aligned.covered(), true);
     }
-    let part = resized(source, straight.shown(0), straight.shown(1), [width, height])?;
+    let part = resized(source, aligned.shown(0), aligned.shown(1), [width, height])?;
     let unscaled = Map::new(
-        mirror_of(straight.scale, [width, height])
-            .then(&Matrix::straight([1.0, 1.0], [f64::from(left), f64::from(top)])),
+        mirror_of(aligned.scale, [width, height]).then(&Matrix::scale_translate(
+            [1.0, 1.0],
+            [f64::from(left), f64::from(top)],
+        )),
         [width, height],
         map.to,
-        straight.covered(),
+        aligned.covered(),
     );
-    if let Some(moved) = Straight::of(&unscaled) {
+    if let Some(moved) = AxisAligned::of(&unscaled) {
         move_rows(part.pixels.as_slice().as_chunks().0, target, &unscaled, &moved);
     }
     spare::give(part);
     Ok(())
 }
 
-/// A mirror image for each axis whose scale is negative.
+/// Mirrors each axis whose scale is negative.
 fn mirror_of(scale: [f64; 2], size: [u32; 2]) -> Matrix {
     let [x, y] = scale.map(f64::signum);
     let shift = |sign: f64, side: u32| if sign < 0.0 { f64::from(side) } else { 0.0 };
-    Matrix::straight([x, y], [shift(x, size[0]), shift(y, size[1])])
+    Matrix::scale_translate([x, y], [shift(x, size[0]), shift(y, size[1])])
 }
 
-/// A part of an image, given by start and length along x and y, in another size; with antialias.
+/// Resizes a part of an image, given by start and length along x and y, with antialiasing.
 fn resized(source: &Image, x: [f64; 2], y: [f64; 2], size: [u32; 2]) -> Result<Image> {
     let bad = |e: &dyn std::fmt::Display| Error::failed(format!("cannot resize an image: {e}"));
     let [width, height] = [source.width, source.height];
     let mut new = spare::image(size[0], size[1]);
-    // Typed, since the untyped call instantiates the resizer for every kind of pixel: minutes of compiling.
+    // Typed, since the untyped call instantiates the resizer for every pixel type, which takes
+    // minutes to compile.
     let from =
         TypedImageRef::<U8x3>::from_buffer(width, height, source.pixels.as_slice()).map_err(|e| bad(&e))?;
     let mut to =
         TypedImage::<U8x3>::from_buffer(size[0], size[1], new.pixels.as_mut_slice()).map_err(|e| bad(&e))?;
-    // Rounding must not reach over the border.
+    // Rounding must not exceed the border.
     let span = |[start, length]: [f64; 2], side: u32| {
         let start = start.clamp(0.0, f64::from(side));
         (start, length.min(f64::from(side) - start))
@@ -231,10 +239,11 @@ fn resized(source: &Image, x: [f64; 2], y: [f64; 2], size: [u32; 2]) -> Result<I
     Ok(new)
 }
 
-/// Any map: each pixel of the window mixed from the four around where its centre comes from.
+/// Applies an arbitrary map: each pixel of the window is interpolated from the four pixels around
+/// its centre's preimage.
 fn warped_onto(target: &mut [[u8; 3]], source: &Image, map: &Map) -> Result<()> {
     let scale = map.area_factor().sqrt();
-    if scale >= SHRINKS {
+    if scale >= MIN_BILINEAR_SCALE {
         return warped_rows(target, source, map, map.window, false);
     }
     let [width, height] = map
@@ -246,21 +255,21 @@ fn warped_onto(target: &mut [[u8; 3]], source: &Image, map: &Map) -> Result<()> 
         f64::from(map.from[0]) / f64::from(width),
         f64::from(map.from[1]) / f64::from(height),
     ];
-    let forward = Matrix::straight(back, [0.0, 0.0]).then(&map.forward);
+    let forward = Matrix::scale_translate(back, [0.0, 0.0]).then(&map.forward);
     let rest = Map::new(forward, [width, height], map.to, map.window);
     warped_rows(target, &smaller, &rest, map.window, false)?;
     spare::give(smaller);
     Ok(())
 }
 
-/// The part of the window, warped. `goes_on` says that the border's pixels go on outside, as they do where the content ends with
-/// the part.
+/// Warps a part of the window. `replicate_border` extends the border pixels outwards, which is
+/// needed if the content ends with the part.
 fn warped_rows(
     target: &mut [[u8; 3]],
     source: &Image,
     map: &Map,
     part: [u32; 4],
-    goes_on: bool,
+    replicate_border: bool,
 ) -> Result<()> {
     let [left, top, right, bottom] = part.map(|v| v as usize);
     let pixels: &[[u8; 3]] = source.pixels.as_slice().as_chunks().0;
@@ -275,25 +284,30 @@ fn warped_rows(
             .back
             .weighted([left as f64 + 0.5, y as f64 + 0.5])
             .map(|v| v as f32);
-        let way = Row { start, step, goes_on };
-        kernels::warp_row(pixels, size, &way, FILL, row);
+        let inverse_row = Row {
+            start,
+            step,
+            replicate_border,
+        };
+        kernels::warp_row(pixels, size, &inverse_row, FILL, row);
     }
     Ok(())
 }
 
-/// A row-major plane afterwards, each pixel from the one that its centre comes from; `fill` where that is outside.
+/// Transforms a row-major plane with nearest-neighbour sampling at pixel centres; `fill` is the
+/// value outside of the source.
 pub fn plane<T: Copy>(source: &[T], map: &Map, fill: T) -> Vec<T> {
     let mut moved = vec![fill; map.to[0] as usize * map.to[1] as usize];
     plane_onto(&mut moved, source, map, map.window);
     moved
 }
 
-/// As [`plane`], onto a part of a plane of the new image's size that lies inside the map's window. What is outside the old
-/// image stays.
+/// Like [`plane`], but writes to a part of a plane of the new image's size, inside the map's
+/// window. Pixels outside of the old image are left unchanged.
 pub fn plane_onto<T: Copy>(target: &mut [T], source: &[T], map: &Map, part: [u32; 4]) {
-    let straight = Straight::of(map).filter(|s| s.moves_whole_pixels() && part == map.window);
-    if let Some(straight) = straight {
-        return for_rows(source, target, map, &straight, |from, to, mirrored| {
+    let aligned = AxisAligned::of(map).filter(|s| s.moves_whole_pixels() && part == map.window);
+    if let Some(aligned) = aligned {
+        return for_rows(source, target, map, &aligned, |from, to, mirrored| {
             if mirrored {
                 to.iter_mut()
                     .zip(from.iter().rev())

@@ -81,7 +81,7 @@ fn decode(source: &FieldSource, bytes: &[u8], fill: f64) -> Result<Array> {
     match source.decoder {
         FieldDecoder::LABEL_MAP => {
             let plane = grey_png(bytes)?;
-            plane.map_to(|value| i64::from(value))
+            plane.map_to(i64::from)
         }
         FieldDecoder::MASK => {
             let plane = grey_png(bytes)?;
@@ -371,7 +371,7 @@ mod tests {
         let later = FieldSource::encoded(vec![1], FieldDecoder(77));
         let error = loaded(Role::LABEL_MAP, later).unwrap_err().to_string();
         assert!(error.contains("decoder 77"), "{error}");
-        let cut = FieldSource::encoded(b"\x89PNG\r\n".to_vec(), FieldDecoder::DEPTH);
-        assert!(loaded(Role::DENSE_MAP, cut).is_err());
+        let truncated = FieldSource::encoded(b"\x89PNG\r\n".to_vec(), FieldDecoder::DEPTH);
+        assert!(loaded(Role::DENSE_MAP, truncated).is_err());
     }
 }

@@ -58,8 +58,8 @@ fn the_measured_size_equals_the_decoded_size() {
 fn truncations_of_every_kind_are_errors_or_complete_images() {
     for (name, bytes, expected) in fixtures() {
         for part in 1..40 {
-            let cut = &bytes[..bytes.len() * part / 40];
-            match decode_bytes(cut, None) {
+            let truncated = &bytes[..bytes.len() * part / 40];
+            match decode_bytes(truncated, None) {
                 // Only bytes after the last row are missing.
                 Ok(scaled) => assert!(scaled.image == expected, "{name} {part}/40"),
                 Err(error) => {
@@ -70,7 +70,7 @@ fn truncations_of_every_kind_are_errors_or_complete_images() {
                     );
                 }
             }
-            check_promises(cut).unwrap();
+            check_promises(truncated).unwrap();
         }
     }
 }

@@ -12,7 +12,7 @@ use cvhost_plugin_api::error::AbiResult;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-/// Synthetic records; one can be made to fail and one to panic. Counts the reads.
+/// Synthetic records; one can be set to fail and one to panic. Counts the reads.
 #[derive(Default)]
 struct Fake {
     count: usize,

@@ -14,10 +14,10 @@ impl Source for Records {
     }
 
     fn meta(&self, index: usize) -> Result<RecordMeta> {
-        let upright = index.is_multiple_of(3);
+        let portrait = index.is_multiple_of(3);
         Ok(RecordMeta {
-            width: if upright { 3 } else { 4 },
-            height: if upright { 4 } else { 3 },
+            width: if portrait { 3 } else { 4 },
+            height: if portrait { 4 } else { 3 },
             classes: self.0[index].clone().into(),
             ..RecordMeta::default()
         })
@@ -122,10 +122,10 @@ fn all_batches_but_the_last_hold_images_of_one_orientation() {
         ..shuffled(8)
     };
     let order = order(&rare(), options).of_epoch(2);
-    let upright = |i: &usize| i.is_multiple_of(3);
+    let portrait = |i: &usize| i.is_multiple_of(3);
     let mixed = order
         .chunks(8)
-        .filter(|batch| batch.iter().any(upright) && !batch.iter().all(upright))
+        .filter(|batch| batch.iter().any(portrait) && !batch.iter().all(portrait))
         .count();
     assert!(mixed <= 2, "{mixed} mixed batches");
     let mut all = order.clone();

@@ -3,18 +3,19 @@
 use super::escaped;
 use std::fmt::Write;
 
-/// A chart's size in its own units, of which it is scaled to the room that there is.
+/// The size of a chart in SVG units; it is scaled to the available width.
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 190.0;
-/// Room for counts above the bars, and for labels below.
+/// Margins for the counts above the bars and the labels below.
 const ABOVE: f64 = 18.0;
 const BELOW: f64 = 52.0;
-/// Room at the left for a slanted label of the first bin.
+/// Left margin for the slanted label of the first bin.
 const BESIDE: f64 = 24.0;
-/// Bins that are this wide have room for level labels.
+/// Bins of at least this width get horizontal labels.
 const LEVEL: f64 = 90.0;
 
-/// A histogram as an SVG drawing: a bar a bin, its count above it, its label below. Empty where nothing was counted.
+/// Draws a histogram as SVG: a bar per bin, with its count above and its label below. Returns an
+/// empty string if all counts are 0.
 pub fn histogram<'a>(title: &str, bins: impl Iterator<Item = (&'a str, u64)>) -> String {
     let bins: Vec<(&str, u64)> = bins.collect();
     let most = bins.iter().map(|(_, count)| *count).max().unwrap_or(0);
@@ -22,7 +23,7 @@ pub fn histogram<'a>(title: &str, bins: impl Iterator<Item = (&'a str, u64)>) ->
         return String::new();
     }
     let step = (WIDTH - BESIDE) / bins.len() as f64;
-    let room = HEIGHT - ABOVE - BELOW;
+    let available = HEIGHT - ABOVE - BELOW;
     let floor = HEIGHT - BELOW;
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
@@ -32,7 +33,7 @@ pub fn histogram<'a>(title: &str, bins: impl Iterator<Item = (&'a str, u64)>) ->
         let height = if *count == 0 {
             0.0
         } else {
-            (room * *count as f64 / most as f64).max(1.0)
+            (available * *count as f64 / most as f64).max(1.0)
         };
         let left = BESIDE + step * number as f64;
         let (middle, label) = (left + step / 2.0, escaped(label));
@@ -61,7 +62,7 @@ pub fn histogram<'a>(title: &str, bins: impl Iterator<Item = (&'a str, u64)>) ->
     svg + "</svg>\n"
 }
 
-/// A count in at most five letters.
+/// Formats a count with at most five characters.
 fn short(count: u64) -> String {
     match count {
         0..10_000 => count.to_string(),
@@ -70,7 +71,8 @@ fn short(count: u64) -> String {
     }
 }
 
-/// A table whose rows have a name, numbers as text under these headings, and a bar of so much of the largest value.
+/// Formats a table. Each row has a name, numbers as text under the headings, and a bar whose length
+/// is relative to the largest value.
 pub fn table_with_bars(headings: &[&str], rows: &[(String, Vec<String>, u64)]) -> String {
     let most = rows.iter().map(|(_, _, value)| *value).max().unwrap_or(0).max(1);
     let mut html = "<table>\n<tr>".to_owned();
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bars_are_as_high_as_their_counts() {
+    fn bar_heights_are_proportional_to_the_counts() {
         let svg = histogram("sizes", [("a", 5), ("<b>", 10), ("c", 0)].into_iter());
         let heights: Vec<&str> = svg
             .lines()
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_row_has_the_whole_bar() {
+    fn the_largest_row_has_a_full_bar() {
         let rows = [
             ("a".to_owned(), vec!["3".to_owned()], 3),
             ("b".to_owned(), vec!["6".to_owned()], 6),

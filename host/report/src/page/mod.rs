@@ -1,4 +1,5 @@
-//! HTML pages that stand alone: style, drawings and images are inside, nothing is fetched and nothing runs.
+//! Self-contained HTML pages: styles, drawings and images are embedded, nothing is fetched, and
+//! there are no scripts.
 
 mod chart;
 
@@ -11,7 +12,7 @@ use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use std::fmt::Write;
 
-/// JPEG quality of images in pages: they are small.
+/// JPEG quality of the small images in pages.
 const QUALITY: u8 = 85;
 
 const STYLE: &str = "\
@@ -30,7 +31,7 @@ svg{display:block;width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:
 figure{margin:0;background:var(--card);border-radius:8px;padding:.6rem}figure img{display:block;max-width:100%;height:auto;margin:0 auto}\
 figcaption{font-size:.8rem;margin-top:.4rem;overflow-wrap:anywhere}";
 
-/// A whole page with this title around a body of HTML.
+/// Wraps an HTML body into a complete page with this title.
 pub fn page(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -40,7 +41,8 @@ pub fn page(title: &str, body: &str) -> String {
     )
 }
 
-/// Text for between tags and for inside of quoted attributes. Control characters, which HTML forbids, become `�`.
+/// Escapes text for use between tags and in quoted attributes. Control characters, which HTML
+/// forbids, become `�`.
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -58,7 +60,7 @@ pub fn escaped(text: &str) -> String {
     safe
 }
 
-/// A table of two columns: names and values.
+/// Formats a table of two columns: names and values.
 pub fn facts(rows: &[(&str, String)]) -> String {
     let mut html = "<table>\n".to_owned();
     for (name, value) in rows {
@@ -72,7 +74,7 @@ pub fn facts(rows: &[(&str, String)]) -> String {
     html + "</table>\n"
 }
 
-/// An image with a title and a line below it, as a JPEG inside of the page.
+/// Embeds an image as a JPEG, with a title and a line below it.
 pub fn figure(image: &RgbImage, title: &str, below: &str) -> Result<String> {
     let mut bytes = Vec::new();
     image
@@ -97,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_user_named_cannot_become_markup() {
+    fn user_defined_names_cannot_become_markup() {
         let nasty = "\"><script>alert('x')</script>&\u{7}";
         let safe = escaped(nasty);
         assert!(!safe.contains(['<', '>', '"', '\'', '\u{7}']), "{safe}");

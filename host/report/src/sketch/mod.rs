@@ -1,5 +1,5 @@
-//! Samples drawn with their targets, by roles alone: for a glance at the data of any task. Predictions are drawn by their task
-//! (`crate::visual`).
+//! Draws samples with their targets based only on roles, to inspect the data of any task.
+//! Predictions are drawn by their task (`crate::drawings`).
 
 mod sheet;
 mod targets;
@@ -12,10 +12,11 @@ use cvhost_plugin_api::data::Image;
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
-/// A small image is enlarged by so much at most.
+/// The maximum factor by which a small image is enlarged.
 const LARGEST_SCALE: f64 = 8.0;
 
-/// An image scaled to fit into `width` × `height` pixels, and the factor. Fails where the image has the wrong number of bytes.
+/// Scales an image to fit into `width` × `height` pixels, and returns it with the factor. Fails if
+/// the image has the wrong number of bytes.
 pub fn fitted(image: &Image, width: u32, height: u32) -> Result<(RgbImage, f64)> {
     let (from_width, from_height) = (image.width, image.height);
     let whole = RgbImage::from_raw(from_width, from_height, image.pixels.to_vec());
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_are_fitted_in_their_own_shape() {
+    fn images_keep_their_aspect_ratio() {
         let size = |w, h| {
             let (small, scale) = fitted(&Image::filled(w, h, [9, 9, 9]), 300, 200).unwrap();
             (small.dimensions(), scale)

@@ -1,4 +1,4 @@
-//! A contact sheet: many samples on one image.
+//! A contact sheet: many samples in one image.
 
 use super::{caption, draw, fitted};
 use cvhost::error::Result;
@@ -7,22 +7,22 @@ use cvhost_draw::Lettering;
 use cvhost_plugin_api::data::{LabelSpec, Sample};
 use image::{Rgb, RgbImage, imageops};
 
-/// The room for an image in its cell, in pixels.
+/// The side of the square for an image in its cell, in pixels.
 const SIDE: u32 = 300;
-/// Between cells and around them.
+/// The gap between cells and around them, in pixels.
 const GAP: u32 = 8;
 const TITLE: f32 = 14.0;
 const GROUND: [u8; 3] = [28, 28, 32];
 const INK: [u8; 3] = [235, 235, 235];
 
-/// One sample of a sheet, drawn: title and image.
+/// A drawn sample with its title.
 pub struct Cell {
     title: String,
     image: RgbImage,
 }
 
 impl Cell {
-    /// A sample with its targets and its name.
+    /// Draws a sample with its targets.
     pub fn new(sample: &Sample, spec: &LabelSpec) -> Result<Self> {
         let title = sample.name.to_string();
         let Some(image) = sample.images.first() else {
@@ -41,12 +41,12 @@ impl Cell {
     }
 }
 
-/// How many cells stand beside each other: about as many as below each other.
+/// The number of columns for `count` cells, so that the grid is about square.
 pub fn columns(count: usize) -> u32 {
     (count as f64).sqrt().ceil().max(1.0) as u32
 }
 
-/// Cells row by row, each with its title above its image.
+/// Arranges cells row by row, each with its title above its image.
 pub fn sheet(cells: &[Cell]) -> Result<RgbImage> {
     let letters = Lettering::new(TITLE).map_err(from_plugin)?;
     let (width, height) = (SIDE + GAP, SIDE + GAP + letters.height() + 2);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_stand_in_rows_each_in_its_place() {
+    fn cells_are_arranged_row_by_row() {
         let cells: Vec<Cell> = (0..5).map(|_| cell(600, 300)).collect();
         let sheet = sheet(&cells).unwrap();
         assert_eq!(sheet.dimensions(), (3 * 308 + 8, 2 * 324 + 8));
@@ -91,9 +91,12 @@ mod tests {
         assert!(is_image(8 + 308 + 150, 8 + 324 + 16 + 150));
         assert!(
             !is_image(8 + 2 * 308 + 150, 8 + 324 + 16 + 150),
-            "there is no sixth"
+            "there is no sixth cell"
         );
-        assert!(!is_image(8 + 150, 8 + 16 + 70), "a wide image has room above");
+        assert!(
+            !is_image(8 + 150, 8 + 16 + 70),
+            "a landscape image has space above it"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One sample's targets on its image.
+//! Draws the targets of a sample onto its image.
 
 use cvhost::error::Result;
 use cvhost::plugin_error::from_plugin;
@@ -7,14 +7,15 @@ use cvhost_plugin_api::data::{Array, DType, Field, Fields, LabelSpec, Region, Ro
 use image::{Rgb, RgbImage};
 use imageproc::drawing::{draw_filled_circle_mut, draw_line_segment_mut};
 
-/// Names stand beside so many objects at most; with more they would hide everything.
-const MOST_NAMES: usize = 24;
+/// The maximum number of objects that get their name drawn; more would hide the image.
+const MAX_NAMES: usize = 24;
 const LETTERS: f32 = 12.0;
-/// How much of a mask's or map's colour lies on the image.
+/// Opacity of masks and maps.
 const OPACITY: f64 = 0.45;
 
-/// Draws targets onto an image that has been scaled by `scale`: outlines of boxes, polygons and the region, masks and maps as
-/// tints, keypoints as discs. An object has its label's colour and name, where an integer column says its label.
+/// Draws targets onto an image that has been scaled by `scale`: outlines of boxes, polygons and the
+/// region; masks and maps as tints; keypoints as discs. If an integer column holds labels, objects
+/// have the colour and name of their label.
 pub fn draw(
     image: &mut RgbImage,
     scale: f64,
@@ -31,7 +32,7 @@ pub fn draw(
         match field.role {
             Role::MASKS => masks(image, scale, &field.array, &hue)?,
             Role::LABEL_MAP => map(image, scale, field, |value, _| colour(value as i64))?,
-            Role::DENSE_MAP => map(image, scale, field, |_, share| ramp(share))?,
+            Role::DENSE_MAP => map(image, scale, field, |_, fraction| ramp(fraction))?,
             _ => {}
         }
     }
@@ -55,7 +56,7 @@ pub fn draw(
     if let Some(region) = region {
         outline(image, scale, &corners_of(region), [255, 255, 255]);
     }
-    if let Some(labels) = labels.filter(|_| tags.len() <= MOST_NAMES) {
+    if let Some(labels) = labels.filter(|_| tags.len() <= MAX_NAMES) {
         let letters = Lettering::new(LETTERS).map_err(from_plugin)?;
         for (object, x, y) in tags {
             if let Some(label) = labels.get(object) {
@@ -67,17 +68,21 @@ pub fn draw(
     Ok(())
 }
 
-/// What the targets say of the whole image: the classes of a distribution, and texts.
+/// Image-level targets as text: the classes of a distribution, and texts.
 pub fn caption(fields: &Fields, spec: &LabelSpec) -> String {
     let mut parts = Vec::new();
     for field in &fields.items {
         match field.role {
             Role::DISTRIBUTION if field.array.count() == spec.names.len() => {
-                let shares = field.array.to_f64().unwrap_or_default();
-                for (label, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
+                let fractions = field.array.to_f64().unwrap_or_default();
+                for (label, fraction) in fractions
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, fraction)| **fraction > 0.0)
+                {
                     let name = spec.name(label as i64);
-                    parts.push(match *share < 1.0 {
-                        true => format!("{name} {share:.2}"),
+                    parts.push(match *fraction < 1.0 {
+                        true => format!("{name} {fraction:.2}"),
                         false => name,
                     });
                 }
@@ -90,7 +95,8 @@ pub fn caption(fields: &Fields, spec: &LabelSpec) -> String {
     parts.join(", ")
 }
 
-/// The label of each object: the first column of whole numbers that are all labels. Flags are bytes, and no labels.
+/// The label of each object: the first integer column whose values are all valid labels. Flags are
+/// bytes, so they are never taken for labels.
 fn labels(fields: &Fields, spec: &LabelSpec) -> Option<Vec<i64>> {
     let classes = spec.names.len() as i64;
     let of_labels = |field: &Field| {
@@ -105,9 +111,10 @@ fn labels(fields: &Fields, spec: &LabelSpec) -> Option<Vec<i64>> {
     fields.items.iter().find_map(of_labels)
 }
 
-/// A closed line through points in pixels of the unscaled image, two pixels wide.
+/// Draws a closed line, two pixels wide, through points in pixels of the unscaled image.
 fn outline(image: &mut RgbImage, scale: f64, points: &[[f64; 2]], colour: [u8; 3]) {
-    // Far outside a line would take for ever; NaN is nowhere.
+    // Clamped, since a line to a point far outside would take very long to draw. NaN can't be
+    // drawn.
     let reach = 4.0 * f64::from(image.width().max(image.height()));
     let place = |v: f64| (v * scale).clamp(-reach, reach) as f32;
     if points.iter().flatten().any(|v| !v.is_finite()) {
@@ -117,7 +124,7 @@ fn outline(image: &mut RgbImage, scale: f64, points: &[[f64; 2]], colour: [u8; 3
     for ([x1, y1], [x2, y2]) in last.chain(points).zip(points) {
         for offset in [0.0, -1.0] {
             let at = |v: f64, side: u32| {
-                // The right and bottom edge lie inside the image.
+                // Edges on the right and bottom border are drawn inside the image.
                 let v = place(v);
                 if v >= side as f32 && v <= side as f32 + 1.0 {
                     side as f32 - 1.0 + offset
@@ -133,7 +140,7 @@ fn outline(image: &mut RgbImage, scale: f64, points: &[[f64; 2]], colour: [u8; 3
     }
 }
 
-/// The corners of a region, turned counter-clockwise around its centre.
+/// The corners of a region, rotated counter-clockwise about its centre.
 fn corners_of(region: &Region) -> [[f64; 2]; 4] {
     let (half_width, half_height) = (region.width / 2.0, region.height / 2.0);
     let (x, y) = (region.x + half_width, region.y + half_height);
@@ -191,29 +198,29 @@ fn masks(image: &mut RgbImage, scale: f64, masks: &Array, hue: &dyn Fn(usize) ->
     Ok(())
 }
 
-/// Tints all pixels of a `[H, W]` map but those that hold nothing; `paint` gets the value and where it lies from the least to
-/// the largest.
+/// Tints all pixels of a `[H, W]` map except those without a value. `paint` receives the value and
+/// its relative position between the minimum and the maximum, in 0–1.
 fn map(image: &mut RgbImage, scale: f64, field: &Field, paint: impl Fn(f64, f64) -> [u8; 3]) -> Result<()> {
     let values = field.array.to_f64().map_err(from_plugin)?;
     let &[height, width] = field.array.dims() else {
         return Ok(());
     };
-    let there = |v: &f64| v.is_finite() && *v != field.fill;
-    let known = values.iter().copied().filter(there);
+    let has_value = |v: &f64| v.is_finite() && *v != field.fill;
+    let known = values.iter().copied().filter(has_value);
     let (low, high) = known.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
         (l.min(v), h.max(v))
     });
     for (x, y, pixel) in image.enumerate_pixels_mut() {
         let value = at(x, y, scale, width as usize, height as usize).and_then(|at| values.get(at));
-        if let Some(value) = value.copied().filter(there) {
-            let share = (value - low) / (high - low).max(f64::MIN_POSITIVE);
-            pixel.0 = blend(pixel.0, paint(value, share), OPACITY);
+        if let Some(value) = value.copied().filter(has_value) {
+            let fraction = (value - low) / (high - low).max(f64::MIN_POSITIVE);
+            pixel.0 = blend(pixel.0, paint(value, fraction), OPACITY);
         }
     }
     Ok(())
 }
 
-/// Where a pixel of the scaled image lies in an array of the unscaled one's size.
+/// The index of a pixel of the scaled image in an array with the size of the unscaled one.
 fn at(x: u32, y: u32, scale: f64, width: usize, height: usize) -> Option<usize> {
     let place = |v: u32| ((f64::from(v) + 0.5) / scale) as usize;
     let (x, y) = (place(x), place(y));
@@ -255,7 +262,7 @@ mod tests {
         assert_eq!(image.get_pixel(20, 50).0, colour(2));
         assert_eq!(image.get_pixel(40, 70).0, colour(2));
         assert!(!changed(&image, 40, 50));
-        // A column that holds no labels is none: the first object's colour.
+        // A column without valid labels is ignored: the colour is that of the first object.
         assert_eq!(with(7).get_pixel(20, 50).0, colour(0));
         let rows = [
             [1.0, 0.0, 20.0, 20.0],
@@ -268,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_and_maps_tint_where_they_hold_something() {
+    fn masks_and_maps_tint_where_they_have_values() {
         let mut mask = vec![0u8; 160 * 200];
         mask[0] = 1;
         mask[1] = 1;
@@ -285,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_targets_are_drawn_without_a_panic() {
+    fn invalid_targets_are_drawn_without_a_panic() {
         let huge = [
             [-1e30, -1e30, 1e30, 1e30],
             [f64::NAN, 0.0, 1.0, 1.0],

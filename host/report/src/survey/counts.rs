@@ -1,13 +1,13 @@
-//! How often each class occurs.
+//! Counts how often each class occurs.
 
 use cvhost_plugin_api::data::LabelSpec;
 
 /// Counts by label.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Objects of each class; of records that are classified as a whole, records.
+    /// Objects of each class; records of each class if records are classified as a whole.
     pub examples: Vec<u64>,
-    /// Records with at least one.
+    /// Records with at least one example of each class.
     pub records: Vec<u64>,
 }
 
@@ -20,7 +20,7 @@ impl Counts {
         }
     }
 
-    /// Counts the labels of one record; one that is no class is left out.
+    /// Counts the labels of a record. Labels that are not a valid class are ignored.
     pub fn add(&mut self, labels: &[i64]) {
         let mut labels: Vec<usize> = labels.iter().filter_map(|l| usize::try_from(*l).ok()).collect();
         labels.sort_unstable();
@@ -36,7 +36,7 @@ impl Counts {
         }
     }
 
-    /// All examples.
+    /// The number of all examples.
     pub fn total(&self) -> u64 {
         self.examples.iter().sum()
     }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn examples_and_records_are_counted_and_labels_outside_are_not() {
+    fn examples_and_records_are_counted_and_invalid_labels_ignored() {
         let spec = LabelSpec {
             names: vec!["a".into(), "b".into()].into(),
             ..Default::default()

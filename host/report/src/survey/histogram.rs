@@ -1,19 +1,19 @@
-//! Counts in bins.
+//! Histograms.
 
 use serde_json::{Value, json};
 
-/// Bins between growing edges: bin `i` holds what is at least `edges[i]` and below `edges[i + 1]`; the first has no lower and
-/// the last no upper end.
+/// A histogram with increasing edges. Bin `i` counts values of at least `edges[i - 1]` and below
+/// `edges[i]`; the first bin has no lower and the last no upper bound.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// The lower ends of all bins but the first.
+    /// The lower bounds of all bins but the first.
     edges: Vec<f64>,
     labels: Vec<String>,
     counts: Vec<u64>,
 }
 
 impl Histogram {
-    /// One label a bin: as many as edges, and one.
+    /// `labels` has one entry per bin, that is, one more than `edges`.
     pub fn new(edges: &[f64], labels: &[&str]) -> Self {
         Histogram {
             edges: edges.to_vec(),
@@ -22,7 +22,7 @@ impl Histogram {
         }
     }
 
-    /// Width by height of an image.
+    /// The width of an image divided by its height.
     pub fn aspect_ratio() -> Self {
         let labels = [
             "< 0.5",
@@ -39,7 +39,7 @@ impl Histogram {
         Self::new(&edges, &labels)
     }
 
-    /// Objects of a record.
+    /// The number of objects in a record.
     pub fn objects() -> Self {
         let labels = [
             "0", "1", "2", "3–4", "5–8", "9–16", "17–32", "33–64", "65–128", "≥ 129",
@@ -47,7 +47,7 @@ impl Histogram {
         Self::new(&[1.0, 2.0, 3.0, 5.0, 9.0, 17.0, 33.0, 65.0, 129.0], &labels)
     }
 
-    /// The side of a square of a box's area, by that of a square of the image's.
+    /// The square root of the ratio of a box's area to the image's area.
     pub fn relative_size() -> Self {
         let labels = [
             "< 1 %",
@@ -63,7 +63,7 @@ impl Histogram {
         Self::new(&[0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7], &labels)
     }
 
-    /// The area of a box in square pixels, in COCO's classes.
+    /// The area of a box in square pixels, in COCO's size classes.
     pub fn coco_area() -> Self {
         let labels = ["small (< 32²)", "medium (< 96²)", "large (≥ 96²)"];
         Self::new(&[32.0 * 32.0, 96.0 * 96.0], &labels)
@@ -76,7 +76,7 @@ impl Histogram {
         }
     }
 
-    /// Labels and counts of the bins.
+    /// The label and count of each bin.
     pub fn bins(&self) -> impl Iterator<Item = (&str, u64)> {
         self.labels
             .iter()

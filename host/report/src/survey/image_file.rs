@@ -1,4 +1,4 @@
-//! One image as a file: whether it can be read, its size, its format and its content's hash.
+//! Inspects an image file: whether it can be read, its size, format and content hash.
 
 use cvhost::error::{Error, Kind, Result};
 use cvhost_data::{Measured, decode, measure, recycle};
@@ -10,18 +10,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::io::Read;
 use std::path::Path;
 
-/// SHA-256 of the encoded bytes, or of size and pixels where nothing is encoded.
+/// SHA-256 of the encoded bytes, or of size and pixels for images that aren't encoded.
 pub type Hash = [u8; 32];
 
-/// What is known of an image that could be read.
+/// Properties of a readable image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
-    /// Format by content, and the size that it says: in pixels, upright.
+    /// Format detected from the content, and size in pixels with EXIF orientation applied.
     pub measured: Measured,
     pub hash: Hash,
 }
 
-/// Decodes an image, all of it, and hashes its bytes. Errors name the file.
+/// Decodes an image completely and hashes its bytes. Errors name the file.
 pub fn look(source: &ImageSource) -> Result<Seen> {
     let image = decode(source)?;
     let measured = Measured {
@@ -56,12 +56,12 @@ fn hash(source: &ImageSource) -> Result<Hash> {
     Ok(hasher.finalize().into())
 }
 
-/// Which files have been seen, by 8 bytes each: several records may be about one image.
+/// The files seen so far, 8 bytes each: several records may share an image.
 #[derive(Debug, Default)]
 pub struct Files(HashSet<u64>);
 
 impl Files {
-    /// Whether an image is seen for the first time. One that no file holds always is.
+    /// Whether an image is seen for the first time. Always true for an image without a file.
     pub fn is_new(&mut self, path: &str) -> bool {
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
@@ -69,7 +69,8 @@ impl Files {
     }
 }
 
-/// The format that a file's name says, as [`Measured::format`] has it; none for a name that says nothing.
+/// The format that the file extension implies, named as in [`Measured::format`]; `None` for an
+/// unknown extension.
 pub fn named_format(path: &str) -> Option<&'static str> {
     let extension = Path::new(path).extension()?.to_str()?.to_lowercase();
     Some(match extension.as_str() {
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_bytes_have_equal_hashes_wherever_they_lie() {
+    fn equal_bytes_have_equal_hashes_on_disk_and_in_memory() {
         let folder = tempfile::tempdir().unwrap();
         let mut png = std::io::Cursor::new(Vec::new());
         image::RgbImage::new(9, 4)

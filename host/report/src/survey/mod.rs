@@ -1,7 +1,6 @@
-//! Looking at every record of a split, whatever its task: images as files, targets by their roles.
+//! Surveys every record of a split, for any task: images as files, targets by their roles.
 //!
-//! Nothing is kept of an image but a few numbers, so a survey takes no more memory for a million images than their numbers
-//! do.
+//! Only a few numbers per image are kept, so even a survey of a million images takes little memory.
 
 pub mod counts;
 pub mod histogram;

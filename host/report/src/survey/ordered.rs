@@ -1,15 +1,17 @@
-//! Work on many threads whose results come back in order.
+//! Parallel work whose results are returned in order.
 
 use cvhost::error::{Error, Result};
 use cvhost::interrupt;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// How far a thread may be ahead of the result that is waited for, as a multiple of the threads.
+/// How far threads may be ahead of the result that is waited for, as a multiple of the number of
+/// threads.
 const AHEAD: usize = 16;
 
-/// Calls `look` with every number below `count` on `threads` threads (0: on the caller's), and `take` on the caller's thread
-/// with what came out, in the order of the numbers. An error of `take` ends the work, and so does Ctrl-C.
+/// Calls `look` with every index below `count` on `threads` threads (0: on the caller's thread),
+/// and `take` with the results on the caller's thread, in index order. An error of `take` or Ctrl-C
+/// ends the work.
 pub fn for_each<T: Send>(
     count: usize,
     threads: usize,
@@ -28,7 +30,7 @@ pub fn for_each<T: Send>(
     let (jobs, todo) = crossbeam_channel::unbounded::<usize>();
     let (done, made) = crossbeam_channel::unbounded();
     std::thread::scope(|scope| {
-        // Moved in here, so that it is dropped, and the threads end, before the scope waits for them.
+        // Moved in here so that it is dropped, which ends the threads, before the scope joins them.
         let jobs = jobs;
         for number in 0..threads.min(count) {
             let (todo, done, look) = (todo.clone(), done.clone(), &look);
@@ -57,11 +59,11 @@ pub fn for_each<T: Send>(
                 }
                 match made.recv() {
                     Ok((which, result)) => early.insert(which, result),
-                    Err(_) => return Err(Error::failed("the threads have ended early")),
+                    Err(_) => return Err(Error::failed("the worker threads have stopped unexpectedly")),
                 };
             };
             if interrupt::requested() {
-                // Nobody takes up what is still asked for.
+                // Discards the jobs that haven't started.
                 while todo.try_recv().is_ok() {}
                 return Err(interrupt::error());
             }
@@ -76,8 +78,8 @@ pub fn for_each<T: Send>(
 
 fn guarded<T>(look: &impl Fn(usize) -> T, index: usize) -> Result<T> {
     catch_unwind(AssertUnwindSafe(|| look(index))).map_err(|_| {
-        Error::failed(format!("looking at record {index} panicked"))
-            .with_help("this is a mistake in cvhost or in a plugin; please report it")
+        Error::failed(format!("processing record {index} panicked"))
+            .with_help("this is a bug in cvhost or in a plugin; please report it")
     })
 }
 
@@ -87,7 +89,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn results_come_in_order_however_many_threads_make_them() {
+    fn results_are_in_order_for_any_number_of_threads() {
         for threads in [0, 1, 5] {
             let mut seen = Vec::new();
             let look = |i: usize| {

@@ -1,19 +1,21 @@
-//! What a record's targets say by their roles alone.
+//! Statistics of a record's targets, based only on their roles.
 
 use cvhost_plugin_api::data::{Fields, Role};
 
-/// How far targets may reach over the image's edge before it counts, in pixels: annotation tools round.
+/// How far targets may extend beyond the image, in pixels, before they are reported: annotation
+/// tools round.
 const ROUNDING: f64 = 1.0;
 
-/// How many objects a record has.
+/// The number of objects in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Objects {
     Count(u64),
-    /// The targets are no list of objects: a map, a text.
+    /// The targets are not a list of objects, but for example a map or a text.
     Uncounted,
 }
 
-/// Counts a record's objects: the rows of its fields per instance, or without such the classes that a distribution has.
+/// Counts the objects of a record: the rows of its per-instance fields or, without any, the classes
+/// in its distribution.
 pub fn objects(fields: &Fields) -> Objects {
     let mut rows = fields.items.iter().filter(|f| f.role.per_instance());
     if let Some(field) = rows.next() {
@@ -21,12 +23,12 @@ pub fn objects(fields: &Fields) -> Objects {
     }
     let distribution = fields.items.iter().find(|f| f.role == Role::DISTRIBUTION);
     match distribution.and_then(|f| f.array.to_f64().ok()) {
-        Some(shares) => Objects::Count(shares.iter().filter(|s| **s > 0.0).count() as u64),
+        Some(fractions) => Objects::Count(fractions.iter().filter(|s| **s > 0.0).count() as u64),
         None => Objects::Uncounted,
     }
 }
 
-/// All boxes, xyxy in pixels of the image.
+/// All boxes, as xyxy in pixels of the image.
 pub fn boxes(fields: &Fields) -> Vec<[f64; 4]> {
     let boxes = fields.items.iter().filter(|f| f.role == Role::BOXES);
     boxes
@@ -34,17 +36,18 @@ pub fn boxes(fields: &Fields) -> Vec<[f64; 4]> {
         .collect()
 }
 
-/// How bad it is when targets don't fit their image.
+/// A target that doesn't fit its image, by severity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misfit {
     /// Can't be used as a target.
     Wrong(String),
-    /// Reaches over the edge.
+    /// Extends beyond the image.
     Outside(String),
 }
 
-/// Targets that don't fit an image of `width` × `height` pixels: boxes, polygons and keypoints that are no numbers, have no
-/// area or lie outside, masks and maps of another size.
+/// Finds targets that don't fit an image of `width` × `height` pixels: boxes, polygons and
+/// keypoints that are not finite, have no area or lie outside, and masks and maps with a different
+/// size.
 pub fn misfits(fields: &Fields, width: u32, height: u32) -> Vec<Misfit> {
     let mut all = Vec::new();
     let size = (f64::from(width), f64::from(height));
@@ -81,7 +84,7 @@ pub fn misfits(fields: &Fields, width: u32, height: u32) -> Vec<Misfit> {
                 let found = (side(0), side(1));
                 if found != (u64::from(width), u64::from(height)) && array.count() > 0 {
                     all.push(Misfit::Wrong(format!(
-                        "`{}` ({:?}) has {}x{} pixels, the image {width}x{height}",
+                        "`{}` ({:?}) has {}x{} pixels, but the image has {width}x{height}",
                         field.name, field.role, found.0, found.1
                     )));
                 }
@@ -96,16 +99,16 @@ fn box_misfit(index: usize, [x1, y1, x2, y2]: [f64; 4], (width, height): (f64, f
     let numbers = [x1, y1, x2, y2];
     let named = |what: &str| format!("box {index} [{x1:.1}, {y1:.1}, {x2:.1}, {y2:.1}] (xyxy) {what}");
     if !numbers.iter().all(|v| v.is_finite()) {
-        Some(Misfit::Wrong(named("is not a number")))
+        Some(Misfit::Wrong(named("is not finite")))
     } else if x2 <= x1 || y2 <= y1 {
         Some(Misfit::Wrong(named("has no area")))
     } else if x1 >= width || y1 >= height || x2 <= 0.0 || y2 <= 0.0 {
         Some(Misfit::Wrong(named(&format!(
-            "lies outside of the image of {width}x{height}"
+            "lies outside the image of {width}x{height}"
         ))))
     } else if x1 < -ROUNDING || y1 < -ROUNDING || x2 > width + ROUNDING || y2 > height + ROUNDING {
         Some(Misfit::Outside(named(&format!(
-            "reaches out of the image of {width}x{height}"
+            "extends beyond the image of {width}x{height}"
         ))))
     } else {
         None
@@ -128,11 +131,11 @@ fn points_misfit(
     }
     let mut all = Vec::new();
     if wrong > 0 {
-        all.push(Misfit::Wrong(format!("{wrong} {what} are not numbers")));
+        all.push(Misfit::Wrong(format!("{wrong} {what} are not finite")));
     }
     if outside > 0 {
         all.push(Misfit::Outside(format!(
-            "{outside} {what} lie outside of the image of {width}x{height}"
+            "{outside} {what} lie outside the image of {width}x{height}"
         )));
     }
     all
@@ -144,7 +147,7 @@ mod tests {
     use cvhost_plugin_api::data::Array;
 
     #[test]
-    fn objects_are_counted_by_rows_or_by_classes_that_hold() {
+    fn objects_are_counted_by_rows_or_by_classes_in_the_distribution() {
         let boxes = Fields::new()
             .with("maps", Role::LABEL_MAP, Array::rows(&[[1u8]]))
             .with(
@@ -153,7 +156,8 @@ mod tests {
                 Array::rows(&[[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 2.0, 2.0]]),
             );
         assert_eq!(objects(&boxes), Objects::Count(2));
-        let classes = |shares: &[f32]| Fields::new().with("c", Role::DISTRIBUTION, Array::vector(shares));
+        let classes =
+            |fractions: &[f32]| Fields::new().with("c", Role::DISTRIBUTION, Array::vector(fractions));
         assert_eq!(objects(&classes(&[0.0, 1.0, 1.0])), Objects::Count(2));
         assert_eq!(objects(&classes(&[0.0, 0.0])), Objects::Count(0));
         let map = Fields::new().with("maps", Role::DENSE_MAP, Array::rows(&[[1f32]]));

@@ -1,4 +1,4 @@
-//! The memory of a GPU, as libtorch's allocator keeps it.
+//! GPU memory statistics of libtorch's allocator.
 
 use super::call;
 use super::device::number;
@@ -13,20 +13,20 @@ unsafe extern "C" {
     fn cvhost_empty_gpu_cache(error: *mut c_char, size: usize) -> c_int;
 }
 
-/// A GPU's memory in bytes.
+/// Memory of a GPU, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GpuMemory {
-    /// What tensors take.
+    /// Memory used by tensors.
     pub allocated: u64,
-    /// The most that they took since [`reset_gpu_peaks`].
+    /// The peak of `allocated` since [`reset_gpu_peaks`].
     pub allocated_peak: u64,
-    /// What libtorch's allocator has for them, in use or not.
+    /// Memory reserved by libtorch's allocator, used or not.
     pub reserved: u64,
-    /// The most that it had since [`reset_gpu_peaks`].
+    /// The peak of `reserved` since [`reset_gpu_peaks`].
     pub reserved_peak: u64,
 }
 
-/// The memory of a GPU. Fails on the CPU.
+/// Queries the memory of a GPU. Fails on the CPU.
 pub fn gpu_memory(device: Device) -> Result<GpuMemory> {
     let mut memory = [0; 4];
     // SAFETY: four numbers are written.
@@ -40,23 +40,23 @@ pub fn gpu_memory(device: Device) -> Result<GpuMemory> {
     })
 }
 
-/// Bytes of a GPU that no program has. Fails on the CPU.
+/// The bytes of a GPU that no process uses. Fails on the CPU.
 pub fn gpu_unused(device: Device) -> Result<u64> {
     let mut unused = 0;
-    // SAFETY: `unused` takes a number.
+    // SAFETY: `unused` is a valid place for a number.
     call(|error, size| unsafe { cvhost_gpu_unused(number(device), &raw mut unused, error, size) })?;
     Ok(unused)
 }
 
-/// Lets the peaks of a GPU count anew. Fails on the CPU.
+/// Resets the peaks of a GPU. Fails on the CPU.
 pub fn reset_gpu_peaks(device: Device) -> Result<()> {
     // SAFETY: it resets counters of libtorch's allocator.
     call(|error, size| unsafe { cvhost_reset_gpu_peaks(number(device), error, size) })
 }
 
-/// Gives memory of all GPUs that no tensor uses back to the driver; waits for the device.
+/// Returns unused memory of all GPUs to the driver. Waits for the device.
 pub fn empty_gpu_cache() -> Result<()> {
-    // SAFETY: only memory that no tensor uses is given back.
+    // SAFETY: only memory that no tensor uses is released.
     call(|error, size| unsafe { cvhost_empty_gpu_cache(error, size) })
 }
 

@@ -1,4 +1,4 @@
-//! What is particular to a GPU.
+//! GPU-specific functions.
 
 use super::call;
 use cvhost::error::Result;
@@ -25,11 +25,11 @@ pub(super) fn number(device: Device) -> c_int {
     }
 }
 
-/// A copy of a CPU tensor on GPU `device`, through pinned memory: nobody waits for it, and the tensor's own memory is free at once.
-/// Fails where memory can't be pinned.
+/// Copies a CPU tensor to GPU `device` asynchronously through pinned memory; the tensor's own
+/// memory can be reused at once. Fails if memory can't be pinned.
 pub fn copy_to_gpu(tensor: &mut Tensor, device: Device) -> Result<Tensor> {
     let mut copy: *mut C_tensor = std::ptr::null_mut();
-    // SAFETY: the tensor is alive during the call; `copy` takes a new tensor.
+    // SAFETY: the tensor is alive during the call; `copy` is a valid place for the new tensor.
     call(|error, size| unsafe {
         cvhost_copy_to_gpu(tensor.as_mut_ptr(), number(device), &raw mut copy, error, size)
     })?;
@@ -37,10 +37,10 @@ pub fn copy_to_gpu(tensor: &mut Tensor, device: Device) -> Result<Tensor> {
     Ok(unsafe { Tensor::from_ptr(copy) })
 }
 
-/// Waits until `device` has done everything that it was given; a CPU has.
+/// Waits until `device` has completed all its work. Returns at once for the CPU.
 ///
 /// # Errors
-/// Something that it was given has failed.
+/// An operation on the device has failed.
 pub fn synchronize(device: Device) -> Result<()> {
     match device {
         // SAFETY: it has no preconditions.

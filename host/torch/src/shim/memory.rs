@@ -1,4 +1,4 @@
-//! Tensors over memory that is there already.
+//! Tensors over existing memory.
 
 use super::call;
 use cvhost::error::{Error, Result};
@@ -22,10 +22,10 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// The buffer's memory as a tensor of this shape, without a copy; the memory goes back when the last tensor over it is gone.
-/// Fails where the shape asks for more than there is.
+/// Wraps the buffer's memory as a tensor of this shape, without a copy. The memory is released with
+/// the last tensor over it. Fails if the shape doesn't match the size of the buffer.
 pub fn tensor_of(buffer: Buffer, dims: &[i64]) -> Result<Tensor> {
-    // The numbers of c10/core/ScalarType.h.
+    // Values from c10/core/ScalarType.h.
     let scalar_type = match buffer.dtype() {
         DType::U8 => 0,
         DType::I32 => 3,
@@ -38,7 +38,7 @@ pub fn tensor_of(buffer: Buffer, dims: &[i64]) -> Result<Tensor> {
     let bytes = elements.and_then(|count| usize::try_from(count).ok()?.checked_mul(size));
     if bytes != Some(buffer.bytes().len()) {
         return Err(Error::failed(format!(
-            "{} bytes are not a tensor of shape {dims:?}",
+            "{} bytes can't form a tensor of shape {dims:?}",
             buffer.bytes().len()
         )));
     }
@@ -47,8 +47,9 @@ pub fn tensor_of(buffer: Buffer, dims: &[i64]) -> Result<Tensor> {
     let owner = Box::into_raw(buffer).cast();
     let mut tensor: *mut C_tensor = std::ptr::null_mut();
     let made = call(|error, size| {
-        // SAFETY: `data` has as many bytes as shape and type take, and lives until `owner` is released, which `drop_buffer` does
-        // with the very pointer that `into_raw` gave; `tensor` takes a new tensor.
+        // SAFETY: `data` has exactly the bytes of shape and dtype, and lives until `owner` is
+        // released, which `drop_buffer` does with the very pointer from `into_raw`; `tensor` is a
+        // valid place for the new tensor.
         unsafe {
             cvhost_tensor_of(
                 data,
@@ -72,22 +73,22 @@ pub fn tensor_of(buffer: Buffer, dims: &[i64]) -> Result<Tensor> {
     Ok(unsafe { Tensor::from_ptr(tensor) })
 }
 
-/// The bytes of a contiguous tensor on the CPU; none of any other.
+/// The bytes of a contiguous CPU tensor; empty for any other tensor.
 ///
 /// # Safety
-/// As long as they are borrowed nothing writes to the tensor, by any other handle either.
+/// Nothing may write to the tensor while the bytes are borrowed, not even through another handle.
 pub unsafe fn bytes_of(tensor: &Tensor) -> &[u8] {
     let bytes = tensor.numel() * tensor.kind().elt_size_in_bytes();
     if tensor.device() != Device::Cpu || !tensor.is_contiguous() || bytes == 0 {
         return &[];
     }
-    // SAFETY: a contiguous tensor's data are so many bytes in a row, which live as long as the tensor; the caller keeps others
-    // from writing.
+    // SAFETY: the data of a contiguous tensor are `bytes` consecutive bytes, which live as long as
+    // the tensor; the caller ensures that nothing writes to them.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), bytes) }
 }
 
-/// Frees what [`tensor_of`] gave away.
+/// Frees the buffer that [`tensor_of`] handed to libtorch.
 unsafe extern "C" fn drop_buffer(owner: *mut c_void) {
-    // SAFETY: `owner` is a `Box<Buffer>` as a raw pointer, and is given back once.
+    // SAFETY: `owner` is a `Box<Buffer>` as a raw pointer, and is freed only once.
     drop(unsafe { Box::from_raw(owner.cast::<Buffer>()) });
 }

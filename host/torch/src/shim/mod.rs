@@ -1,5 +1,5 @@
-//! Safe faces of the C++ shim (`host/torch/shim/`, whose README says why each entry is there), and the other unsafe calls of
-//! this crate.
+//! Safe wrappers of the C++ shim (`host/torch/shim/`, whose README explains each function), and the
+//! other unsafe calls of this crate.
 
 mod allocator;
 mod context;
@@ -24,13 +24,14 @@ pub use process::open_cuda;
 use cvhost::error::{Error, Result};
 use std::ffi::{CStr, c_char, c_int};
 
-/// Calls a function of the shim with room for its message, which a result other than 0 makes an error.
+/// Calls a function of the shim with a buffer for its message. A result other than 0 becomes an
+/// error.
 fn call(body: impl FnOnce(*mut c_char, usize) -> c_int) -> Result<()> {
     let mut message = [0 as c_char; 1024];
     if body(message.as_mut_ptr(), message.len()) == 0 {
         return Ok(());
     }
-    // SAFETY: the shim ends the message with a NUL inside the buffer, which starts zeroed.
+    // SAFETY: the shim terminates the message with a NUL inside the buffer, which starts zeroed.
     let text = unsafe { CStr::from_ptr(message.as_ptr()) }.to_string_lossy();
     Err(Error::failed(format!(
         "libtorch: {}",

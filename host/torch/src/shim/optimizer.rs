@@ -1,4 +1,4 @@
-//! What an optimizer step needs.
+//! Kernels of an optimizer step.
 
 use super::call;
 use cvhost::error::Result;
@@ -61,7 +61,7 @@ unsafe extern "C" {
         averages: *const *mut C_tensor,
         values: *const *mut C_tensor,
         count: usize,
-        share: f64,
+        weight: f64,
         error: *mut c_char,
         size: usize,
     ) -> c_int;
@@ -73,7 +73,8 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// AdamW's settings for one call; β₁, β₂ and ε are those of the paper (Loshchilov and Hutter 2019).
+/// The settings of one AdamW step; β₁, β₂ and ε are those of the paper (Loshchilov and Hutter
+/// 2019).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW {
     pub rate: f64,
@@ -83,17 +84,17 @@ pub struct AdamW {
     pub decay: f64,
 }
 
-/// The state of one parameter in AdamW, with the parameter and its gradient.
+/// A parameter with its gradient and AdamW state.
 pub struct AdamWSlot {
     pub parameter: Tensor,
     pub gradient: Tensor,
     pub average: Tensor,
     pub square: Tensor,
-    /// Steps so far, float32 scalar.
+    /// Completed steps, a float32 scalar.
     pub step: Tensor,
 }
 
-/// One AdamW step in place, over all slots.
+/// Performs one AdamW step on all slots, in place.
 pub fn fused_adamw(slots: &mut [AdamWSlot], with: AdamW) -> Result<()> {
     if slots.is_empty() {
         return Ok(());
@@ -107,7 +108,8 @@ pub fn fused_adamw(slots: &mut [AdamWSlot], with: AdamW) -> Result<()> {
     let squares = column(|s| &mut s.square);
     let steps = column(|s| &mut s.step);
     call(|error, size| {
-        // SAFETY: each list has as many tensors as `slots`, all alive and mutably borrowed during the call.
+        // SAFETY: each list has as many tensors as `slots`, all alive and mutably borrowed during
+        // the call.
         unsafe {
             cvhost_fused_adamw(
                 parameters.as_ptr(),
@@ -128,13 +130,14 @@ pub fn fused_adamw(slots: &mut [AdamWSlot], with: AdamW) -> Result<()> {
     })
 }
 
-/// The 2-norm over all gradients as a scalar tensor, without waiting for the device. With `max_norm` the gradients are
-/// scaled down to it in place.
+/// Computes the 2-norm of all gradients as a scalar tensor, without waiting for the device. With
+/// `max_norm`, the gradients are scaled down in place to that norm.
 pub fn clip_gradients(gradients: &mut [Tensor], max_norm: Option<f64>) -> Result<Tensor> {
     let pointers: Vec<*mut C_tensor> = gradients.iter_mut().map(Tensor::as_mut_ptr).collect();
     let mut norm: *mut C_tensor = std::ptr::null_mut();
     call(|error, size| {
-        // SAFETY: the tensors are alive and mutably borrowed; `norm` takes a new tensor.
+        // SAFETY: the tensors are alive and mutably borrowed; `norm` is a valid place for the new
+        // tensor.
         unsafe {
             cvhost_clip_gradients(
                 pointers.as_ptr(),
@@ -150,7 +153,7 @@ pub fn clip_gradients(gradients: &mut [Tensor], max_norm: Option<f64>) -> Result
     Ok(unsafe { Tensor::from_ptr(norm) })
 }
 
-/// SGD's settings for one call.
+/// The settings of one SGD step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgd {
     pub rate: f64,
@@ -159,7 +162,7 @@ pub struct Sgd {
     pub nesterov: bool,
 }
 
-/// The state of one parameter in SGD, with the parameter and its gradient.
+/// A parameter with its gradient and SGD state.
 pub struct SgdSlot {
     pub parameter: Tensor,
     pub gradient: Tensor,
@@ -167,7 +170,7 @@ pub struct SgdSlot {
     pub momentum: Tensor,
 }
 
-/// One SGD step in place, over all slots.
+/// Performs one SGD step on all slots, in place.
 pub fn fused_sgd(slots: &mut [SgdSlot], with: Sgd) -> Result<()> {
     if slots.is_empty() {
         return Ok(());
@@ -179,7 +182,8 @@ pub fn fused_sgd(slots: &mut [SgdSlot], with: Sgd) -> Result<()> {
     let gradients = column(|s| &mut s.gradient);
     let buffers = column(|s| &mut s.momentum);
     call(|error, size| {
-        // SAFETY: each list has as many tensors as `slots`, all alive and mutably borrowed during the call.
+        // SAFETY: each list has as many tensors as `slots`, all alive and mutably borrowed during
+        // the call.
         unsafe {
             cvhost_fused_sgd(
                 parameters.as_ptr(),
@@ -197,20 +201,21 @@ pub fn fused_sgd(slots: &mut [SgdSlot], with: Sgd) -> Result<()> {
     })
 }
 
-/// Brings every value of every gradient into −`most`..`most`.
+/// Clamps every value of every gradient to [−`most`, `most`].
 pub fn clip_values(gradients: &mut [Tensor], most: f64) -> Result<()> {
     let pointers: Vec<*mut C_tensor> = gradients.iter_mut().map(Tensor::as_mut_ptr).collect();
     // SAFETY: the tensors are alive and mutably borrowed during the call.
     call(|error, size| unsafe { cvhost_clip_values(pointers.as_ptr(), pointers.len(), most, error, size) })
 }
 
-/// Divides every gradient by the loss scale. Gives a float32 scalar on their device, without waiting for it: 1 where any value is
-/// infinite or NaN, else 0. There must be at least one gradient.
+/// Divides every gradient by the loss scale. Returns a float32 scalar on their device, without
+/// waiting for it: 1 if any value is infinite or NaN, else 0. There must be at least one gradient.
 pub fn unscale_gradients(gradients: &mut [Tensor], scale: f64) -> Result<Tensor> {
     let pointers: Vec<*mut C_tensor> = gradients.iter_mut().map(Tensor::as_mut_ptr).collect();
     let mut overflow: *mut C_tensor = std::ptr::null_mut();
     call(|error, size| {
-        // SAFETY: the tensors are alive and mutably borrowed; `overflow` takes a new tensor.
+        // SAFETY: the tensors are alive and mutably borrowed; `overflow` is a valid place for the
+        // new tensor.
         unsafe {
             cvhost_unscale_gradients(
                 pointers.as_ptr(),
@@ -226,21 +231,23 @@ pub fn unscale_gradients(gradients: &mut [Tensor], scale: f64) -> Result<Tensor>
     Ok(unsafe { Tensor::from_ptr(overflow) })
 }
 
-/// Moves each average by `share` of the way to its value. Both lists have the same shapes and dtypes.
-pub fn average(averages: &mut [Tensor], values: &mut [Tensor], share: f64) -> Result<()> {
+/// Interpolates each average towards its value: `average += weight · (value − average)`. The lists
+/// must match in shapes and dtypes.
+pub fn average(averages: &mut [Tensor], values: &mut [Tensor], weight: f64) -> Result<()> {
     let count = averages.len().min(values.len());
     if count == 0 {
         return Ok(());
     }
     let averages: Vec<*mut C_tensor> = averages.iter_mut().map(Tensor::as_mut_ptr).collect();
     let values: Vec<*mut C_tensor> = values.iter_mut().map(Tensor::as_mut_ptr).collect();
-    // SAFETY: the tensors are alive and mutably borrowed during the call, `count` of them in either list.
+    // SAFETY: the tensors are alive and mutably borrowed during the call, `count` of them in either
+    // list.
     call(|error, size| unsafe {
-        cvhost_average(averages.as_ptr(), values.as_ptr(), count, share, error, size)
+        cvhost_average(averages.as_ptr(), values.as_ptr(), count, weight, error, size)
     })
 }
 
-/// Makes the gradients of these parameters undefined.
+/// Sets the gradients of these parameters to undefined.
 pub fn clear_gradients<'a>(parameters: impl Iterator<Item = &'a mut Tensor>) -> Result<()> {
     let pointers: Vec<*mut C_tensor> = parameters.map(Tensor::as_mut_ptr).collect();
     // SAFETY: the tensors are alive and mutably borrowed during the call.

@@ -1,7 +1,7 @@
-//! What concerns the whole process.
+//! Process-wide initialisation.
 
-/// Opens libtorch's CUDA part, if it is there. It must come before any other libtorch call: one seed or one CPU backward
-/// before it leaves stub hooks for good.
+/// Loads libtorch's CUDA library if it exists. Must be called before any other libtorch function:
+/// after a single seed or backward pass on the CPU, stub hooks stay in place for good.
 pub fn open_cuda() -> bool {
     // SAFETY: dlopen of a library by name; its initialisers register libtorch's CUDA backend.
     let handle = unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };

@@ -1,27 +1,27 @@
-//! Which predictions are kept.
+//! Filtering of predictions.
 
 use cvhost_plugin_api::data::{Array, Fields, Role};
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// Non-maximum suppression over all classes together, without the smallest boxes.
+/// Class-agnostic non-maximum suppression that also removes the smallest boxes.
 pub struct Filter {
-    /// The least shorter side of a box, in pixels of the image.
+    /// Minimum shorter side of a box, in pixels of the image.
     pub min_box_size: f64,
-    /// The most that two boxes may overlap; none for no limit.
+    /// Maximum IoU of two boxes; `None` for no limit.
     pub iou_threshold: Option<f64>,
-    /// The most boxes of an image; none for no limit.
+    /// Maximum number of boxes per image; `None` for no limit.
     pub max_detections: Option<u64>,
 }
 
 impl Filter {
-    /// Predictions of the form `detection/1`, in their order, without those that are filtered out.
+    /// Returns the predictions (form `detection/1`) that pass the filter, in their original order.
     pub fn apply(&self, predictions: &Fields) -> Result<Fields> {
         let boxes = predictions.require("boxes")?.to_rows::<4>()?;
         let scores = predictions.require("scores")?.values::<f32>()?;
         let classes = predictions.require("class_labels")?.values::<i64>()?;
         if boxes.len() != scores.len() || boxes.len() != classes.len() {
             return Err(PluginError::failed(format!(
-                "{} boxes with {} scores and {} classes: expected one of each",
+                "{} boxes, {} scores and {} classes: expected the same number of each",
                 boxes.len(),
                 scores.len(),
                 classes.len()
@@ -37,7 +37,7 @@ impl Filter {
             .with("scores", Role::COLUMN, Array::vector(&scores)))
     }
 
-    /// The indices that are kept, in ascending order.
+    /// Indices of the retained predictions, in ascending order.
     fn kept(&self, boxes: &[[f64; 4]], scores: &[f32]) -> Vec<usize> {
         let most = self.max_detections.map_or(usize::MAX, |most| most as usize);
         let mut order: Vec<usize> = (0..boxes.len()).collect();
@@ -59,7 +59,7 @@ impl Filter {
     }
 }
 
-/// Intersection over union of two boxes, xyxy.
+/// Intersection over union of two xyxy boxes.
 fn iou(a: [f64; 4], b: [f64; 4]) -> f64 {
     let area = |[x0, y0, x1, y1]: [f64; 4]| (x1 - x0).max(0.0) * (y1 - y0).max(0.0);
     let common = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);

@@ -1,4 +1,4 @@
-//! The input side: the size that `preprocessor_config.json` asks for, with both sides rounded.
+//! Inputs of the size given by `preprocessor_config.json`, with both sides rounded.
 
 use cvhost_image_processor::{Defaults, Processor, input_shape};
 use cvhost_plugin_api::data::{ArrayMut, CollateRule, Prepared, Shape};
@@ -6,7 +6,8 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{Checkpoint, Input, PrepareArgs, ShapeArgs};
 use cvhost_plugin_api::serde_json::Value;
 
-/// Both sides of the input are multiples of this, in pixels: the stride of DETR's backbone, so that no feature looks over an edge.
+/// Both sides of the input are multiples of this, in pixels: the stride of DETR's backbone, so that
+/// no feature extends beyond the edge.
 const MULTIPLE: u32 = 32;
 
 pub struct RoundedSides {
@@ -21,14 +22,14 @@ impl RoundedSides {
         Ok(RoundedSides { base, processor })
     }
 
-    /// Width and height in the input of an image of `width` × `height` pixels.
+    /// Input width and height for an image of `width` × `height` pixels.
     fn size(&self, width: u32, height: u32) -> Result<(u32, u32)> {
         let (width, height) = self.processor.target_size(width, height)?;
         Ok((rounded(width), rounded(height)))
     }
 }
 
-/// The nearest multiple that isn't 0; of two the larger.
+/// The nearest multiple of [`MULTIPLE`] that isn't 0; ties round up.
 fn rounded(side: u32) -> u32 {
     ((side + MULTIPLE / 2) / MULTIPLE * MULTIPLE).max(MULTIPLE)
 }

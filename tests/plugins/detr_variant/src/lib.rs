@@ -1,5 +1,6 @@
-//! Adapter `detr-variant`: the installed adapter `detr` with another rule for the input's size and another filter of the output.
-//! Network, loss, matching and checkpoint names are the other adapter's, whichever version of it is installed.
+//! Adapter `detr-variant`: the installed adapter `detr` with a different rule for the input size
+//! and a different output filter. Network, loss, matching and checkpoint names are those of `detr`,
+//! whichever version of it is installed.
 
 mod filter;
 mod input;
@@ -8,7 +9,7 @@ mod model;
 use cvhost_plugin_api::error::Result;
 use cvhost_plugin_api::sdk::{self, Adapter, AdapterArgs, Input, Model};
 
-/// The adapter that this one builds on.
+/// The base adapter.
 const BASE: &str = "detr";
 
 struct Variant;

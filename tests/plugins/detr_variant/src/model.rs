@@ -1,4 +1,4 @@
-//! The network: the other adapter's, but for what becomes of its predictions.
+//! The base adapter's network, with filtered predictions.
 
 use crate::filter::Filter;
 use cvhost_plugin_api::data::{Batch, Fields, Output, Parameter, StepContext};
@@ -8,13 +8,13 @@ use cvhost_plugin_api::serde_json::Value;
 
 pub struct Filtered {
     base: Box<dyn Model>,
-    /// Of `model.min_box_size`, in pixels of the image.
+    /// Set by `model.min_box_size`, in pixels of the image.
     min_box_size: f64,
 }
 
 impl Filtered {
     pub fn new(base: Box<dyn Model>, config: &Value) -> Self {
-        // The host has checked its type, and filled in the schema's default.
+        // The host has checked its type and filled in the schema's default.
         let min_box_size = config["model"]["min_box_size"].as_f64().unwrap_or(0.0);
         Filtered { base, min_box_size }
     }
@@ -28,7 +28,7 @@ impl Model for Filtered {
             iou_threshold: options["iou_threshold"].as_f64(),
             max_detections: options["max_detections"].as_u64(),
         };
-        // The best so many are those of what the filter leaves.
+        // The limit applies to what remains after filtering.
         let mut options = options.clone();
         if let Some(options) = options.as_object_mut() {
             options.remove("max_detections");

@@ -1,5 +1,5 @@
-//! Loads a plugin that was built before this interface got its additions, and uses what it has. It is
-//! also the newer base of an adapter of that plugin, which passes on what it doesn't know.
+//! Loads a plugin built before this interface got its additions, and uses what it offers. It also
+//! provides the newer base of one of the plugin's adapters, which passes on what it doesn't know.
 
 use cvhost_plugin_api::abi::{
     self, Adapter_TO, AdapterArgsRef, AdapterBox, FinishArgsRef, Host, InputBox, Model_TO, ModelBox, NewArgsRef,
@@ -29,7 +29,7 @@ extern "C" fn adapter(_: NewArgsRef<'_>) -> AbiResult<AdapterBox> {
 }
 extern "C" fn progress(_: RStr<'_>, _: u64, _: u64) {}
 
-/// An adapter of this later version: prints what reaches it.
+/// An adapter of this later version, which prints what it receives.
 struct Base;
 
 impl abi::Adapter for Base {
@@ -70,7 +70,7 @@ impl abi::Model for BaseModel {
     }
 }
 
-/// The arguments of a constructor.
+/// Arguments for a constructor.
 fn new(name: &str) -> NewArgs {
     NewArgs::new(name, json!({}))
 }
@@ -113,7 +113,7 @@ fn use_task(plugin: PluginRef, name: &str) {
     println!("role and type of a later version: {:?} {:?}", Role::LATER, DType::LATER);
 }
 
-/// A logger gets an item of a kind that it doesn't know.
+/// Passes the logger an item of a kind that it doesn't know.
 fn use_logger(plugin: PluginRef) {
     let mut logger = new("counter").lend(|args| plugin.logger()(args)).into_result().unwrap();
     let run = RunInfo {
@@ -127,7 +127,7 @@ fn use_logger(plugin: PluginRef) {
     logger.shutdown(1000, Status::OK).into_result().unwrap();
 }
 
-/// An adapter of the plugin stands between this host and this base, both newer than itself.
+/// Uses an adapter of the plugin that sits between this host and this base, both newer than itself.
 fn use_wrapper(plugin: PluginRef) {
     let wrapper = new("wrapper").lend(|args| plugin.adapter()(args)).into_result().unwrap();
     let checkpoint = Checkpoint {

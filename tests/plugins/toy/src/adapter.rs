@@ -1,4 +1,5 @@
-//! Adapter `columns`: averages an image into a few columns, and classifies those with one linear layer.
+//! Adapter `columns`: averages an image into a few columns and classifies these with one linear
+//! layer.
 
 use cvhost_plugin_api::data::{
     Array, ArrayMut, Batch, CollateRule, DType, Fields, LabelSpec, Mode, Output, Parameter, Prepared, Role,
@@ -48,15 +49,8 @@ struct Pixels;
 
 impl Input for Pixels {
     fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
-        let width = args.width;
-        let height = args.height;
-        let dims = vec![1, u64::from(height), u64::from(width)];
-        Ok(Shape {
-            name: "brightness".into(),
-            dtype: DType::F32,
-            dims: dims.into(),
-            extra: Default::default(),
-        })
+        let dims = [1, u64::from(args.height), u64::from(args.width)];
+        Ok(Shape::new("brightness", DType::F32, &dims))
     }
 
     fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
@@ -64,7 +58,7 @@ impl Input for Pixels {
         let image = sample
             .images
             .first()
-            .ok_or_else(|| PluginError::data("a sample without an image"))?;
+            .ok_or_else(|| PluginError::data("the sample has no image"))?;
         for y in 0..image.height {
             let row = out.row_mut::<f32>(&[0, u64::from(y)])?;
             for (x, value) in row.iter_mut().enumerate() {
@@ -93,10 +87,11 @@ struct Network {
     parameters: ParameterSet,
     weight: Tensor,
     bias: Tensor,
-    /// Forward passes in training: a buffer, as running statistics are.
+    /// Number of forward passes in training: a buffer, like running statistics.
     steps: Tensor,
     grid: i64,
-    /// What goes wrong in the training step of this number, the first being 0, or in the validation after so many steps.
+    /// The fault to inject in training step `fault_at_step`, counted from 0, or in the validation
+    /// after that many steps.
     fault: Option<String>,
     fault_at_step: Option<u64>,
     spec: LabelSpec,
@@ -126,11 +121,11 @@ impl Model for Network {
             let mut loss = logits.f_cross_entropy_loss(&sides, None::<Tensor>, Reduction::Mean, -100, 0.0)?;
             if self.fault_at_step == Some(context.step) {
                 loss = match (context.mode, self.fault.as_deref()) {
-                    // The root of 0 is 0, and its slope infinite.
+                    // The square root of 0 is 0, but its derivative is infinite.
                     (Mode::TRAIN, Some("gradients")) => {
                         loss + (self.weight.f_sum(Kind::Float)? * 0.0).f_sqrt()?
                     }
-                    // More than any machine has.
+                    // More memory than any machine has.
                     (Mode::TRAIN, Some("memory")) => Tensor::f_ones([1 << 50], (Kind::Float, loss.device()))?,
                     (Mode::TRAIN, None | Some("loss")) => loss * f64::NAN,
                     (Mode::EVAL, Some("interrupt")) => {
@@ -183,7 +178,7 @@ impl Model for Network {
     }
 }
 
-/// Ctrl-C, and time for the host to notice.
+/// Sends Ctrl-C to this process and gives the host time to notice.
 fn interrupt_this_process() -> Result<()> {
     let process = std::process::id().to_string();
     let sent = std::process::Command::new("kill")

@@ -1,4 +1,5 @@
-//! The smallest complete third-party plugin: a task on synthetic images, a model for it, and a logger.
+//! The smallest complete third-party plugin: a task on synthetic images, a model for it, and a
+//! logger.
 
 mod adapter;
 mod logger;

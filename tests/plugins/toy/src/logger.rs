@@ -1,4 +1,4 @@
-//! Logger `counter`: counts what it is given, in `counter.txt` of the run folder.
+//! Logger `counter`: writes the number of items it received to `counter.txt` in the run folder.
 
 use cvhost_plugin_api::data::{LogItem, RunInfo, Status};
 use cvhost_plugin_api::error::{PluginError, Result};

@@ -1,4 +1,4 @@
-//! Task `halves`: is the left or the right half of the image bright? Data, metric and images.
+//! Task `halves`: is the left or the right half of the image bright? Data, metric and drawing.
 
 use cvhost_plugin_api::data::{
     Array, Fields, Image, ImageSource, LabelSpec, MetricInfo, OpenArgs, Problem, Record, RecordArgs,
@@ -10,7 +10,8 @@ use cvhost_plugin_api::serde_json::{Value, json};
 
 pub struct Halves;
 
-/// Form `halves/1`: `side` (column of one i64: 0 left, 1 right), of predictions also `score` (column of one f32).
+/// Form `halves/1`: `side` (column of one i64: 0 left, 1 right); predictions also have `score`
+/// (column of one f32).
 impl Task for Halves {
     fn form(&self) -> &str {
         "halves/1"
@@ -19,11 +20,12 @@ impl Task for Halves {
     fn metrics(&self) -> Vec<MetricInfo> {
         vec![MetricInfo::higher(
             "accuracy",
-            "the part of the images whose half was right",
+            "the fraction of images whose half is correct",
         )]
     }
 
-    /// With an annotation file, whose lines say `left` or `right`, an image a line; else as many as `data.images` says.
+    /// With an annotation file, there is one image per line, which is `left` or `right`; otherwise
+    /// there are `data.pictures` images.
     fn open(&self, args: &OpenArgs) -> Result<Box<dyn DataSet>> {
         let data = &args.config["data"];
         let panics = data["panic_in"] == "record";
@@ -38,19 +40,19 @@ impl Task for Halves {
                 .enumerate()
                 .filter(|(_, line)| side_of(line).is_none());
             let wrong: Vec<String> = wrong
-                .map(|(number, line)| format!("line {}: `{line}` is no side", number + 1))
+                .map(|(number, line)| format!("line {}: `{line}` is not a side", number + 1))
                 .collect();
             if !wrong.is_empty() {
-                return Err(PluginError::data(format!("{} has wrong lines", args.annotations))
+                return Err(PluginError::data(format!("{} has invalid lines", args.annotations))
                     .with_details(wrong)
-                    .with_help("each line is `left` or `right`"));
+                    .with_help("each line must be `left` or `right`"));
             }
             text.lines().filter_map(side_of).collect()
         };
         Ok(Box::new(Images { sides, seed, panics }))
     }
 
-    /// The annotation file without the lines that are wrong.
+    /// The annotation file without its invalid lines.
     fn repair(&self, args: &OpenArgs) -> Result<Repair> {
         let text = read(&args.annotations)?;
         let (mut kept, mut changes) = (String::new(), Vec::new());
@@ -108,7 +110,7 @@ fn side_of(line: &str) -> Option<u32> {
     }
 }
 
-/// What makes each image another one.
+/// A pseudorandom number that makes each image different.
 fn noise(seed: u64, index: u64) -> u64 {
     (index + 1).wrapping_mul(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 32
 }
@@ -192,7 +194,7 @@ impl Evaluator for Accuracy {
                 .map(u64::from_le_bytes)
         };
         let (Some(right), Some(all)) = (number(0..8), number(8..16)) else {
-            return Err(PluginError::failed("a state of 16 bytes was expected"));
+            return Err(PluginError::failed("expected a state of 16 bytes"));
         };
         (self.right, self.all) = (self.right + right, self.all + all);
         Ok(())

@@ -1,4 +1,5 @@
-//! Adapter `wrapper`: another adapter, unchanged. Hosts and adapters of later versions meet through it.
+//! Adapter `wrapper`: passes everything on to another adapter. Hosts and adapters of later versions
+//! are connected through it.
 
 use cvhost_plugin_api::error::Result;
 use cvhost_plugin_api::sdk::{self, Adapter, AdapterArgs, Input, Model};

@@ -1,5 +1,6 @@
-//! Four tasks of other kinds than the workspace's plugins have, and a stage before one of them. Each is a folder: its form is
-//! said in `mod.rs`, the task in `task.rs`, and a small network that learns it in `adapter.rs`.
+//! Four tasks of kinds that the workspace's plugins lack, and an earlier stage for one of them.
+//! Each has a folder: `mod.rs` documents its form, `task.rs` has the task, and `adapter.rs` a small
+//! network that learns it.
 
 mod depth;
 mod keypoints;

@@ -1,13 +1,13 @@
 use super::*;
 use proptest::prelude::*;
 
-/// All steps one after the other, pixel by pixel, in f64.
-fn slow(steps: &[Step], pixels: &mut [[u8; 3]]) {
+/// A reference implementation in f64 that applies the steps one by one to each pixel.
+fn reference(steps: &[Step], pixels: &mut [[u8; 3]]) {
     for step in steps {
-        let greys: f64 = pixels.iter().map(|p| f64::from(slow_grey(*p))).sum();
+        let greys: f64 = pixels.iter().map(|p| f64::from(reference_grey(*p))).sum();
         let mean = (greys / pixels.len().max(1) as f64).round();
         for pixel in &mut *pixels {
-            let grey = f64::from(slow_grey(*pixel));
+            let grey = f64::from(reference_grey(*pixel));
             *pixel = match *step {
                 Step::Tone { gain, offset } => pixel.map(|v| byte(f64::from(v) * gain + offset)),
                 Step::Contrast(factor) => pixel.map(|v| byte(f64::from(v) * factor + (1.0 - factor) * mean)),
@@ -18,7 +18,7 @@ fn slow(steps: &[Step], pixels: &mut [[u8; 3]]) {
                     hue,
                     saturation,
                     value,
-                } => slow_hsv(*pixel, hue, saturation, value),
+                } => reference_hsv(*pixel, hue, saturation, value),
             };
         }
     }
@@ -28,11 +28,11 @@ fn byte(value: f64) -> u8 {
     value.round().clamp(0.0, 255.0) as u8
 }
 
-fn slow_grey([r, g, b]: [u8; 3]) -> u8 {
+fn reference_grey([r, g, b]: [u8; 3]) -> u8 {
     ((u32::from(r) * 19595 + u32::from(g) * 38470 + u32::from(b) * 7471 + 0x8000) >> 16) as u8
 }
 
-fn slow_hsv(rgb: [u8; 3], hue: f64, saturation: f64, value: f64) -> [u8; 3] {
+fn reference_hsv(rgb: [u8; 3], hue: f64, saturation: f64, value: f64) -> [u8; 3] {
     let [r, g, b] = rgb.map(|v| f64::from(v) / 255.0);
     let (max, min) = (r.max(g).max(b), r.min(g).min(b));
     let range = max - min;
@@ -80,21 +80,21 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn each_step_is_within_one_of_the_obvious_way(
+    fn each_step_is_within_one_of_the_reference(
         step in any_step(),
         pixels in prop::collection::vec(prop::array::uniform3(any::<u8>()), 1..200),
     ) {
         let (mut fast, mut expected) = (pixels.clone(), pixels.clone());
         apply(&[step], &mut fast);
-        slow(&[step], &mut expected);
+        reference(&[step], &mut expected);
         for ((fast, expected), before) in fast.iter().zip(&expected).zip(&pixels) {
             let off = fast.iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max();
-            prop_assert!(off <= Some(1), "{:?}: {:?} became {:?}, not {:?}", step, before, fast, expected);
+            prop_assert!(off <= Some(1), "{:?}: {:?} became {:?}, expected {:?}", step, before, fast, expected);
         }
     }
 
     #[test]
-    fn several_steps_are_made_one_after_the_other(
+    fn several_steps_are_applied_in_order(
         steps in prop::collection::vec(any_step(), 0..5),
         pixels in prop::collection::vec(prop::array::uniform3(any::<u8>()), 9000..9100),
     ) {
@@ -106,7 +106,7 @@ proptest! {
 }
 
 #[test]
-fn no_shift_changes_nothing_and_a_full_turn_comes_back() {
+fn hue_shifts_by_zero_and_by_a_full_turn_change_nothing() {
     for r in (0..=255).step_by(15) {
         for g in (0..=255).step_by(17) {
             for b in (0..=255).step_by(51) {
@@ -123,7 +123,7 @@ fn no_shift_changes_nothing_and_a_full_turn_comes_back() {
 }
 
 #[test]
-fn a_third_of_a_turn_makes_red_green() {
+fn a_hue_shift_by_a_third_of_a_turn_turns_red_into_green() {
     assert_eq!(one(hsv(120.0, 0.0, 0.0), [255, 0, 0]), [0, 255, 0]);
     assert_eq!(one(hsv(-120.0, 0.0, 0.0), [0, 255, 0]), [255, 0, 0]);
     assert_eq!(one(hsv(50.0, 0.5, 0.0), [100, 100, 100]), [100, 100, 100]);
@@ -131,7 +131,7 @@ fn a_third_of_a_turn_makes_red_green() {
 }
 
 #[test]
-fn contrast_zero_is_the_mean_grey_and_saturation_zero_is_greyscale() {
+fn contrast_zero_yields_the_mean_grey_and_saturation_zero_yields_greyscale() {
     let mut pixels = [[0; 3], [200; 3]];
     apply(&[Step::Contrast(0.0)], &mut pixels);
     assert_eq!(pixels, [[100; 3]; 2]);
@@ -139,7 +139,7 @@ fn contrast_zero_is_the_mean_grey_and_saturation_zero_is_greyscale() {
 }
 
 #[test]
-fn jitter_of_strength_zero_is_off_and_others_stay_in_their_range() {
+fn jitter_of_strength_zero_is_off_and_factors_are_in_range() {
     let mut random = Random::new(0, 0, 0);
     assert!(Step::random_jitter(&ColorJitter::default(), &mut random).is_empty());
     let jitter = ColorJitter {

@@ -11,7 +11,7 @@ fn noise(count: usize, seed: u64) -> Vec<[u8; 3]> {
 
 proptest! {
     #[test]
-    fn every_processor_reverses_alike(count in 0usize..70, seed in 0u64..1000) {
+    fn reversing_is_identical_on_every_cpu(count in 0usize..70, seed in 0u64..1000) {
         let source = noise(count, seed);
         let mut target = vec![[0; 3]; count];
         reversed(&source, &mut target);
@@ -19,32 +19,32 @@ proptest! {
     }
 
     #[test]
-    fn every_processor_warps_alike(
+    fn warping_is_identical_on_every_cpu(
         width in 1usize..40, height in 1usize..20, count in 0usize..60, seed in 0u64..1000,
-        goes_on: bool, start in prop::array::uniform2(-30.0f32..50.0), step in prop::array::uniform2(-2.0f32..2.0),
+        replicate_border: bool, start in prop::array::uniform2(-30.0f32..50.0), step in prop::array::uniform2(-2.0f32..2.0),
         tilt in prop_oneof![Just(0.0f32), -0.05f32..0.05],
     ) {
         let source = noise(width * height, seed);
-        let row = Row { start: [start[0], start[1], 1.0], step: [step[0], step[1], tilt], goes_on };
-        let (mut chosen, mut generic) = (vec![[0; 3]; count], vec![[0; 3]; count]);
-        warp_row(&source, [width, height], &row, [1, 2, 3], &mut chosen);
+        let row = Row { start: [start[0], start[1], 1.0], step: [step[0], step[1], tilt], replicate_border };
+        let (mut dispatched, mut generic) = (vec![[0; 3]; count], vec![[0; 3]; count]);
+        warp_row(&source, [width, height], &row, [1, 2, 3], &mut dispatched);
         pixels::warp_row(&source, [width, height], &row, [1, 2, 3], &mut generic, 0);
-        prop_assert_eq!(chosen, generic);
+        prop_assert_eq!(dispatched, generic);
     }
 
     #[test]
-    fn every_processor_mixes_alike(count in 0usize..100, seed in 0u64..1000, sigma in 0.1f64..2.0) {
+    fn mixing_is_identical_on_every_cpu(count in 0usize..100, seed in 0u64..1000, sigma in 0.1f64..2.0) {
         let gaussian = Gaussian::new(sigma);
         let rows: Vec<Vec<[u8; 3]>> = (0..2 * gaussian.radius() + 1).map(|k| noise(count, seed + k as u64)).collect();
         let taps: Vec<&[u8]> = rows.iter().map(|r| r.as_flattened()).collect();
-        let (mut chosen, mut generic) = (vec![0; 3 * count], vec![0; 3 * count]);
-        mix(&taps, &gaussian, &mut chosen);
+        let (mut dispatched, mut generic) = (vec![0; 3 * count], vec![0; 3 * count]);
+        mix(&taps, &gaussian, &mut dispatched);
         pixels::mix(&taps, &gaussian, &mut generic, 0);
-        prop_assert_eq!(chosen, generic);
+        prop_assert_eq!(dispatched, generic);
     }
 
     #[test]
-    fn every_processor_colours_alike(
+    fn colour_kernels_are_identical_on_every_cpu(
         count in 0usize..300, seed in 0u64..1000, gain in -2.0f32..4.0, offset in -100.0f32..100.0,
         hue in -1.0f32..1.0, saturation in -1.0f32..1.0, value in -1.0f32..1.0, part in 0u16..=256,
     ) {
@@ -64,9 +64,9 @@ proptest! {
                 Box::new(|p| pixels::blend(p.as_flattened_mut(), other.as_flattened(), part)),
             ),
         ];
-        for (chosen, generic) in pairs {
+        for (dispatched, generic) in pairs {
             let (mut a, mut b) = (source.clone(), source.clone());
-            chosen(&mut a);
+            dispatched(&mut a);
             generic(&mut b);
             prop_assert_eq!(a, b);
         }

@@ -4,7 +4,7 @@ use crate::random::Random;
 use crate::testing::pattern;
 use proptest::prelude::*;
 
-/// Smooth, so that a place that is off by little gives a colour that is off by little.
+/// A smooth image, so that small position errors cause small colour errors.
 fn smooth(width: u32, height: u32) -> Image {
     let mut image = Image::filled(width, height, [0; 3]);
     for y in 0..height {
@@ -25,8 +25,9 @@ fn smooth(width: u32, height: u32) -> Image {
     image
 }
 
-/// Every pixel of the window from the four around the place that its centre comes from, in f64.
-fn slow(source: &Image, map: &Map) -> Vec<Option<[f64; 3]>> {
+/// A reference implementation in f64: every pixel of the window is interpolated from the four
+/// pixels around its centre's preimage.
+fn reference(source: &Image, map: &Map) -> Vec<Option<[f64; 3]>> {
     let at = |x: f64, y: f64| {
         let inside = x >= 0.0 && y >= 0.0;
         let pixel = if inside {
@@ -59,7 +60,7 @@ fn slow(source: &Image, map: &Map) -> Vec<Option<[f64; 3]>> {
     pixels
 }
 
-/// The largest difference and how many of the values differ by more than one.
+/// The largest difference, and the number of values that differ by more than one.
 fn differences(new: &Image, expected: &[Option<[f64; 3]>]) -> (f64, usize) {
     let pixels = new.pixels.as_chunks::<3>().0;
     let off = pixels.iter().zip(expected).flat_map(|(new, expected)| {
@@ -80,7 +81,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn turned_and_tilted_images_are_those_of_the_obvious_way(
+    fn rotation_and_perspective_match_the_reference(
         width in 3u32..90, height in 3u32..60, degrees in -180.0f64..180.0, moves in prop::array::uniform8(0.0f64..0.1),
         mirror: bool,
     ) {
@@ -92,19 +93,19 @@ proptest! {
         }
         let map = Map::of(&changes, [width, height]);
         let new = image(&source, &map).unwrap();
-        // At the border the colour jumps to the fill, and places have 15 binary digits.
-        let (max, off) = differences(&new, &slow(&source, &map));
+        // At the border, the colour jumps to the fill; positions have 15 fractional bits.
+        let (max, off) = differences(&new, &reference(&source, &map));
         prop_assert!(max <= 2.0 && off * 100 <= new.pixels.len(), "{} {} of {}", max, off, new.pixels.len());
     }
 
     #[test]
-    fn turns_by_quarters_move_whole_pixels(side in 2u32..40, quarters in 1u32..4) {
+    fn quarter_turns_move_whole_pixels(side in 2u32..40, quarters in 1u32..4) {
         let source = pattern(side, side);
         let map = Map::of(&[Change::Rotate { radians: f64::from(quarters) * std::f64::consts::FRAC_PI_2 }], [side, side]);
         let new = image(&source, &map).unwrap();
         for y in 0..side {
             for x in 0..side {
-                // Counter-clockwise: what was right is above.
+                // Counter-clockwise: the right side becomes the top.
                 let last = side - 1;
                 let from = match quarters {
                     1 => (last - y, x),
@@ -119,15 +120,15 @@ proptest! {
     }
 
     #[test]
-    fn cuts_and_mirror_images_move_whole_pixels(
+    fn crops_and_mirroring_move_whole_pixels(
         width in 4u32..60, height in 4u32..40, parts in prop::array::uniform4(0.0f64..0.5), x: bool, y: bool,
     ) {
         let source = pattern(width, height);
-        let cut = |side: u32, low: f64, high: f64| {
+        let crop = |side: u32, low: f64, high: f64| {
             let start = (f64::from(side) * low) as u32;
             (start, side - start - (f64::from(side) * high) as u32)
         };
-        let ((left, new_width), (top, new_height)) = (cut(width, parts[0], parts[1]), cut(height, parts[2], parts[3]));
+        let ((left, new_width), (top, new_height)) = (crop(width, parts[0], parts[1]), crop(height, parts[2], parts[3]));
         let mut changes = vec![Change::Crop { left, top, width: new_width, height: new_height }];
         changes.extend(x.then_some(Change::MirrorX));
         changes.extend(y.then_some(Change::MirrorY));
@@ -144,7 +145,7 @@ proptest! {
                 prop_assert_eq!(new.pixel(column, row), source.pixel(from_x, from_y));
             }
         }
-        // The same by the map that goes back, where nothing was cut off.
+        // The inverse map restores whatever wasn't cropped.
         if (new_width, new_height) == (width, height) {
             prop_assert!(mirrored_in_place(&mut new, &map));
             prop_assert_eq!(new, source);
@@ -152,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn larger_images_are_those_of_the_obvious_way_inside(
+    fn enlarged_images_match_the_reference_inside(
         width in 4u32..60, height in 4u32..40, factor in 1.0f64..3.0, places in prop::array::uniform2(0.0f64..1.0), x: bool,
     ) {
         let source = smooth(width, height);
@@ -160,8 +161,8 @@ proptest! {
         changes.extend(x.then_some(Change::MirrorX));
         let map = Map::of(&changes, [width, height]);
         let new = image(&source, &map).unwrap();
-        // The border's pixels go on outside, where the slow way mixes with the fill.
-        let expected = slow(&source, &map);
+        // Border pixels are replicated, whereas the reference blends with the fill.
+        let expected = reference(&source, &map);
         for y in 1..height.saturating_sub(1) {
             for x in 1..width.saturating_sub(1) {
                 let [from_x, from_y] = map.back.point([f64::from(x) + 0.5, f64::from(y) + 0.5]).unwrap();
@@ -175,7 +176,7 @@ proptest! {
     }
 
     #[test]
-    fn planes_take_the_pixel_under_each_centre(
+    fn planes_sample_the_pixel_under_each_centre(
         width in 2u32..40, height in 2u32..30, degrees in -180.0f64..180.0, moves in prop::array::uniform8(0.0f64..0.1),
     ) {
         let source: Vec<i64> = (0..i64::from(width * height)).collect();
@@ -195,8 +196,9 @@ proptest! {
 }
 
 #[test]
-fn much_smaller_images_see_every_pixel() {
-    // Lines of one pixel become grey, where four neighbours would give black or white.
+fn strong_shrinking_averages_all_pixels() {
+    // Lines of one pixel become grey, whereas interpolating four neighbours would yield black or
+    // white.
     let mut lines = Image::filled(120, 120, [0; 3]);
     (0..120).for_each(|y| (0..120).step_by(2).for_each(|x| lines.set_pixel(x, y, [255; 3])));
     for changes in [
@@ -220,7 +222,7 @@ fn much_smaller_images_see_every_pixel() {
 }
 
 #[test]
-fn contents_that_got_smaller_stand_on_the_fill() {
+fn shrunk_contents_are_surrounded_by_the_fill() {
     let white = Image::filled(40, 20, [255; 3]);
     let map = Map::of(
         &[Change::zoom(40, 20, 0.5, [0.0, 1.0]), Change::MirrorX],
@@ -237,7 +239,7 @@ fn contents_that_got_smaller_stand_on_the_fill() {
 }
 
 #[test]
-fn a_covered_window_leaves_the_rest_of_the_canvas_alone() {
+fn covering_a_window_leaves_the_rest_of_the_canvas_unchanged() {
     let mut random = Random::new(5, 0, 0);
     for _ in 0..50 {
         let from = [8 + random.below(50) as u32, 8 + random.below(50) as u32];

@@ -1,4 +1,5 @@
-//! Adapter `walk-depth`: the logarithm of each pixel's depth from a few convolutions, on images of one size.
+//! Adapter `walk-depth`: a few convolutions predict the logarithm of each pixel's depth, on inputs
+//! of one size.
 
 use super::depth_of;
 use crate::shared::geometry::colour_at;
@@ -14,7 +15,7 @@ use cvhost_plugin_api::serde_json::{Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
 
-/// Height and width of the input where nobody says.
+/// Default height and width of the input.
 const SIZE: [u64; 2] = [36, 48];
 
 pub struct LogDepth;
@@ -23,7 +24,7 @@ impl Adapter for LogDepth {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
         let checkpoint = args.checkpoint;
         let config = args.config;
-        refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
+        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
         let [height, width] = size(&config["data"]["image_size"])
             .or_else(|| size(&checkpoint.preprocessor["size"]))
             .unwrap_or(SIZE);
@@ -36,7 +37,8 @@ impl Adapter for LogDepth {
         let parameters = ParameterSet::new();
         let root = parameters.root();
         let layers = vec![
-            // Besides the colours it sees how far down a pixel is, as the floor comes nearer there.
+            // In addition to colours, the input has each pixel's vertical position, since the floor
+            // is nearer further down.
             Conv::new(&root.sub("layer1"), 4, channels, 3),
             Conv::new(&root.sub("layer2"), channels, channels, 3).spread(2),
         ];
@@ -72,7 +74,8 @@ impl Input for Resized {
         ))
     }
 
-    /// `depth` `[H, W]` f32 in the input's size: of the pixel at each place, since a mean with one that wasn't measured is wrong.
+    /// `depth` `[H, W]` f32 in the input's size, sampled from the nearest pixel, since averaging
+    /// with a pixel that wasn't measured would be wrong.
     fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
         let sample = args.sample;
         let image = image(sample)?;
@@ -146,7 +149,7 @@ impl Model for Network {
         let pixels = batch.tensor("pixel_values")?;
         let &[count, _, height, width] = pixels.size().as_slice() else {
             return Err(cvhost_plugin_api::PluginError::failed(
-                "the batch has no [N, 3, H, W]",
+                "`pixel_values` does not have the shape [N, 3, H, W]",
             ));
         };
         let down = Tensor::f_linspace(-1.0, 1.0, height, (Kind::Float, pixels.device()))?;
@@ -159,7 +162,7 @@ impl Model for Network {
         if context.mode != Mode::PREDICT {
             let depth = batch.tensor("depth")?;
             let measured = depth.f_gt(0.0)?;
-            // Of what wasn't measured the logarithm is taken of 1, and then left out.
+            // Pixels that weren't measured get the logarithm of 1 and are then masked out.
             let wanted = depth.f_where_self(&measured, &depth.f_ones_like()?)?.f_log()?;
             let errors = log_depth
                 .f_sub(&wanted)?
@@ -172,7 +175,7 @@ impl Model for Network {
         Ok(output)
     }
 
-    /// Depths in the image's own size.
+    /// Depths at the image's own size.
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
         let outputs = args.outputs;
         let metas = args.metas;

@@ -1,17 +1,17 @@
-//! Made-up views: a floor that runs to the horizon, with posts on it. What is far away fades into the fog, which is what a network
-//! can go by.
+//! Synthetic views: a floor that extends to the horizon, with posts on it. Distant parts fade into
+//! fog, which gives a network a cue.
 
 use crate::shared::random::Random;
 use cvhost_plugin_api::data::Image;
 
 pub const WIDTH: u32 = 64;
 pub const HEIGHT: u32 = 48;
-/// Where nothing stands in the way, in metres.
+/// The depth where nothing is in the way, in metres.
 const FARTHEST: f64 = 20.0;
-/// After so many metres a colour has faded to a third.
+/// Distance in metres at which a colour has faded to a third.
 const FOG: f64 = 8.0;
 
-/// A view, and its depths in metres, row-major; 0 where the sensor measured nothing.
+/// A view and its depths in metres, row-major; 0 where the sensor measured nothing.
 pub fn view(split: &str, index: usize) -> (Image, Vec<f32>) {
     let mut random = Random::new(split, index);
     let horizon = random.uniform(14.0..22.0);
@@ -30,7 +30,7 @@ pub fn view(split: &str, index: usize) -> (Image, Vec<f32>) {
             colour,
         ));
     }
-    // The nearest is drawn over the others.
+    // Nearer posts are drawn over farther ones.
     posts.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut image = Image::filled(WIDTH, HEIGHT, [0; 3]);
     let mut depths = Vec::new();

@@ -1,14 +1,16 @@
-//! Errors of depth (Eigen et al. 2014, "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network", section 4):
-//! per image over its measured pixels, then the mean over the images, as the evaluations on KITTI do.
+//! Depth errors (Eigen et al. 2014, "Depth Map Prediction from a Single Image using a Multi-Scale
+//! Deep Network", section 4): per image over its measured pixels, then averaged over the images, as
+//! in evaluations on KITTI.
 
 use cvhost_plugin_api::error::{PluginError, Result};
 
-/// abs_rel = mean(|p - t| / t), rmse = √mean((p - t)²) in metres, delta1 = the part with max(p/t, t/p) < 1.25. Pixels with t = 0
-/// were not measured. Nothing for an image without measured pixels.
+/// abs_rel = mean(|p - t| / t), rmse = √mean((p - t)²) in metres, delta1 = the fraction of pixels
+/// with max(p/t, t/p) < 1.25. Pixels with t = 0 were not measured. Empty for an image without
+/// measured pixels.
 pub fn errors(prediction: &[f32], target: &[f32]) -> Result<Vec<f64>> {
     if prediction.len() != target.len() {
         return Err(PluginError::failed(format!(
-            "a predicted depth map of {} pixels for an image of {}",
+            "the predicted depth map has {} pixels, the image {}",
             prediction.len(),
             target.len()
         )));

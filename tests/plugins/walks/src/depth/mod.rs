@@ -2,7 +2,7 @@
 //!
 //! | field | role | content |
 //! |---|---|---|
-//! | `depth` | dense map | `[H, W]` f32: metres; of targets 0 (the fill) where nothing was measured |
+//! | `depth` | dense map | `[H, W]` f32: metres; in targets 0 (the fill) where nothing was measured |
 //!
 //! There are no classes: `LabelSpec.names` is empty.
 
@@ -22,7 +22,7 @@ pub fn depth_of(fields: &Fields) -> Result<(&[f32], u32, u32)> {
     match array.dims() {
         &[height, width] => Ok((array.values()?, width as u32, height as u32)),
         other => Err(PluginError::failed(format!(
-            "a depth map of shape {other:?}; expected [H, W]"
+            "the depth map has shape {other:?}; expected [H, W]"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! Task `walk-depth`: made-up views, errors of depth, and the depths as PNG.
+//! Task `walk-depth`: synthetic views, depth errors, and the depths as PNG.
 
 use super::images::{HEIGHT, WIDTH, view};
 use super::metric::errors;
@@ -22,11 +22,11 @@ impl Task for Depth {
 
     fn metrics(&self) -> Vec<MetricInfo> {
         vec![
-            MetricInfo::lower("abs_rel", "the mean error as a part of the depth"),
+            MetricInfo::lower("abs_rel", "the mean error as a fraction of the depth"),
             MetricInfo::lower("rmse", "the root of the mean squared error, in metres"),
             MetricInfo::higher(
                 "delta1",
-                "the part of the pixels that is right up to a factor of 1.25",
+                "the fraction of pixels that are correct up to a factor of 1.25",
             ),
         ]
     }
@@ -42,7 +42,8 @@ impl Task for Depth {
         Ok(Box::new(Errors::default()))
     }
 
-    /// The nearest, the middle and the farthest depth, in metres. There are no scores, so `threshold` leaves out nothing.
+    /// The minimum, median and maximum depth in metres. There are no scores, so `threshold` has no
+    /// effect.
     fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
         let prediction = args.prediction;
         let mut depths = depth_of(prediction)?.0.to_vec();
@@ -56,7 +57,7 @@ impl Task for Depth {
     fn files(&self, args: &PredictionArgs<'_>) -> Result<Vec<Artifact>> {
         let prediction = args.prediction;
         let (depths, width, height) = depth_of(prediction)?;
-        // The cast holds what doesn't fit at 0 and 65535.
+        // The cast saturates at 0 and 65535.
         let millimetres: Vec<u16> = depths.iter().map(|d| (d * 1000.0).round() as u16).collect();
         Ok(vec![Artifact {
             file_name: "-depth.png".into(),
@@ -65,7 +66,7 @@ impl Task for Depth {
         }])
     }
 
-    /// The image, and beside it the depths: near is red, far is blue.
+    /// Draws the depths next to the image: near is red, far is blue.
     fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
         let prediction = args.prediction;
         let (depths, width, height) = depth_of(prediction)?;
@@ -79,9 +80,9 @@ impl Task for Depth {
         }
         for (i, depth) in depths.iter().enumerate() {
             let (x, y) = (i as u32 % width.max(1), i as u32 / width.max(1));
-            // On a scale of ratios, as the errors are.
-            let part = (depth / nearest).ln() / (farthest / nearest).ln().max(1e-6);
-            pair.set_pixel(canvas.width + x, y, heat(part.clamp(0.0, 1.0)));
+            // On a logarithmic scale, since the errors are relative.
+            let fraction = (depth / nearest).ln() / (farthest / nearest).ln().max(1e-6);
+            pair.set_pixel(canvas.width + x, y, heat(fraction.clamp(0.0, 1.0)));
         }
         *canvas = pair;
         canvas::enlarge(canvas, 4);
@@ -89,10 +90,10 @@ impl Task for Depth {
     }
 }
 
-/// From red over yellow and green to blue.
-fn heat(part: f32) -> [u8; 3] {
+/// From red through yellow and green to blue.
+fn heat(fraction: f32) -> [u8; 3] {
     let stops = [[215, 48, 39], [253, 200, 90], [120, 190, 110], [50, 90, 180]];
-    let at = part * (stops.len() - 1) as f32;
+    let at = fraction * (stops.len() - 1) as f32;
     let (low, high) = (
         at.floor() as usize,
         (at.floor() as usize + 1).min(stops.len() - 1),
@@ -137,7 +138,7 @@ impl DataSet for Views {
         Ok(Record {
             name: format!("{}-{index}", self.split).into(),
             images: vec![ImageSource::decoded(image)].into(),
-            // The usual fill of a dense map, 0, is what "not measured" is here.
+            // The default fill of a dense map, 0, means "not measured" here.
             fields: Fields::new().with("depth", Role::DENSE_MAP, depths),
             ..Record::default()
         })

@@ -1,5 +1,5 @@
-//! Adapter `walk-keypoints`: cuts the person out, and finds each keypoint as the mean of a heatmap (Sun et al. 2018, "Integral
-//! Human Pose Regression").
+//! Adapter `walk-keypoints`: crops the person, and locates each keypoint as the mean of a heatmap
+//! (Sun et al. 2018, "Integral Human Pose Regression").
 
 use super::Anatomy;
 use crate::shared::geometry::colour_at;
@@ -15,9 +15,9 @@ use cvhost_plugin_api::serde_json::{Map, Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
 
-/// Width and height of the cut.
+/// Width and height of the crop.
 const SIDE: u32 = 32;
-/// How much more than the box is cut out, as a factor on its longer side.
+/// The crop's side, as a multiple of the box's longer side.
 const MARGIN: f64 = 1.25;
 
 pub struct Heatmaps;
@@ -29,10 +29,10 @@ impl Adapter for Heatmaps {
         refuse(
             config,
             &["data.image_size"],
-            "this network sees each person at 32x32",
+            "this network processes each person at 32x32",
         )?;
-        refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
-        Ok(Box::new(Cut {
+        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
+        Ok(Box::new(Crop {
             keypoints: Anatomy::of(spec)?.names.len(),
         }))
     }
@@ -45,7 +45,8 @@ impl Adapter for Heatmaps {
         let parameters = ParameterSet::new();
         let root = parameters.root();
         let layers = vec![
-            // Besides the colours it sees where in the cut it is: only that tells left from right.
+            // In addition to colours, the input has each pixel's position in the crop: only that
+            // distinguishes left from right.
             Conv::new(&root.sub("layer1"), 5, channels, 3).every([2, 2]),
             Conv::new(&root.sub("layer2"), channels, channels, 3),
             Conv::new(&root.sub("layer3"), channels, channels, 3).spread(2),
@@ -62,7 +63,7 @@ impl Adapter for Heatmaps {
     }
 }
 
-/// The square that is cut out for a region, in pixels of the image: left, top, side.
+/// The square to crop for a region, in pixels of the image: left, top, side.
 fn square(region: &Region) -> [f64; 3] {
     let side = region.width.max(region.height) * MARGIN;
     let centre = [region.x + region.width / 2.0, region.y + region.height / 2.0];
@@ -73,14 +74,14 @@ fn region_of(region: &Optional<Region>) -> Result<Region> {
     region
         .as_ref()
         .copied()
-        .ok_or_else(|| PluginError::data("a record without a person's box as its region"))
+        .ok_or_else(|| PluginError::data("the record has no person's box as its region"))
 }
 
-struct Cut {
+struct Crop {
     keypoints: usize,
 }
 
-impl Input for Cut {
+impl Input for Crop {
     fn shape(&self, _args: &ShapeArgs) -> Result<Shape> {
         Ok(Shape::new(
             "pixel_values",
@@ -89,8 +90,9 @@ impl Input for Cut {
         ))
     }
 
-    /// `keypoints` `[K, 3]` f32: x and y from 0 to 1 in the cut, and 1 where there is something to learn. A person that a crop took
-    /// out of the image has left the fields, and so has one that is only to be predicted: nothing to learn.
+    /// `keypoints` `[K, 3]` f32: x and y from 0 to 1 in the crop, and 1 where there is a target. A
+    /// person cropped out of the image by an augmentation is no longer in the fields, nor is one
+    /// that is only to be predicted: there is no target.
     fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
         let sample = args.sample;
         let image = image(sample)?;
@@ -175,7 +177,8 @@ impl Model for Network {
         Ok(vec![labelled.double_value(&[])])
     }
 
-    /// The loss is the mean distance along x plus that along y over the labelled keypoints, as a part of the cut.
+    /// The loss is the mean distance along x plus that along y over the labelled keypoints, as a
+    /// fraction of the crop's side.
     fn forward(&mut self, batch: &Batch, context: &StepContext<'_>) -> Result<Output> {
         let pixels = batch.tensor("pixel_values")?;
         let (count, side) = (batch.len() as i64, i64::from(SIDE));
@@ -199,7 +202,7 @@ impl Model for Network {
             let line = heat.f_sum_dim_intlist(dim, false, Kind::Float)?;
             Ok(line.f_mul(&centres)?.f_sum_dim_intlist(-1, false, Kind::Float)?)
         };
-        // x from the sums down the columns, y from those along the rows.
+        // x from the column sums, y from the row sums.
         let points = Tensor::f_stack(&[mean(2)?, mean(3)?], -1)?;
         let mut output = Output::default();
         if context.mode != Mode::PREDICT {
@@ -214,7 +217,7 @@ impl Model for Network {
             ))
             .into();
         }
-        // How much of the heat is at its mean: a keypoint that is nowhere spreads it out.
+        // The fraction of the heat near its mean: without a keypoint it spreads out.
         let near = |line: &Tensor, at: i64| -> Result<Tensor> {
             let away = centres
                 .f_sub(&points.f_select(-1, at)?.f_unsqueeze(-1)?)?
@@ -233,7 +236,8 @@ impl Model for Network {
         Ok(output)
     }
 
-    /// Keypoints in pixels of the image. The score is the box's, where there is one, times the mean of the keypoints'.
+    /// Keypoints in pixels of the image. The score is the mean of the keypoints' scores, times the
+    /// box's score if there is one.
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
         let outputs = args.outputs;
         let metas = args.metas;

@@ -1,11 +1,12 @@
-//! How near keypoints are. PCK (Yang and Ramanan 2013, "Articulated Human Detection with Flexible Mixtures of Parts", section 6.1:
-//! a keypoint is right within α of the person box's longer side) and the object keypoint similarity of COCO's evaluation.
+//! Accuracy of keypoints: PCK (Yang and Ramanan 2013, "Articulated Human Detection with Flexible
+//! Mixtures of Parts", section 6.1: a keypoint is correct within α of the person box's longer side)
+//! and the object keypoint similarity of COCO's evaluation.
 
 /// PCK's α.
 pub const ALPHA: f64 = 0.1;
 
-/// What a person adds: per keypoint whether it counts and whether it was right, then the similarity. `side` is the box's longer
-/// side and `area` its area, in pixels.
+/// What a person contributes: for each keypoint whether it counts and whether it is correct, then
+/// the similarity. `side` is the box's longer side and `area` its area, in pixels.
 ///
 /// OKS = mean over the labelled keypoints of exp(-d² / (2 · area · k²)) with k = 2 · sigma.
 pub fn compare(prediction: &[[f64; 3]], target: &[[f64; 3]], bounds: [f64; 4], sigmas: &[f64]) -> Vec<f64> {

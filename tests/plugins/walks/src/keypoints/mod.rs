@@ -1,15 +1,18 @@
-//! Top-down keypoints: a record a person, with the person's box as its region. Form `walk-keypoints/1`:
+//! Top-down keypoints: one record per person, with the person's box as its region. Form
+//! `walk-keypoints/1`:
 //!
 //! | field | role | content |
 //! |---|---|---|
-//! | `keypoints` | keypoints | `[1, K, 3]` f32: x, y in pixels; of targets the visibility (0 not labelled, 2 visible), of predictions 0..1 how sure |
+//! | `keypoints` | keypoints | `[1, K, 3]` f32: x, y in pixels; in targets the visibility (0 not labelled, 2 visible), in predictions a score 0..1 |
 //! | `boxes` | boxes | `[1, 4]` f32 xyxy: the person's box |
-//! | `scores` | column | `[1]` f32, of predictions: how sure of box and keypoints; of records to predict: of the box |
+//! | `scores` | column | `[1]` f32: in predictions the score of box and keypoints; in records to predict the score of the box |
 //!
-//! `LabelSpec.extra` is `{"keypoints": [name; K], "sigmas": [number; K], "skeleton": [[i, j], …]}`, where a sigma is what COCO's
-//! evaluation calls one: how far apart annotators put a keypoint, as a part of the person's size. Regions are upright; one that an
-//! augmentation has turned says where the person is, and the network sees the person turned. The predictions of an image's
-//! records are put together by the host, so an image has `[N, K, 3]`, and no fields at all where nobody is on it.
+//! `LabelSpec.extra` is `{"keypoints": [name; K], "sigmas": [number; K], "skeleton": [[i, j], …]}`,
+//! with sigmas as in COCO's evaluation: how far apart annotators place a keypoint, as a fraction of
+//! the person's size. Regions are axis-aligned; one that an augmentation has rotated still gives
+//! the person's location, and the network sees the person rotated. The host combines the
+//! predictions of an image's records, so an image has `[N, K, 3]`, and no fields at all if there is
+//! nobody in it.
 
 pub mod adapter;
 mod metric;
@@ -22,12 +25,12 @@ use cvhost_plugin_api::serde_json::{self, Value};
 
 pub const FORM: &str = "walk-keypoints/1";
 
-/// What the labels say of keypoints.
+/// The labels' description of keypoints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Anatomy {
     pub names: Vec<String>,
     pub sigmas: Vec<f64>,
-    /// Pairs of keypoints that a drawing connects.
+    /// Pairs of keypoints that drawings connect.
     pub skeleton: Vec<[usize; 2]>,
 }
 
@@ -48,8 +51,8 @@ impl Anatomy {
             .collect();
         if names.is_empty() || sigmas.len() != names.len() {
             return Err(PluginError::data(format!(
-                "the labels name {} keypoints with {} sigmas; expected {{\"keypoints\": [name, …], \"sigmas\": [number, …]}} with \
-                 them, found `{}`",
+                "the labels name {} keypoints with {} sigmas; expected \
+                 {{\"keypoints\": [name, …], \"sigmas\": [number, …]}} with the labels, found `{}`",
                 names.len(),
                 sigmas.len(),
                 spec.extra

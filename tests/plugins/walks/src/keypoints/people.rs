@@ -1,5 +1,6 @@
-//! Made-up images of one to three stick figures that face the viewer. The two hands look the same, and so do the two feet: which
-//! is the left one only its place says, as it does in photographs. So an adapter learns it only where mirroring swaps them.
+//! Synthetic images of one to three stick figures that face the viewer. The two hands look the
+//! same, and so do the two feet: only their position tells which is the left one, as in
+//! photographs. So an adapter learns it only if mirroring swaps them.
 
 use crate::shared::canvas::{disc, line, paint};
 use crate::shared::components::bounds;
@@ -17,13 +18,13 @@ pub const KEYPOINTS: [&str; 7] = [
     "left_foot",
     "right_foot",
 ];
-/// The keypoint in each one's place in a mirror image.
+/// For each keypoint, the one in its place in a mirror image.
 pub const MIRROR: [u64; 7] = [0, 1, 2, 4, 3, 6, 5];
-/// COCO's meaning; that of an ankle there is 0.089, that of an eye 0.025.
+/// Sigmas as in COCO, where an ankle has 0.089 and an eye 0.025.
 pub const SIGMAS: [f64; 7] = [0.05; 7];
 pub const SKELETON: [[usize; 2]; 6] = [[0, 1], [1, 2], [1, 3], [1, 4], [2, 5], [2, 6]];
 
-/// A person: the box xyxy of all its pixels, and x, y, visibility of each keypoint.
+/// A person: the box (xyxy) of all its pixels, and x, y, visibility of each keypoint.
 pub struct Person {
     pub bounds: [f64; 4],
     pub keypoints: [[f64; 3]; 7],
@@ -47,13 +48,13 @@ pub fn people(split: &str, index: usize) -> (Image, Vec<Person>) {
     (image, people)
 }
 
-/// Draws a person whose middle is at column `centre`.
+/// Draws a person centred at column `centre`.
 fn person(image: &mut Image, random: &mut Random, centre: f64) -> Person {
     let size = random.uniform(0.75..1.05);
     let top = random.uniform(4.0..12.0);
     let head = [centre + random.uniform(-1.5..1.5), top + 4.0 * size];
     let (neck, hip) = ([centre, top + 10.0 * size], [centre, top + 28.0 * size]);
-    // The left hand of somebody who faces the viewer is on the right of the image.
+    // The left hand of somebody who faces the viewer is on the right in the image.
     let mut limb = |side: f64, from: [f64; 2], down: std::ops::Range<f64>| {
         let end = [
             centre + side * random.uniform(6.0..12.0) * size,
@@ -91,7 +92,7 @@ fn person(image: &mut Image, random: &mut Random, centre: f64) -> Person {
         (x < WIDTH && y < HEIGHT).then_some((y * WIDTH + x) as usize)
     });
     let bounds = bounds(inside, WIDTH as usize).unwrap_or_default();
-    // Annotators leave out one now and then.
+    // Annotators occasionally leave one out.
     let mut point = |[x, y]: [f64; 2]| {
         let there = (0.0..f64::from(WIDTH)).contains(&x) && (0.0..f64::from(HEIGHT)).contains(&y);
         if there && random.probability(0.95) {

@@ -1,4 +1,4 @@
-//! Task `walk-keypoints`: a record a person, PCK and OKS, and skeletons over the image.
+//! Task `walk-keypoints`: one record per person, PCK and OKS, and skeletons drawn over the image.
 
 use super::metric::{ALPHA, compare};
 use super::people::{HEIGHT, KEYPOINTS, MIRROR, Person, SIGMAS, SKELETON, WIDTH, people};
@@ -13,7 +13,7 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, ExpandArgs, PredictionArgs, Task};
 use cvhost_plugin_api::serde_json::{Value, json};
 
-/// The label of what has keypoints.
+/// The label of the class that has keypoints.
 const PERSON: &str = "person";
 
 pub struct Keypoints;
@@ -27,7 +27,7 @@ impl Task for Keypoints {
         vec![
             MetricInfo::higher(
                 "pck",
-                "the part of the keypoints within a tenth of the box's longer side",
+                "the fraction of keypoints within a tenth of the box's longer side",
             ),
             MetricInfo::higher("oks", "the mean object keypoint similarity of COCO's evaluation"),
         ]
@@ -45,12 +45,13 @@ impl Task for Keypoints {
         }))
     }
 
-    /// A record for each box in `side.predictions` whose `label`, where there is one, is the class that has keypoints.
+    /// A record for each box in the prompt's `predictions` whose `label`, if any, is the class that
+    /// has keypoints.
     fn expand(&self, args: &ExpandArgs<'_>) -> Result<Vec<Record>> {
         let image = args.image;
-        let side = &args.prompt;
+        let prompt = &args.prompt;
         let spec = args.spec;
-        let predictions = side["predictions"]
+        let predictions = prompt["predictions"]
             .as_array()
             .map(Vec::as_slice)
             .unwrap_or_default();
@@ -66,7 +67,7 @@ impl Task for Keypoints {
 
     fn evaluator(&self, args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
         let spec = args.spec;
-        Ok(Box::new(Nearness {
+        Ok(Box::new(Accuracy {
             tally: Tally::default(),
             anatomy: Anatomy::of(spec)?,
         }))
@@ -92,7 +93,8 @@ impl Task for Keypoints {
         Ok(json!({"predictions": list.collect::<Vec<_>>()}))
     }
 
-    /// Each person's box, and the skeleton in the person's colour with a dot a keypoint: left ones blue, right ones red.
+    /// Draws each person's box and skeleton in the person's colour, with a dot per keypoint: left
+    /// ones blue, right ones red.
     fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
         let prediction = args.prediction;
         let spec = args.spec;
@@ -134,7 +136,7 @@ impl Task for Keypoints {
     }
 }
 
-/// The record for one of an earlier stage's boxes.
+/// The record for a box from an earlier stage.
 fn record_of_box(image: &Image, prediction: &Value) -> Result<Record> {
     let numbers = prediction["box_xyxy"]
         .as_array()
@@ -147,7 +149,7 @@ fn record_of_box(image: &Image, prediction: &Value) -> Result<Record> {
     });
     let bounds = bounds.ok_or_else(|| {
         PluginError::data(format!(
-            "`box_xyxy` of {prediction} is no box on an image of {}x{}",
+            "`box_xyxy` of {prediction} is not a box on an image of {}x{}",
             image.width, image.height
         ))
         .with_help("give four numbers in pixels: left, top, right, bottom")
@@ -178,7 +180,7 @@ struct Found {
     keypoints: Vec<[f64; 3]>,
 }
 
-/// The persons of an image; nobody where there are no fields.
+/// The people in an image; nobody if there are no fields.
 fn found(prediction: &Fields) -> Result<Vec<Found>> {
     if prediction.items.is_empty() {
         return Ok(Vec::new());
@@ -197,7 +199,7 @@ fn found(prediction: &Fields) -> Result<Vec<Found>> {
         .collect())
 }
 
-/// All rows of `keypoints`, one person's after the other's.
+/// All rows of `keypoints`, one person after another.
 fn rows_of(fields: &Fields) -> Result<Vec<[f64; 3]>> {
     let flat = fields.require("keypoints")?.to_f64()?;
     Ok(flat.as_chunks::<3>().0.to_vec())
@@ -205,7 +207,7 @@ fn rows_of(fields: &Fields) -> Result<Vec<[f64; 3]>> {
 
 struct Persons {
     split: String,
-    /// Each record's image, and which person on it.
+    /// Each record's image, and the index of the person in it.
     persons: Vec<[usize; 2]>,
 }
 
@@ -259,12 +261,12 @@ impl DataSet for Persons {
     }
 }
 
-struct Nearness {
+struct Accuracy {
     tally: Tally,
     anatomy: Anatomy,
 }
 
-impl Evaluator for Nearness {
+impl Evaluator for Accuracy {
     fn update(&mut self, ids: &[u64], predictions: &[Fields], targets: &[Fields]) -> Result<()> {
         let sigmas = &self.anatomy.sigmas;
         self.tally
@@ -289,7 +291,7 @@ impl Evaluator for Nearness {
 
     fn compute(&mut self) -> Result<Report> {
         let sums = self.tally.sums();
-        // Two numbers a keypoint, then two of the person.
+        // Two numbers per keypoint, then two for the person.
         let (points, person) = sums.split_at(sums.len().saturating_sub(2));
         let pairs = points.as_chunks::<2>().0;
         let total = pairs

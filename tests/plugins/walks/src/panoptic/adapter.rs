@@ -1,4 +1,5 @@
-//! Adapter `walk-panoptic`: a class a pixel from a few convolutions; things are told apart where they don't touch.
+//! Adapter `walk-panoptic`: a few convolutions classify each pixel; things are separated where they
+//! don't touch.
 
 use super::metric::Segments;
 use super::{VOID, things};
@@ -15,10 +16,10 @@ use cvhost_plugin_api::serde_json::{Map, Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
 
-/// What losses ignore: a void pixel, or padding.
+/// The class that losses ignore: void pixels and padding.
 const IGNORE: i64 = 255;
-/// Fewer pixels than this make no segment.
-const LEAST_AREA: usize = 12;
+/// Minimum number of pixels in a segment.
+const MIN_AREA: usize = 12;
 
 pub struct PixelClasses;
 
@@ -28,9 +29,9 @@ impl Adapter for PixelClasses {
         refuse(
             config,
             &["data.image_size"],
-            "this network takes every image in its own size",
+            "this network processes every image at its own size",
         )?;
-        refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
+        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
         Ok(Box::new(Pixels))
     }
 
@@ -76,8 +77,9 @@ impl Input for Pixels {
         ))
     }
 
-    /// `class_map` `[H, W]` i64: the class of each pixel's segment, 255 where there is none. A segment that a crop took out of
-    /// the image still has its place in the columns; no pixel asks for it.
+    /// `class_map` `[H, W]` i64: the class of each pixel's segment, 255 where there is none. A
+    /// segment that was cropped out of the image keeps its row in the columns, but no pixel refers
+    /// to it.
     fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
         let sample = args.sample;
         let image = image(sample)?;
@@ -186,8 +188,9 @@ impl Model for Network {
 }
 
 impl Network {
-    /// Segments of one image from a class and a probability a pixel. Stuff is one segment a class, things one a connected
-    /// part; what is small or scores, on the mean of its pixels, below `least` is void.
+    /// Segments of one image from a class and a probability per pixel: one segment per class for
+    /// stuff, one per connected component for things. Segments that are small, or whose mean score
+    /// over their pixels is below `least`, become void.
     fn segments(&self, meta: &Meta, classes: &[i64], scores: &[f32], least: f64) -> Result<Fields> {
         let thing = |class: i64| usize::try_from(class).ok().and_then(|c| self.things.get(c)) == Some(&true);
         let mut found: Vec<(i64, Vec<usize>)> = Vec::new();
@@ -205,7 +208,7 @@ impl Network {
         for (class, pixels) in found {
             let sum: f32 = pixels.iter().filter_map(|p| scores.get(*p)).sum();
             let mean = sum / pixels.len() as f32;
-            if pixels.len() < LEAST_AREA || f64::from(mean) < least {
+            if pixels.len() < MIN_AREA || f64::from(mean) < least {
                 continue;
             }
             for pixel in pixels {

@@ -1,4 +1,4 @@
-//! Made-up scenes: sky over grass, with balls and crates, and now and then a smudge that nobody labelled.
+//! Synthetic scenes: sky over grass, with balls and crates, and occasionally an unlabelled smudge.
 
 use super::VOID;
 use crate::shared::canvas::{disc, paint};
@@ -14,7 +14,7 @@ pub const THINGS: [bool; 4] = [false, false, true, true];
 /// A scene with its segments.
 pub struct Scene {
     pub image: Image,
-    /// `[HEIGHT, WIDTH]`, row-major: a segment's number, or void.
+    /// `[HEIGHT, WIDTH]`, row-major: the segment's number, or void.
     pub map: Vec<i32>,
     /// The class of each segment.
     pub labels: Vec<i64>,
@@ -39,7 +39,7 @@ pub fn scene(split: &str, index: usize) -> Scene {
             scene.map.push(label);
         }
     }
-    // A place in each of four columns, so that things touch seldom, but do.
+    // One position in each of four columns, so that things touch, but rarely.
     for column in 0..4 {
         let centre = [
             f64::from(column) * 16.0 + random.uniform(6.0..10.0),
@@ -65,7 +65,7 @@ pub fn scene(split: &str, index: usize) -> Scene {
         let smudge: Vec<_> = disc([random.uniform(8.0..56.0), random.uniform(8.0..40.0)], 3.0).collect();
         scene.put(&smudge, VOID, [128, 128, 128]);
     }
-    scene.leave_out_hidden();
+    scene.remove_hidden();
     scene
 }
 
@@ -84,8 +84,8 @@ impl Scene {
         }
     }
 
-    /// Numbers the segments anew, without those that others hide.
-    fn leave_out_hidden(&mut self) {
+    /// Renumbers the segments, without those that are completely hidden.
+    fn remove_hidden(&mut self) {
         let visible: Vec<i32> = (0..self.labels.len() as i32)
             .filter(|n| self.map.contains(n))
             .collect();

@@ -1,11 +1,12 @@
-//! Panoptic quality (Kirillov et al. 2019, "Panoptic Segmentation", equations 1 and 2, and section 4.2 for void).
+//! Panoptic quality (Kirillov et al. 2019, "Panoptic Segmentation", equations 1 and 2, and section
+//! 4.2 for void).
 
 use super::VOID;
 use cvhost_plugin_api::data::Fields;
 use cvhost_plugin_api::error::{PluginError, Result};
 use std::collections::BTreeMap;
 
-/// What an image adds to each class.
+/// What an image contributes to one class.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counts {
     /// The sum of the matched segments' IoU.
@@ -15,7 +16,7 @@ pub struct Counts {
     pub unmatched_targets: f64,
 }
 
-/// Numbers of [`Counts`].
+/// Number of values in [`Counts`].
 pub const NUMBERS: usize = 4;
 
 impl Counts {
@@ -38,7 +39,7 @@ impl Counts {
         }
     }
 
-    /// PQ, SQ and RQ, each 0..1; `None` of a class that is in neither predictions nor targets.
+    /// PQ, SQ and RQ, each 0..1; `None` for a class that is in neither predictions nor targets.
     pub fn quality(self) -> Option<[f64; 3]> {
         let segments = self.matched + 0.5 * self.unmatched_predictions + 0.5 * self.unmatched_targets;
         let matched = if self.matched > 0.0 {
@@ -50,7 +51,7 @@ impl Counts {
     }
 }
 
-/// The segments of one side: the map, and each segment's class.
+/// The predicted or the target segments: the map, and each segment's class.
 pub struct Segments<'a> {
     pub map: &'a [i32],
     pub labels: &'a [i64],
@@ -71,7 +72,7 @@ impl<'a> Segments<'a> {
             .copied()
     }
 
-    /// Pixels of each segment that the map has.
+    /// Number of pixels of each segment in the map.
     fn areas(&self) -> BTreeMap<i32, f64> {
         let mut areas = BTreeMap::new();
         for segment in self.map.iter().filter(|s| **s != VOID) {
@@ -81,11 +82,11 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// The counts of each of `classes` in one image, four numbers a class.
+/// The counts for each of `classes` in one image, four numbers per class.
 pub fn compare(prediction: &Segments<'_>, target: &Segments<'_>, classes: usize) -> Result<Vec<f64>> {
     if prediction.map.len() != target.map.len() {
         return Err(PluginError::failed(format!(
-            "a predicted segment map of {} pixels for an image of {}",
+            "the predicted segment map has {} pixels, the image {}",
             prediction.map.len(),
             target.map.len()
         )));
@@ -113,7 +114,7 @@ pub fn compare(prediction: &Segments<'_>, target: &Segments<'_>, classes: usize)
         // Void pixels of the target count neither for nor against a prediction.
         let area = |areas: &BTreeMap<i32, f64>, s: i32| areas.get(&s).copied().unwrap_or(0.0);
         let union = area(&predicted, p) - both(p, VOID) + area(&wanted, t) - pixels;
-        // More than half in common makes the match the only one there can be.
+        // An IoU above one half makes the match unique.
         if pixels > 0.5 * union {
             add(target.label(t), &|c| {
                 c.iou += pixels / union;

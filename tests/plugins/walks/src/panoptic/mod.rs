@@ -4,10 +4,11 @@
 //! |---|---|---|
 //! | `segment_map` | label map | `[H, W]` i32: a pixel's segment, as a row of the columns; -1 (the fill) is void |
 //! | `segment_labels` | column | `[S]` i64: each segment's class |
-//! | `segment_scores` | column | `[S]` f32, of predictions only |
+//! | `segment_scores` | column | `[S]` f32, predictions only |
 //!
-//! `LabelSpec.extra` is `{"isthing": [bool; C]}`. Columns stay when a change of geometry takes a segment out of the image: the
-//! map alone says which segments there are. Whoever needs them one by one looks for those that the map still has.
+//! `LabelSpec.extra` is `{"isthing": [bool; C]}`. Columns keep their rows when a geometric
+//! augmentation moves a segment out of the image: the map alone determines which segments exist.
+//! Code that needs individual segments must check which ones the map still contains.
 
 pub mod adapter;
 mod images;
@@ -19,7 +20,7 @@ use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::serde_json::{self, Value};
 
 pub const FORM: &str = "walk-panoptic/1";
-/// A pixel of no segment.
+/// The value of a pixel without a segment.
 pub const VOID: i32 = -1;
 
 /// Which classes are things, in label order.
@@ -29,8 +30,8 @@ pub fn things(spec: &LabelSpec) -> Result<Vec<bool>> {
     let things: Vec<bool> = list.iter().filter_map(Value::as_bool).collect();
     if things.len() != spec.names.len() {
         return Err(PluginError::data(format!(
-            "the labels say of {} of {} classes whether they are things; expected {{\"isthing\": [true or false a class]}} with \
-             the labels, found `{}`",
+            "the labels specify for {} of {} classes whether they are things; expected \
+             {{\"isthing\": [true or false per class]}} with the labels, found `{}`",
             things.len(),
             spec.names.len(),
             spec.extra

@@ -1,4 +1,4 @@
-//! Task `walk-panoptic`: scenes of segments, panoptic quality, and the segments as PNG.
+//! Task `walk-panoptic`: segmented scenes, panoptic quality, and the segments as PNG.
 
 use super::images::{HEIGHT, NAMES, THINGS, WIDTH, scene};
 use super::metric::{Counts, NUMBERS, Segments, compare};
@@ -47,7 +47,8 @@ impl Task for Panoptic {
         }))
     }
 
-    /// The segments as COCO's panoptic format lists them (`segments_info`), with the ids that the PNG of [`Task::files`] has.
+    /// The segments as COCO's panoptic format lists them (`segments_info`), with the ids that the
+    /// PNG of [`Task::files`] has.
     fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
         let prediction = args.prediction;
         let spec = args.spec;
@@ -92,8 +93,8 @@ impl Task for Panoptic {
         }])
     }
 
-    /// Each thing in a colour of its own over the image, stuff in its class's, with dark edges. `max_boxes` and
-    /// `confidence_threshold` leave out segments of low scores.
+    /// Draws each thing in its own colour over the image, stuff in its class's colour, with dark
+    /// edges. `max_boxes` and `confidence_threshold` exclude segments with low scores.
     fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
         let prediction = args.prediction;
         let spec = args.spec;
@@ -101,7 +102,7 @@ impl Task for Panoptic {
         let (map, width, height) = map_of(prediction)?;
         let (labels, things) = (Segments::of(prediction)?.labels, things(spec)?);
         let class = |number: usize| labels.get(number).map_or(0, |l| usize::try_from(*l).unwrap_or(0));
-        // Stuff has the first colours, things those behind them.
+        // Stuff gets the first colours, things the ones after them.
         let colour = |number: usize| match things.get(class(number)) {
             Some(false) => canvas::colour(class(number)),
             _ => canvas::colour(things.len() + number),
@@ -137,7 +138,7 @@ fn map_of(prediction: &Fields) -> Result<(&[i32], u32, u32)> {
     match array.dims() {
         &[height, width] => Ok((array.values()?, width as u32, height as u32)),
         other => Err(PluginError::failed(format!(
-            "a segment map of shape {other:?}; expected [H, W]"
+            "the segment map has shape {other:?}; expected [H, W]"
         ))),
     }
 }

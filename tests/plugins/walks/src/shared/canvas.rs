@@ -1,8 +1,9 @@
-//! Drawing into images and into planes of their size. Coordinates are pixels; what lies outside is left out.
+//! Drawing on images and on planes of the same size. Coordinates are pixels; anything outside is
+//! skipped.
 
 use cvhost_plugin_api::data::Image;
 
-/// Colours that are told apart easily.
+/// Colours that are easy to distinguish.
 const COLOURS: [[u8; 3]; 8] = [
     [60, 120, 230],
     [60, 180, 90],
@@ -14,7 +15,7 @@ const COLOURS: [[u8; 3]; 8] = [
     [230, 120, 190],
 ];
 
-/// The colour of an instance or class by its number.
+/// The colour for the number of an instance or class.
 pub fn colour(number: usize) -> [u8; 3] {
     COLOURS.get(number % COLOURS.len()).copied().unwrap_or_default()
 }
@@ -31,13 +32,13 @@ pub fn disc([x, y]: [f64; 2], radius: f64) -> impl Iterator<Item = (i32, i32)> {
 pub fn line(from: [f64; 2], to: [f64; 2], radius: f64) -> impl Iterator<Item = (i32, i32)> {
     let steps = ((to[0] - from[0]).hypot(to[1] - from[1]) * 2.0).ceil().max(1.0) as i32;
     (0..=steps).flat_map(move |step| {
-        let part = f64::from(step) / f64::from(steps);
-        let at = |i: usize| from[i] + (to[i] - from[i]) * part;
+        let fraction = f64::from(step) / f64::from(steps);
+        let at = |i: usize| from[i] + (to[i] - from[i]) * fraction;
         disc([at(0), at(1)], radius)
     })
 }
 
-/// Gives pixels a colour.
+/// Sets pixels to a colour.
 pub fn paint(canvas: &mut Image, pixels: impl Iterator<Item = (i32, i32)>, rgb: [u8; 3]) {
     for (x, y) in pixels {
         if let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) {
@@ -46,7 +47,7 @@ pub fn paint(canvas: &mut Image, pixels: impl Iterator<Item = (i32, i32)>, rgb: 
     }
 }
 
-/// Mixes a pixel half and half with a colour.
+/// Blends a pixel half and half with a colour.
 pub fn tint(canvas: &mut Image, x: u32, y: u32, rgb: [u8; 3]) {
     if let Some(old) = canvas.pixel(x, y) {
         let mixed = std::array::from_fn(|c| {
@@ -57,7 +58,7 @@ pub fn tint(canvas: &mut Image, x: u32, y: u32, rgb: [u8; 3]) {
     }
 }
 
-/// Draws the outline of a box xyxy, one pixel wide.
+/// Draws the outline of an xyxy box, one pixel wide.
 pub fn outline(canvas: &mut Image, [x1, y1, x2, y2]: [f64; 4], rgb: [u8; 3]) {
     let (x1, y1) = (x1.round() as i32, y1.round() as i32);
     let (x2, y2) = (x2.round() as i32 - 1, y2.round() as i32 - 1);
@@ -66,7 +67,7 @@ pub fn outline(canvas: &mut Image, [x1, y1, x2, y2]: [f64; 4], rgb: [u8; 3]) {
     paint(canvas, across.chain(down), rgb);
 }
 
-/// The image `factor` times as large, so that lines have room.
+/// Enlarges the image by `factor`, to make space for lines.
 pub fn enlarge(canvas: &mut Image, factor: u32) {
     let mut large = Image::filled(canvas.width * factor, canvas.height * factor, [0; 3]);
     for y in 0..large.height {

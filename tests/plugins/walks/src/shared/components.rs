@@ -1,15 +1,16 @@
-//! Connected parts of a plane.
+//! Connected components of a plane.
 
-/// A connected part of a plane.
+/// A connected component of a plane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Component {
-    /// The value that all its pixels have.
+    /// The value of all its pixels.
     pub value: i64,
     /// Indices into the plane, row-major.
     pub pixels: Vec<usize>,
 }
 
-/// The connected parts of equal value (neighbours share an edge) of a row-major plane, by their first pixels.
+/// The connected components of equal value (4-connectivity) in a row-major plane, ordered by their
+/// first pixels.
 pub fn components(plane: &[i64], width: usize) -> Vec<Component> {
     let mut seen = vec![false; plane.len()];
     let mut found = Vec::new();
@@ -35,7 +36,7 @@ pub fn components(plane: &[i64], width: usize) -> Vec<Component> {
     found
 }
 
-/// The box xyxy around pixels of a plane; `None` around none.
+/// The bounding box (xyxy) of pixels of a plane; `None` if there are none.
 pub fn bounds(pixels: impl IntoIterator<Item = usize>, width: usize) -> Option<[f64; 4]> {
     let points = pixels
         .into_iter()

@@ -1,4 +1,4 @@
-//! Boxes, and values between pixels.
+//! Boxes, and interpolation between pixels.
 
 use cvhost_plugin_api::data::Image;
 
@@ -6,15 +6,15 @@ fn area([x1, y1, x2, y2]: [f64; 4]) -> f64 {
     (x2 - x1).max(0.0) * (y2 - y1).max(0.0)
 }
 
-/// Intersection over union of two boxes xyxy; 0 of two empty ones.
+/// Intersection over union of two xyxy boxes; 0 if both are empty.
 pub fn iou(a: [f64; 4], b: [f64; 4]) -> f64 {
     let both = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
     let either = area(a) + area(b) - both;
     if either > 0.0 { both / either } else { 0.0 }
 }
 
-/// The colour at a point, mixed from the four pixels around it; (0, 0) is the corner of the first pixel. Outside the image
-/// it is the nearest pixel's.
+/// The colour at a point, interpolated bilinearly; (0, 0) is the corner of the first pixel. Outside
+/// the image it is the nearest pixel's colour.
 pub fn colour_at(image: &Image, [x, y]: [f64; 2]) -> [f32; 3] {
     let clamp = |at: f64, side: u32| (at - 0.5).clamp(0.0, f64::from(side.max(1) - 1));
     let (x, y) = (clamp(x, image.width), clamp(y, image.height));

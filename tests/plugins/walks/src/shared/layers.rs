@@ -1,11 +1,11 @@
-//! Layers of the walks' networks, and the way of an image into them.
+//! Layers of the walks' networks, and the conversion of images into their inputs.
 
 use cvhost_plugin_api::data::{ArrayMut, Image, Sample};
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::torch::tch::Tensor;
 use cvhost_plugin_api::torch::{Init, Scope};
 
-/// A convolution with bias that keeps the size, or divides it by its strides.
+/// A padded convolution with bias, whose output has the input's size divided by the strides.
 pub struct Conv {
     weight: Tensor,
     bias: Tensor,
@@ -14,7 +14,7 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// From `from` to `to` channels with a window of `side` x `side`.
+    /// `from` input and `to` output channels, with a kernel of `side` x `side`.
     pub fn new(scope: &Scope, from: i64, to: i64, side: i64) -> Self {
         Conv {
             weight: scope.parameter("weight", &[to, from, side, side], Init::KaimingNormalFanOut),
@@ -24,13 +24,13 @@ impl Conv {
         }
     }
 
-    /// This convolution at every `stride`-th place, down and across.
+    /// Sets the strides, vertical and horizontal.
     pub fn every(mut self, stride: [i64; 2]) -> Self {
         self.stride = stride;
         self
     }
 
-    /// This convolution with `dilation - 1` places left out between those of its window.
+    /// Sets the dilation.
     pub fn spread(mut self, dilation: i64) -> Self {
         self.dilation = dilation;
         self
@@ -50,7 +50,7 @@ impl Conv {
     }
 }
 
-/// Convolutions with ReLU after each.
+/// Applies convolutions, with ReLU after each.
 pub fn relu_stack(layers: &[Conv], x: &Tensor) -> Result<Tensor> {
     let mut x = x.shallow_clone();
     for layer in layers {
@@ -64,14 +64,15 @@ pub fn image(sample: &Sample) -> Result<&Image> {
     sample
         .images
         .first()
-        .ok_or_else(|| PluginError::data("a sample without an image"))
+        .ok_or_else(|| PluginError::data("the sample has no image"))
 }
 
-/// Writes colours into a `[3, H, W]` slot of f32, 0..255 as -1..1; `colour` gives the one at column x and row y.
+/// Writes colours into a `[3, H, W]` f32 slot, with 0..255 mapped to -1..1; `colour` returns the
+/// colour at column x and row y.
 pub fn write_colours(out: &mut ArrayMut<'_>, colour: impl Fn(u32, u32) -> [f32; 3]) -> Result<()> {
     let &[_, height, width] = out.dims() else {
         return Err(PluginError::failed(format!(
-            "a slot of shape {:?}; expected [3, H, W]",
+            "the slot has shape {:?}; expected [3, H, W]",
             out.dims()
         )));
     };

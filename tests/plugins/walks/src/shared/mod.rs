@@ -1,4 +1,5 @@
-//! What the walks share: random numbers, drawing, PNG, connected parts, numbers by record, layers.
+//! Code shared by the walks: random numbers, drawing, PNG, connected components, evaluator state,
+//! layers.
 
 pub mod canvas;
 pub mod components;

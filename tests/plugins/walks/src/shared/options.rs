@@ -1,11 +1,11 @@
-//! Configuration keys and options that the walks read alike.
+//! Configuration keys and options that all walks handle the same way.
 
 use cvhost_plugin_api::data::{NamedTensor, OpenArgs};
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::serde_json::Value;
 use cvhost_plugin_api::torch::tch::Tensor;
 
-/// How many images a split has: `data.images` for training, a quarter of it for the others.
+/// Number of images in a split: `data.pictures` for training, a quarter of it for the other splits.
 pub fn images(args: &OpenArgs) -> usize {
     let count = args.config["data"]["pictures"].as_u64().unwrap_or(64) as usize;
     if args.split == "train" {
@@ -15,7 +15,7 @@ pub fn images(args: &OpenArgs) -> usize {
     }
 }
 
-/// Refuses keys of the host that an adapter has no use for, so that none is read over in silence.
+/// Rejects host keys that an adapter doesn't use, so that none is silently ignored.
 pub fn refuse(config: &Value, keys: &[&str], why: &str) -> Result<()> {
     for key in keys {
         let (section, name) = key.split_once('.').unwrap_or(("", key));
@@ -28,10 +28,11 @@ pub fn refuse(config: &Value, keys: &[&str], why: &str) -> Result<()> {
     Ok(())
 }
 
-/// The keys about pixels that no walk's network has: they are trained from scratch, on one scale of colours.
+/// The normalisation keys, which no walk supports: the networks are trained from scratch on a fixed
+/// colour scale.
 pub const COLOUR_SCALE: [&str; 2] = ["data.normalize_mean", "data.normalize_std"];
 
-/// The least score that is wanted; 0 where none is named.
+/// The score threshold; 0 if none is given.
 pub fn threshold(options: &Value) -> f64 {
     options["threshold"].as_f64().unwrap_or(0.0)
 }
@@ -41,5 +42,5 @@ pub fn output(outputs: &[NamedTensor], name: &str) -> Result<Tensor> {
     let found = outputs.iter().find(|o| o.name == name);
     found
         .map(|o| o.tensor.tensor())
-        .ok_or_else(|| PluginError::failed(format!("the model gave no `{name}`")))
+        .ok_or_else(|| PluginError::failed(format!("the model returned no `{name}`")))
 }

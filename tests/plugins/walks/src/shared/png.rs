@@ -1,4 +1,4 @@
-//! PNG files.
+//! PNG encoding.
 
 use cvhost_plugin_api::error::{PluginError, Result};
 use png::{BitDepth, ColorType, Encoder};

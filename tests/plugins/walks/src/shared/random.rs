@@ -1,4 +1,4 @@
-//! Random numbers for made-up images: the same in every run.
+//! Random numbers for synthetic images, the same in every run.
 
 use std::ops::Range;
 
@@ -6,7 +6,8 @@ use std::ops::Range;
 pub struct Random(u64);
 
 impl Random {
-    /// The numbers of image `index` of a split. Splits of different names have different images.
+    /// The generator for image `index` of a split. Splits with different names have different
+    /// images.
     pub fn new(split: &str, index: usize) -> Self {
         // FNV-1a over the name.
         let name = split.bytes().fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| {
@@ -22,22 +23,22 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From `range.start` to below `range.end`.
+    /// A number from `range.start` (inclusive) to `range.end` (exclusive).
     pub fn uniform(&mut self, range: Range<f64>) -> f64 {
         let unit = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
         range.start + unit * (range.end - range.start)
     }
 
-    /// A whole number from `range.start` to below `range.end`.
+    /// An integer from `range.start` (inclusive) to `range.end` (exclusive).
     pub fn whole(&mut self, range: Range<i32>) -> i32 {
         self.uniform(f64::from(range.start)..f64::from(range.end)).floor() as i32
     }
 
-    pub fn probability(&mut self, chance: f64) -> bool {
-        self.uniform(0.0..1.0) < chance
+    pub fn probability(&mut self, p: f64) -> bool {
+        self.uniform(0.0..1.0) < p
     }
 
-    /// `colour` with each channel up to `spread` brighter or darker.
+    /// `colour` with each channel brighter or darker by up to `spread`.
     pub fn near(&mut self, colour: [u8; 3], spread: i32) -> [u8; 3] {
         let shift = self.whole(-spread..spread + 1);
         colour.map(|c| (i32::from(c) + shift).clamp(0, 255) as u8)

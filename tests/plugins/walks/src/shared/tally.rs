@@ -1,17 +1,18 @@
-//! What an evaluator gathers: a few numbers a record. Metrics are computed over the records in the order of their ids, so that
-//! evaluators that were merged give the same bits as one that saw everything.
+//! An evaluator's state: a few numbers per record. Metrics are computed over the records in the
+//! order of their ids, so that merged evaluators give bit-identical results to one that saw
+//! everything.
 
 use cvhost_plugin_api::data::Fields;
 use cvhost_plugin_api::error::{PluginError, Result};
 use cvhost_plugin_api::serde_json;
 use std::collections::BTreeMap;
 
-/// Numbers by record. A record that is told twice counts once.
+/// Numbers by record id. A record that is passed twice counts once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally(BTreeMap<u64, Vec<f64>>);
 
 impl Tally {
-    /// Measures each record by its prediction and target.
+    /// Stores what `measure` returns for each record's prediction and target.
     pub fn update(
         &mut self,
         ids: &[u64],
@@ -25,12 +26,12 @@ impl Tally {
         Ok(())
     }
 
-    /// The records' numbers, by id.
+    /// The records' ids and numbers, in id order.
     pub fn rows(&self) -> impl Iterator<Item = (u64, &[f64])> {
         self.0.iter().map(|(id, row)| (*id, row.as_slice()))
     }
 
-    /// The sums of the records' numbers, column by column.
+    /// The sums of the records' numbers, by column.
     pub fn sums(&self) -> Vec<f64> {
         let mut sums = Vec::new();
         for (_, row) in self.rows() {

@@ -1,4 +1,5 @@
-//! Adapter `walk-spots`: which colours are a person's, pixel by pixel; connected ones are boxes.
+//! Adapter `walk-spots`: classifies colours as a person's, pixel by pixel; connected components
+//! become boxes.
 
 use crate::shared::components::{bounds, components};
 use crate::shared::layers::{Conv, image, relu_stack, write_image};
@@ -13,9 +14,9 @@ use cvhost_plugin_api::serde_json::{Map, Value, json};
 use cvhost_plugin_api::torch::tch::{Kind, Reduction, Tensor};
 use cvhost_plugin_api::torch::{ParameterSet, named};
 
-/// Fewer pixels than this make no box.
-const LEAST_AREA: usize = 40;
-/// Hidden units of the network that looks at one colour.
+/// Minimum number of pixels in a box.
+const MIN_AREA: usize = 40;
+/// Hidden units of the network, which sees one colour at a time.
 const HIDDEN: i64 = 8;
 
 pub struct Colours;
@@ -26,9 +27,9 @@ impl Adapter for Colours {
         refuse(
             config,
             &["data.image_size"],
-            "this network takes every image in its own size",
+            "this network processes every image at its own size",
         )?;
-        refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
+        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
         Ok(Box::new(Pixels))
     }
 
@@ -60,8 +61,8 @@ impl Input for Pixels {
         ))
     }
 
-    /// `inside` `[H, W]` f32: 1 in a box. Much in a box is background, but most background is in no box, so its colours come out
-    /// below one half.
+    /// `inside` `[H, W]` f32: 1 inside a box. Boxes contain much background, but most background is
+    /// outside boxes, so its colours score below one half.
     fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
         let sample = args.sample;
         let image = image(sample)?;
@@ -161,7 +162,7 @@ impl Model for Network {
                 for part in components(&person, width as usize) {
                     let sum: f32 = part.pixels.iter().filter_map(|p| own.get(*p)).sum();
                     let score = sum / part.pixels.len() as f32;
-                    let large = part.value == 1 && part.pixels.len() >= LEAST_AREA;
+                    let large = part.value == 1 && part.pixels.len() >= MIN_AREA;
                     if let Some(b) = bounds(part.pixels, width as usize)
                         .filter(|_| large && f64::from(score) >= threshold(options))
                     {

@@ -1,5 +1,5 @@
-//! Persons as boxes: the stage before keypoints. Form `walk-spots/1`: `boxes` (boxes, `[N, 4]` f32 xyxy), of predictions also
-//! `scores` (column, `[N]` f32).
+//! Boxes around people: the stage before keypoints. Form `walk-spots/1`: `boxes` (boxes, `[N, 4]`
+//! f32 xyxy); predictions also have `scores` (column, `[N]` f32).
 
 pub mod adapter;
 pub mod task;

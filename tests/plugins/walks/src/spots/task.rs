@@ -1,4 +1,4 @@
-//! Task `walk-spots`: where the persons of the keypoints' images are.
+//! Task `walk-spots`: locates the people in the images of the keypoint task.
 
 use super::FORM;
 use crate::keypoints::people::{HEIGHT, WIDTH, people};
@@ -13,8 +13,8 @@ use cvhost_plugin_api::error::Result;
 use cvhost_plugin_api::sdk::{DataSet, Evaluator, EvaluatorArgs, PredictionArgs, Task};
 use cvhost_plugin_api::serde_json::{Value, json};
 
-/// A box is right from this IoU on.
-const LEAST_IOU: f64 = 0.5;
+/// A box is correct from this IoU on.
+const MIN_IOU: f64 = 0.5;
 
 pub struct Spots;
 
@@ -134,7 +134,7 @@ impl DataSet for Images {
     }
 }
 
-/// Of each record: matches, predictions, targets.
+/// For each record: matches, predictions, targets.
 #[derive(Default)]
 struct Matches(Tally);
 
@@ -143,7 +143,7 @@ impl Evaluator for Matches {
         self.0.update(ids, predictions, targets, |prediction, target| {
             let found = found(prediction)?;
             let wanted = target.require("boxes")?.to_rows::<4>()?;
-            // Best first, each takes the free target that it overlaps most.
+            // Best first, each prediction takes the unmatched target with the largest overlap.
             let mut free: Vec<usize> = (0..wanted.len()).collect();
             for (bounds, _) in &found {
                 let overlap = |i: usize| wanted.get(i).map_or(0.0, |w| iou(*bounds, *w));
@@ -151,7 +151,7 @@ impl Evaluator for Matches {
                     .iter()
                     .copied()
                     .max_by(|a, b| overlap(*a).total_cmp(&overlap(*b)));
-                if let Some(best) = best.filter(|b| overlap(*b) >= LEAST_IOU) {
+                if let Some(best) = best.filter(|b| overlap(*b) >= MIN_IOU) {
                     free.retain(|i| *i != best);
                 }
             }

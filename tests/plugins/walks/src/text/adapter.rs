@@ -1,5 +1,5 @@
-//! Adapter `walk-text`: a character or nothing at each place along the line, from a few convolutions, with the loss of Graves et
-//! al. 2006, "Connectionist Temporal Classification".
+//! Adapter `walk-text`: a few convolutions predict a character or a blank at each time step along
+//! the line, trained with the loss of Graves et al. 2006, "Connectionist Temporal Classification".
 
 use super::charset;
 use crate::shared::geometry::colour_at;
@@ -17,11 +17,11 @@ use cvhost_plugin_api::torch::{ParameterSet, named};
 
 /// The input's height in pixels; its width follows the image's shape.
 const HEIGHT: u64 = 16;
-/// The least width, so that there is a place at all.
-const LEAST_WIDTH: u64 = 8;
-/// Pixels along the line that make one place.
+/// Minimum width, so that there is at least one time step.
+const MIN_WIDTH: u64 = 8;
+/// Pixels along the line per time step.
 const STEP: u64 = 2;
-/// Of the classes, the one for "no character here".
+/// The class for "no character here".
 const BLANK: i64 = 0;
 
 pub struct Ctc;
@@ -33,9 +33,9 @@ impl Adapter for Ctc {
         refuse(
             config,
             &["data.image_size"],
-            "every line is 16 pixels high, and as wide as its shape says",
+            "every input is 16 pixels high, and its width follows the image's shape",
         )?;
-        refuse(config, &COLOUR_SCALE, "this network has one scale of colours")?;
+        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
         Ok(Box::new(Line {
             charset: charset(spec)?,
         }))
@@ -53,7 +53,7 @@ impl Adapter for Ctc {
             Conv::new(&root.sub("layer2"), channels, channels, 3).every([2, 1]),
             Conv::new(&root.sub("layer3"), channels, channels, 3).every([2, 1]),
         ];
-        // Two rows are left, which become channels.
+        // The two remaining rows become channels.
         let mix = Conv::new(&root.sub("mix"), 2 * channels, 2 * channels, 3);
         let classes = charset.len() as i64 + 1;
         let head = Conv::new(
@@ -85,11 +85,11 @@ impl Input for Line {
         Ok(Shape::new(
             "pixel_values",
             DType::F32,
-            &[3, HEIGHT, wide.max(LEAST_WIDTH)],
+            &[3, HEIGHT, wide.max(MIN_WIDTH)],
         ))
     }
 
-    /// `token_ids` `[L]` i64: each character's place in the charset, from 1.
+    /// `token_ids` `[L]` i64: each character's index in the charset, starting at 1.
     fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
         let sample = args.sample;
         let image = image(sample)?;
@@ -108,9 +108,9 @@ impl Input for Line {
                 let place = self.charset.iter().position(|c| *c == character).ok_or_else(|| {
                     let all: String = self.charset.iter().collect();
                     PluginError::data(format!(
-                        "`{character}` in the text `{text}` is none of the characters `{all}`"
+                        "`{character}` in the text `{text}` is not one of the characters `{all}`"
                     ))
-                    .with_help("put it into the charset, or leave the record out")
+                    .with_help("add it to the charset, or remove the record")
                 })?;
                 tokens.push(place as i64 + 1);
             }
@@ -147,8 +147,8 @@ struct Network {
     charset: Vec<char>,
 }
 
-/// How many places of the network's output are on the image, not on padding.
-fn places(meta: &Meta) -> i64 {
+/// Number of time steps of the network's output that are on the image, not on padding.
+fn time_steps(meta: &Meta) -> i64 {
     u64::from(meta.input_width).div_ceil(STEP) as i64
 }
 
@@ -173,7 +173,7 @@ impl Model for Network {
         let rows = relu_stack(&self.layers, &batch.tensor("pixel_values")?)?;
         let line = rows.f_flatten(1, 2)?.f_unsqueeze(2)?;
         let mixed = self.mix.forward(&line)?.f_relu()?;
-        // [N, classes, 1, T] to [T, N, classes], as the loss wants it.
+        // [N, classes, 1, T] to [T, N, classes], as the loss expects.
         let logits = self
             .head
             .forward(&mixed)?
@@ -183,8 +183,8 @@ impl Model for Network {
         let mut output = Output::default();
         if context.mode != Mode::PREDICT {
             let (tokens, counts) = batch.ragged("token_ids")?;
-            let lengths: Vec<i64> = batch.metas.iter().map(places).collect();
-            // A text that is longer than its line has places for would give infinity.
+            let lengths: Vec<i64> = batch.metas.iter().map(time_steps).collect();
+            // A text that needs more time steps than its line has would make the loss infinite.
             let (log, zero_infinity) = (&log_probabilities, true);
             let sum = Tensor::f_ctc_loss(
                 log,
@@ -204,8 +204,8 @@ impl Model for Network {
         Ok(output)
     }
 
-    /// The best class at each place; the same one again, and blanks, are left out. The score is the geometric mean of their
-    /// probabilities.
+    /// Greedy decoding: the best class at each time step, without repetitions and blanks. The score
+    /// is the geometric mean of the best classes' probabilities over all time steps.
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
         let outputs = args.outputs;
         let metas = args.metas;
@@ -213,7 +213,7 @@ impl Model for Network {
         let mut all = Vec::with_capacity(metas.len());
         for (i, meta) in metas.iter().enumerate() {
             let own =
-                |t: &Tensor| -> Result<Tensor> { Ok(t.f_select(1, i as i64)?.f_narrow(0, 0, places(meta))?) };
+                |t: &Tensor| -> Result<Tensor> { Ok(t.f_select(1, i as i64)?.f_narrow(0, 0, time_steps(meta))?) };
             let classes = Vec::<i64>::try_from(own(&class)?)?;
             let score = own(&best)?.f_mean(Kind::Float)?.f_exp()?.double_value(&[]) as f32;
             let mut text = String::new();

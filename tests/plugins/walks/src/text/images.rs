@@ -1,14 +1,14 @@
-//! Made-up lines of text: two to five characters, dark on light or light on dark.
+//! Synthetic lines of text: two to five characters, dark on light or light on dark.
 
 use super::font::{CHARSET, GLYPH_HEIGHT, GLYPH_WIDTH, draw};
 use crate::shared::random::Random;
 use cvhost_plugin_api::data::Image;
 
-/// Width and height of a glyph's pixels.
+/// Width and height of one pixel of a glyph, in pixels of the image.
 const SCALE: i32 = 2;
 pub const HEIGHT: u32 = 20;
 
-/// A line with what it says.
+/// A line and its text.
 pub fn line(split: &str, index: usize) -> (Image, String) {
     let mut random = Random::new(split, index);
     let characters: Vec<char> = CHARSET.chars().collect();

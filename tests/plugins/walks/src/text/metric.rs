@@ -1,9 +1,10 @@
-//! The distance of two texts.
+//! The edit distance of two texts.
 
-/// The least number of characters to insert, leave out or change that makes one text of the other (Levenshtein 1966).
+/// Minimum number of characters to insert, delete or substitute to turn one text into the other
+/// (Levenshtein 1966).
 pub fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
-    // The distances of the part of `a` so far to each beginning of `b`.
+    // The distances from the prefix of `a` so far to each prefix of `b`.
     let mut distances: Vec<usize> = (0..=b.len()).collect();
     for (i, character) in a.chars().enumerate() {
         let mut diagonal = i;

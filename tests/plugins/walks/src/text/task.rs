@@ -1,4 +1,5 @@
-//! Task `walk-text`: made-up lines, the character error rate, and what was read below the image.
+//! Task `walk-text`: synthetic lines, the character error rate, and drawings with the recognised
+//! text below the image.
 
 use super::FORM;
 use super::font::{CHARSET, GLYPH_HEIGHT, GLYPH_WIDTH, draw};
@@ -25,9 +26,9 @@ impl Task for Text {
         vec![
             MetricInfo::lower(
                 "cer",
-                "the character error rate: edits a character of the true texts",
+                "the character error rate: edits per character of the true texts",
             ),
-            MetricInfo::higher("exact_match", "the part of the texts without any error"),
+            MetricInfo::higher("exact_match", "the fraction of texts without any error"),
         ]
     }
 
@@ -54,7 +55,7 @@ impl Task for Text {
         Ok(json!({"predictions": list}))
     }
 
-    /// What was read, on a strip below the image.
+    /// Draws the recognised text on a strip below the image.
     fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
         let prediction = args.prediction;
         let options = &args.options;
@@ -134,7 +135,7 @@ impl DataSet for Lines {
     }
 }
 
-/// Of each record: edits, characters of the true text, whether it was right.
+/// For each record: edits, characters of the true text, whether it is correct.
 #[derive(Default)]
 struct Errors(Tally);
 
