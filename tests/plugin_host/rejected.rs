@@ -132,7 +132,7 @@ fn of_two_copies_the_first_folder_wins_and_this_is_reported() {
             [(file(order[0]), Value::Null), (file(order[1]), file(order[0]))]
         );
         let message = format!(
-            "{} is, as that folder comes first",
+            "{} is used instead because its folder comes first",
             file(order[0]).as_str().unwrap()
         );
         assert!(run.stderr.contains(&message), "{}", run.stderr);

@@ -1,6 +1,7 @@
-//! The training loop that one would write by hand on libtorch: batches that are loaded beforehand, then forward, backward,
-//! clipping and AdamW, and nothing else. It takes the command line of `cvhost run` and prints the seconds of each step as a line
-//! of JSON; `cargo xtask bench host-cost` compares the two.
+//! A minimal training loop written directly on libtorch: preloaded batches, forward, backward,
+//! gradient clipping and AdamW, and nothing else. It takes the command line of `cvhost run` and
+//! prints the seconds of each step as a line of JSON. `cargo xtask bench host-cost` compares the
+//! two.
 
 use cvhost::cli::{Cli, Command, RunArgs, Split};
 use cvhost::config::Draft;

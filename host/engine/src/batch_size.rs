@@ -1,4 +1,5 @@
-//! `data.batch_size: auto`: the largest batch that a training step has memory for, found before the training.
+//! `data.batch_size: auto`: finds the largest batch that fits into memory in a training step,
+//! before training.
 
 use crate::session::{Model, Session};
 use cvhost::config::BatchSize;
@@ -10,17 +11,18 @@ use cvhost_train::batch_size::{Choice, End, Largest, Search};
 use serde_json::json;
 use std::sync::Arc;
 
-/// Larger batches are for who asks for them: they change how a training goes.
-const MOST: u32 = 64;
-/// An epoch has so many steps at least.
-const STEPS: usize = 4;
-/// The part of the memory that is left free where the largest images are known, and where they aren't.
+/// The maximum. Larger batches must be requested explicitly, since they change how training
+/// behaves.
+const MAX_BATCH: u32 = 64;
+/// The minimum number of steps per epoch.
+const MIN_STEPS: usize = 4;
+/// The fraction of memory left free if the largest images are known, and if they aren't.
 const SPARE: f64 = 0.12;
 const SPARE_UNKNOWN: f64 = 0.3;
 
 impl Session {
-    /// The batch size that counts without a search: 4 for `auto`. Commands that don't train take it, as their results don't depend
-    /// on it and they need less memory than a training step.
+    /// The batch size without a search: 4 for `auto`. Used by commands that don't train: their
+    /// results don't depend on it, and they need less memory than a training step.
     pub fn batch_size(&self) -> u32 {
         self.loaded
             .config
@@ -30,12 +32,13 @@ impl Session {
             .unwrap_or(BatchSize::USUAL)
     }
 
-    /// Finds the batch size for training `model` on `train`, puts it into the configuration and tells it. `sizes` are the input
-    /// sides of `multi_scale`. Nothing is changed that a training depends on, unless the choice's end is [`End::RanOut`]: the model
-    /// is then of no use any more.
+    /// Finds the batch size for training `model` on `train`, sets it in the configuration and
+    /// prints it. `sizes` are the input sides of `multi_scale`. Training state isn't affected,
+    /// unless the search ends with [`End::RanOut`]: then the model can't be used any more.
     ///
     /// # Errors
-    /// Those of the data and the model; an interruption; memory that doesn't suffice for one image.
+    /// The data or the model fails; the search is interrupted; even one image needs too much
+    /// memory.
     pub fn find_batch_size(
         &mut self,
         model: &mut Model,
@@ -43,9 +46,9 @@ impl Session {
         sizes: &[Arc<InputBox>],
     ) -> Result<Choice> {
         let config = &self.loaded.config;
-        // The last of the sizes is the largest.
+        // The last size is the largest.
         let input = sizes.last().unwrap_or(&model.input);
-        let most = u32::try_from(train.len() / STEPS).map_or(MOST, |most| most.clamp(1, MOST));
+        let most = u32::try_from(train.len() / MIN_STEPS).map_or(MAX_BATCH, |most| most.clamp(1, MAX_BATCH));
         let grouped = config.data.group_by_aspect_ratio;
         let largest = Largest::find(train.as_ref(), input, grouped, most as usize)?;
         let waiting = match self.device {
@@ -67,33 +70,33 @@ impl Session {
         };
         let choice = search.run()?;
         self.loaded.decide("data.batch_size", &json!(choice.size))?;
-        tell(choice, train.len());
+        print_choice(choice, train.len());
         Ok(choice)
     }
 }
 
-fn tell(choice: Choice, images: usize) {
+fn print_choice(choice: Choice, images: usize) {
     let Choice {
         size, need, limit, ..
     } = choice;
     let why = match choice.end {
-        End::Most if size >= MOST => "the most that is looked for".to_owned(),
-        End::Most => format!("the most for {images} training images"),
+        End::Most if size >= MAX_BATCH => "the maximum that is tried".to_owned(),
+        End::Most => format!("the maximum for {images} training images"),
         End::TooLarge(next) => format!(
-            "with {} it would be {} of {}",
+            "a batch of {} would need {} of {}",
             size * 2,
             gigabytes(next),
             gigabytes(limit)
         ),
-        End::RanOut => format!("with {} memory runs out", size * 2),
+        End::RanOut => format!("a batch of {} runs out of memory", size * 2),
     };
     progress::note(&format!(
-        "batch size {size}: the training takes about {}; {why}",
+        "batch size {size}: training needs about {}; {why}",
         gigabytes(need)
     ));
     if need > limit {
         tracing::warn!(
-            "memory is tight: the training takes {} of {} even with one image a batch",
+            "memory is tight: training needs {} of {} even with one image per batch",
             gigabytes(need),
             gigabytes(limit)
         );

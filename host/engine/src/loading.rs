@@ -1,4 +1,4 @@
-//! The loader of a split, as the configuration wants it.
+//! Creates the loader of a split according to the configuration.
 
 use crate::session::Session;
 use cvhost::config::Sampling;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Session {
-    /// The loader of training images: their order, their changes. `input` is the model's input side; each batch takes one of
-    /// `sizes`, if there are any.
+    /// Creates the loader of training images, with their order and augmentation. `input` is the
+    /// model's input side; if `sizes` is not empty, each batch uses one of them.
     pub fn train_loader(
         &self,
         source: Arc<dyn Source>,
@@ -25,7 +25,8 @@ impl Session {
         let seed = config.training.seed;
         let common = self.common_options();
         if self.trial.overfit_batches.is_some() {
-            // The same batches in each epoch, as they are: what is left is whether the model can learn them.
+            // The same batches in each epoch, unchanged: it only matters whether the model can
+            // learn them.
             return Loader::new(
                 source,
                 Arc::clone(input),
@@ -63,7 +64,8 @@ impl Session {
         })
     }
 
-    /// Training images in order and unchanged, so many a batch, made on the caller's thread.
+    /// Creates a loader of training images in order and unchanged, with this batch size, running on
+    /// the caller's thread.
     pub fn plain_train_loader(
         &self,
         source: Arc<dyn Source>,
@@ -84,7 +86,8 @@ impl Session {
         Loader::new(source, Arc::clone(input), options)
     }
 
-    /// The first epoch of `off_last_epochs`, of a training that `max_epochs` or, with so many batches an epoch, `max_steps` ends.
+    /// The first epoch without augmentation according to `off_last_epochs`. Training ends with
+    /// `max_epochs` or, at this number of batches per epoch, with `max_steps`.
     fn first_unchanged_epoch(&self, batches: usize) -> Option<u64> {
         let config = &self.loaded.config;
         let off = u64::from(config.data.augmentations.off_last_epochs);
@@ -96,8 +99,8 @@ impl Session {
         (off > 0).then(|| epochs.saturating_sub(off))
     }
 
-    /// The input sides of `multi_scale`: the model's own one for each size from the lowest factor to the highest, in steps of
-    /// 32 pixels; none where the key is off.
+    /// The input sides of `multi_scale`: one per size from the lowest factor to the highest, in
+    /// steps of 32 pixels. Empty if the key is off.
     pub fn input_sizes(
         &self,
         input: &InputBox,
@@ -118,18 +121,18 @@ impl Session {
         Ok(inputs)
     }
 
-    /// The loader of images that are evaluated: in order, unchanged, exact.
+    /// Creates the loader for evaluation: in order, unchanged, with exact decoding.
     pub fn eval_loader(&self, source: Arc<dyn Source>, input: &Arc<InputBox>) -> Result<Loader> {
         Loader::new(source, Arc::clone(input), self.common_options())
     }
 
-    /// The threads that read images: `data.num_workers`.
+    /// The number of worker threads: `data.num_workers`.
     pub fn threads(&self) -> usize {
         let configured = self.loaded.config.data.num_workers;
         configured.map_or_else(default_threads, |n| n as usize)
     }
 
-    /// The most batches that wait or are in the making: `data.prefetch`.
+    /// The maximum number of batches that are waiting or in progress: `data.prefetch`.
     pub fn prefetch(&self) -> usize {
         let configured = self.loaded.config.data.prefetch;
         configured.map_or_else(|| self.threads() + 1, |n| n as usize)
@@ -151,14 +154,13 @@ impl Session {
         }
     }
 
-    /// How training samples are mixed; none, which is told, where the task's targets can't be.
+    /// The mixing of training samples. Logs a warning and returns `None` if the task's targets
+    /// can't be mixed.
     fn mixing(&self, source: &dyn Source) -> Option<Mixing> {
         let model = &self.loaded.config.model;
         let mixing = Mixing::new(model.mixup_alpha, model.cutmix_alpha)?;
         if self.batch_size() < 2 {
-            tracing::warn!(
-                "mixing has no effect with data.batch_size 1: an image is mixed with another one of its batch"
-            );
+            tracing::warn!("mixing has no effect with data.batch_size 1: images are mixed within a batch");
             return None;
         }
         let first = source.record(0).unwrap_or_default();
@@ -166,20 +168,20 @@ impl Session {
             return Some(mixing);
         }
         tracing::warn!(
-            "`model.mixup_alpha` and `model.cutmix_alpha` have no effect: the targets of this task hold no distribution over \
-             classes that could be mixed"
+            "`model.mixup_alpha` and `model.cutmix_alpha` have no effect: the targets of this task contain no distribution \
+             over classes that could be mixed"
         );
         None
     }
 
-    /// Sampling by class needs classes.
+    /// Warns if sampling by class is set, but the records have no classes.
     fn warn_without_classes(&self, source: &dyn Source) -> Result<()> {
         for index in 0..source.len() {
             if !source.meta(index)?.classes.is_empty() {
                 return Ok(());
             }
         }
-        tracing::warn!("`data.sampling` has no effect: this task doesn't say which classes an image has");
+        tracing::warn!("`data.sampling` has no effect: this task doesn't report the classes of an image");
         Ok(())
     }
 }
@@ -188,11 +190,12 @@ fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
 }
 
-/// Input sizes of `multi_scale` are multiples of so many pixels, as the feature maps of most models are.
+/// Input sizes of `multi_scale` are multiples of this number of pixels, since most models need that
+/// for their feature maps.
 const SCALE_STEP: u32 = 32;
 
-/// Height and width of the input for a square image: what `data.image_size` stands for, whether the model's processor makes
-/// squares or keeps the image's shape.
+/// Height and width of the model input for a square image, which is the meaning of
+/// `data.image_size`, whether the model's processor resizes to squares or keeps the aspect ratio.
 fn own_size(input: &InputBox) -> Result<[u32; 2]> {
     let shape = shape_of(input, (1000, 1000), true)?;
     let mut sides = shape.dims.iter().rev().map(|&side| side as u32);
@@ -200,7 +203,8 @@ fn own_size(input: &InputBox) -> Result<[u32; 2]> {
     Ok([height, width])
 }
 
-/// Values of `data.image_size`: one number for a square (or the shortest edge), else `[height, width]`.
+/// Values of `data.image_size`: a number for a square (or the shortest edge), else `[height,
+/// width]`.
 fn scaled_sizes([height, width]: [u32; 2], [low, high]: [f64; 2]) -> Vec<Value> {
     let edge = height.min(width);
     let steps = |factor: f64| {
@@ -227,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_go_from_the_lowest_factor_to_the_highest_in_steps() {
+    fn sizes_range_from_the_lowest_to_the_highest_factor_in_steps() {
         let sizes = scaled_sizes([640, 640], [0.9, 1.1]);
         assert_eq!(sizes, [576, 608, 640, 672, 704].map(Value::from));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The engine: what the launcher becomes when a command needs libtorch.
+//! The engine: the program that the launcher executes for commands that need libtorch.
 
 use cvhost::cli::{Cli, EngineCommand, Global, Program};
 use cvhost::error::Error;
@@ -7,7 +7,7 @@ use cvhost::{interrupt, output, progress};
 use cvhost_engine::{commands, telemetry};
 
 fn main() {
-    // Before any libtorch call and any plugin.
+    // Before any call of libtorch and any plugin.
     cvhost_torch::shim::open_cuda();
     let cli = Cli::from_args();
     if cli.global.quiet {
@@ -18,7 +18,7 @@ fn main() {
     let code = match cli.command.program() {
         Program::Engine(command) => run(command, &cli.global),
         Program::Launcher(_) => {
-            let error = Error::usage("`cvhost` answers this command itself")
+            let error = Error::usage("this command is handled by `cvhost` itself")
                 .with_help("run `cvhost` instead of `cvhost-engine`");
             output::error(&error, cli.global.json)
         }
@@ -28,7 +28,7 @@ fn main() {
 
 fn run(command: EngineCommand<'_>, global: &Global) -> u8 {
     let result = match command {
-        // It prints its own last event, and so its own error.
+        // It prints its own final event, including an error.
         EngineCommand::Run(args) => return commands::run::run(args, global),
         EngineCommand::Eval(args) => commands::eval::eval(args, global),
         EngineCommand::Predict(args) => commands::predict::predict(args, global),

@@ -1,4 +1,4 @@
-//! Plugins that are loaded: from a catalogue of files whose notes have passed to constructed components.
+//! Loads plugins from the catalogue and constructs their components.
 
 use crate::telemetry;
 use cvhost::error::{Error, Result};
@@ -17,17 +17,18 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The plugins of a session. Each file is loaded once, when something of it is first asked for, and never unloaded.
+/// The plugins of a session. Each file is loaded once, on first use, and never unloaded.
 pub struct Registry {
     catalogue: Catalogue,
-    /// Held for a look-up only, never while a plugin's code runs: that code may ask for another plugin's adapter.
+    /// Locked only for look-ups, never while plugin code runs: that code may ask for another
+    /// plugin's adapter.
     loaded: Mutex<HashMap<PathBuf, PluginRef>>,
 }
 
-/// The registry of the session, for plugins that ask the host for an adapter.
+/// The registry for plugins that ask the host for an adapter.
 static SHARED: Mutex<Option<Arc<Registry>>> = Mutex::new(None);
 
-/// A component's name, and the plugin that it came from.
+/// The name of a component and the plugin that provides it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provided {
     pub name: String,
@@ -44,7 +45,8 @@ impl Registry {
         }
     }
 
-    /// The registry that plugins can ask, too: the latest shared one answers them.
+    /// Creates a registry that also answers requests of plugins; the latest shared registry is
+    /// used.
     pub fn shared(catalogue: Catalogue) -> Arc<Self> {
         let registry = Arc::new(Registry::new(catalogue));
         *SHARED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&registry));
@@ -55,7 +57,7 @@ impl Registry {
         &self.catalogue
     }
 
-    /// The task of that name.
+    /// Creates the task with this name.
     pub fn task(&self, name: &str, config: &Value) -> Result<(TaskBox, Provided)> {
         let (found, _) = self.catalogue.require("task", name)?;
         let provided = provided(found, name);
@@ -64,7 +66,8 @@ impl Registry {
         Ok((args.lend(|args| checked(plugin.task()(args)))?, provided))
     }
 
-    /// The adapter for a form and a checkpoint's `model_type`; `choice` is `model.adapter`.
+    /// Creates the adapter for a target form and a checkpoint's `model_type`; `choice` is
+    /// `model.adapter`.
     pub fn adapter(
         &self,
         form: &str,
@@ -79,7 +82,7 @@ impl Registry {
         Ok((args.lend(|args| checked(plugin.adapter()(args)))?, provided))
     }
 
-    /// The logger of that name.
+    /// Creates the logger with this name.
     pub fn logger(&self, name: &str, config: &Value) -> Result<(LoggerBox, Provided)> {
         let (found, _) = self.catalogue.require("logger", name)?;
         let provided = provided(found, name);
@@ -88,15 +91,15 @@ impl Registry {
         Ok((args.lend(|args| checked(plugin.logger()(args)))?, provided))
     }
 
-    /// Loads one plugin file whose note has passed.
+    /// Loads a plugin file whose note has been checked.
     pub fn load(&self, file: &Path) -> Result<PluginRef> {
         let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plugin) = loaded().get(file) {
             return Ok(*plugin);
         }
         let plugin = load(file).map_err(|e| {
-            Error::environment(format!("plugin {} could not be loaded: {e}", file.display()))
-                .with_help("build it again against this host's cvhost-plugin-api, or remove it")
+            Error::environment(format!("cannot load plugin {}: {e}", file.display()))
+                .with_help("rebuild it against this host's version of cvhost-plugin-api, or remove it")
         })?;
         if let Err(error) = plugin.init()(host_functions()).into_result() {
             return Err(from_plugin(error).within(format!("plugin {}", file.display())));
@@ -107,7 +110,7 @@ impl Registry {
     }
 }
 
-/// What plugins get of the host.
+/// The host functions for plugins.
 fn host_functions() -> HostRef {
     static HOST: OnceLock<HostRef> = OnceLock::new();
     *HOST.get_or_init(|| {
@@ -126,23 +129,23 @@ extern "C" fn cancelled() -> bool {
     interrupt::requested()
 }
 
-/// What a plugin gets that asks the host for an adapter by name.
+/// Creates the adapter that a plugin asks for by name.
 extern "C" fn adapter_for_plugins(args: NewArgsRef<'_>) -> AbiResult<AdapterBox> {
     let name = args.name();
     let config = serde_json::from_str(&args.config()).unwrap_or_default();
     let registry = SHARED.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let found = registry
-        .ok_or_else(|| Error::failed("the host has no plugins to ask"))
-        // The form and the family don't matter where the adapter is named.
+        .ok_or_else(|| Error::failed("the host has no plugin registry"))
+        // The form and model family don't matter if the adapter is named.
         .and_then(|registry| registry.adapter("", "", Some(name.as_str()), &config));
     match found {
         Ok((adapter, _)) => ROk(adapter),
-        // Not the error's own advice: the user hasn't asked for this name.
+        // Not the error's own help: the user hasn't asked for this name.
         Err(error) => RErr(
-            PluginError::environment(format!("the adapter in use builds on `{name}`: {}", error.what)).with_help(
+            PluginError::environment(format!("the adapter in use depends on `{name}`: {}", error.what)).with_help(
                 format!(
                     "install one plugin that provides the adapter `{name}`, or use another adapter; `cvhost plugin list` \
-                     shows what was found"
+                     lists the plugins found"
                 ),
             ),
         ),

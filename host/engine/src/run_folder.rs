@@ -1,4 +1,4 @@
-//! The folder that a run leaves behind.
+//! The folder of a run.
 
 use cvhost::atomic::replace_file;
 use cvhost::config::Draft;
@@ -16,20 +16,20 @@ pub struct RunFolder {
     pub path: PathBuf,
 }
 
-/// The lock on a run's folder, for as long as it lives.
+/// A lock on a run's folder, held until it is dropped.
 #[derive(Debug)]
 pub struct RunLock(#[expect(dead_code, reason = "held for its lock")] File);
 
-/// The file that is locked while a process trains.
+/// The lock file of a training process.
 const LOCK: &str = ".lock";
-/// The resolved configuration inside it.
+/// The resolved configuration.
 const CONFIG: &str = "config.yaml";
 
 impl RunFolder {
-    /// Makes a new run's folder, whose name no other run has.
+    /// Creates the folder of a new run, with a unique name.
     pub fn create(results: &Path, task: &str) -> Result<Self> {
         let stamp = timestamp(SystemTime::now());
-        std::fs::create_dir_all(results).map_err(|e| cannot_make(results, &e))?;
+        std::fs::create_dir_all(results).map_err(|e| cannot_create(results, &e))?;
         let mut attempt = 1;
         loop {
             let suffix = if attempt == 1 {
@@ -45,24 +45,24 @@ impl RunFolder {
                     });
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && attempt < 1000 => attempt += 1,
-                Err(e) => return Err(cannot_make(&path, &e)),
+                Err(e) => return Err(cannot_create(&path, &e)),
             }
         }
     }
 
-    /// A run's folder that is there already.
+    /// Opens the existing folder of a run.
     pub fn existing(path: &Path) -> Result<Self> {
         if !path.join(CONFIG).is_file() {
             return Err(Error::usage(format!(
                 "{} is not the folder of a run: it has no {CONFIG}",
                 path.display()
             ))
-            .with_help("give the folder that an earlier `cvhost run` printed"));
+            .with_help("give a folder that an earlier `cvhost run` printed"));
         }
         Ok(RunFolder { path: absolute(path) })
     }
 
-    /// The newest run in the results folder, of this task or of any.
+    /// Finds the newest run in the results folder, of this task or of any task.
     pub fn newest(results: &Path, task: Option<&str>) -> Result<Self> {
         let prefix = task.map_or_else(String::new, |task| format!("{task}-"));
         let entries = std::fs::read_dir(results).into_iter().flatten().flatten();
@@ -77,7 +77,7 @@ impl RunFolder {
                 "--resume: there is no run{of_task} in {}",
                 results.display()
             ))
-            .with_help("start without --resume, or name the run's folder: --resume=DIR")
+            .with_help("start without --resume, or give the run's folder: --resume=DIR")
         })?;
         Self::existing(&newest.path())
     }
@@ -89,42 +89,43 @@ impl RunFolder {
             .unwrap_or_default()
     }
 
-    /// Where the resolved configuration is.
+    /// The path of the resolved configuration.
     pub fn config(&self) -> PathBuf {
         self.path.join(CONFIG)
     }
 
-    /// Where the report of an evaluation is.
+    /// The path of the evaluation report.
     pub fn report(&self) -> PathBuf {
         self.path.join(REPORT)
     }
 
-    /// Keeps the resolved configuration.
+    /// Saves the resolved configuration.
     pub fn write_config(&self, yaml: &str) -> Result<()> {
         replace_file(&self.config(), yaml.as_bytes())
     }
 
-    /// The resolved configuration that was kept; without any value where it isn't there or can't be read.
+    /// Reads the saved configuration; empty if it doesn't exist or can't be read.
     pub fn kept(&self) -> Draft {
         Draft::read(&self.config(), &[]).unwrap_or_else(|_| Draft::empty())
     }
 
-    /// Takes the folder for this process; whatever ends the process gives it back.
+    /// Locks the folder for this process. The lock is released when the process ends, for whatever
+    /// reason.
     ///
     /// # Errors
-    /// Another process trains in it.
+    /// Another process is training in it.
     pub fn lock(&self) -> Result<RunLock> {
         let path = self.path.join(LOCK);
         let file = File::create(&path).map_err(|e| Error::io(Kind::Environment, "create", &path, &e))?;
         match file.try_lock() {
             Ok(()) => Ok(RunLock(file)),
             Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
-                "another cvhost is training in {}",
+                "another cvhost process is training in {}",
                 self.path.display()
             ))
-            .with_help("wait until it has ended, or stop it with Ctrl-C, and resume then")),
+            .with_help("wait until it has finished or stop it with Ctrl-C, then resume")),
             Err(TryLockError::Error(e)) => {
-                // Some network file systems have no locks; that is no reason not to train.
+                // Some network file systems don't support locks. Training is possible without one.
                 tracing::warn!("{} can't be locked: {e}", path.display());
                 Ok(RunLock(file))
             }
@@ -132,7 +133,7 @@ impl RunFolder {
     }
 }
 
-/// The run folder keeps the configuration and the report.
+/// Saves the configuration and the report in the run folder.
 impl Observer for RunFolder {
     fn observe(&mut self, event: &RunEvent) -> Result<()> {
         match event {
@@ -143,9 +144,9 @@ impl Observer for RunFolder {
     }
 }
 
-fn cannot_make(path: &Path, error: &std::io::Error) -> Error {
+fn cannot_create(path: &Path, error: &std::io::Error) -> Error {
     Error::io(Kind::Environment, "create the folder", path, error)
-        .with_help("set output.results_dir to a folder that can be written")
+        .with_help("set output.results_dir to a writable folder")
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -165,9 +166,10 @@ fn timestamp(time: SystemTime) -> String {
     )
 }
 
-/// Year, month and day of a number of days since 1970 (the proleptic Gregorian calendar, counted in eras of 400 years).
+/// Converts days since 1970-01-01 to year, month and day (proleptic Gregorian calendar, counted in
+/// eras of 400 years).
 fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468; // since 0000-03-01
+    let shifted = days + 719_468; // days since 0000-03-01
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -187,7 +189,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn dates_are_right() {
+    fn timestamps_are_correct() {
         let at = |seconds| timestamp(UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(0), "19700101-000000");
         assert_eq!(at(951_782_399), "20000228-235959");
@@ -196,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_has_one_process_at_a_time() {
+    fn a_folder_is_locked_by_one_process_at_a_time() {
         let root = tempfile::tempdir().unwrap();
         let run = RunFolder::create(root.path(), "toy").unwrap();
         let lock = run.lock().unwrap();
         let text = run.lock().unwrap_err().to_string();
-        assert!(text.contains("another cvhost"), "{text}");
+        assert!(text.contains("another cvhost process"), "{text}");
         drop(lock);
         run.lock().unwrap();
     }

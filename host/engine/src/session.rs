@@ -1,4 +1,5 @@
-//! What every command needs before it can work: configuration, plugins, data sets, and a model with its weights.
+//! Sets up what the commands work with: configuration, plugins, data sets, and a model with its
+//! weights.
 
 use crate::registry::Registry;
 use cvhost::cli::{self, ConfiguredArgs, Global, Split, Trial};
@@ -24,14 +25,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tch::Device;
 
-/// Configuration, plugins and device: the part of a session that needs no data and no model.
+/// Configuration, plugins and device: the part that needs neither data nor a model.
 pub struct Session {
     pub loaded: Loaded,
     pub registry: Arc<Registry>,
     pub task: TaskBox,
     pub task_name: String,
     pub device: Device,
-    /// What `run` tries out, if it does.
+    /// Options of `run` for trials.
     pub trial: Trial,
     /// The keys of `model` that the task or an adapter declares.
     model_keys: Vec<String>,
@@ -48,7 +49,8 @@ impl Session {
         Self::with_plugins(find_plugins(global, plugin_files)?, global, draft, plugin)
     }
 
-    /// Of a command that works by a configuration; `changes` are overrides that the program makes beside the user's.
+    /// Opens a session for a command with a configuration file. `changes` are overrides by the
+    /// program in addition to the user's.
     pub fn configured(args: &ConfiguredArgs, global: &Global, changes: &[&str]) -> Result<Self> {
         let mut draft = Draft::read(&args.config, &args.overrides)?;
         for change in changes {
@@ -57,7 +59,8 @@ impl Session {
         Self::open(global, draft, args.plugin.as_deref(), &args.plugin_file)
     }
 
-    /// As [`Session::open`], with plugins that are found already: several sessions of one process share them.
+    /// Like [`Session::open`], but with plugins already discovered, so that several sessions of one
+    /// process can share them.
     pub fn with_plugins(
         registry: Arc<Registry>,
         global: &Global,
@@ -76,11 +79,12 @@ impl Session {
                 .components("task")
                 .map(|(_, c)| c.name.clone())
                 .collect();
-            Error::usage("which task? Neither --plugin nor `model.task_type` says")
+            Error::usage("no task is selected: neither --plugin nor `model.task_type` is set")
                 .with_expected(format!("one of: {}", tasks.join(", ")))
         })?;
         if loaded.config.model.task_type.is_none() {
-            // From the command line; a run that is resumed with its own configuration has no other place to know it from.
+            // The task comes from the command line. A run resumed with its saved configuration has
+            // no other source for it.
             loaded.decide("model.task_type", &json!(task_name))?;
         }
         let (task, provided) = registry.task(&task_name, &loaded.document)?;
@@ -90,7 +94,7 @@ impl Session {
             let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
             if threads > cores {
                 tracing::warn!(
-                    "`training.resources_per_worker.CPU` is {threads}, and this machine has {cores} cores: libtorch computes with \
+                    "`training.resources_per_worker.CPU` is {threads}, but this machine has {cores} cores: libtorch uses \
                      {cores} threads"
                 );
             }
@@ -107,13 +111,14 @@ impl Session {
         })
     }
 
-    /// Where a split's images are, if the configuration says.
+    /// The path of a split's images, if configured.
     pub fn data_path(&self, split: Split) -> Option<&str> {
         let pointer = format!("/data/{}_data_path", split.name());
         self.loaded.document.pointer(&pointer).and_then(Value::as_str)
     }
 
-    /// What the task opens a split with; without a folder of images where the configuration has none.
+    /// The arguments to open a split with the task. The image folder is empty if none is
+    /// configured.
     pub fn open_args(&self, split: Split, checkpoint_classes: &[String]) -> OpenArgs {
         let name = split.name();
         let annotations = format!("/data/{name}_annotation_file");
@@ -128,7 +133,8 @@ impl Session {
         }
     }
 
-    /// Opens a split's data set; all problems of its annotations are told, and errors among them end here.
+    /// Opens a split's data set. All problems of its annotations are logged; errors among them make
+    /// it fail.
     pub fn data_set(&self, split: Split, checkpoint_classes: &[String]) -> Result<DataSetSource> {
         let name = split.name();
         let args = self.open_args(split, checkpoint_classes);
@@ -137,13 +143,13 @@ impl Session {
                 .loaded
                 .error_at(
                     "data",
-                    format!("`data.{name}_data_path` is missing: where are the {name} images?"),
+                    format!("`data.{name}_data_path` is missing: the location of the {name} images is unknown"),
                 )
                 .with_help(if split == Split::Train {
                     format!("set data.{name}_data_path in the file or on the command line")
                 } else {
                     format!(
-                        "set data.{name}_data_path, or data.{name}_ratio to set a part of the training images aside"
+                        "set data.{name}_data_path, or data.{name}_ratio to hold out a fraction of the training images"
                     )
                 }));
         }
@@ -172,13 +178,14 @@ impl Session {
         Ok(data_set)
     }
 
-    /// The folder that a training starts from: `model.model_name`, resolved and downloaded when need be, with the user's
-    /// `model_kwargs` merged in and the preprocessing of `data.model_name`, if that is given.
+    /// The model folder to start training from: `model.model_name`, downloaded if necessary, with
+    /// the user's `model_kwargs` merged in and with the preprocessing of `data.model_name`, if set.
     pub fn starting_folder(&self) -> Result<ModelFolder> {
         self.starting_folder_from(&HubOptions::from_env(), self.loaded.config.model.pretrained)
     }
 
-    /// As [`Session::starting_folder`], if it is on this machine already: nothing is downloaded, and no weights are needed.
+    /// Like [`Session::starting_folder`], but only uses local files: nothing is downloaded, and no
+    /// weights are needed.
     pub fn local_starting_folder(&self) -> Result<ModelFolder> {
         let offline = HubOptions {
             offline: true,
@@ -200,7 +207,7 @@ impl Session {
         Ok(folder)
     }
 
-    /// Resolves `name` (a folder or a hub id), downloading it when need be, and reads its JSON files.
+    /// Resolves `name` (a folder or a hub id), downloads it if necessary, and reads its JSON files.
     pub fn model_folder(&self, name: &str, with_weights: bool) -> Result<ModelFolder> {
         self.folder_from(&HubOptions::from_env(), name, with_weights)
     }
@@ -219,7 +226,7 @@ impl Session {
         }
     }
 
-    /// The adapter for the folder's model family.
+    /// Creates the adapter for the model family of the folder.
     pub fn adapter(&self, folder: &ModelFolder) -> Result<AdapterBox> {
         let model_type = folder
             .config
@@ -230,7 +237,9 @@ impl Session {
                     "{} has no `model_type`",
                     folder.path.join("config.json").display()
                 ))
-                .with_expected("the config.json of a Hugging Face checkpoint, which names its model family")
+                .with_expected(
+                    "the config.json of a Hugging Face checkpoint, which contains its model family",
+                )
             })?;
         let form = checked(self.task.form())?;
         let choice = self.loaded.config.model.adapter.clone();
@@ -247,12 +256,12 @@ impl Session {
         Ok(adapter)
     }
 
-    /// The adapter's input side alone, which needs no weights.
+    /// Creates only the adapter's input side, which needs no weights.
     pub fn input(&self, folder: &ModelFolder, spec: &LabelSpec) -> Result<InputBox> {
         self.input_with(&self.adapter(folder)?, folder, &self.loaded.document, spec)
     }
 
-    /// An adapter's input side under another configuration than the session's own.
+    /// Creates an adapter's input side with a configuration other than the session's own.
     pub fn input_with(
         &self,
         adapter: &AdapterBox,
@@ -265,8 +274,8 @@ impl Session {
         args.lend(|args| checked_with(&self.loaded, adapter.input(args)))
     }
 
-    /// The adapter's input side and network for these labels, with the folder's weights; it computes in the configured precision.
-    /// `from_scratch` leaves the weights aside.
+    /// Creates the adapter's input side and its network for these labels, with the folder's
+    /// weights, in the configured precision. `from_scratch` ignores the weights.
     pub fn model(&self, folder: &ModelFolder, spec: &LabelSpec, from_scratch: bool) -> Result<Model> {
         let format = Format::choose(&self.loaded, self.device)?;
         shim::fuse_attention(self.loaded.config.training.attention == Attention::Auto)?;
@@ -276,7 +285,7 @@ impl Session {
         let input = args.lend(|args| checked_with(&self.loaded, adapter.input(args)))?;
         let model = args.lend(|args| checked_with(&self.loaded, adapter.model(args)))?;
         let mut network = Network::new(model)?;
-        let report = fill(&mut network, folder, from_scratch)?;
+        let report = load_weights(&mut network, folder, from_scratch)?;
         network.to_device(self.device)?;
         network.set_format(format);
         Ok(Model {
@@ -286,8 +295,8 @@ impl Session {
         })
     }
 
-    /// As [`Session::model`], for a checkpoint that is used as it is: one whose head doesn't fit these labels is refused, as it
-    /// would answer at random.
+    /// Like [`Session::model`], for a checkpoint that is used without training. Refuses a
+    /// checkpoint whose head doesn't match these labels, since its predictions would be random.
     pub fn trained_model(&self, folder: &ModelFolder, spec: &LabelSpec) -> Result<Model> {
         let model = self.model(folder, spec, false)?;
         if model.report.count(LoadOutcome::Reinitialised) == 0 {
@@ -303,7 +312,7 @@ impl Session {
         .with_help("train it first with `cvhost run`, which gives it a new head"))
     }
 
-    /// Options of post-processing: the least score, and the keys of `model` that a plugin in use
+    /// Post-processing options: the minimum score, and the keys of `model` that a plugin in use
     /// declares.
     pub fn finish_options(&self, threshold: f64) -> Value {
         let mut options = self.declared_options();
@@ -320,25 +329,25 @@ impl Session {
         Value::Object(self.model_keys.iter().filter_map(value).collect())
     }
 
-    /// Refuses a data set whose labels are of another form than its task's.
+    /// Refuses a data set whose labels have another form than the task.
     pub fn check_form(&self, spec: &LabelSpec) -> Result<()> {
         let form = checked(self.task.form())?;
         if spec.form == form.as_str() {
             return Ok(());
         }
         Err(Error::failed(format!(
-            "the task `{}` has the form `{form}`, and its data set has labels of the form `{}`",
+            "the task `{}` has the form `{form}`, but its data set has labels of the form `{}`",
             self.task_name, spec.form
         ))
         .with_help("this is a bug in the task plugin; report it to its authors"))
     }
 
-    /// The task's metrics.
+    /// The metrics of the task.
     pub fn metrics(&self) -> Result<Vec<MetricInfo>> {
         Ok(checked(self.task.metrics())?.into_vec())
     }
 
-    /// A new evaluator. `save_predictions` asks for an artifact with all predictions.
+    /// Creates an evaluator. `save_predictions` requests an artifact with all predictions.
     pub fn evaluator(&self, spec: &LabelSpec, save_predictions: bool) -> Result<EvaluatorBox> {
         let mut config = self.loaded.document.clone();
         config["evaluation"] = json!({"save_predictions": save_predictions});
@@ -347,18 +356,17 @@ impl Session {
     }
 }
 
-/// A model folder as adapters get it.
+/// Describes a model folder to adapters.
 fn checkpoint_of(folder: &ModelFolder) -> Checkpoint {
     Checkpoint {
         folder: std::path::absolute(&folder.path).unwrap_or_else(|_| folder.path.clone()),
         config: folder.config.clone(),
         preprocessor: folder.preprocessor.clone(),
         extra: Value::Null,
-        ..Checkpoint::default()
     }
 }
 
-/// All plugins that a command may use; what a user should know of them is told.
+/// Discovers all plugins that a command may use and logs warnings about them.
 pub fn find_plugins(global: &Global, plugin_files: &[PathBuf]) -> Result<Arc<Registry>> {
     let catalogue = Catalogue::discover(&Search::usual(&global.plugins_dir, plugin_files), Host::this())?;
     for warning in &catalogue.warnings {
@@ -367,7 +375,7 @@ pub fn find_plugins(global: &Global, plugin_files: &[PathBuf]) -> Result<Arc<Reg
     Ok(Registry::shared(catalogue))
 }
 
-/// A model that is ready: input side, network with weights, and what became of each tensor.
+/// A model ready for use: input side, network with weights, and the report of loading them.
 pub struct Model {
     pub input: Arc<InputBox>,
     pub network: Network,
@@ -386,8 +394,9 @@ impl Model {
     }
 }
 
-/// Fills a network from a folder's weights; what it lacks, and everything in a training from scratch, by its own rules.
-fn fill(network: &mut Network, folder: &ModelFolder, from_scratch: bool) -> Result<LoadReport> {
+/// Loads the folder's weights into a network. Missing parameters, or all parameters when training
+/// from scratch, are initialised by the model's own rules.
+fn load_weights(network: &mut Network, folder: &ModelFolder, from_scratch: bool) -> Result<LoadReport> {
     if from_scratch {
         network.initialise_all()?;
         return Ok(LoadReport::from_scratch(network.parameters()));
@@ -400,12 +409,12 @@ fn fill(network: &mut Network, folder: &ModelFolder, from_scratch: bool) -> Resu
     Ok(report)
 }
 
-/// The labels that a checkpoint was trained for, for prediction without a data set.
+/// The labels that a checkpoint was trained with, for prediction without a data set.
 pub fn checkpoint_spec(form: &str, folder: &ModelFolder) -> Result<LabelSpec> {
     labels::recall(&folder.config, form).map_err(|e| e.within(folder.path.join(CONFIG).display().to_string()))
 }
 
-/// Refuses an evaluation whose data has other classes than training or checkpoint.
+/// Fails if the data has other classes than the training data or the checkpoint.
 pub fn same_classes(expected: &LabelSpec, found: &LabelSpec, what: &str) -> Result<()> {
     if expected.names == found.names {
         return Ok(());
@@ -438,14 +447,14 @@ fn choose_device(asked: cli::Device, loaded: &Loaded) -> Result<Device> {
         cli::Device::Cuda(index) if index < count => Device::Cuda(index),
         cli::Device::Cuda(index) if asked == cli::Device::Auto => {
             tracing::warn!(
-                "the configuration asks for GPU {index}, but libtorch sees {count}; going on with the CPU"
+                "the configuration asks for GPU {index}, but libtorch finds {count} GPUs; using the CPU instead"
             );
             Device::Cpu
         }
         cli::Device::Cuda(index) => {
             return Err(
-                Error::environment(format!("--device cuda:{index}: libtorch sees {count} GPUs"))
-                    .with_help("`cvhost doctor` says which libtorch is used; one without CUDA sees no GPU"),
+                Error::environment(format!("--device cuda:{index}: libtorch finds {count} GPUs"))
+                    .with_help("`cvhost doctor` shows which libtorch is used; one without CUDA finds no GPU"),
             );
         }
         cli::Device::Auto if count > 0 => Device::Cuda(0),
@@ -455,7 +464,7 @@ fn choose_device(asked: cli::Device, loaded: &Loaded) -> Result<Device> {
     Ok(device)
 }
 
-/// What `use_gpu`, `preferred_devices` and `resources_per_worker.GPU` say together.
+/// Combines `use_gpu`, `preferred_devices` and `resources_per_worker.GPU`.
 fn configured_device(training: &TrainingConfig) -> cli::Device {
     let no_gpu = training.use_gpu == Some(false) || training.resources_per_worker.gpu == Some(0);
     let preferred = match &training.preferred_devices {
@@ -474,7 +483,7 @@ fn configured_device(training: &TrainingConfig) -> cli::Device {
     }
 }
 
-/// Puts the members of `more` into `base`, objects member by member.
+/// Merges `more` into `base`; objects are merged recursively.
 fn merge(base: &mut Value, more: &Value) {
     match (base, more) {
         (Value::Object(base), Value::Object(more)) => {

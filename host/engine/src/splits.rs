@@ -1,4 +1,5 @@
-//! The data of each split: what the configuration names, or what it sets aside of the training data.
+//! The data of each split: a data set from the configuration, or a fraction held out of the
+//! training data.
 
 use crate::session::{Session, same_classes};
 use cvhost::cli::Split;
@@ -8,13 +9,14 @@ use cvhost_plugin_api::data::LabelSpec;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-/// A split's records, and what their labels mean.
+/// The records of a split and their label specification.
 pub struct SplitData {
     pub spec: LabelSpec,
     pub source: Arc<dyn Source>,
 }
 
-/// The splits of a session. The training data is opened once, even where others are set aside from it.
+/// The splits of a session. The training data is opened only once, even if other splits are held
+/// out of it.
 pub struct Splits<'a> {
     session: &'a Session,
     checkpoint_classes: &'a [String],
@@ -30,16 +32,16 @@ impl<'a> Splits<'a> {
         }
     }
 
-    /// Whether the configuration says where the split's data is.
+    /// Whether the configuration defines data for the split.
     pub fn has(&self, split: Split) -> bool {
-        self.session.data_path(split).is_some() || self.aside(split) > 0.0
+        self.session.data_path(split).is_some() || self.held_out(split) > 0.0
     }
 
     /// Opens a split.
     pub fn open(&self, split: Split) -> Result<SplitData> {
-        self.warn_of_no_effect(split);
-        let (ratios, number) = self.division(split);
-        if split != Split::Train && number == 0 {
+        self.warn_if_ignored(split);
+        let (ratios, part_index) = self.division(split);
+        if split != Split::Train && part_index == 0 {
             let data_set = Arc::new(self.session.data_set(split, self.checkpoint_classes)?);
             return Ok(SplitData {
                 spec: data_set.spec().clone(),
@@ -53,19 +55,19 @@ impl<'a> Splits<'a> {
         }
         let seed = self.session.loaded.config.data.split_seed;
         let mut parts = divide(train.as_ref(), &ratios, seed)?;
-        let part = parts.swap_remove(number);
+        let part = parts.swap_remove(part_index);
         if part.is_empty() {
             return Err(Error::input(format!(
-                "no image is left for {split}: data.{split}_ratio sets some of {} aside",
+                "no images remain for {split}: data.{split}_ratio holds out a fraction of only {}",
                 train.len()
             ))
-            .with_help("more images are needed, or a folder of their own for each split"));
+            .with_help("provide more images, or a separate folder for each split"));
         }
         let source = Arc::new(Subset::new(train, part));
         Ok(SplitData { spec, source })
     }
 
-    /// As [`Splits::open`], and its classes must be those of `expected`.
+    /// Like [`Splits::open`], but fails if the classes differ from those of `expected`.
     pub fn open_like(&self, split: Split, expected: &LabelSpec) -> Result<SplitData> {
         let data = self.open(split)?;
         same_classes(expected, &data.spec, &format!("training and {split} data"))?;
@@ -80,10 +82,10 @@ impl<'a> Splits<'a> {
         Ok(Arc::clone(self.train.get_or_init(|| train)))
     }
 
-    /// A ratio beside data of the split's own does nothing.
-    fn warn_of_no_effect(&self, split: Split) {
+    /// Warns about a ratio that is ignored because the split has its own data.
+    fn warn_if_ignored(&self, split: Split) {
         if self.ratio(split).is_some() && self.session.data_path(split).is_some() {
-            tracing::warn!("`data.{split}_ratio` has no effect, as there is a data.{split}_data_path");
+            tracing::warn!("`data.{split}_ratio` has no effect, since data.{split}_data_path is set");
         }
     }
 
@@ -96,23 +98,25 @@ impl<'a> Splits<'a> {
         }
     }
 
-    /// The part of the training data that is set aside for a split; 0 where the split has data of its own.
-    fn aside(&self, split: Split) -> f64 {
+    /// The fraction of the training data that is held out for a split; 0 if the split has its own
+    /// data.
+    fn held_out(&self, split: Split) -> f64 {
         match (self.ratio(split), self.session.data_path(split)) {
             (Some(ratio), None) => ratio,
             _ => 0.0,
         }
     }
 
-    /// The ratios of what is set aside, and which part of the division the split is; 0 is the training data's.
+    /// The ratios of all held-out splits, and the index of this split's part in the division; 0 is
+    /// the training part.
     fn division(&self, split: Split) -> (Vec<f64>, usize) {
-        let aside: Vec<(Split, f64)> = [Split::Val, Split::Test]
+        let held_out: Vec<(Split, f64)> = [Split::Val, Split::Test]
             .into_iter()
-            .map(|split| (split, self.aside(split)))
+            .map(|split| (split, self.held_out(split)))
             .filter(|(_, ratio)| *ratio > 0.0)
             .collect();
-        let number = aside.iter().position(|(other, _)| *other == split);
-        let ratios = aside.iter().map(|(_, ratio)| *ratio).collect();
-        (ratios, number.map_or(0, |number| number + 1))
+        let part_index = held_out.iter().position(|(other, _)| *other == split);
+        let ratios = held_out.iter().map(|(_, ratio)| *ratio).collect();
+        (ratios, part_index.map_or(0, |part_index| part_index + 1))
     }
 }

@@ -1,4 +1,4 @@
-//! Messages to stderr: the engine's own and those that plugins forward.
+//! Log messages on stderr, from the engine and from plugins.
 
 use cvhost_plugin_api::abi_stable::std_types::RStr;
 use std::io;
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// 1 (error) to 5 (trace).
 static MAX_LEVEL: AtomicU32 = AtomicU32::new(3);
 
-/// Sends messages to stderr, above progress bars. `verbose` counts the -v flags.
+/// Sends log messages to stderr, above progress bars. `verbose` is the number of -v flags.
 pub fn install(verbose: u8, quiet: bool) {
     cvhost::logging::init(verbose, quiet, AboveTheBars);
     let level = tracing::level_filters::LevelFilter::current()
@@ -21,7 +21,7 @@ pub fn install(verbose: u8, quiet: bool) {
     MAX_LEVEL.store(number.map_or(5, |n| n as u32 + 1), Ordering::Relaxed);
 }
 
-/// Logs a message of a plugin: level 1 (error) to 5 (trace), the module that logs, the message.
+/// Logs a message of a plugin. `level` is 1 (error) to 5 (trace), `target` the logging module.
 pub(crate) extern "C" fn log(level: u32, target: RStr<'_>, message: RStr<'_>) {
     let (plugin, message) = (target.as_str(), message.as_str());
     match level {
@@ -33,17 +33,17 @@ pub(crate) extern "C" fn log(level: u32, target: RStr<'_>, message: RStr<'_>) {
     }
 }
 
-/// The most verbose level that is wanted.
+/// The most verbose enabled level.
 pub(crate) extern "C" fn max_level() -> u32 {
     MAX_LEVEL.load(Ordering::Relaxed)
 }
 
-/// Shows the progress of a plugin's long work.
+/// Shows the progress of a long operation of a plugin.
 pub(crate) extern "C" fn progress(label: RStr<'_>, done: u64, total: u64) {
     cvhost::progress::of_plugin(label.as_str(), done, total);
 }
 
-/// Writes whole messages to stderr, above progress bars.
+/// Writes complete messages to stderr, above progress bars.
 struct AboveTheBars;
 
 impl<'a> MakeWriter<'a> for AboveTheBars {

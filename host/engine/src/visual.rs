@@ -1,4 +1,4 @@
-//! The drawn images of an evaluation: the first so many, as `output.visualization` says.
+//! Draws the first images of an evaluation, as configured in `output.visualization`.
 
 use crate::session::Session;
 use cvhost::config::Origin;
@@ -13,33 +13,33 @@ use cvhost_train::observers::Observers;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// Draws images while an evaluation goes on.
+/// Draws images during an evaluation.
 pub struct Gallery<'a> {
     session: &'a Session,
     spec: &'a LabelSpec,
     source: &'a dyn Source,
-    /// Where to; none draws nothing.
+    /// The target folder; `None` draws nothing.
     folder: Option<PathBuf>,
     options: Value,
     left: u32,
     drawn: u32,
     names: drawings::FileNames,
-    /// The image that records are still coming of.
+    /// The image whose records are still arriving.
     open: Option<Open>,
     observed: Option<Observed<'a>>,
 }
 
-/// Who is told of the drawn images.
+/// The observers of drawn images.
 struct Observed<'a> {
     observers: &'a mut Observers,
-    /// Optimizer steps of the weights that predicted.
+    /// Optimizer steps of the weights used for prediction.
     step: u64,
 }
 
 /// An image with the predictions of its records so far.
 struct Open {
     source: ImageSource,
-    /// What messages call it.
+    /// Its name in messages.
     name: String,
     prediction: Fields,
 }
@@ -66,16 +66,16 @@ impl<'a> Gallery<'a> {
         }
     }
 
-    /// Emits an event for each drawn image, and for each file of predictions beside it. `step` is the
-    /// number of optimizer steps of the weights that predict.
+    /// Emits an event for each drawn image, and for each prediction file next to it. `step` is the
+    /// number of optimizer steps of the weights used for prediction.
     #[must_use]
     pub fn observed_by(mut self, observers: &'a mut Observers, step: u64) -> Self {
         self.observed = Some(Observed { observers, step });
         self
     }
 
-    /// Takes a record's prediction. Records of one image that follow each other (parts that the task cuts
-    /// out of it, say) are drawn together.
+    /// Adds the prediction of a record. Consecutive records of the same image (for example crops
+    /// created by the task) are drawn together.
     pub fn add(&mut self, index: u64, prediction: &Fields) -> Result<()> {
         if self.folder.is_none() || (self.left == 0 && self.open.is_none()) {
             return Ok(());
@@ -109,7 +109,7 @@ impl<'a> Gallery<'a> {
         Ok(())
     }
 
-    /// Draws the image that is complete. One that can't be drawn is a warning: the metrics matter more.
+    /// Draws the completed image. A failure is only a warning, since the metrics matter more.
     fn draw_open(&mut self) -> Result<()> {
         let (Some(open), Some(folder)) = (self.open.take(), &self.folder) else {
             return Ok(());
@@ -141,7 +141,7 @@ impl<'a> Gallery<'a> {
         }
     }
 
-    /// How many images were drawn.
+    /// Draws the last image, and returns the number of drawn images.
     pub fn finish(mut self) -> Result<u32> {
         self.draw_open()?;
         Ok(self.drawn)
@@ -168,14 +168,14 @@ impl Observed<'_> {
     }
 }
 
-/// The last part of a path.
+/// The last component of a path.
 pub fn file_name(path: &Path) -> String {
     path.file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
 }
 
-/// Whether two records are about one image: one file or, where no file holds it, equal contents.
+/// Whether two records refer to the same image: the same file or, without a file, equal contents.
 fn same_image(a: &ImageSource, b: &ImageSource) -> bool {
     if a.path.is_empty() {
         a == b
@@ -184,7 +184,8 @@ fn same_image(a: &ImageSource, b: &ImageSource) -> bool {
     }
 }
 
-/// What a task's `draw` is asked for: `output.visualization`, whose threshold falls back to the model's own.
+/// The options of a task's `draw`, from `output.visualization`. Its threshold falls back to that of
+/// the model.
 fn draw_options(session: &Session) -> Value {
     let loaded = &session.loaded;
     let visual = loaded.config.output.visualization;
@@ -202,12 +203,12 @@ fn draw_options(session: &Session) -> Value {
     options
 }
 
-/// The task's JSON of one prediction, without what scores below `threshold`.
+/// The task's JSON for a prediction, without objects that score below `threshold`.
 pub fn to_json(session: &Session, prediction: &Fields, spec: &LabelSpec, threshold: f64) -> Result<Value> {
     let args = PredictionArgs::new(prediction, spec, session.finish_options(threshold));
     let text = args.lend(|args| checked(session.task.to_json(args)))?;
     serde_json::from_str(&text).map_err(|e| {
         cvhost::error::Error::failed(format!("the task's prediction is not valid JSON: {e}"))
-            .with_help("this is a fault of the task plugin; tell its authors")
+            .with_help("this is a bug in the task plugin; report it to its authors")
     })
 }

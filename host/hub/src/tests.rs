@@ -17,7 +17,7 @@ struct Reply {
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
     /// Sends only this many bytes of the body, then closes the connection.
-    cut: Option<usize>,
+    truncated: Option<usize>,
 }
 
 impl Reply {
@@ -103,7 +103,7 @@ impl Server {
         head += &format!("Content-Length: {}\r\n\r\n", reply.body.len());
         let _ = stream.write_all(head.as_bytes());
         if !request.starts_with("HEAD") {
-            let _ = stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())]);
+            let _ = stream.write_all(&reply.body[..reply.truncated.unwrap_or(reply.body.len())]);
         }
     }
 }
@@ -395,12 +395,13 @@ fn corrupt_downloads_never_enter_the_cache() {
             .contains("more than the")
     );
     // The connection breaks three times.
-    let cut = Reply {
-        cut: Some(10),
+    let truncated = Reply {
+        truncated: Some(10),
         ..Reply::ok(weights("w"))
     };
     hub.store.requests();
-    hub.store.set("GET /store/model.safetensors?signature=1", cut);
+    hub.store
+        .set("GET /store/model.safetensors?signature=1", truncated);
     let text = hub.resolve("a/b").unwrap_err().to_string();
     assert!(text.contains("was interrupted after 10"), "{text}");
     assert_eq!(hub.store.requests().len(), 3);

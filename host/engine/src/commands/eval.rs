@@ -1,4 +1,4 @@
-//! `cvhost eval`: the metrics of a checkpoint on one split.
+//! `cvhost eval`: computes the metrics of a checkpoint on a split.
 
 use crate::session::{Session, checkpoint_spec, same_classes};
 use crate::splits::{SplitData, Splits};
@@ -32,7 +32,7 @@ pub fn eval(args: &EvalArgs, global: &Global) -> Result<()> {
             &format!("{} data and the checkpoint", args.split),
         )?;
     }
-    // The checkpoint's own labels contain what the training knew, such as the frequency of each
+    // The checkpoint's own labels contain information from training, such as the frequency of each
     // class.
     let labels = match folder.label_names()? {
         Some(_) => checkpoint_spec(&checked(session.task.form())?, &folder)?,

@@ -1,4 +1,4 @@
-//! `cvhost run --find-lr`: the learning-rate range test. Nothing is written.
+//! `cvhost run --find-lr`: the learning-rate range test. Writes no files.
 
 use super::prepare::{Prepared, prepare};
 use cvhost::cli::{Global, RunArgs};
@@ -9,10 +9,10 @@ use cvhost_train::scaler::Scaler;
 use cvhost_train::{Curve, CurveEnd, RangeTest};
 use serde_json::json;
 
-/// Lines of the sketch.
+/// The number of lines of the text plot.
 const LINES: usize = 24;
 
-/// Tests `steps` rates and prints what came of it.
+/// Tests `steps` rates and prints the result.
 pub fn find_lr(args: &RunArgs, global: &Global, steps: u32) -> Result<()> {
     let Prepared {
         session,
@@ -49,33 +49,34 @@ pub fn find_lr(args: &RunArgs, global: &Global, steps: u32) -> Result<()> {
     Ok(())
 }
 
-/// Two digits are more than such a test knows.
+/// Rounds to two digits, which is already more than the accuracy of the test.
 fn rounded(rate: f64) -> f64 {
     format!("{rate:.1e}").parse().unwrap_or(rate)
 }
 
 fn text(curve: &Curve) -> String {
     let suggestion = curve.suggestion();
-    let mut text = sketch(curve, suggestion);
+    let mut text = plot(curve, suggestion);
     text += match curve.end {
         CurveEnd::Complete => "",
-        CurveEnd::Diverged => "stopped there: the loss is more than four times its best\n",
-        CurveEnd::NotFinite => "stopped there: with the next rate loss or gradients are no numbers\n",
+        CurveEnd::Diverged => "stopped early: the loss exceeded four times its best value\n",
+        CurveEnd::NotFinite => "stopped early: at the next rate, the loss or the gradients are not finite\n",
     };
     let Some(at) = suggestion else {
         return text
-            + "no learning rate can be suggested: the loss falls nowhere clearly\n\
-               more steps may help (--find-lr=300), or larger batches; where it doesn't fall with --overfit-batches either, look at \
-               labels and training.freeze";
+            + "no learning rate can be suggested: the loss doesn't clearly decrease anywhere\n\
+               more steps (--find-lr=300) or larger batches may help; if it doesn't decrease with \
+               --overfit-batches either, check the labels and training.freeze";
     };
     let rate = curve.rates[at];
     text + &format!(
-        "the loss falls most steeply at {rate:.1e}; in the configuration:\n\ntraining:\n  learning_rate: {rate:.1e}"
+        "the loss decreases most steeply at {rate:.1e}; in the configuration:\n\ntraining:\n  learning_rate: {rate:.1e}"
     )
 }
 
-/// Smoothed losses over rates, a line every few steps; the suggestion always has one.
-fn sketch(curve: &Curve, suggestion: Option<usize>) -> String {
+/// Plots the smoothed losses over the rates, with a line every few steps; the suggestion always has
+/// one.
+fn plot(curve: &Curve, suggestion: Option<usize>) -> String {
     let count = curve.rates.len();
     let every = count.div_ceil(LINES).max(1);
     let offset = suggestion.map_or(0, |at| at % every);
@@ -83,7 +84,7 @@ fn sketch(curve: &Curve, suggestion: Option<usize>) -> String {
         .filter(|at| at % every == offset || at + 1 == count)
         .collect();
     let losses: Vec<f64> = shown.iter().map(|at| curve.smoothed[*at]).collect();
-    // A loss that explodes in the end would flatten everything before it.
+    // Capped, since a loss that explodes at the end would flatten everything before it.
     let first = losses.first().copied().unwrap_or(0.0);
     let losses: Vec<f64> = losses
         .iter()
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_has_the_line_for_the_file_or_says_that_there_is_none() {
+    fn the_text_has_a_configuration_line_or_reports_that_there_is_none() {
         let falling: Vec<f64> = (0..60).map(|i| if i < 40 { 5.0 } else { 2.0 }).collect();
         let found = text(&curve(&falling, CurveEnd::Diverged));
         assert!(found.contains("training:\n  learning_rate: 1."), "{found}");
@@ -132,6 +133,6 @@ mod tests {
         assert!(found.lines().count() < 40, "{found}");
         let none = text(&curve(&[3.0; 60], CurveEnd::Complete));
         assert!(none.contains("no learning rate can be suggested"), "{none}");
-        assert!(text(&curve(&[], CurveEnd::NotFinite)).contains("no numbers"));
+        assert!(text(&curve(&[], CurveEnd::NotFinite)).contains("not finite"));
     }
 }

@@ -1,4 +1,4 @@
-//! The engine's commands, one a file.
+//! The commands of the engine, one per file.
 
 pub mod data;
 pub mod eval;

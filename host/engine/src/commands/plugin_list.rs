@@ -1,4 +1,5 @@
-//! `cvhost plugin list --load`: the list of the launcher, with each plugin loaded and timed.
+//! `cvhost plugin list --load`: lists the plugins like the launcher does, loading each and
+//! measuring the time.
 
 use crate::registry::Registry;
 use cvhost::cli::Global;
@@ -30,8 +31,8 @@ pub fn list(global: &Global) -> Result<()> {
             });
             output::event("plugin_loaded", fields);
         } else {
-            let told = reason.unwrap_or_else(|| format!("loaded in {milliseconds:.1} ms"));
-            output::line(&format!("{name}  {}  {told}", file.display()));
+            let status_text = reason.unwrap_or_else(|| format!("loaded in {milliseconds:.1} ms"));
+            output::line(&format!("{name}  {}  {status_text}", file.display()));
         }
     }
     let milliseconds = discovery.as_secs_f64() * 1000.0;

@@ -1,4 +1,4 @@
-//! `cvhost predict`: images in, predictions out.
+//! `cvhost predict`: runs a model on images and prints its predictions.
 
 use crate::commands::prompts::Prompts;
 use crate::registry::Registry;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Images that are decoded together, and records of one image that are predicted together.
+/// The number of images decoded together, and of records of an image predicted together.
 const CHUNK: usize = 8;
 
 pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
@@ -80,7 +80,8 @@ pub fn predict(args: &PredictArgs, global: &Global) -> Result<()> {
     .with_details(failures))
 }
 
-/// The images of a command line: files as named, folders with all images below them, sorted.
+/// Expands the images of a command line: files as given, folders to all images in them recursively,
+/// sorted.
 fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     for path in paths {
@@ -94,7 +95,7 @@ fn list_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         } else if path.exists() {
             images.push(path.clone());
         } else {
-            return Err(Error::input(format!("there is no {}", path.display()))
+            return Err(Error::input(format!("{} does not exist", path.display()))
                 .with_expected("an image, or a folder of images"));
         }
     }
@@ -106,7 +107,7 @@ fn walk(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
     let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     paths.sort();
     for path in paths {
-        // A link to a folder could lead in a circle.
+        // A link to a folder could form a cycle.
         if path.is_dir() && !path.is_symlink() {
             walk(&path, images)?;
         } else if path
@@ -119,7 +120,7 @@ fn walk(folder: &Path, images: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Decodes a few images at the same time.
+/// Decodes a few images in parallel.
 fn decode_all(paths: &[PathBuf]) -> Vec<Result<Image>> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = paths
@@ -130,13 +131,14 @@ fn decode_all(paths: &[PathBuf]) -> Vec<Result<Image>> {
             .into_iter()
             .map(|t| {
                 t.join()
-                    .unwrap_or_else(|_| Err(Error::failed("the image's decoder panicked")))
+                    .unwrap_or_else(|_| Err(Error::failed("the image decoder panicked")))
             })
             .collect()
     })
 }
 
-/// The configuration of a prediction: the model's folder or id, the number format, and the adapter where one is named.
+/// The configuration of a prediction: the model folder or hub id, the number format, and the
+/// adapter, if one is given.
 fn draft(model: &str, adapter: Option<&str>, precision: Precision) -> Result<Draft> {
     let mut draft = Draft::empty();
     draft.set_value("model.model_name", &json!(model))?;
@@ -147,7 +149,8 @@ fn draft(model: &str, adapter: Option<&str>, precision: Precision) -> Result<Dra
     Ok(draft)
 }
 
-/// The image at a path; one whose name is no UTF-8 can't be named to the decoder, so it is read here.
+/// The image at a path. A path that is not valid UTF-8 can't be passed to the decoder, so the file
+/// is read here.
 fn source_of(path: &Path) -> Result<ImageSource> {
     match path.to_str() {
         Some(text) => Ok(ImageSource::file(text)),
@@ -157,7 +160,7 @@ fn source_of(path: &Path) -> Result<ImageSource> {
     }
 }
 
-/// A model that is ready to predict.
+/// A model ready for prediction.
 struct Predictor {
     session: Session,
     model: Model,
@@ -185,7 +188,7 @@ impl Predictor {
         })
     }
 
-    /// All predictions of one image; a task may make several records of it, or none.
+    /// All predictions for an image. A task may expand it into several records, or none.
     fn predict(&mut self, path: &Path, image: &Image, prompt: &Value) -> Result<Fields> {
         let args = ExpandArgs::new(image, prompt.clone(), &self.spec);
         let expanded = args.lend(|args| checked(self.session.task.expand(args)))?;
@@ -229,7 +232,7 @@ impl Predictor {
         Ok(all.unwrap_or_default())
     }
 
-    /// What is printed of an image, and what a later stage gets with it.
+    /// The JSON of an image that is printed, and passed as prompt to a later stage.
     fn line(&self, path: &Path, image: &Image, prediction: &Fields) -> Result<Value> {
         let mut line = json!({"image": path.to_string_lossy(), "width": image.width, "height": image.height});
         let more = to_json(&self.session, prediction, &self.spec, self.threshold)?;
@@ -240,7 +243,7 @@ impl Predictor {
     }
 }
 
-/// Prints predictions, and draws them.
+/// Prints and draws predictions.
 struct Printer<'a> {
     json: bool,
     out: Option<&'a Path>,
@@ -294,7 +297,7 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// An image's predictions for people: the image's line, then one a prediction.
+/// Formats the predictions of an image as text: a line for the image, then one per prediction.
 fn as_text(fields: &Value) -> String {
     let image = fields["image"].as_str().unwrap_or_default();
     let mut text = format!("{image}  {}x{}", fields["width"], fields["height"]);

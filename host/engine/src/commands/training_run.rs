@@ -1,5 +1,5 @@
-//! The work of `cvhost run`: training from a checkpoint's state or from the start, its observers,
-//! its results.
+//! The main part of `cvhost run`: trains from a checkpoint's state or from the start, with
+//! observers, and writes the results.
 
 use super::prepare::Data;
 use super::resumed::checkpoint_root;
@@ -25,26 +25,25 @@ use cvhost_train::{DataSide, ModelSide, Outcome, Policies, Progress, Trainer, Va
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// How far a run has come, wherever it ends.
+/// The progress of a run, wherever it ends.
 #[derive(Default)]
 pub(super) struct RunProgress {
     pub folder: Option<RunFolder>,
-    /// Held until the run is over: two processes in one folder would delete each other's
-    /// checkpoints.
+    /// Held until the run ends: two processes in one folder would delete each other's checkpoints.
     lock: Option<RunLock>,
-    /// Whether this process has written something into the folder.
+    /// Whether this process has written anything into the folder.
     pub begun: bool,
     pub progress: Progress,
 }
 
 impl RunProgress {
-    /// Takes the run's folder.
+    /// Keeps the run's folder and its lock.
     pub fn hold(&mut self, run: &RunFolder, lock: RunLock) {
         self.folder = Some(run.clone());
         self.lock = Some(lock);
     }
 
-    /// The end of a run that got this far.
+    /// The end event of a run with this progress.
     pub fn end(&self) -> RunEnd {
         RunEnd {
             folder: self.folder.as_ref().map(|folder| folder.path.clone()),
@@ -55,7 +54,7 @@ impl RunProgress {
         }
     }
 
-    /// The end of a run that failed.
+    /// The end event of a failed run.
     pub fn failed(&self, error: Error) -> RunEnd {
         RunEnd {
             status: RunStatus::Failed,
@@ -65,7 +64,7 @@ impl RunProgress {
     }
 }
 
-/// What a run works with and doesn't change.
+/// The immutable inputs of a run.
 pub(super) struct TrainingRun<'a> {
     pub session: &'a Session,
     pub data: &'a Data,
@@ -88,14 +87,14 @@ impl TrainingRun<'_> {
         for line in &checkpoints.cleaned {
             observers.warn(line);
         }
-        let unsettled = checkpoints.clone();
+        let to_settle = checkpoints.clone();
         let trainer = self.trainer(model, monitor, checkpoints, observers)?;
         let (newest, state) = start.unzip();
         let resumed = newest.zip(state.as_ref().map(|state| LoggerStates::of(&state.json)));
         let RunProgress { begun, progress, .. } = reached;
         trainer.run(state, progress, |observers| {
             *begun = true;
-            for line in resumed.iter().flat_map(|(newest, _)| unsettled.settle(newest)) {
+            for line in resumed.iter().flat_map(|(newest, _)| to_settle.settle(newest)) {
                 observers.warn(line);
             }
             self.begin(resumed, observers)
@@ -162,7 +161,8 @@ impl TrainingRun<'_> {
         }))
     }
 
-    /// Removes what was created for a run that never began. What can't be removed does no harm.
+    /// Removes everything created for a run that never started. Errors are ignored, since leftovers
+    /// are harmless.
     pub fn discard(&self) {
         let training = &self.session.loaded.config.training;
         let elsewhere = [&training.checkpoint_dir, &training.volume_checkpoint_dir];
@@ -172,7 +172,8 @@ impl TrainingRun<'_> {
         let _ = std::fs::remove_dir_all(&self.run.path);
     }
 
-    /// Everything is ready and restored: the run gets its folder's configuration and its loggers.
+    /// Called once everything is ready and restored: writes the configuration to the run's folder
+    /// and starts its loggers.
     fn begin(&self, resumed: Option<(PathBuf, LoggerStates)>, observers: &mut Observers) -> Result<()> {
         observers.add_first(self.run.clone());
         observers.emit(&RunEvent::RunStarted(RunStart {
@@ -190,7 +191,7 @@ impl TrainingRun<'_> {
             tags: self.tags(),
         }))?;
         match resumed {
-            // The loggers' states in a checkpoint are older than the announcement of the
+            // The loggers' states in a checkpoint are older than the event that announced the
             // checkpoint.
             Some((path, states)) => observers.emit(&RunEvent::Artifact(Artifact {
                 name: file_name(&path),
@@ -202,8 +203,8 @@ impl TrainingRun<'_> {
         }
     }
 
-    /// Starts the loggers that the configuration names, and those that are on by default, with
-    /// their states in a checkpoint.
+    /// Starts the loggers that the configuration names and those that are on by default, with their
+    /// states from a checkpoint, if there is one.
     fn start_loggers(&self, states: Option<&LoggerStates>, loggers: &mut Loggers, observers: &mut Observers) {
         let TrainingRun { session, run, .. } = self;
         let sections = &session.loaded.config.loggers;
@@ -227,13 +228,13 @@ impl TrainingRun<'_> {
         }
         for (name, count) in states.iter().flat_map(|states| &states.missing) {
             observers.warn(format!(
-                "logger `{name}` was too slow for the checkpoint: up to {count} of its items from before \
-                 it may be missing"
+                "logger `{name}` was too slow for the checkpoint: up to {count} of its earlier items may \
+                 be missing"
             ));
         }
     }
 
-    /// The loggers that are on by default, then the others that the configuration names.
+    /// The loggers that are on by default, followed by the others in the configuration.
     fn logger_names(&self) -> Vec<String> {
         let catalogue = self.session.registry.catalogue();
         let mut names: Vec<String> = catalogue
@@ -247,8 +248,8 @@ impl TrainingRun<'_> {
         names
     }
 
-    /// What the run works with: task, model family, adapter, and the versions of the host and of
-    /// the plugins.
+    /// The tags of the run: task, model family, adapter, and the versions of the host and of the
+    /// plugins.
     fn tags(&self) -> Map<String, Value> {
         let TrainingRun { session, data, .. } = self;
         let catalogue = session.registry.catalogue();
@@ -274,8 +275,8 @@ impl TrainingRun<'_> {
         tags
     }
 
-    /// Writes predictions and drawn images of the validation data with the final weights, if the
-    /// configuration asks for them. `step` is the number of optimizer steps.
+    /// Writes predictions and drawn images of the validation data with the final weights, if
+    /// configured. `step` is the number of optimizer steps.
     pub fn write_results(&self, model: &mut Model, step: u64, observers: &mut Observers) -> Result<()> {
         let TrainingRun {
             session, data, run, ..
@@ -319,17 +320,17 @@ fn emit_file(path: &Path, step: u64, observers: &mut Observers) -> Result<()> {
     }))
 }
 
-/// What a checkpoint knows about the loggers.
+/// The state of the loggers in a checkpoint.
 struct LoggerStates {
     states: Value,
-    /// The loggers that may lack items up to the checkpoint.
+    /// Loggers that may lack items from before the checkpoint, and how many.
     missing: Vec<(String, u64)>,
-    /// Optimizer steps done.
+    /// Completed optimizer steps.
     step: u64,
 }
 
 impl LoggerStates {
-    /// From the JSON of a training state.
+    /// Reads the JSON of a training state.
     fn of(json: &Value) -> Self {
         LoggerStates {
             states: json["loggers"].clone(),

@@ -1,6 +1,7 @@
-//! `cvhost data …`: what is in the data of a configuration, before anything is trained with it.
+//! `cvhost data …`: inspects the data of a configuration before training.
 //!
-//! All of it goes by roles and by the labels that the task gives; nothing here knows a task.
+//! Everything is based on roles and on the labels from the task; no code here depends on a
+//! particular task.
 
 mod check;
 mod preview;
@@ -22,17 +23,18 @@ pub fn data(command: &DataCommand, global: &Global) -> Result<()> {
     }
 }
 
-/// What every command here works with.
-struct Bench {
+/// Shared by the commands.
+struct DataContext {
     session: Session,
-    /// The model that training would start from, if it is on this machine, or else why not.
+    /// The model that training would start from if it is on this machine, else the reason why it
+    /// can't be used.
     model: Result<ModelFolder, String>,
-    /// Its class names, which decide how a data set's classes are numbered.
+    /// Its class names, which determine the class ids of a data set.
     classes: Vec<String>,
 }
 
-impl Bench {
-    /// `changes` are overrides beside the user's.
+impl DataContext {
+    /// `changes` are overrides in addition to the user's.
     fn open(args: &ConfiguredArgs, global: &Global, changes: &[&str]) -> Result<Self> {
         let session = Session::configured(args, global, changes)?;
         let name = &session.loaded.config.model.model_name;
@@ -40,21 +42,21 @@ impl Bench {
             if Path::new(name).exists() {
                 e.what
             } else {
-                format!("`{name}` is not on this machine, and nothing is downloaded for this")
+                format!("`{name}` is not on this machine, and this command doesn't download models")
             }
         });
         let classes = match &model {
             Ok(folder) => folder.label_names()?.unwrap_or_default(),
             Err(_) => Vec::new(),
         };
-        Ok(Bench {
+        Ok(DataContext {
             session,
             model,
             classes,
         })
     }
 
-    /// The splits that are asked for, each once, or else all that `has` says are there.
+    /// The requested splits, each once, or else all splits for which `has` is true.
     fn splits(&self, asked: &[Split], has: impl Fn(Split) -> bool) -> Result<Vec<Split>> {
         let wanted = |split: &Split| asked.contains(split) || (asked.is_empty() && has(*split));
         let splits: Vec<Split> = Split::ALL.into_iter().filter(wanted).collect();
@@ -62,7 +64,7 @@ impl Bench {
             return Err(self
                 .session
                 .loaded
-                .error_at("data", "the configuration names no data")
+                .error_at("data", "the configuration defines no data")
                 .with_help("set data.train_data_path in the file or on the command line"));
         }
         Ok(splits)

@@ -1,6 +1,6 @@
-//! `cvhost data preview`: augmented samples with their targets, on one sheet.
+//! `cvhost data preview`: draws augmented samples with their targets on a contact sheet.
 
-use super::Bench;
+use super::DataContext;
 use crate::session::shown;
 use crate::splits::{SplitData, Splits};
 use cvhost::cli::{DataPreviewArgs, Global, Split};
@@ -20,10 +20,10 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
-/// JPEG quality of the sheet: text must stay readable.
+/// JPEG quality of the sheet, high enough for readable text.
 const QUALITY: u8 = 92;
 
-/// Draws the first samples of an epoch, in its order, as training gets them before the adapter's input side.
+/// Draws the first samples of an epoch in order, as in training before the adapter's input side.
 pub fn preview(args: &DataPreviewArgs, global: &Global) -> Result<()> {
     let format = format_of(&args.out)?;
     let changes: &[&str] = if args.no_augment {
@@ -31,17 +31,17 @@ pub fn preview(args: &DataPreviewArgs, global: &Global) -> Result<()> {
     } else {
         &[]
     };
-    let bench = Bench::open(&args.configured, global, changes)?;
-    let SplitData { spec, source } = Splits::new(&bench.session, &bench.classes).open(args.split)?;
-    let input = match &bench.model {
-        Ok(folder) => bench.session.input(folder, &spec)?,
+    let context = DataContext::open(&args.configured, global, changes)?;
+    let SplitData { spec, source } = Splits::new(&context.session, &context.classes).open(args.split)?;
+    let input = match &context.model {
+        Ok(folder) => context.session.input(folder, &spec)?,
         Err(why) => Input_TO::from_value(NoModel(why.clone()), TD_Opaque),
     };
     let input: Arc<InputBox> = Arc::new(input);
     let loader = if args.split == Split::Train {
-        bench.session.train_loader(source, &input, Vec::new())?
+        context.session.train_loader(source, &input, Vec::new())?
     } else {
-        bench.session.eval_loader(source, &input)?
+        context.session.eval_loader(source, &input)?
     };
     let order = loader.order(args.epoch);
     let indices: Vec<usize> = order.into_iter().take(args.count as usize).collect();
@@ -83,8 +83,10 @@ fn format_of(path: &Path) -> Result<ImageFormat> {
     match extension.as_deref() {
         Some("jpg" | "jpeg") => Ok(ImageFormat::Jpeg),
         Some("png") => Ok(ImageFormat::Png),
-        _ => Err(Error::usage(format!("--out {}: which format?", path.display()))
-            .with_expected("a name that ends in .jpg or .png")),
+        _ => Err(
+            Error::usage(format!("--out {}: unknown image format", path.display()))
+                .with_expected("a name ending in .jpg, .jpeg or .png"),
+        ),
     }
 }
 
@@ -101,7 +103,8 @@ fn write(sheet: &RgbImage, path: &Path, format: ImageFormat) -> Result<()> {
     std::fs::write(path, bytes.into_inner()).map_err(|e| Error::io(Kind::Failed, "write", path, &e))
 }
 
-/// The input side where the model is not on this machine: augmentation asks for an input's size only to resize at random.
+/// Replaces the input side if the model is not on this machine. Augmentation only needs the input
+/// size for random resizing.
 struct NoModel(String);
 
 impl NoModel {
@@ -110,11 +113,9 @@ impl NoModel {
             "data.augmentations.random_resize needs the model's input size: {}",
             self.0
         );
-        RResult::RErr(
-            PluginError::data(message).with_help(
-                "fetch the model first, with a short `cvhost run` say, or preview with --no-augment",
-            ),
-        )
+        RResult::RErr(PluginError::data(message).with_help(
+            "download the model first, for example with a short `cvhost run`, or preview with --no-augment",
+        ))
     }
 }
 

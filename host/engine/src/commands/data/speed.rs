@@ -1,4 +1,5 @@
-//! `cvhost data speed`: how many images a second become batches that a model can take, and where the time goes.
+//! `cvhost data speed`: measures the throughput of the data pipeline in images per second, and the
+//! time of each stage.
 
 use crate::session::Session;
 use crate::splits::Splits;
@@ -28,30 +29,30 @@ pub fn speed(args: &DataSpeedArgs, global: &Global) -> Result<()> {
     };
     if session.loaded.config.data.batch_size.number().is_none() {
         let size = session.batch_size();
-        progress::note(&format!("batch size {size}: auto is found by `cvhost run` alone"));
+        progress::note(&format!("batch size {size}: only `cvhost run` searches for auto"));
     }
     let measured = measure(&loader, args.passes)?;
     report(&measured, args.split, global);
     Ok(())
 }
 
-/// What the passes gave.
+/// The result of the measurement.
 struct Measured {
-    /// Images of one pass.
+    /// Images per pass.
     images: usize,
     batches: usize,
-    /// Images a second of each pass that counts.
+    /// Images per second of each measured pass.
     rates: Vec<f64>,
-    /// Megabytes that the process had at the end of each such pass.
+    /// Resident memory at the end of each measured pass, in megabytes.
     memory: Vec<u64>,
-    /// A thread's time for an image, by stage, all passes that count.
+    /// The time that one worker needs per image, by stage, over all measured passes.
     stages: Vec<(Stage, Duration)>,
-    /// How long the first batch of the first pass took.
+    /// The time until the first batch of the first pass.
     first_batch: Duration,
 }
 
-/// Makes all batches `passes` times, after one time that warms up caches and is not counted. Each batch becomes tensors on the CPU
-/// and is dropped.
+/// Loads all batches `passes` times, after a warm-up pass that is not counted. Each batch is
+/// converted to tensors on the CPU and dropped.
 fn measure(loader: &Loader, passes: u64) -> Result<Measured> {
     let total = loader.batches() as u64 * (passes + 1);
     let pass = Pass::new("speed", total, 0);
@@ -126,12 +127,12 @@ fn report(measured: &Measured, split: Split, global: &Global) {
     }
     let images = measured.images;
     output::line(&format!(
-        "{median:.1} images a second (median of {} passes over {images} images)",
+        "{median:.1} images/s (median of {} passes over {images} images)",
         measured.rates.len()
     ));
     for (stage, time) in &measured.stages {
         output::line(&format!(
-            "  {:8} {:8.2} ms an image and thread",
+            "  {:8} {:8.2} ms per image and worker",
             stage.name(),
             milliseconds(*time)
         ));
@@ -141,12 +142,12 @@ fn report(measured: &Measured, split: Split, global: &Global) {
         milliseconds(measured.first_batch)
     ));
     if let Some(peak) = peak {
-        output::line(&format!("  peak memory {peak} MB, libtorch included"));
+        output::line(&format!("  peak memory {peak} MB, including libtorch"));
     }
-    progress::note("an epoch takes longer where the model is slower than this");
+    progress::note("an epoch takes longer if the model is slower than this");
 }
 
-/// A line of what the system says of this process, in megabytes; `None` where it doesn't say.
+/// A value from /proc/self/status in megabytes; `None` if the system doesn't report it.
 fn memory(line: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|l| l.starts_with(line))?;

@@ -232,13 +232,13 @@ fn loggers_get_tags_parameters_metrics_images_artifacts_and_the_status() {
     let expected = [
         (LogKind::PARAMETERS, 0, r#"|{"model":{}}|"#),
         (LogKind::TAGS, 0, r#"|{"task":"toy"}|"#),
-        (LogKind::METRICS, 3, "|{}|"),
+        (LogKind::METRICS, 3, "||"),
         (
             LogKind::ARTIFACT,
             3,
             r#"epoch-001-step-000003|{"kind":"checkpoint"}|/c/epoch-001-step-000003"#,
         ),
-        (LogKind::IMAGE, 3, "a.jpg|{}|/r/pictures/a.jpg"),
+        (LogKind::IMAGE, 3, "a.jpg||/r/pictures/a.jpg"),
         (LogKind::ARTIFACT, 3, r#"report|{"kind":"file"}|/r/report.json"#),
     ];
     assert_eq!(

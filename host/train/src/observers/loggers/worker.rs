@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const QUEUE: usize = 10_000;
 
 enum Order {
-    Log(LogItem),
+    Log(Box<LogItem>),
     State(Sender<Reported>),
     Stop(Status),
 }
@@ -82,7 +82,7 @@ impl Worker {
     /// Sends an item; drops it if the logger is too slow or has failed, which [`Worker::join`]
     /// reports.
     pub fn send(&mut self, item: LogItem) {
-        match self.orders.try_send(Order::Log(item)) {
+        match self.orders.try_send(Order::Log(Box::new(item))) {
             Ok(()) => self.sent += 1,
             Err(_) => self.dropped += 1,
         }
@@ -144,7 +144,7 @@ fn serve(
         let mut items = Vec::new();
         let mut next = Some(order);
         while let Some(Order::Log(item)) = next {
-            items.push(item);
+            items.push(*item);
             next = inbox.try_recv().ok();
         }
         if !items.is_empty() {

@@ -1,31 +1,32 @@
-//! Classes that are rare, missing or different.
+//! Finds classes that are rare, missing or different between splits.
 
 use super::report::{Finding, Kind};
 use cvhost::cli::Split;
 use cvhost_plugin_api::data::LabelSpec;
 use cvhost_report::survey::counts::Counts;
 
-/// The largest class may have so many times as many examples as the smallest.
-const MOST_TIMES: u64 = 20;
-/// A class with fewer examples is told.
+/// The maximum ratio of examples between the largest and the smallest class.
+const MAX_RATIO: u64 = 20;
+/// A class with fewer examples is reported.
 const FEW: u64 = 10;
 
-/// What is odd about the classes of one split. A class that the data set lacks and only the checkpoint has is none.
+/// Finds problems with the classes of a split. A class that only the checkpoint has is not a
+/// problem.
 pub fn findings(split: Split, spec: &LabelSpec, counts: &Counts) -> Vec<Finding> {
     let of_data = |label: &usize| spec.ids.get(*label) != Some(&-1);
     let named: Vec<(&str, u64)> = (0..spec.names.len())
         .filter(of_data)
         .filter_map(|l| Some((spec.names.get(l)?.as_str(), *counts.examples.get(l)?)))
         .collect();
-    let there: Vec<_> = named.iter().filter(|(_, count)| *count > 0).collect();
+    let present: Vec<_> = named.iter().filter(|(_, count)| *count > 0).collect();
     let (Some(least), Some(most)) = (
-        there.iter().min_by_key(|(_, count)| *count),
-        there.iter().max_by_key(|(_, count)| *count),
+        present.iter().min_by_key(|(_, count)| *count),
+        present.iter().max_by_key(|(_, count)| *count),
     ) else {
         return Vec::new();
     };
     let mut all = Vec::new();
-    if most.1 > MOST_TIMES * least.1 {
+    if most.1 > MAX_RATIO * least.1 {
         let message = format!(
             "`{}` has {} examples and `{}` has {}: {:.0} times as many",
             most.0,
@@ -45,7 +46,7 @@ pub fn findings(split: Split, spec: &LabelSpec, counts: &Counts) -> Vec<Finding>
         let message = format!("{} of {} classes have no example", missing.len(), named.len());
         all.push(Finding::warning(Kind::MissingClasses, split, message).with_details(missing));
     }
-    let rare: Vec<String> = there
+    let rare: Vec<String> = present
         .iter()
         .filter(|(_, count)| *count < FEW)
         .map(|(name, count)| format!("`{name}`: {count}"))
@@ -61,7 +62,8 @@ pub fn findings(split: Split, spec: &LabelSpec, counts: &Counts) -> Vec<Finding>
     all
 }
 
-/// Splits whose classes aren't those of the first: training, evaluation and checkpoint would number them differently.
+/// Finds splits whose classes differ from those of the first: training, evaluation and checkpoint
+/// would number them differently.
 pub fn differences(specs: &[(Split, LabelSpec)]) -> Vec<Finding> {
     let Some(((first, expected), others)) = specs.split_first() else {
         return Vec::new();
@@ -80,9 +82,9 @@ pub fn differences(specs: &[(Split, LabelSpec)]) -> Vec<Finding> {
                 }
             }
             if details.is_empty() {
-                details.push("the same names in another order".to_owned());
+                details.push("the same names in a different order".to_owned());
             }
-            let message = format!("{split} has other classes than {first}");
+            let message = format!("{split} has different classes than {first}");
             Finding::error(Kind::ClassesDiffer, *split, message)
                 .across()
                 .with_details(details)
@@ -116,19 +118,19 @@ mod tests {
     }
 
     #[test]
-    fn imbalance_missing_and_rare_classes_are_told_by_their_counts() {
+    fn imbalance_missing_and_rare_classes_are_found_by_their_counts() {
         let three = spec(&["a", "b", "c"], &[1, 2, 3]);
         assert!(kinds(&three, &[10, 200, 100]).is_empty());
         assert_eq!(kinds(&three, &[10, 201, 100]), [Kind::Imbalance]);
         assert_eq!(kinds(&three, &[0, 20, 20]), [Kind::MissingClasses]);
         assert_eq!(kinds(&three, &[9, 20, 20]), [Kind::RareClasses]);
-        // A task without classes, and a class that only the checkpoint knows.
+        // A task without classes, and a class that only the checkpoint has.
         assert!(kinds(&three, &[0, 0, 0]).is_empty());
         assert!(kinds(&spec(&["a", "b", "c"], &[1, -1, 3]), &[20, 0, 20]).is_empty());
     }
 
     #[test]
-    fn other_names_and_another_order_are_differences() {
+    fn different_names_and_order_are_reported() {
         let all = [
             (Split::Train, spec(&["a", "b"], &[])),
             (Split::Val, spec(&["b", "a"], &[])),
@@ -136,7 +138,7 @@ mod tests {
         ];
         let found = differences(&all);
         assert_eq!(found.len(), 2);
-        assert_eq!(found[0].details, ["the same names in another order"]);
+        assert_eq!(found[0].details, ["the same names in a different order"]);
         assert_eq!(found[1].details, ["only in train: `b`", "only in test: `c`"]);
         assert!(differences(&all[..1]).is_empty());
     }

@@ -1,26 +1,27 @@
-//! Images that occur more than once, by the hash of their content.
+//! Finds duplicate images by content hash.
 
 use super::report::{Finding, Kind};
 use cvhost::cli::Split;
 use cvhost_report::survey::image_file::Hash;
 
-/// Where an image occurs.
+/// The location of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Index of the split in the check's order.
+    /// The index of the split in the order of the check.
     pub split: usize,
     pub record: u32,
-    /// Which of the record's images.
+    /// The index among the record's images.
     pub image: u16,
-    /// Whether the record is about the whole image. Several records about parts of one are no duplicates.
+    /// Whether the record covers the whole image. Several records for parts of an image are not
+    /// duplicates.
     pub whole: bool,
 }
 
-/// Hashes of images: about 48 bytes each.
+/// The hashes of all images, about 48 bytes each.
 #[derive(Debug, Default)]
 pub struct Seen(Vec<(Hash, Place)>);
 
-/// How messages call a place: the record's name, and its file.
+/// Returns the name of a place for messages: the record's name, and its file.
 pub type NameOf<'a> = dyn Fn(Place) -> (String, String) + 'a;
 
 impl Seen {
@@ -28,8 +29,8 @@ impl Seen {
         self.0.push((hash, place));
     }
 
-    /// A finding for each image that is in several splits, and for each that is several times in one. `splits` are the
-    /// splits in the check's order.
+    /// Returns a finding for each image that is in several splits, and for each that occurs several
+    /// times in one. `splits` are the splits in the order of the check.
     pub fn findings(mut self, splits: &[Split], name_of: &NameOf<'_>) -> Vec<Finding> {
         self.0.sort_unstable();
         let mut runs: Vec<&[(Hash, Place)]> = self
@@ -55,7 +56,7 @@ impl Seen {
                     Finding::warning(Kind::Leakage, split_of(place), names.join(" = "))
                         .across()
                         .of("", &first)
-                        .with_help("a model is rewarded for what it has learned by heart: take them out of one of the splits")
+                        .with_help("metrics reward memorised images: remove them from one of the splits")
                 }));
             }
             for part in by_split {
@@ -68,7 +69,7 @@ impl Seen {
     }
 }
 
-/// The message about a split's equal images, if they are duplicates.
+/// The message about identical images in a split, if they are duplicates.
 fn in_one_split(part: &[(Hash, Place)], name_of: &NameOf<'_>) -> Option<(Place, String, String)> {
     let &(_, first) = part.first()?;
     if part.len() < 2 {
@@ -78,7 +79,7 @@ fn in_one_split(part: &[(Hash, Place)], name_of: &NameOf<'_>) -> Option<(Place, 
     let names: Vec<String> = part
         .iter()
         .map(|(_, place)| (*place, name_of(*place)))
-        // Of records about parts of an image, one is enough for each file.
+        // For records of parts of an image, one per file is enough.
         .filter(|(place, (_, own))| *place == first || place.whole || *own != file)
         .map(|(_, (name, _))| name)
         .collect();
@@ -105,14 +106,14 @@ mod tests {
         for (hash, place) in places {
             seen.add([*hash; 32], *place);
         }
-        // Records 8 and 9 are about one file.
+        // Records 8 and 9 share a file.
         let name_of = |p: Place| (format!("r{}", p.record), format!("f{}", p.record.min(8)));
         let findings = seen.findings(&SPLITS, &name_of).into_iter();
         findings.map(|f| (f.kind, f.message)).collect()
     }
 
     #[test]
-    fn equal_images_are_told_once_a_split_and_once_across() {
+    fn equal_images_are_reported_once_per_split_and_once_across_splits() {
         let all = found(&[
             (7, place(1, 3, true)),
             (7, place(0, 1, true)),
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn records_about_parts_of_one_file_are_no_duplicates() {
+    fn records_of_parts_of_one_file_are_not_duplicates() {
         assert!(found(&[(1, place(0, 8, false)), (1, place(0, 9, false))]).is_empty());
         assert_eq!(found(&[(1, place(0, 8, true)), (1, place(0, 9, true))]).len(), 1);
         assert_eq!(

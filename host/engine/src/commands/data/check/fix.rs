@@ -1,4 +1,4 @@
-//! `--fix`: repaired annotations, written beside the old ones.
+//! `--fix`: writes repaired annotations next to the original ones.
 
 use super::open::Opened;
 use super::report::{Finding, Kind, Report};
@@ -19,8 +19,8 @@ pub struct Written {
     changes: Vec<String>,
 }
 
-/// Writes a split's repaired annotations, if anything has to be repaired. A file that is there already stays as it is; where
-/// it holds something else, that is an error in the report.
+/// Writes a split's repaired annotations, if any repair is necessary. An existing file is never
+/// overwritten; if its content differs, that is an error in the report.
 pub fn write(session: &Session, opened: &mut Opened, report: &mut Report) -> Option<Written> {
     let (split, refused) = (opened.split, opened.refused);
     let annotations = opened.args.annotations.clone();
@@ -56,7 +56,7 @@ pub fn write(session: &Session, opened: &mut Opened, report: &mut Report) -> Opt
     }
 }
 
-/// Writes the files of a repair, each whole or not at all; nothing that exists is overwritten.
+/// Writes the files of a repair atomically. Existing files are never overwritten.
 fn write_new(repair: &Repair, annotations: &str) -> Result<Vec<PathBuf>> {
     if repair.files.is_empty() {
         return Err(bad_path(""));
@@ -73,7 +73,7 @@ fn bad_path(path: &str) -> Error {
     Error::failed(format!(
         "the task plugin asked to write its repaired annotations to `{path}`"
     ))
-    .with_expected("a new file beside the annotations")
+    .with_expected("a new file next to the annotations")
     .with_help("this is a bug in the task plugin; report it to its authors")
 }
 
@@ -104,7 +104,7 @@ fn write_file(repaired: &RepairedFile) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What `data.<split>_annotation_file` can name instead: the file, or the folder of several files.
+/// The new value for `data.<split>_annotation_file`: the file, or the folder of several files.
 fn usable_path(files: &[PathBuf]) -> PathBuf {
     match files {
         [file] => file.clone(),
@@ -121,13 +121,13 @@ fn same_content(path: &Path, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(
-        Error::input(format!("{} exists already and holds something else", shown(path)))
-            .with_help("move it away, or use it if it is an earlier repair that you have changed"),
+        Error::input(format!("{} already exists with different content", shown(path)))
+            .with_help("move it elsewhere, or use it if it is an earlier repair that you have edited"),
     )
 }
 
 impl Written {
-    /// The key that the repaired file belongs to.
+    /// The configuration key for the repaired file.
     fn key(&self) -> String {
         format!("data.{}_annotation_file", self.split)
     }
@@ -139,7 +139,7 @@ impl Written {
         output::event("data_repaired", fields);
     }
 
-    /// What was written and how to use it; of the changes the first `most`.
+    /// Describes what was written and how to use it, with at most `most` changes.
     pub fn text(&self, most: usize) -> String {
         let count = self.changes.len();
         let noun = if count == 1 { "change" } else { "changes" };
@@ -175,19 +175,19 @@ mod tests {
         assert_eq!(write_new(&repair(b"new"), "a.json").unwrap(), written());
         assert_eq!(write_new(&repair(b"new"), "a.json").unwrap(), written());
         let error = write_new(&repair(b"other"), "a.json").unwrap_err();
-        assert!(error.to_string().contains("exists already"), "{error}");
+        assert!(error.to_string().contains("already exists"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(
             std::fs::read_dir(folder.path()).unwrap().count(),
             1,
-            "no temporary file stays"
+            "no temporary file remains"
         );
         assert!(write_new(&repair(b"new"), path.to_str().unwrap()).is_err());
         assert!(write_new(&Repair::default(), "a.json").is_err());
     }
 
     #[test]
-    fn a_repair_of_several_files_is_used_by_their_folder() {
+    fn a_repair_with_several_files_is_used_via_their_folder() {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| RepairedFile {
             path: folder.path().join("repaired").join(name).to_str().unwrap().into(),

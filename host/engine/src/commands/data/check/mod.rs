@@ -1,4 +1,4 @@
-//! `cvhost data check`: all that is wrong with the data, in one report.
+//! `cvhost data check`: reports all problems of the data.
 
 mod classes;
 mod duplicates;
@@ -7,7 +7,7 @@ mod images;
 mod open;
 mod report;
 
-use super::Bench;
+use super::DataContext;
 use cvhost::cli::{DataCheckArgs, Global, Split};
 use cvhost::config::BrokenFiles;
 use cvhost::error::{Error, Result};
@@ -21,23 +21,28 @@ use open::Opened;
 use report::{Finding, Kind, Report, Severity};
 use serde_json::json;
 
-/// So many changes of a repair are told unless all are asked for.
+/// The maximum number of repair changes printed without `--all`.
 const CHANGES_SHOWN: usize = 10;
 
-/// Checks the splits; fails where they have errors, or warnings when `--strict` is given.
+/// Checks the splits. Fails if there are errors or, with `--strict`, warnings.
 pub fn check(args: &DataCheckArgs, global: &Global) -> Result<()> {
-    let bench = Bench::open(&args.configured, global, &[])?;
-    let splits = bench.splits(&args.split, |split| bench.session.data_path(split).is_some())?;
+    let context = DataContext::open(&args.configured, global, &[])?;
+    let splits = context.splits(&args.split, |split| context.session.data_path(split).is_some())?;
     let mut report = Report::new(global.json, args.all);
     let mut opened = Vec::new();
     for &split in &splits {
-        opened.push(open::open(&bench.session, split, &bench.classes, &mut report)?);
+        opened.push(open::open(
+            &context.session,
+            split,
+            &context.classes,
+            &mut report,
+        )?);
     }
-    let tallies = check_records(&bench, &opened, &mut report)?;
+    let tallies = check_records(&context, &opened, &mut report)?;
     let mut written = Vec::new();
     if args.fix {
         for split in &mut opened {
-            written.extend(fix::write(&bench.session, split, &mut report));
+            written.extend(fix::write(&context.session, split, &mut report));
         }
     }
     let counts = Severity::ALL.map(|severity| report.count(severity));
@@ -60,9 +65,13 @@ pub fn check(args: &DataCheckArgs, global: &Global) -> Result<()> {
     verdict(counts, args.strict)
 }
 
-/// Looks at every record of the splits that could be opened, and compares the splits with one another. Gives what was counted
-/// of each split.
-fn check_records(bench: &Bench, opened: &[Opened], report: &mut Report) -> Result<Vec<Option<Tally>>> {
+/// Checks every record of the splits that could be opened, and compares the splits with one
+/// another. Returns the counts of each split.
+fn check_records(
+    context: &DataContext,
+    opened: &[Opened],
+    report: &mut Report,
+) -> Result<Vec<Option<Tally>>> {
     let sets: Vec<(Split, &DataSetSource)> = opened
         .iter()
         .filter_map(|o| Some((o.split, o.data_set.as_ref()?)))
@@ -74,7 +83,7 @@ fn check_records(bench: &Bench, opened: &[Opened], report: &mut Report) -> Resul
     classes::differences(&specs)
         .into_iter()
         .for_each(|f| report.add(f));
-    let input = input_side(bench, specs.first());
+    let input = input_side(context, specs.first());
     let input = match &input {
         Ok(input) => Ok(Input {
             stride: checked(input.stride())?,
@@ -90,16 +99,16 @@ fn check_records(bench: &Bench, opened: &[Opened], report: &mut Report) -> Resul
             tallies.push(None);
             continue;
         };
-        let how = images::How {
+        let options = images::CheckOptions {
             input: input.as_ref().ok(),
-            threads: bench.session.threads(),
-            broken: match bench.session.loaded.config.data.broken_files {
+            threads: context.session.threads(),
+            broken: match context.session.loaded.config.data.broken_files {
                 BrokenFiles::Skip => Severity::Warning,
                 BrokenFiles::Error => Severity::Error,
             },
         };
         let place = (split.split, number);
-        tallies.push(Some(images::check(place, set, &how, &mut seen, report)?));
+        tallies.push(Some(images::check(place, set, &options, &mut seen, report)?));
         number += 1;
     }
     let splits: Vec<Split> = sets.iter().map(|(split, _)| *split).collect();
@@ -116,31 +125,31 @@ fn check_records(bench: &Bench, opened: &[Opened], report: &mut Report) -> Resul
     {
         let why = match &input {
             Ok(input) if input.stride > 0 => None,
-            Ok(_) => Some("its adapter doesn't say how coarse the model sees"),
+            Ok(_) => Some("its adapter doesn't report the stride of the model"),
             Err(why) => Some(why.as_str()),
         };
         if let Some(why) = why {
-            let message = format!("boxes aren't compared with the model's input: {why}");
+            let message = format!("the size of boxes isn't compared with the model's stride: {why}");
             report.add(Finding::info(Kind::NotChecked, *split, message).across());
         }
     }
     Ok(tallies)
 }
 
-/// The model's input side, where the model is on this machine; else why it can't be asked.
-fn input_side(bench: &Bench, first: Option<&(Split, LabelSpec)>) -> Result<InputBox, String> {
+/// The model's input side if the model is on this machine, else the reason why it isn't available.
+fn input_side(context: &DataContext, first: Option<&(Split, LabelSpec)>) -> Result<InputBox, String> {
     let (_, spec) = first.ok_or("no split could be opened")?;
-    let folder = bench.model.as_ref().map_err(String::clone)?;
-    bench.session.input(folder, spec).map_err(|e| e.what)
+    let folder = context.model.as_ref().map_err(String::clone)?;
+    context.session.input(folder, spec).map_err(|e| e.what)
 }
 
-/// One line about a split.
+/// The summary line of a split.
 fn headline(opened: &Opened, tally: Option<&Tally>) -> String {
     let split = opened.split;
     let Some(tally) = tally else {
         return format!("{split}: could not be opened");
     };
-    let repaired = if opened.refused { ", as repaired" } else { "" };
+    let repaired = if opened.refused { ", after repair" } else { "" };
     let records = match tally.records == tally.images {
         true => format!("{} images", tally.images),
         false => format!("{} records of {} images", tally.records, tally.images),
@@ -191,10 +200,10 @@ fn in_words([errors, warnings, _]: [usize; 3]) -> String {
 fn verdict(counts: [usize; 3], strict: bool) -> Result<()> {
     let [errors, warnings, _] = counts;
     if errors > 0 {
-        return Err(Error::input(format!("the data have {}", in_words(counts))));
+        return Err(Error::input(format!("the data has {}", in_words(counts))));
     }
     if strict && warnings > 0 {
-        return Err(Error::input(format!("the data have {}", in_words(counts)))
+        return Err(Error::input(format!("the data has {}", in_words(counts)))
             .with_help("--strict counts warnings as errors"));
     }
     Ok(())

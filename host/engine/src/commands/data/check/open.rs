@@ -1,4 +1,4 @@
-//! Opening a split whatever is wrong with its annotations.
+//! Opens a split even if its annotations are invalid.
 
 use super::report::{Finding, Kind, Report};
 use crate::session::Session;
@@ -10,28 +10,31 @@ use cvhost_plugin_api::data::{OpenArgs, Repair, Severity};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A split as far as it could be opened.
+/// A split, opened as far as possible.
 pub struct Opened {
     pub split: Split,
     pub args: OpenArgs,
-    /// Of repaired annotations where the split's own are refused; none where those couldn't be opened either.
+    /// The data set, from repaired annotations if the split's own are refused; `None` if neither
+    /// could be opened.
     pub data_set: Option<DataSetSource>,
     /// Whether the split's own annotations are refused.
     pub refused: bool,
-    /// The annotations without what is wrong, where they were asked for.
+    /// The repaired annotations, if they were requested.
     pub repair: Option<Result<Repair>>,
-    /// Holds the repaired annotations for as long as the data set may read them.
+    /// Keeps the repaired annotations on disk as long as the data set may read them.
     _folder: Option<TempDir>,
 }
 
-/// Opens a split and reports what its annotations have. Where they are refused, the task is asked for repaired ones, so that
-/// what comes after the annotations is checked all the same. Fails where the plugin itself does.
+/// Opens a split and reports the problems of its annotations. If they are refused, the task is
+/// asked to repair them, so that everything else can be checked all the same. Fails if the plugin
+/// itself fails.
 pub fn open(session: &Session, split: Split, classes: &[String], report: &mut Report) -> Result<Opened> {
     let args = session.open_args(split, classes);
     if args.images.is_empty() {
-        let message = format!("`data.{split}_data_path` is missing: where are the {split} images?");
+        let message =
+            format!("`data.{split}_data_path` is missing: the location of the {split} images is unknown");
         return Err(session.loaded.error_at("data", message).with_help(format!(
-            "set data.{split}_data_path; images that data.{split}_ratio sets aside are checked with those of train"
+            "set data.{split}_data_path; images held out by data.{split}_ratio are checked as part of train"
         )));
     }
     let mut opened = Opened {
@@ -44,9 +47,9 @@ pub fn open(session: &Session, split: Split, classes: &[String], report: &mut Re
     };
     match open_with(session, &opened.args) {
         Ok(data_set) => opened.data_set = Some(data_set),
-        Err(error) if is_the_datas(&error) => {
+        Err(error) if is_data_error(&error) => {
             opened.refused = true;
-            tell(split, error, report);
+            report_refusal(split, error, report);
             opened.open_repaired(session)?;
         }
         Err(error) => return Err(error.within(format!("{split} data"))),
@@ -76,13 +79,13 @@ fn open_with(session: &Session, args: &OpenArgs) -> Result<DataSetSource> {
     Ok(data_set)
 }
 
-/// Whether an error is about annotations or configuration, and not about the plugin or the machine.
-fn is_the_datas(error: &Error) -> bool {
+/// Whether an error concerns annotations or configuration, not the plugin or the machine.
+fn is_data_error(error: &Error) -> bool {
     matches!(error.kind, error::Kind::Input | error::Kind::Usage)
 }
 
-/// Reports why a split is refused: each detail by itself, or the message where there is none.
-fn tell(split: Split, error: Error, report: &mut Report) {
+/// Reports why a split is refused: one finding per detail, or the message if there are no details.
+fn report_refusal(split: Split, error: Error, report: &mut Report) {
     let mut message = error.context.clone();
     message.push(error.what.clone());
     let message = message.join(": ");
@@ -102,15 +105,15 @@ fn tell(split: Split, error: Error, report: &mut Report) {
 }
 
 impl Opened {
-    /// The annotations without what is wrong, from the task; asked for once.
+    /// The repaired annotations from the task; requested only once.
     pub fn repair(&mut self, session: &Session) -> &Result<Repair> {
         let args = &self.args;
         self.repair
             .get_or_insert_with(|| args.lend(|args| checked(session.task.repair(args))))
     }
 
-    /// Opens the repaired annotations in the place of the split's own. What can't be repaired or opened stays closed: what
-    /// is wrong with it has been told.
+    /// Opens the repaired annotations instead of the split's own. If they can't be repaired or
+    /// opened, the split stays closed: its problems have been reported.
     fn open_repaired(&mut self, session: &Session) -> Result<()> {
         let Ok(repair) = self.repair(session) else {
             return Ok(());
@@ -118,14 +121,14 @@ impl Opened {
         let folder = tempfile::tempdir().map_err(|e| {
             Error::io(
                 error::Kind::Environment,
-                "make a folder in",
+                "create a folder in",
                 &std::env::temp_dir(),
                 &e,
             )
         })?;
         let mut files = Vec::new();
         for repaired in &repair.files {
-            // The name's extension may tell the format.
+            // The format may depend on the extension.
             let name = Path::new(repaired.path.as_str()).file_name();
             let file: PathBuf = folder.path().join(name.unwrap_or_else(|| "annotations".as_ref()));
             std::fs::write(&file, &repaired.bytes)

@@ -1,4 +1,4 @@
-//! The report of `cvhost data check`: what was found, grouped by kind, as text or as JSON lines.
+//! The report of `cvhost data check`: findings grouped by kind, as text or as JSON lines.
 
 use cvhost::cli::Split;
 use cvhost::output;
@@ -6,17 +6,17 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// So many problems of a kind, and so many details of a problem, are told unless all are asked for.
-const MOST: usize = 10;
+/// The maximum number of problems per kind, and of details per problem, printed without `--all`.
+const MAX_SHOWN: usize = 10;
 
-/// How bad a finding is; the worst comes first.
+/// The severity of a finding, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Training or evaluation is refused, or learns from something wrong.
+    /// Training or evaluation is refused, or uses wrong data.
     Error,
-    /// Likely not what was meant.
+    /// Probably unintended.
     Warning,
-    /// Good to know.
+    /// For information.
     Info,
 }
 
@@ -40,7 +40,7 @@ impl Severity {
     }
 }
 
-/// What a finding is about, in the order in which the report has them.
+/// The kind of a finding, in report order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Annotations,
@@ -62,7 +62,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name in JSON lines.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Annotations => "annotations",
@@ -89,7 +89,7 @@ impl Kind {
             Kind::Annotations => "annotations",
             Kind::Records => "records that can't be used",
             Kind::UnreadableImages => "images that can't be read",
-            Kind::ImageSizes => "images of another size than annotated",
+            Kind::ImageSizes => "images whose size differs from the annotations",
             Kind::Targets => "targets that don't fit their image",
             Kind::ClassesDiffer => "splits with different classes",
             Kind::Leakage => "the same image in two splits",
@@ -98,7 +98,7 @@ impl Kind {
             Kind::Imbalance => "class imbalance",
             Kind::MissingClasses => "classes without an example",
             Kind::RareClasses => "classes with few examples",
-            Kind::FileNames => "file names that say another format",
+            Kind::FileNames => "file extensions of another format",
             Kind::NoObjects => "images without objects",
             Kind::Repair => "repair",
             Kind::NotChecked => "not checked",
@@ -106,21 +106,21 @@ impl Kind {
     }
 }
 
-/// One thing that was found.
+/// A problem or observation.
 #[derive(Debug, Clone)]
 pub struct Finding {
     pub severity: Severity,
     pub kind: Kind,
-    /// None for what is about several splits.
+    /// `None` if it concerns several splits.
     pub split: Option<Split>,
-    /// How messages call the record; empty where it is about none.
+    /// The name of the record; empty if it doesn't concern a single record.
     pub record: String,
-    /// The image's file, or empty.
+    /// The file of the image, or empty.
     pub file: String,
     pub message: String,
-    /// What to do, or empty.
+    /// How to fix it, or empty.
     pub help: String,
-    /// What the message counts, one by one.
+    /// The individual items that the message summarises.
     pub details: Vec<String>,
 }
 
@@ -150,7 +150,7 @@ impl Finding {
         Self::new(Severity::Info, kind, split, message)
     }
 
-    /// This finding about several splits.
+    /// Marks the finding as concerning several splits.
     #[must_use]
     pub fn across(mut self) -> Self {
         self.split = None;
@@ -175,7 +175,7 @@ impl Finding {
         self
     }
 
-    /// Split, record and message in one line; a message of several lines goes on below.
+    /// Split, record and message on one line. A multi-line message continues below.
     fn line(&self) -> String {
         let split = self.split.map_or("", Split::name);
         let parts = [split, &self.record, &self.message];
@@ -210,17 +210,18 @@ fn text_or_null(text: &str) -> Option<&str> {
 struct Group {
     count: usize,
     lines: Vec<String>,
-    /// Each once.
+    /// Without duplicates.
     helps: Vec<String>,
-    /// Whether there is more to tell than `lines` have.
-    cut: bool,
+    /// Whether something was omitted from `lines`.
+    truncated: bool,
 }
 
-/// Gathers findings. With JSON each is told at once, so that a report of any length takes no memory.
+/// Collects findings. With JSON, each is printed at once, so that a report of any length needs no
+/// memory.
 #[derive(Debug)]
 pub struct Report {
     json: bool,
-    /// How many lines of a kind are kept.
+    /// The maximum number of lines per kind.
     most: usize,
     groups: BTreeMap<(Severity, Kind), Group>,
 }
@@ -229,7 +230,7 @@ impl Report {
     pub fn new(json: bool, all: bool) -> Self {
         Report {
             json,
-            most: if all { usize::MAX } else { MOST },
+            most: if all { usize::MAX } else { MAX_SHOWN },
             groups: BTreeMap::new(),
         }
     }
@@ -242,7 +243,7 @@ impl Report {
             return;
         }
         let known = finding.help.is_empty() || group.helps.contains(&finding.help);
-        if !known && group.helps.len() < MOST {
+        if !known && group.helps.len() < MAX_SHOWN {
             group.helps.push(finding.help.clone());
         }
         if group.lines.len() < self.most {
@@ -251,25 +252,25 @@ impl Report {
                 let _ = write!(text, "\n  {detail}");
             }
             if finding.details.len() > self.most {
-                group.cut = true;
+                group.truncated = true;
                 let _ = write!(text, "\n  … and {} more", finding.details.len() - self.most);
             }
             group.lines.push(text);
         } else {
-            group.cut = true;
+            group.truncated = true;
         }
     }
 
-    /// How many findings of a severity there are.
+    /// The number of findings with this severity.
     pub fn count(&self, severity: Severity) -> usize {
         let groups = self.groups.iter().filter(|((s, _), _)| *s == severity);
         groups.map(|(_, group)| group.count).sum()
     }
 
-    /// The report as text, without an empty line at its end.
+    /// Formats the report as text, without a trailing empty line.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let mut cut = false;
+        let mut truncated = false;
         for severity in Severity::ALL {
             let groups: Vec<_> = self.groups.iter().filter(|((s, _), _)| *s == severity).collect();
             if groups.is_empty() {
@@ -281,7 +282,7 @@ impl Report {
                 for line in group.lines.iter().flat_map(|l| l.lines()) {
                     let _ = writeln!(text, "    {line}");
                 }
-                cut |= group.cut;
+                truncated |= group.truncated;
                 if group.count > group.lines.len() {
                     let _ = writeln!(text, "    … and {} more", group.count - group.lines.len());
                 }
@@ -290,8 +291,8 @@ impl Report {
                 }
             }
         }
-        if cut {
-            text += "\n--all tells every one\n";
+        if truncated {
+            text += "\n--all lists every one\n";
         }
         text.trim_end().to_owned()
     }
@@ -302,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_comes_first_and_a_flood_is_counted() {
+    fn the_worst_comes_first_and_long_lists_are_truncated() {
         let mut report = Report::new(false, false);
         for i in 0..25 {
             report.add(
@@ -311,7 +312,7 @@ mod tests {
         }
         let details = (0..12).map(|i| format!("image {i}")).collect();
         report.add(Finding::warning(Kind::SmallBoxes, Split::Train, "12 boxes").with_details(details));
-        report.add(Finding::error(Kind::Annotations, Split::Train, "wrong").with_help("mend it"));
+        report.add(Finding::error(Kind::Annotations, Split::Train, "wrong").with_help("fix it"));
         assert_eq!(Severity::ALL.map(|severity| report.count(severity)), [1, 1, 25]);
         let text = report.text();
         let at = |part: &str| {
@@ -320,7 +321,7 @@ mod tests {
         };
         assert!(at("errors") < at("warnings") && at("warnings") < at("for your information"));
         assert!(
-            text.contains("  annotations (1)\n    train: wrong\n    help: mend it\n"),
+            text.contains("  annotations (1)\n    train: wrong\n    help: fix it\n"),
             "{text}"
         );
         assert!(text.contains("      image 9\n      … and 2 more\n"), "{text}");
@@ -328,7 +329,7 @@ mod tests {
             text.contains("    val: image 9: is a PNG\n    … and 15 more\n"),
             "{text}"
         );
-        assert!(text.ends_with("--all tells every one"), "{text}");
+        assert!(text.ends_with("--all lists every one"), "{text}");
         let mut all = Report::new(false, true);
         (0..25).for_each(|_| all.add(Finding::info(Kind::FileNames, Split::Val, "is a PNG")));
         assert_eq!(all.text().matches("is a PNG").count(), 25);

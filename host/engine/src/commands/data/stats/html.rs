@@ -1,4 +1,4 @@
-//! The stats of all splits as one HTML page.
+//! Formats the statistics of all splits as an HTML page.
 
 use super::measure::Stats;
 use super::{Measured, Spread, percent};
@@ -9,14 +9,14 @@ use cvhost_report::sketch;
 use cvhost_report::survey::histogram::Histogram;
 use std::fmt::Write;
 
-/// Images of a split that the page shows, and the room that each has, in pixels.
+/// The number of images shown per split, and the maximum side of each in pixels.
 const IMAGES: usize = 12;
 const SIDE: u32 = 320;
 
-/// The page. `config` names the configuration, `seed` drew the images.
+/// Builds the page. `config` is the name of the configuration, `seed` that of the image sample.
 pub fn page(config: &str, seed: u64, splits: &[Measured]) -> Result<String> {
     let mut body = format!(
-        "<h1>Data of {}</h1>\n<p class=\"dim\">cvhost {}, pictures drawn with seed {seed}</p>\n",
+        "<h1>Data of {}</h1>\n<p class=\"dim\">cvhost {}, images sampled with seed {seed}</p>\n",
         page::escaped(config),
         env!("CARGO_PKG_VERSION")
     );
@@ -25,10 +25,10 @@ pub fn page(config: &str, seed: u64, splits: &[Measured]) -> Result<String> {
         body += "<div class=\"cards\">\n";
         let _ = writeln!(body, "<div class=\"card\">{}</div>", page::facts(&facts(stats)));
         for (title, histogram) in [
-            ("Width : height of the images", &stats.aspect_ratio),
-            ("Objects of a record", &stats.objects),
-            ("Area of the boxes, in pixels", &stats.box_area),
-            ("Side of the boxes, by the image's", &stats.box_size),
+            ("Aspect ratio (width : height) of the images", &stats.aspect_ratio),
+            ("Objects per record", &stats.objects),
+            ("Box area in pixels", &stats.box_area),
+            ("Box size relative to the image", &stats.box_size),
         ] {
             body += &chart(title, histogram);
         }
@@ -47,14 +47,14 @@ fn facts(stats: &Stats) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("records", stats.records.to_string()),
         (
-            "pictures",
+            "images",
             format!("{} ({})", stats.images, formats.collect::<Vec<_>>().join(", ")),
         ),
     ];
     for (name, count) in [
         ("unreadable", stats.unreadable),
-        ("named as another format", stats.misnamed),
-        ("turned by EXIF data", stats.turned),
+        ("extension of another format", stats.misnamed),
+        ("rotated by EXIF orientation", stats.turned),
     ] {
         if count > 0 {
             rows.push((name, count.to_string()));
@@ -67,13 +67,16 @@ fn facts(stats: &Stats) -> Vec<(&'static str, String)> {
     }
     if stats.objects.total() > 0 {
         let mean = stats.object_count as f64 / stats.objects.total() as f64;
-        rows.push(("objects", format!("{}, {mean:.1} a record", stats.object_count)));
+        rows.push(("objects", format!("{}, {mean:.1} per record", stats.object_count)));
     }
     if let Some((mean, std)) = stats.pixels.mean_and_std() {
         let three = |v: [f64; 3]| v.map(|v| format!("{v:.3}")).join(", ");
         rows.push(("pixel mean", three(mean)));
-        rows.push(("pixel deviation", three(std)));
-        rows.push(("", format!("red, green, blue of {} images", stats.pixels.images)));
+        rows.push(("pixel std", three(std)));
+        rows.push((
+            "",
+            format!("red, green, blue over {} images", stats.pixels.images),
+        ));
     }
     rows
 }
@@ -111,7 +114,7 @@ fn classes(stats: &Stats) -> String {
     )
 }
 
-/// The first images of the sample that can be read, with their targets.
+/// The first readable images of the sample, with their targets.
 fn images(stats: &Stats, source: &dyn Source) -> Result<String> {
     let mut figures = String::new();
     let mut left = IMAGES;

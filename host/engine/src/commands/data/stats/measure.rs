@@ -1,4 +1,4 @@
-//! Counting and measuring one split.
+//! Computes the statistics of a split.
 
 use super::{Spread, percent};
 use crate::session::Session;
@@ -16,26 +16,26 @@ use cvhost_report::survey::targets::{self, Objects};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What was measured of a split.
+/// The statistics of a split.
 pub struct Stats {
     pub split: Split,
     pub spec: LabelSpec,
     pub records: usize,
-    /// Files, and images that no file holds: several records may be about one.
+    /// The number of image files, and of images without a file. Several records may share one.
     pub images: u64,
     files: Files,
     /// Images whose header can't be read.
     pub unreadable: u64,
-    /// Images by the format of their content.
+    /// Images by detected format.
     pub formats: BTreeMap<&'static str, u64>,
-    /// Images whose name says another format.
+    /// Images whose file extension implies another format.
     pub misnamed: u64,
-    /// Images that their EXIF data turn.
+    /// Images that are rotated by their EXIF orientation.
     pub turned: u64,
-    /// Width and height of each image, in pixels, upright.
+    /// Width and height of each image in pixels, with EXIF orientation applied.
     pub sizes: Vec<(u32, u32)>,
     pub aspect_ratio: Histogram,
-    /// Objects a record; empty where the targets are no list of objects.
+    /// Objects per record; empty if the targets are not a list of objects.
     pub objects: Histogram,
     pub object_count: u64,
     pub counts: Counts,
@@ -43,7 +43,7 @@ pub struct Stats {
     pub box_area: Histogram,
     pub box_size: Histogram,
     pub pixels: Pixels,
-    /// The records in random order, as many as are sampled.
+    /// Indices of the sampled records, in random order.
     pub sample: Vec<usize>,
 }
 
@@ -52,7 +52,7 @@ pub struct Stats {
 pub struct Pixels {
     pub images: u64,
     count: u64,
-    /// Of red, green and blue, from 0 to 255.
+    /// Per channel: red, green and blue, from 0 to 255.
     sum: [u64; 3],
     squares: [u64; 3],
 }
@@ -86,7 +86,8 @@ impl Pixels {
         }
     }
 
-    /// Mean and standard deviation of red, green and blue, for pixels from 0 to 1, over all pixels of all images.
+    /// Mean and standard deviation per channel (red, green, blue) over all pixels of all images,
+    /// with pixel values scaled to 0–1.
     pub fn mean_and_std(&self) -> Option<([f64; 3], [f64; 3])> {
         if self.count == 0 {
             return None;
@@ -103,9 +104,9 @@ impl Pixels {
     }
 }
 
-/// What one thread saw of one record.
-struct Looked {
-    /// Each image's file, its header, and whether its name says another format.
+/// The measurements of one record.
+struct Inspected {
+    /// For each image: its file, and its header with whether the extension implies another format.
     images: Vec<(String, Option<(Measured, bool)>)>,
     objects: Objects,
     boxes: Vec<[f64; 4]>,
@@ -113,8 +114,8 @@ struct Looked {
     pixels: Pixels,
 }
 
-/// Measures every record of a split, and decodes `sampled` images of it, drawn by `training.seed`. An image that can't be
-/// read is counted; a record that can't is an error.
+/// Measures every record of a split and decodes a random sample of `sampled` images, drawn with
+/// `training.seed`. An unreadable image is only counted; an unreadable record is an error.
 pub fn measure(session: &Session, split: Split, data: &SplitData, sampled: usize) -> Result<Stats> {
     let source = data.source.as_ref();
     let count = source.len();
@@ -146,16 +147,16 @@ pub fn measure(session: &Session, split: Split, data: &SplitData, sampled: usize
         sample,
     };
     let pass = Pass::new(split.name(), count as u64, 0);
-    let look = |index: usize| look(source, index, decoded.binary_search(&index).is_ok());
-    ordered::for_each(count, session.threads(), look, |_, looked| {
+    let inspect = |index: usize| inspect(source, index, decoded.binary_search(&index).is_ok());
+    ordered::for_each(count, session.threads(), inspect, |_, inspected| {
         pass.step(String::new);
-        stats.take(looked?);
+        stats.take(inspected?);
         Ok(())
     })?;
     Ok(stats)
 }
 
-fn look(source: &dyn Source, index: usize, decoded: bool) -> Result<Looked> {
+fn inspect(source: &dyn Source, index: usize, decoded: bool) -> Result<Inspected> {
     let within = |e: cvhost::error::Error| e.within(format!("record {index}"));
     let meta = source.meta(index).map_err(within)?;
     let record = source.record(index).map_err(within)?;
@@ -163,14 +164,14 @@ fn look(source: &dyn Source, index: usize, decoded: bool) -> Result<Looked> {
         let path = source.path.as_str();
         let named = named_format(path);
         let header = cvhost_data::measure(source).ok();
-        let told = header.map(|header| (header, named.is_some_and(|named| named != header.format)));
-        (path.to_owned(), told)
+        let checked = header.map(|header| (header, named.is_some_and(|named| named != header.format)));
+        (path.to_owned(), checked)
     };
     let first = record.images.first().filter(|_| decoded);
     let pixels = first
         .and_then(|source| decode(source).ok())
         .map(|p| Pixels::of(&p));
-    Ok(Looked {
+    Ok(Inspected {
         images: record.images.iter().map(measured).collect(),
         objects: targets::objects(&record.fields),
         boxes: targets::boxes(&record.fields),
@@ -180,9 +181,9 @@ fn look(source: &dyn Source, index: usize, decoded: bool) -> Result<Looked> {
 }
 
 impl Stats {
-    fn take(&mut self, looked: Looked) {
-        let first = looked.images.first().and_then(|(_, image)| *image);
-        for (file, image) in looked.images {
+    fn take(&mut self, inspected: Inspected) {
+        let first = inspected.images.first().and_then(|(_, image)| *image);
+        for (file, image) in inspected.images {
             if !self.files.is_new(&file) {
                 continue;
             }
@@ -198,12 +199,12 @@ impl Stats {
             self.aspect_ratio
                 .add(f64::from(measured.width) / f64::from(measured.height.max(1)));
         }
-        if let Objects::Count(count) = looked.objects {
+        if let Objects::Count(count) = inspected.objects {
             self.objects.add(count as f64);
             self.object_count += count;
         }
-        self.counts.add(&looked.classes);
-        for [x1, y1, x2, y2] in looked.boxes {
+        self.counts.add(&inspected.classes);
+        for [x1, y1, x2, y2] in inspected.boxes {
             self.boxes += 1;
             let area = (x2 - x1).max(0.0) * (y2 - y1).max(0.0);
             self.box_area.add(area);
@@ -212,7 +213,7 @@ impl Stats {
                 self.box_size.add((area / whole).sqrt());
             }
         }
-        self.pixels.add(&looked.pixels);
+        self.pixels.add(&inspected.pixels);
     }
 
     pub fn widths(&self) -> Option<Spread> {
@@ -223,8 +224,8 @@ impl Stats {
         Spread::of(self.sizes.iter().map(|(_, height)| f64::from(*height)))
     }
 
-    /// The classes of the data set with examples and records, most examples first; those that only the checkpoint knows are
-    /// left out.
+    /// The classes of the data set with their numbers of examples and records, in descending order
+    /// of examples. Classes that only the checkpoint has are omitted.
     pub fn classes(&self) -> Vec<(&str, u64, u64)> {
         let of_data = |label: &usize| self.spec.ids.get(*label) != Some(&-1);
         let named = |label: usize| {
@@ -277,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mean_and_deviation_are_those_of_all_pixels_together() {
+    fn mean_and_deviation_are_computed_over_all_pixels() {
         let mut all = Pixels::default();
         assert_eq!(all.mean_and_std(), None);
         // One black pixel and three white ones, in two images.

@@ -1,10 +1,10 @@
-//! `cvhost data stats`: how many images, objects and classes there are, and how large.
+//! `cvhost data stats`: the number and size of images, objects and classes.
 
 mod html;
 mod measure;
 mod text;
 
-use super::Bench;
+use super::DataContext;
 use crate::session::shown;
 use crate::splits::{SplitData, Splits};
 use cvhost::cli::{DataStatsArgs, Global};
@@ -13,21 +13,18 @@ use cvhost::output;
 use measure::Stats;
 use serde_json::json;
 
-/// Measures the splits, and prints what was found.
+/// Measures the splits and prints the statistics.
 pub fn stats(args: &DataStatsArgs, global: &Global) -> Result<()> {
-    let bench = Bench::open(&args.configured, global, &[])?;
-    let splits = Splits::new(&bench.session, &bench.classes);
+    let context = DataContext::open(&args.configured, global, &[])?;
+    let splits = Splits::new(&context.session, &context.classes);
     let mut all = Vec::new();
-    for split in bench.splits(&args.split, |split| splits.has(split))? {
+    for split in context.splits(&args.split, |split| splits.has(split))? {
         let data = splits.open(split).map_err(|e| {
-            // The task's own advice is about one thing; the report is about all.
+            // The task's own help is about one problem; the report covers all.
             let help = e.help.clone().unwrap_or_default();
-            e.with_help(
-                format!("{help}; `cvhost data check` tells everything that is wrong")
-                    .trim_start_matches("; "),
-            )
+            e.with_help(format!("{help}; `cvhost data check` reports all problems").trim_start_matches("; "))
         })?;
-        let stats = measure::measure(&bench.session, split, &data, args.images)?;
+        let stats = measure::measure(&context.session, split, &data, args.images)?;
         if global.json {
             output::event("data_stats", stats.to_json());
         } else {
@@ -37,7 +34,7 @@ pub fn stats(args: &DataStatsArgs, global: &Global) -> Result<()> {
     }
     if let Some(path) = &args.html {
         let config = args.configured.config.display().to_string();
-        let page = html::page(&config, bench.session.loaded.config.training.seed, &all)?;
+        let page = html::page(&config, context.session.loaded.config.training.seed, &all)?;
         std::fs::write(path, page).map_err(|e| Error::io(Kind::Failed, "write", path, &e))?;
         if global.json {
             output::event("data_page", json!({"file": path}));
@@ -48,7 +45,7 @@ pub fn stats(args: &DataStatsArgs, global: &Global) -> Result<()> {
     Ok(())
 }
 
-/// Numbers in order, with their least, middle and largest.
+/// Minimum, median and maximum of numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Spread {
     min: f64,
@@ -57,7 +54,7 @@ struct Spread {
 }
 
 impl Spread {
-    /// Of any numbers; none of none.
+    /// `None` without any numbers.
     fn of(numbers: impl Iterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = numbers.collect();
         sorted.sort_by(f64::total_cmp);
@@ -77,7 +74,7 @@ impl Spread {
     }
 }
 
-/// A part of a whole in percent, with one digit; 0 of nothing.
+/// `part` as a percentage of `whole`, rounded to one decimal; 0 if `whole` is 0.
 fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         return 0.0;
@@ -85,7 +82,7 @@ fn percent(part: u64, whole: u64) -> f64 {
     (1000.0 * part as f64 / whole as f64).round() / 10.0
 }
 
-/// The stats of a split, beside its records for their images.
+/// The statistics of a split, and its records to load images from.
 type Measured = (Stats, SplitData);
 
 #[cfg(test)]
@@ -93,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_has_the_middle_of_odd_and_even_numbers() {
+    fn the_median_is_that_of_odd_and_even_counts() {
         let of = |numbers: &[f64]| Spread::of(numbers.iter().copied()).map(|s| (s.min, s.median, s.max));
         assert_eq!(of(&[3.0, 1.0, 2.0]), Some((1.0, 2.0, 3.0)));
         assert_eq!(of(&[4.0, 1.0, 2.0, 3.0]), Some((1.0, 2.5, 4.0)));

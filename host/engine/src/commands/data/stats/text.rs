@@ -1,16 +1,16 @@
-//! The stats of a split as text.
+//! Formats the statistics of a split as text.
 
 use super::measure::Stats;
 use super::{Spread, percent};
 use cvhost_report::survey::histogram::Histogram;
 use std::fmt::Write;
 
-/// So many classes are listed.
-const MOST_CLASSES: usize = 40;
-/// The longest bar, in letters.
+/// The maximum number of classes listed.
+const MAX_CLASSES: usize = 40;
+/// The length of the longest bar, in characters.
 const BAR: u64 = 30;
 
-/// Everything that was measured, for people; ends with an empty line.
+/// Formats all measurements; ends with an empty line.
 pub fn text(stats: &Stats) -> String {
     let mut text = format!("{}\n", stats.split);
     let formats = stats
@@ -22,13 +22,13 @@ pub fn text(stats: &Stats) -> String {
     };
     line("records", stats.records.to_string());
     line(
-        "pictures",
+        "images",
         format!("{} ({})", stats.images, formats.collect::<Vec<_>>().join(", ")),
     );
     for (count, what) in [
-        (stats.unreadable, "can't be read; `cvhost data check` says which"),
-        (stats.misnamed, "have a name that says another format"),
-        (stats.turned, "are turned by their EXIF data"),
+        (stats.unreadable, "can't be read; `cvhost data check` lists them"),
+        (stats.misnamed, "have a file extension of another format"),
+        (stats.turned, "are rotated by their EXIF orientation"),
     ] {
         if count > 0 {
             line("", format!("{count} {what}"));
@@ -43,27 +43,27 @@ pub fn text(stats: &Stats) -> String {
         let three = |v: [f64; 3]| v.map(|v| format!("{v:.3}")).join(", ");
         line(
             "pixel mean",
-            format!("[{}]  of {} images", three(mean), stats.pixels.images),
+            format!("[{}]  over {} images", three(mean), stats.pixels.images),
         );
         line("pixel std", format!("[{}]", three(std)));
     }
     if stats.objects.total() > 0 {
         let mean = stats.object_count as f64 / stats.objects.total() as f64;
-        line("objects", format!("{}, {mean:.1} a record", stats.object_count));
+        line("objects", format!("{}, {mean:.1} per record", stats.object_count));
     }
     bars(&mut text, "width : height", &stats.aspect_ratio);
     if stats.objects.total() > 0 {
-        bars(&mut text, "objects of a record", &stats.objects);
+        bars(&mut text, "objects per record", &stats.objects);
     }
     if stats.boxes > 0 {
-        bars(&mut text, "area of boxes, in pixels", &stats.box_area);
-        bars(&mut text, "side of boxes, by the image's", &stats.box_size);
+        bars(&mut text, "box area in pixels", &stats.box_area);
+        bars(&mut text, "box size relative to the image", &stats.box_size);
     }
     classes(&mut text, stats);
     text
 }
 
-/// A histogram with a line for each bin that holds something.
+/// Formats a histogram, with a line for each bin that isn't empty.
 fn bars(text: &mut String, title: &str, histogram: &Histogram) {
     let most = histogram.bins().map(|(_, count)| count).max().unwrap_or(0);
     if most == 0 {
@@ -91,10 +91,10 @@ fn classes(text: &mut String, stats: &Stats) {
     let most = classes.first().map_or(0, |(_, examples, _)| *examples);
     let width = classes
         .iter()
-        .take(MOST_CLASSES)
+        .take(MAX_CLASSES)
         .map(|(name, ..)| name.chars().count())
         .max();
-    for (name, examples, _) in classes.iter().take(MOST_CLASSES) {
+    for (name, examples, _) in classes.iter().take(MAX_CLASSES) {
         bar(
             text,
             name,
@@ -104,11 +104,11 @@ fn classes(text: &mut String, stats: &Stats) {
             stats.counts.total(),
         );
     }
-    if classes.len() > MOST_CLASSES {
+    if classes.len() > MAX_CLASSES {
         let _ = writeln!(
             text,
-            "    … and {} more; --json and --html have all",
-            classes.len() - MOST_CLASSES
+            "    … and {} more; --json and --html list all",
+            classes.len() - MAX_CLASSES
         );
     }
 }
