@@ -63,7 +63,7 @@ fn prompts_are_refused_by_a_task_that_does_not_use_them() {
         .success();
     for part in [
         "1 lines are no predictions",
-        "1 lines are about none of the images",
+        "1 lines match none of the images",
         "1 images have no line",
     ] {
         assert!(predicted.stderr.contains(part), "{part}: {}", predicted.stderr);

@@ -131,7 +131,7 @@ fn text_output_groups_and_counts_the_same_findings() {
     let bench = Bench::new();
     spoil(&bench);
     let run = bench.data("check", &["--split", "train"]);
-    refused(&run, 3, &["error: the data have"]);
+    refused(&run, 3, &["error: the data has"]);
     let at = |part: &str| {
         let found = run.stdout.find(part);
         found.unwrap_or_else(|| panic!("no `{part}` in\n{}", run.stdout))

@@ -81,7 +81,7 @@ fn a_repair_never_overwrites_an_existing_file() {
         findings(&events, "repair")[0]["message"]
             .as_str()
             .unwrap()
-            .contains("exists already")
+            .contains("already exists")
     );
     assert_eq!(std::fs::read_to_string(&there).unwrap(), "somebody's own");
     // It leaves its own file from last time in place and reports it again.

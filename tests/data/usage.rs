@@ -25,7 +25,7 @@ fn wrong_arguments_are_refused() {
     refused(
         &bench.data("preview", &["--out", "sheet.gif"]),
         2,
-        &["sheet.gif", ".jpg or .png"],
+        &["sheet.gif", ".jpg, .jpeg or .png"],
     );
     refused(&bench.data("preview", &["--count", "0"]), 2, &["--count"]);
     refused(&bench.data("check", &["data.wrong_key=1"]), 2, &["wrong_key"]);

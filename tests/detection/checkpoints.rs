@@ -26,7 +26,7 @@ fn weights_of_another_size_are_refused_with_a_table() {
     refused(
         &bench.predict(&model, &[&bench.set.images]),
         3,
-        &["another shape", "checkpoint", "intermediate"],
+        &["different shape", "checkpoint", "intermediate"],
     );
 }
 
@@ -56,7 +56,7 @@ fn a_head_with_another_class_count_is_reinitialised_and_this_is_reported() {
     let run = bench.run(&["training.max_epochs=1"]).success();
     assert!(
         run.stderr
-            .contains("re-initialised: follows the number of classes"),
+            .contains("re-initialised: depends on the number of classes"),
         "{}",
         run.stderr
     );

@@ -74,7 +74,7 @@ fn half_precision_trains_nearly_like_float32() {
     refused(
         &Bench::new("yolos").run(&["training.precision=tf32"]),
         2,
-        &["no TF32", "auto"],
+        &["doesn't support TF32", "auto"],
     );
 }
 
@@ -143,7 +143,7 @@ fn eval_and_predict_compute_in_the_requested_precision() {
     refused(
         &bench.eval(&checkpoint, &["training.precision=tf32"]),
         2,
-        &["no TF32"],
+        &["doesn't support TF32"],
     );
     let scores = |precision: &str| -> Vec<f64> {
         let option = format!("--precision={precision}");

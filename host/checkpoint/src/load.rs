@@ -85,7 +85,8 @@ impl LoadReport {
         Some(match unexpected.len() {
             1 => format!("the model has no parameter for the checkpoint's tensor `{first}`; it is ignored"),
             n => format!(
-                "the model has no parameters for {n} tensors of the checkpoint, such as `{first}`; they are ignored"
+                "the model has no parameters for {n} tensors of the checkpoint, such as \
+                 `{first}`; they are ignored"
             ),
         })
     }
@@ -200,10 +201,12 @@ fn refuse_misfits(report: &LoadReport, weights: &Weights) -> Result<()> {
     let mut rows: Vec<&Row> = report.rows.iter().collect();
     rows.sort_by_key(|r| !matches!(r.fate, LoadOutcome::Missing | LoadOutcome::Mismatched));
     let help = if report.loaded == 0 {
-        "no tensor in it has a name from this model: it probably belongs to another model family, or its config.json \
-         belongs to other weights; `model.pretrained: false` starts from random weights"
+        "no tensor in it has a name from this model: it probably belongs to another model family, \
+         or its config.json belongs to other weights; `model.pretrained: false` starts from random \
+         weights"
     } else {
-        "check that config.json and the weights belong together; `model.pretrained: false` starts from random weights"
+        "check that config.json and the weights belong together; `model.pretrained: false` starts \
+         from random weights"
     };
     Err(Error::input(format!(
         "{} doesn't match the model: {}",

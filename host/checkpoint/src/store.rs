@@ -174,7 +174,8 @@ impl Checkpoints {
         for folder in std::iter::once(&root).chain(&mirror) {
             fs::create_dir_all(folder).map_err(|e| {
                 Error::io(Kind::Environment, "create the folder", folder, &e).with_help(
-                    "checkpoints are saved there; set training.checkpoint_dir or training.volume_checkpoint_dir to change the folder",
+                    "checkpoints are saved there; set training.checkpoint_dir or \
+                     training.volume_checkpoint_dir to change the folder",
                 )
             })?;
             cleaned.extend(atomic::clean(folder, CONFIG)?);

@@ -40,7 +40,7 @@ impl Random {
     }
 
     /// A seed for random choices outside of this crate. It depends only on the seed, the epoch, the
-    /// record and the [`Use`].
+    /// record and the `Use`.
     pub fn seed_of_record(seed: u64, epoch: u64, record: u64, of: Use) -> u64 {
         let mut key = [0u8; 32];
         for (part, value) in key.chunks_exact_mut(8).zip([seed, epoch, record, of as u64]) {

@@ -168,8 +168,8 @@ impl Session {
             return Some(mixing);
         }
         tracing::warn!(
-            "`model.mixup_alpha` and `model.cutmix_alpha` have no effect: the targets of this task contain no distribution \
-             over classes that could be mixed"
+            "`model.mixup_alpha` and `model.cutmix_alpha` have no effect: the targets of \
+             this task contain no distribution over classes that could be mixed"
         );
         None
     }

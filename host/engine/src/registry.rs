@@ -142,12 +142,11 @@ extern "C" fn adapter_for_plugins(args: NewArgsRef<'_>) -> AbiResult<AdapterBox>
         Ok((adapter, _)) => ROk(adapter),
         // Not the error's own help: the user hasn't asked for this name.
         Err(error) => RErr(
-            PluginError::environment(format!("the adapter in use depends on `{name}`: {}", error.what)).with_help(
-                format!(
-                    "install one plugin that provides the adapter `{name}`, or use another adapter; `cvhost plugin list` \
-                     lists the plugins found"
-                ),
-            ),
+            PluginError::environment(format!("the adapter in use depends on `{name}`: {}", error.what))
+                .with_help(format!(
+                    "install one plugin that provides the adapter `{name}`, or use another \
+                     adapter; `cvhost plugin list` lists the plugins found"
+                )),
         ),
     }
 }

@@ -94,8 +94,8 @@ impl Session {
             let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
             if threads > cores {
                 tracing::warn!(
-                    "`training.resources_per_worker.CPU` is {threads}, but this machine has {cores} cores: libtorch uses \
-                     {cores} threads"
+                    "`training.resources_per_worker.CPU` is {threads}, but this machine has \
+                     {cores} cores: libtorch uses {cores} threads"
                 );
             }
             tch::set_num_threads(threads.min(cores) as i32);
@@ -143,13 +143,17 @@ impl Session {
                 .loaded
                 .error_at(
                     "data",
-                    format!("`data.{name}_data_path` is missing: the location of the {name} images is unknown"),
+                    format!(
+                        "`data.{name}_data_path` is missing: the location of the {name} \
+                             images is unknown"
+                    ),
                 )
                 .with_help(if split == Split::Train {
                     format!("set data.{name}_data_path in the file or on the command line")
                 } else {
                     format!(
-                        "set data.{name}_data_path, or data.{name}_ratio to hold out a fraction of the training images"
+                        "set data.{name}_data_path, or data.{name}_ratio to hold out a fraction \
+                         of the training images"
                     )
                 }));
         }
@@ -447,7 +451,8 @@ fn choose_device(asked: cli::Device, loaded: &Loaded) -> Result<Device> {
         cli::Device::Cuda(index) if index < count => Device::Cuda(index),
         cli::Device::Cuda(index) if asked == cli::Device::Auto => {
             tracing::warn!(
-                "the configuration asks for GPU {index}, but libtorch finds {count} GPUs; using the CPU instead"
+                "the configuration asks for GPU {index}, but libtorch finds {count} GPUs; using \
+                 the CPU instead"
             );
             Device::Cpu
         }

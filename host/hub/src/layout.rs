@@ -17,8 +17,8 @@ pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 const MAX_JSON: u64 = 64 << 20;
 
 /// Describes a model folder in error messages.
-pub const EXPECTED: &str = "a Hugging Face model folder: config.json, model.safetensors (or model.safetensors.index.json and \
-    its shards) and, for images, preprocessor_config.json";
+pub const EXPECTED: &str = "a Hugging Face model folder: config.json, model.safetensors \
+    (or model.safetensors.index.json and its shards) and, for images, preprocessor_config.json";
 
 /// Tensor name and file name.
 pub type Shards = Vec<(String, String)>;
@@ -72,13 +72,14 @@ pub fn is_pickle(name: &str) -> bool {
 /// `from_pretrained`.
 pub fn pickle_refused(place: &Path, file: &str) -> Error {
     Error::input(format!(
-        "{file} holds pickled weights, and {} has no safetensors; loading a pickle can run arbitrary code, so cvhost \
-         refuses it",
+        "{file} holds pickled weights, and {} has no safetensors; loading a pickle can run \
+         arbitrary code, so cvhost refuses it",
         place.display()
     ))
     .with_help(format!(
         "if you trust its source, convert it once with Python and use the new folder:\n  \
-         from transformers import AutoModel, AutoImageProcessor  # or the class that config.json names under `architectures`\n  \
+         from transformers import AutoModel, AutoImageProcessor  # or the class that \
+         config.json names under `architectures`\n  \
          AutoModel.from_pretrained(\"{0}\").save_pretrained(\"out\", safe_serialization=True)\n  \
          AutoImageProcessor.from_pretrained(\"{0}\").save_pretrained(\"out\")",
         place.display()

@@ -84,7 +84,8 @@ pub fn resolve(model_name: &str, options: &HubOptions, progress: &dyn Fn(Progres
                 note: None,
             }),
             None => Err(not_cached(model_name, &cache, "HF_HUB_OFFLINE is set").with_help(
-                "unset HF_HUB_OFFLINE, or download the model on a machine with network access and copy its cache",
+                "unset HF_HUB_OFFLINE, or download the model on a machine with network access and \
+                 copy its cache",
             )),
         };
     }

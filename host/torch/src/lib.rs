@@ -1,5 +1,5 @@
-//! libtorch for the host: the C++ shim, tensors from batches, the loaded network, precision, inference
-//! and evaluation.
+//! libtorch for the host: the C++ shim, tensors from batches, the network, precision, inference and
+//! evaluation.
 
 pub mod batch;
 pub mod context;

@@ -56,7 +56,8 @@ pub fn torch_error(doing: &str, error: &TchError) -> Error {
     ));
     if text.contains("CUDA error") {
         return error.with_help(
-            "GPUs report errors asynchronously; set CUDA_LAUNCH_BLOCKING=1 in the environment to find the failing operation",
+            "GPUs report errors asynchronously; set CUDA_LAUNCH_BLOCKING=1 in the environment to \
+             find the failing operation",
         );
     }
     error

@@ -79,7 +79,7 @@ fn pickles_are_refused_with_conversion_help() {
     ] {
         let text = refusal(&[(CONFIG, b"{}"), (name, b"x")]);
         assert!(
-            text.contains(name) && text.contains("runs whatever code"),
+            text.contains(name) && text.contains("can run arbitrary code"),
             "{text}"
         );
         assert!(
@@ -91,7 +91,7 @@ fn pickles_are_refused_with_conversion_help() {
     let text = ModelFolder::open(&there.path().join("best.pt"))
         .unwrap_err()
         .to_string();
-    assert!(text.contains("runs whatever code"), "{text}");
+    assert!(text.contains("can run arbitrary code"), "{text}");
     // A pickle next to safetensors is ignored.
     let weights = safetensors("w");
     let both = folder(&[(CONFIG, b"{}"), ("pytorch_model.bin", b"x"), (WEIGHTS, &weights)]);

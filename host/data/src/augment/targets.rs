@@ -49,7 +49,7 @@ pub fn transform(fields: &Fields, map: &Map, filter: &Filter) -> Result<Fields> 
     }
 }
 
-/// Whether [`transform`] moves arrays of this role.
+/// Whether `transform` moves arrays of this role.
 pub fn moves(role: Role) -> bool {
     matches!(
         role,

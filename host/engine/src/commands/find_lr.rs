@@ -70,7 +70,8 @@ fn text(curve: &Curve) -> String {
     };
     let rate = curve.rates[at];
     text + &format!(
-        "the loss decreases most steeply at {rate:.1e}; in the configuration:\n\ntraining:\n  learning_rate: {rate:.1e}"
+        "the loss decreases most steeply at {rate:.1e}; in the configuration:\n\ntraining:\n  \
+         learning_rate: {rate:.1e}"
     )
 }
 

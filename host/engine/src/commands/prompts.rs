@@ -23,7 +23,8 @@ impl Prompts {
         {
             let wrong = |what: String| {
                 Error::input(format!("{}:{}: {what}", file.display(), number + 1)).with_expected(
-                    r#"a JSON object per line with the path of the image, as printed by `cvhost predict --json`: {"image": "a.jpg", …}"#,
+                    "a JSON object per line with the path of the image, as printed by `cvhost predict \
+                     --json`: {\"image\": \"a.jpg\", …}",
                 )
             };
             let value: Value =

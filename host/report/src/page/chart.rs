@@ -40,7 +40,8 @@ pub fn histogram<'a>(title: &str, bins: impl Iterator<Item = (&'a str, u64)>) ->
         let top = floor - height;
         let _ = writeln!(
             svg,
-            "<rect x=\"{:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{height:.1}\"><title>{label}: {count}</title></rect>",
+            "<rect x=\"{:.1}\" y=\"{top:.1}\" width=\"{:.1}\" \
+             height=\"{height:.1}\"><title>{label}: {count}</title></rect>",
             left + step * 0.08,
             step * 0.84
         );

@@ -16,19 +16,29 @@ use std::fmt::Write;
 const QUALITY: u8 = 85;
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1d1d22;--dim:#62626c;--ground:#fff;--card:#f4f4f6;--bar:#2f6fdb;--line:#d9d9de}\
-@media(prefers-color-scheme:dark){:root{--ink:#ececf1;--dim:#a0a0ab;--ground:#16161a;--card:#212127;--bar:#6ea2f5;--line:#3a3a42}}\
-body{margin:0 auto;max-width:76rem;padding:1.5rem;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif}\
-h1{font-size:1.6rem;margin:0 0 .3rem}h2{font-size:1.3rem;margin:2.2rem 0 .8rem;border-bottom:1px solid var(--line)}\
+:root{color-scheme:light dark;--ink:#1d1d22;--dim:#62626c;--ground:#fff;--card:#f4f4f6;\
+--bar:#2f6fdb;--line:#d9d9de}\
+@media(prefers-color-scheme:dark){:root{--ink:#ececf1;--dim:#a0a0ab;--ground:#16161a;\
+--card:#212127;--bar:#6ea2f5;--line:#3a3a42}}\
+body{margin:0 auto;max-width:76rem;padding:1.5rem;background:var(--ground);color:var(--ink);\
+font:15px/1.5 system-ui,sans-serif}\
+h1{font-size:1.6rem;margin:0 0 .3rem}h2{font-size:1.3rem;margin:2.2rem 0 .8rem;\
+border-bottom:1px solid var(--line)}\
 h3{font-size:1rem;margin:0 0 .5rem}p{margin:.3rem 0}.dim{color:var(--dim)}\
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(22rem,1fr));gap:1rem;margin:0 0 1rem}\
-.card{background:var(--card);border-radius:8px;padding:1rem;margin:0 0 1rem;overflow-x:auto}.cards .card{margin:0}\
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.15rem .8rem .15rem 0;vertical-align:top;overflow-wrap:anywhere}\
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(22rem,1fr));gap:1rem;\
+margin:0 0 1rem}\
+.card{background:var(--card);border-radius:8px;padding:1rem;margin:0 0 1rem;overflow-x:auto}\
+.cards .card{margin:0}\
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.15rem .8rem .15rem 0;\
+vertical-align:top;overflow-wrap:anywhere}\
 th{font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\
-.bar{display:block;height:.7rem;min-width:1px;margin-top:.35rem;border-radius:2px;background:var(--bar)}\
-svg{display:block;width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:var(--ink);font:12px system-ui,sans-serif}\
+.bar{display:block;height:.7rem;min-width:1px;margin-top:.35rem;border-radius:2px;\
+background:var(--bar)}\
+svg{display:block;width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:var(--ink);\
+font:12px system-ui,sans-serif}\
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}\
-figure{margin:0;background:var(--card);border-radius:8px;padding:.6rem}figure img{display:block;max-width:100%;height:auto;margin:0 auto}\
+figure{margin:0;background:var(--card);border-radius:8px;padding:.6rem}figure img{display:block;\
+max-width:100%;height:auto;margin:0 auto}\
 figcaption{font-size:.8rem;margin-top:.4rem;overflow-wrap:anywhere}";
 
 /// Wraps an HTML body into a complete page with this title.
@@ -88,7 +98,8 @@ pub fn figure(image: &RgbImage, title: &str, below: &str) -> Result<String> {
         format!("<br><span class=\"dim\">{below}</span>")
     };
     Ok(format!(
-        "<figure><img width=\"{width}\" height=\"{height}\" alt=\"{title}\" src=\"data:image/jpeg;base64,{}\">\
+        "<figure><img width=\"{width}\" height=\"{height}\" alt=\"{title}\" \
+         src=\"data:image/jpeg;base64,{}\">\
          <figcaption>{title}{below}</figcaption></figure>\n",
         STANDARD.encode(bytes)
     ))

@@ -30,7 +30,7 @@ enum Slot {
 pub enum ShapeRef<'a> {
     /// Rings of alternating x and y in pixels; empty for an object without a valid shape.
     Polygons(Vec<&'a [f64]>),
-    /// A mask of `height` x `width` pixels with compressed `counts`, see [`super::rle`].
+    /// A mask of `height` x `width` pixels with compressed `counts`, see [`cvhost_rle`].
     Rle {
         height: u32,
         width: u32,

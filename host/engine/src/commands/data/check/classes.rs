@@ -88,7 +88,10 @@ pub fn differences(specs: &[(Split, LabelSpec)]) -> Vec<Finding> {
             Finding::error(Kind::ClassesDiffer, *split, message)
                 .across()
                 .with_details(details)
-                .with_help("use annotations with the same categories, or set `model.class_names` to their common list")
+                .with_help(
+                    "use annotations with the same categories, or set `model.class_names` \
+                            to their common list",
+                )
         })
         .collect()
 }

@@ -211,7 +211,8 @@ impl Inspected {
     ) {
         if let Some(message) = size_mismatch(meta, measured) {
             let finding = Finding::error(Kind::ImageSizes, split, message).with_help(
-                "so the targets are in the wrong places: use the images that were annotated, or annotate these in upright orientation",
+                "so the targets are in the wrong places: use the images that were annotated, or \
+                 annotate these in upright orientation",
             );
             self.findings.push(finding.of(name, file));
         }
@@ -281,7 +282,8 @@ impl Tally {
         if self.small > 0 {
             let percentage = 100.0 * self.small as f64 / self.boxes.max(1) as f64;
             let message = format!(
-                "{} of {} boxes ({percentage:.1} %) are smaller than the model's stride of {stride} pixels on both sides in its input",
+                "{} of {} boxes ({percentage:.1} %) are smaller than the model's stride of \
+                 {stride} pixels on both sides in its input",
                 self.small, self.boxes
             );
             let named = |(record, count): &(u32, u32)| format!("{}: {count}", names(data_set, *record, 0).0);
