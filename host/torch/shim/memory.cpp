@@ -16,9 +16,9 @@ int cvhost_tensor_of(void *data, const int64_t *dims, size_t rank, int type, voi
         auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(type));
         // libtorch may destroy the function object when it throws; it must not free anything then.
         auto armed = std::make_shared<bool>(false);
-        auto made = at::from_blob(
+        auto created = at::from_blob(
             data, at::IntArrayRef(dims, rank), [=](void *) { if (*armed) release(owner); }, options);
-        *tensor = new at::Tensor(std::move(made));
+        *tensor = new at::Tensor(std::move(created));
         *armed = true;
     });
 }

@@ -46,7 +46,7 @@ pub fn tensor_of(buffer: Buffer, dims: &[i64]) -> Result<Tensor> {
     let data = buffer.bytes_mut().as_mut_ptr().cast();
     let owner = Box::into_raw(buffer).cast();
     let mut tensor: *mut C_tensor = std::ptr::null_mut();
-    let made = call(|error, size| {
+    let created = call(|error, size| {
         // SAFETY: `data` has exactly the bytes of shape and dtype, and lives until `owner` is
         // released, which `drop_buffer` does with the very pointer from `into_raw`; `tensor` is a
         // valid place for the new tensor.
@@ -64,7 +64,7 @@ pub fn tensor_of(buffer: Buffer, dims: &[i64]) -> Result<Tensor> {
             )
         }
     });
-    if let Err(error) = made {
+    if let Err(error) = created {
         // SAFETY: after an error the owner is still ours.
         unsafe { drop_buffer(owner) };
         return Err(error);

@@ -13,7 +13,7 @@ use std::fmt::Write;
 const IMAGES: usize = 12;
 const SIDE: u32 = 320;
 
-/// Builds the page. `config` is the name of the configuration, `seed` that of the image sample.
+/// Builds the page. `config` is the name of the configuration, `seed` is the seed of the image sample.
 pub fn page(config: &str, seed: u64, splits: &[Measured]) -> Result<String> {
     let mut body = format!(
         "<h1>Data of {}</h1>\n<p class=\"dim\">cvhost {}, images sampled with seed {seed}</p>\n",
