@@ -62,7 +62,7 @@ fn prompts_are_refused_by_a_task_that_does_not_use_them() {
         .predict(&model, "0", &[Path::new("--side"), &prompt, image])
         .success();
     for part in [
-        "1 lines are no predictions",
+        "lines are not predictions",
         "1 lines match none of the images",
         "1 images have no line",
     ] {
