@@ -74,7 +74,7 @@ fn one_fault_of_each_kind_gives_one_report_with_all_of_them() {
         (
             "targets",
             "error",
-            vec!["image 107", "outside of the image of 32x48"],
+            vec!["image 107", "outside the image of 32x48"],
         ),
         ("classes_differ", "error", vec!["val", "only in train: `ghost`"]),
         (

@@ -65,7 +65,7 @@ fn text_output_has_bars_and_names() {
         "64 to 120, median 88",
         "disc",
         "█",
-        "15, 1.9 a record",
+        "15, 1.9 per record",
     ] {
         assert!(text.contains(part), "no `{part}` in\n{text}");
     }

@@ -254,7 +254,7 @@ fn without_its_base_adapter_the_variant_says_which_one_is_missing() {
         .arg(&swap.bench.set.images);
     let run = swap.with_variant(&mut command);
     let words = [
-        "builds on `detr`",
+        "depends on `detr`",
         "there is no adapter `detr`",
         "install",
         "detr-variant",

@@ -18,24 +18,24 @@ struct ResNetAdapter;
 
 impl Adapter for ResNetAdapter {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
-        let checkpoint = args.checkpoint;
-        let config = args.config;
-        let spec = args.spec;
         // ResNet checkpoints ship with ConvNeXT's image processor.
         let defaults = Defaults::conv_next();
-        let input = ClassifierInput::new(checkpoint, config, spec, &defaults)?;
+        let input = ClassifierInput::new(args.checkpoint, args.config, args.spec, &defaults)?;
         // Errors in the file are reported when the network is built.
-        let stride = model::shape(&checkpoint.config).map_or(0, |shape| shape.stride());
+        let stride = model::shape(&args.checkpoint.config).map_or(0, |shape| shape.stride());
         Ok(Box::new(input.with_stride(stride)))
     }
 
     fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
-        let checkpoint = args.checkpoint;
-        let config = args.config;
-        let spec = args.spec;
-        let build =
-            |root: &_, classes| model::ResNetClassifier::new(root, &checkpoint.config, config, classes);
-        Ok(Box::new(Classifier::new(checkpoint, config, spec, build)?))
+        let build = |root: &_, classes| {
+            model::ResNetClassifier::new(root, &args.checkpoint.config, args.config, classes)
+        };
+        Ok(Box::new(Classifier::new(
+            args.checkpoint,
+            args.config,
+            args.spec,
+            build,
+        )?))
     }
 }
 

@@ -21,23 +21,24 @@ struct VitAdapter;
 
 impl Adapter for VitAdapter {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
-        let checkpoint = args.checkpoint;
-        let config = args.config;
-        let spec = args.spec;
-        let defaults = Family::of(&checkpoint.config)?.input_defaults(&checkpoint.config)?;
-        let input = ClassifierInput::new(checkpoint, config, spec, &defaults)?;
+        let defaults = Family::of(&args.checkpoint.config)?.input_defaults(&args.checkpoint.config)?;
+        let input = ClassifierInput::new(args.checkpoint, args.config, args.spec, &defaults)?;
         // Errors in the file are reported when the network is built.
         Ok(Box::new(input.with_stride(
-            cvhost_vit::patch_size(&checkpoint.config).unwrap_or(0),
+            cvhost_vit::patch_size(&args.checkpoint.config).unwrap_or(0),
         )))
     }
 
     fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
-        let checkpoint = args.checkpoint;
-        let config = args.config;
-        let spec = args.spec;
-        let build = |root: &_, classes| model::VitClassifier::new(root, &checkpoint.config, config, classes);
-        Ok(Box::new(Classifier::new(checkpoint, config, spec, build)?))
+        let build = |root: &_, classes| {
+            model::VitClassifier::new(root, &args.checkpoint.config, args.config, classes)
+        };
+        Ok(Box::new(Classifier::new(
+            args.checkpoint,
+            args.config,
+            args.spec,
+            build,
+        )?))
     }
 }
 

@@ -40,13 +40,13 @@ impl Input for RoundedSides {
     }
 
     fn prepare(&self, args: &PrepareArgs<'_>, out: ArrayMut<'_>) -> Result<Prepared> {
-        let sample = args.sample;
-        let image = sample
+        let image = args
+            .sample
             .images
             .first()
-            .ok_or_else(|| PluginError::data(format!("{} has no image", sample.name)))?;
+            .ok_or_else(|| PluginError::data(format!("{} has no image", args.sample.name)))?;
         let size = self.size(image.width, image.height)?;
-        self.processor.prepare_detection_sized(sample, size, out)
+        self.processor.prepare_detection_sized(args.sample, size, out)
     }
 
     fn collate(&self) -> Vec<CollateRule> {

@@ -2,15 +2,15 @@
 //! provides the newer base of one of the plugin's adapters, which passes on what it doesn't know.
 
 use cvhost_plugin_api::abi::{
-    self, Adapter_TO, AdapterArgsRef, AdapterBox, FinishArgsRef, Host, InputBox, Model_TO, ModelBox, NewArgsRef,
-    PluginRef, StepContextRef,
+    self, Adapter_TO, AdapterArgsRef, AdapterBox, FinishArgsRef, Host, InputBox, Model_TO, ModelBox,
+    NewArgsRef, PluginRef, StepContextRef,
 };
 use cvhost_plugin_api::abi_stable::erased_types::TD_Opaque;
 use cvhost_plugin_api::abi_stable::prefix_type::PrefixTypeTrait;
 use cvhost_plugin_api::abi_stable::std_types::{RErr, ROk, RSlice, RStr};
 use cvhost_plugin_api::data::{
-    Batch, DType, Fields, LabelSpec, List, LogItem, LogKind, OpenArgs, Output, Parameter, RecordArgs, Role, RunInfo,
-    Status, Text,
+    Batch, DType, Fields, LabelSpec, List, LogItem, LogKind, OpenArgs, Output, Parameter, RecordArgs, Role,
+    RunInfo, Status, Text,
 };
 use cvhost_plugin_api::error::{AbiResult, PluginError};
 use cvhost_plugin_api::sdk::{AdapterArgs, Checkpoint, NewArgs};
@@ -89,7 +89,11 @@ fn main() {
         progress,
     };
     plugin.init()(host.leak_into_prefix()).into_result().unwrap();
-    let constructor = if plugin.added_later().is_none() { "absent" } else { "present" };
+    let constructor = if plugin.added_later().is_none() {
+        "absent"
+    } else {
+        "present"
+    };
     println!("added constructor: {constructor}");
     use_task(plugin, &task);
     use_logger(plugin);
@@ -107,20 +111,36 @@ fn use_task(plugin: PluginRef, name: &str) {
     };
     let data_set = args.lend(|args| task.open(args)).into_result().unwrap();
     println!("records: {}", data_set.len().into_result().unwrap());
-    let record = RecordArgs::at(0).lend(|args| data_set.record(args)).into_result().unwrap();
-    let field = if record.fields.get("side").is_some() { "side" } else { "none" };
+    let record = RecordArgs::at(0)
+        .lend(|args| data_set.record(args))
+        .into_result()
+        .unwrap();
+    let field = if record.fields.get("side").is_some() {
+        "side"
+    } else {
+        "none"
+    };
     println!("field: {field}");
-    println!("role and type of a later version: {:?} {:?}", Role::LATER, DType::LATER);
+    println!(
+        "role and type of a later version: {:?} {:?}",
+        Role::LATER,
+        DType::LATER
+    );
 }
 
 /// Passes the logger an item of a kind that it doesn't know.
 fn use_logger(plugin: PluginRef) {
-    let mut logger = new("counter").lend(|args| plugin.logger()(args)).into_result().unwrap();
+    let mut logger = new("counter")
+        .lend(|args| plugin.logger()(args))
+        .into_result()
+        .unwrap();
     let run = RunInfo {
         folder: std::env::temp_dir().display().to_string(),
         ..RunInfo::default()
     };
-    run.lend(|run| logger.start(run, RStr::from_str("{}"))).into_result().unwrap();
+    run.lend(|run| logger.start(run, RStr::from_str("{}")))
+        .into_result()
+        .unwrap();
     let item = LogItem::new(LogKind::LATER, 1, 2, "later");
     logger.log(vec![item].into()).into_result().unwrap();
     println!("logger: {}", logger.state().into_result().unwrap());
@@ -129,7 +149,10 @@ fn use_logger(plugin: PluginRef) {
 
 /// Uses an adapter of the plugin that sits between this host and this base, both newer than itself.
 fn use_wrapper(plugin: PluginRef) {
-    let wrapper = new("wrapper").lend(|args| plugin.adapter()(args)).into_result().unwrap();
+    let wrapper = new("wrapper")
+        .lend(|args| plugin.adapter()(args))
+        .into_result()
+        .unwrap();
     let checkpoint = Checkpoint {
         config: json!({"a": 1}),
         extra: json!({"tokenizer": {"b": 2}}),
@@ -140,5 +163,8 @@ fn use_wrapper(plugin: PluginRef) {
     args.extra = json!({"later": true});
     let mut model = args.lend(|args| wrapper.model(args)).into_result().unwrap();
     let event: Value = json!({"phase": {"name": "warmup"}});
-    model.on_event(RStr::from_str(&event.to_string())).into_result().unwrap();
+    model
+        .on_event(RStr::from_str(&event.to_string()))
+        .into_result()
+        .unwrap();
 }

@@ -19,12 +19,10 @@ impl Adapter for Columns {
     }
 
     fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
-        let checkpoint = args.checkpoint;
-        let config = args.config;
         let spec = args.spec;
-        let grid = config["model"]["grid"]
+        let grid = args.config["model"]["grid"]
             .as_i64()
-            .or(checkpoint.config["grid"].as_i64())
+            .or(args.checkpoint.config["grid"].as_i64())
             .unwrap_or(4);
         let parameters = ParameterSet::new();
         let classes = spec.names.len() as i64;
@@ -38,8 +36,8 @@ impl Adapter for Columns {
             bias,
             steps,
             grid,
-            fault: config["model"]["fault"].as_str().map(str::to_owned),
-            fault_at_step: config["model"]["fault_at_step"].as_u64(),
+            fault: args.config["model"]["fault"].as_str().map(str::to_owned),
+            fault_at_step: args.config["model"]["fault_at_step"].as_u64(),
             spec: spec.clone(),
         }))
     }
@@ -142,9 +140,8 @@ impl Model for Network {
     }
 
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
-        let outputs = args.outputs;
-        let metas = args.metas;
-        let logits = outputs
+        let logits = args
+            .outputs
             .first()
             .ok_or_else(|| PluginError::failed("no logits"))?
             .tensor
@@ -159,7 +156,7 @@ impl Model for Network {
                     Array::vector(&[score.double_value(&[i]) as f32]),
                 )
         };
-        Ok((0..metas.len() as i64).map(one).collect())
+        Ok((0..args.metas.len() as i64).map(one).collect())
     }
 
     fn config_json(&self) -> Result<Value> {

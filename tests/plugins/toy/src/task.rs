@@ -43,9 +43,11 @@ impl Task for Halves {
                 .map(|(number, line)| format!("line {}: `{line}` is not a side", number + 1))
                 .collect();
             if !wrong.is_empty() {
-                return Err(PluginError::data(format!("{} has invalid lines", args.annotations))
-                    .with_details(wrong)
-                    .with_help("each line must be `left` or `right`"));
+                return Err(
+                    PluginError::data(format!("{} has invalid lines", args.annotations))
+                        .with_details(wrong)
+                        .with_help("each line must be `left` or `right`"),
+                );
             }
             text.lines().filter_map(side_of).collect()
         };
@@ -71,18 +73,16 @@ impl Task for Halves {
     }
 
     fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
-        let prediction = args.prediction;
         let spec = args.spec;
-        let side = first(prediction, "side")?;
-        let score = first(prediction, "score")?;
+        let side = first(args.prediction, "side")?;
+        let score = first(args.prediction, "score")?;
         Ok(
             json!({"predictions": [{"label": spec.name(side as i64), "label_id": side as i64, "score": score}]}),
         )
     }
 
     fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
-        let prediction = args.prediction;
-        let side = first(prediction, "side")? as u32;
+        let side = first(args.prediction, "side")? as u32;
         for y in 0..canvas.height {
             canvas.set_pixel(side * (canvas.width - 1), y, [255, 0, 0]);
         }

@@ -56,15 +56,12 @@ impl ClassifierInput {
 
 impl Input for ClassifierInput {
     fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
-        let width = args.width;
-        let height = args.height;
-        self.processor.shape(width, height)
+        self.processor.shape(args.width, args.height)
     }
 
     fn prepare(&self, args: &PrepareArgs<'_>, out: ArrayMut<'_>) -> Result<Prepared> {
-        let sample = args.sample;
-        let meta = self.processor.prepare_image(sample, out)?;
-        let fields = self.labels(sample)?;
+        let meta = self.processor.prepare_image(args.sample, out)?;
+        let fields = self.labels(args.sample)?;
         Ok(Prepared {
             fields,
             meta,

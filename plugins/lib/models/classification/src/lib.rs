@@ -31,4 +31,4 @@ pub use labels::Labels;
 pub use schema::schema;
 pub use scores::scores;
 
-pub use cvhost_plugin_api::forms::classification::{CLASS_DISTRIBUTION, CLASS_SCORES};
+pub use cvhost_plugin_api::forms::classification::{CLASS_DISTRIBUTION, CLASS_SCORES, FORM};

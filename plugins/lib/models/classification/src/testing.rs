@@ -1,7 +1,7 @@
 //! Helpers for tests of classifiers.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic fails the test
 
-use crate::CLASS_DISTRIBUTION;
+use crate::{CLASS_DISTRIBUTION, FORM};
 use cvhost_image_processor::PIXEL_VALUES;
 use cvhost_plugin_api::data::{Batch, LabelSpec, Meta, Mode, Output, StepContext};
 use cvhost_plugin_api::sdk::Model;
@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 /// Labels with the classes `class 0`, `class 1`, …; `extra` is [`LabelSpec::extra`].
 pub fn spec(classes: usize, extra: &str) -> LabelSpec {
     LabelSpec {
-        form: "classification/1".into(),
+        form: FORM.into(),
         names: (0..classes).map(|c| format!("class {c}").into()).collect(),
         ids: (0..classes as i64).collect(),
         extra: extra.into(),

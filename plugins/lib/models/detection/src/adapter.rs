@@ -24,15 +24,14 @@ impl<F: Family> Default for DetectorAdapter<F> {
 
 impl<F: Family> Adapter for DetectorAdapter<F> {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
-        let checkpoint = args.checkpoint;
-        let config = args.config;
-        Ok(Box::new(DetectorInput::new::<F>(checkpoint, config)?))
+        Ok(Box::new(DetectorInput::new::<F>(args.checkpoint, args.config)?))
     }
 
     fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
-        let checkpoint = args.checkpoint;
-        let config = args.config;
-        let spec = args.spec;
-        Ok(Box::new(Detector::new::<F>(checkpoint, config, spec)?))
+        Ok(Box::new(Detector::new::<F>(
+            args.checkpoint,
+            args.config,
+            args.spec,
+        )?))
     }
 }

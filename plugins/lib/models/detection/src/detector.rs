@@ -125,14 +125,13 @@ impl<N: Network> Model for Detector<N> {
 
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
         let outputs = args.outputs;
-        let metas = args.metas;
         let options = &args.options;
         let output = |name: &str| {
             let found = outputs.iter().find(|o| o.name == name).map(|o| o.tensor.tensor());
             found.ok_or_else(|| PluginError::failed(format!("finish: the outputs have no `{name}`")))
         };
         let options = DetectionOptions::from_json(options)?;
-        detections(&output(LOGITS)?, &output(PRED_BOXES)?, metas, &options)
+        detections(&output(LOGITS)?, &output(PRED_BOXES)?, args.metas, &options)
     }
 
     fn config_json(&self) -> Result<Value> {

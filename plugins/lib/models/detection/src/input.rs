@@ -34,14 +34,11 @@ impl DetectorInput {
 
 impl Input for DetectorInput {
     fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
-        let width = args.width;
-        let height = args.height;
-        self.processor.shape(width, height)
+        self.processor.shape(args.width, args.height)
     }
 
     fn prepare(&self, args: &PrepareArgs<'_>, out: ArrayMut<'_>) -> Result<Prepared> {
-        let sample = args.sample;
-        self.processor.prepare_detection(sample, out)
+        self.processor.prepare_detection(args.sample, out)
     }
 
     fn collate(&self) -> Vec<CollateRule> {

@@ -22,18 +22,19 @@ pub struct LogDepth;
 
 impl Adapter for LogDepth {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
-        let checkpoint = args.checkpoint;
-        let config = args.config;
-        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
-        let [height, width] = size(&config["data"]["image_size"])
-            .or_else(|| size(&checkpoint.preprocessor["size"]))
+        refuse(
+            args.config,
+            &COLOUR_SCALE,
+            "this network has a fixed colour scale",
+        )?;
+        let [height, width] = size(&args.config["data"]["image_size"])
+            .or_else(|| size(&args.checkpoint.preprocessor["size"]))
             .unwrap_or(SIZE);
         Ok(Box::new(Resized { height, width }))
     }
 
     fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
-        let checkpoint = args.checkpoint;
-        let channels = checkpoint.config["channels"].as_i64().unwrap_or(16);
+        let channels = args.checkpoint.config["channels"].as_i64().unwrap_or(16);
         let parameters = ParameterSet::new();
         let root = parameters.root();
         let layers = vec![
@@ -177,11 +178,9 @@ impl Model for Network {
 
     /// Depths at the image's own size.
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
-        let outputs = args.outputs;
-        let metas = args.metas;
-        let log_depth = output(outputs, "log_depth")?;
-        let mut all = Vec::with_capacity(metas.len());
-        for (i, meta) in metas.iter().enumerate() {
+        let log_depth = output(args.outputs, "log_depth")?;
+        let mut all = Vec::with_capacity(args.metas.len());
+        for (i, meta) in args.metas.iter().enumerate() {
             let own = log_depth.f_narrow(0, i as i64, 1)?.f_unsqueeze(1)?;
             let size = [i64::from(meta.height), i64::from(meta.width)];
             let depth = own.f_upsample_bilinear2d(size, false, None, None)?.f_exp()?;

@@ -45,8 +45,7 @@ impl Task for Depth {
     /// The minimum, median and maximum depth in metres. There are no scores, so `threshold` has no
     /// effect.
     fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
-        let prediction = args.prediction;
-        let mut depths = depth_of(prediction)?.0.to_vec();
+        let mut depths = depth_of(args.prediction)?.0.to_vec();
         depths.sort_by(f32::total_cmp);
         let at = |i: usize| depths.get(i).copied();
         let (median, last) = (at(depths.len() / 2), depths.len().checked_sub(1).and_then(at));
@@ -55,8 +54,7 @@ impl Task for Depth {
 
     /// 16-bit grayscale: millimetres, up to 65535.
     fn files(&self, args: &PredictionArgs<'_>) -> Result<Vec<Artifact>> {
-        let prediction = args.prediction;
-        let (depths, width, height) = depth_of(prediction)?;
+        let (depths, width, height) = depth_of(args.prediction)?;
         // The cast saturates at 0 and 65535.
         let millimetres: Vec<u16> = depths.iter().map(|d| (d * 1000.0).round() as u16).collect();
         Ok(vec![Artifact {
@@ -68,8 +66,7 @@ impl Task for Depth {
 
     /// Draws the depths next to the image: near is red, far is blue.
     fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
-        let prediction = args.prediction;
-        let (depths, width, height) = depth_of(prediction)?;
+        let (depths, width, height) = depth_of(args.prediction)?;
         let nearest = depths.iter().copied().fold(f32::INFINITY, f32::min);
         let farthest = depths.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         let mut pair = Image::filled(canvas.width + width, canvas.height.max(height), [0; 3]);

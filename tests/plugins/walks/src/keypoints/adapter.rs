@@ -24,24 +24,25 @@ pub struct Heatmaps;
 
 impl Adapter for Heatmaps {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
-        let config = args.config;
-        let spec = args.spec;
         refuse(
-            config,
+            args.config,
             &["data.image_size"],
             "this network processes each person at 32x32",
         )?;
-        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
+        refuse(
+            args.config,
+            &COLOUR_SCALE,
+            "this network has a fixed colour scale",
+        )?;
         Ok(Box::new(Crop {
-            keypoints: Anatomy::of(spec)?.names.len(),
+            keypoints: Anatomy::of(args.spec)?.names.len(),
         }))
     }
 
     fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
-        let checkpoint = args.checkpoint;
         let spec = args.spec;
         let anatomy = Anatomy::of(spec)?;
-        let channels = checkpoint.config["channels"].as_i64().unwrap_or(24);
+        let channels = args.checkpoint.config["channels"].as_i64().unwrap_or(24);
         let parameters = ParameterSet::new();
         let root = parameters.root();
         let layers = vec![
@@ -239,11 +240,9 @@ impl Model for Network {
     /// Keypoints in pixels of the image. The score is the mean of the keypoints' scores, times the
     /// box's score if there is one.
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
-        let outputs = args.outputs;
-        let metas = args.metas;
-        let points = output(outputs, "points")?;
-        let mut all = Vec::with_capacity(metas.len());
-        for (i, meta) in metas.iter().enumerate() {
+        let points = output(args.outputs, "points")?;
+        let mut all = Vec::with_capacity(args.metas.len());
+        for (i, meta) in args.metas.iter().enumerate() {
             let region = region_of(&meta.region)?;
             let [left, top, side] = square(&region);
             let own = Vec::<f32>::try_from(points.f_get(i as i64)?.f_flatten(0, -1)?)?;

@@ -48,7 +48,6 @@ impl Task for Keypoints {
     /// A record for each box in the prompt's `predictions` whose `label`, if any, is the class that
     /// has keypoints.
     fn expand(&self, args: &ExpandArgs<'_>) -> Result<Vec<Record>> {
-        let image = args.image;
         let prompt = &args.prompt;
         let spec = args.spec;
         let predictions = prompt["predictions"]
@@ -61,24 +60,21 @@ impl Task for Keypoints {
                 .is_none_or(|label| spec.names.iter().any(|n| n == label))
         });
         persons
-            .map(|prediction| record_of_box(image, prediction))
+            .map(|prediction| record_of_box(args.image, prediction))
             .collect()
     }
 
     fn evaluator(&self, args: &EvaluatorArgs<'_>) -> Result<Box<dyn Evaluator>> {
-        let spec = args.spec;
         Ok(Box::new(Accuracy {
             tally: Tally::default(),
-            anatomy: Anatomy::of(spec)?,
+            anatomy: Anatomy::of(args.spec)?,
         }))
     }
 
     fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
-        let prediction = args.prediction;
-        let spec = args.spec;
         let options = &args.options;
-        let (anatomy, least) = (Anatomy::of(spec)?, options::threshold(options));
-        let found = found(prediction)?
+        let (anatomy, least) = (Anatomy::of(args.spec)?, options::threshold(options));
+        let found = found(args.prediction)?
             .into_iter()
             .filter(|person| person.score >= least);
         let list = found.map(|person| {
@@ -97,10 +93,9 @@ impl Task for Keypoints {
     /// ones blue, right ones red.
     fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
         let prediction = args.prediction;
-        let spec = args.spec;
         let options = &args.options;
         const ZOOM: u32 = 4;
-        let anatomy = Anatomy::of(spec)?;
+        let anatomy = Anatomy::of(args.spec)?;
         let least = options["confidence_threshold"].as_f64().unwrap_or(0.0);
         let most = options["max_boxes"].as_u64().map_or(usize::MAX, |n| n as usize);
         let mut found = found(prediction)?;

@@ -25,20 +25,22 @@ pub struct PixelClasses;
 
 impl Adapter for PixelClasses {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
-        let config = args.config;
         refuse(
-            config,
+            args.config,
             &["data.image_size"],
             "this network processes every image at its own size",
         )?;
-        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
+        refuse(
+            args.config,
+            &COLOUR_SCALE,
+            "this network has a fixed colour scale",
+        )?;
         Ok(Box::new(Pixels))
     }
 
     fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
-        let checkpoint = args.checkpoint;
         let spec = args.spec;
-        let channels = checkpoint.config["channels"].as_i64().unwrap_or(16);
+        let channels = args.checkpoint.config["channels"].as_i64().unwrap_or(16);
         let parameters = ParameterSet::new();
         let root = parameters.root();
         let layers = vec![
@@ -68,12 +70,10 @@ struct Pixels;
 
 impl Input for Pixels {
     fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
-        let width = args.width;
-        let height = args.height;
         Ok(Shape::new(
             "pixel_values",
             DType::F32,
-            &[3, u64::from(height), u64::from(width)],
+            &[3, u64::from(args.height), u64::from(args.width)],
         ))
     }
 
@@ -81,12 +81,11 @@ impl Input for Pixels {
     /// segment that was cropped out of the image keeps its row in the columns, but no pixel refers
     /// to it.
     fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
-        let sample = args.sample;
-        let image = image(sample)?;
+        let image = image(args.sample)?;
         write_image(&mut out, image)?;
         let mut prepared = Prepared::default();
-        if let Some(map) = sample.fields.get("segment_map") {
-            let labels = Segments::of(&sample.fields)?.labels;
+        if let Some(map) = args.sample.fields.get("segment_map") {
+            let labels = Segments::of(&args.sample.fields)?.labels;
             let class = |s: &i32| {
                 usize::try_from(*s)
                     .ok()
@@ -161,12 +160,10 @@ impl Model for Network {
     }
 
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
-        let outputs = args.outputs;
-        let metas = args.metas;
         let options = &args.options;
-        let logits = output(outputs, "logits")?;
-        let mut all = Vec::with_capacity(metas.len());
-        for (i, meta) in metas.iter().enumerate() {
+        let logits = output(args.outputs, "logits")?;
+        let mut all = Vec::with_capacity(args.metas.len());
+        for (i, meta) in args.metas.iter().enumerate() {
             let (height, width) = (i64::from(meta.input_height), i64::from(meta.input_width));
             let own = logits
                 .f_get(i as i64)?

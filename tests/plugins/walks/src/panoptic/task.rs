@@ -50,12 +50,10 @@ impl Task for Panoptic {
     /// The segments as COCO's panoptic format lists them (`segments_info`), with the ids that the
     /// PNG of [`Task::files`] has.
     fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
-        let prediction = args.prediction;
-        let spec = args.spec;
         let options = &args.options;
-        let segments = Segments::of(prediction)?;
-        let scores: &[f32] = prediction.require("segment_scores")?.values()?;
-        let (things, least) = (things(spec)?, options::threshold(options));
+        let segments = Segments::of(args.prediction)?;
+        let scores: &[f32] = args.prediction.require("segment_scores")?.values()?;
+        let (things, least) = (things(args.spec)?, options::threshold(options));
         let mut list = Vec::new();
         for (number, (label, score)) in segments.labels.iter().zip(scores).enumerate() {
             if f64::from(*score) < least {
@@ -64,9 +62,9 @@ impl Task for Panoptic {
             let class = usize::try_from(*label).unwrap_or(usize::MAX);
             list.push(json!({
                 "id": number + 1,
-                "label": spec.name(*label),
+                "label": args.spec.name(*label),
                 "label_id": label,
-                "category_id": spec.ids.get(class),
+                "category_id": args.spec.ids.get(class),
                 "isthing": things.get(class),
                 "area": segments.map.iter().filter(|s| **s == number as i32).count(),
                 "score": score,
@@ -77,8 +75,7 @@ impl Task for Panoptic {
 
     /// COCO's panoptic PNG: a pixel's segment id is R + 256·G + 65536·B, and 0 is void.
     fn files(&self, args: &PredictionArgs<'_>) -> Result<Vec<Artifact>> {
-        let prediction = args.prediction;
-        let (map, width, height) = map_of(prediction)?;
+        let (map, width, height) = map_of(args.prediction)?;
         let bytes: Vec<u8> = map
             .iter()
             .flat_map(|segment| {
@@ -97,10 +94,9 @@ impl Task for Panoptic {
     /// edges. `max_boxes` and `confidence_threshold` exclude segments with low scores.
     fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
         let prediction = args.prediction;
-        let spec = args.spec;
         let options = &args.options;
         let (map, width, height) = map_of(prediction)?;
-        let (labels, things) = (Segments::of(prediction)?.labels, things(spec)?);
+        let (labels, things) = (Segments::of(prediction)?.labels, things(args.spec)?);
         let class = |number: usize| labels.get(number).map_or(0, |l| usize::try_from(*l).unwrap_or(0));
         // Stuff gets the first colours, things the ones after them.
         let colour = |number: usize| match things.get(class(number)) {

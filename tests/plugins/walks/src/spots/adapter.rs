@@ -23,13 +23,16 @@ pub struct Colours;
 
 impl Adapter for Colours {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
-        let config = args.config;
         refuse(
-            config,
+            args.config,
             &["data.image_size"],
             "this network processes every image at its own size",
         )?;
-        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
+        refuse(
+            args.config,
+            &COLOUR_SCALE,
+            "this network has a fixed colour scale",
+        )?;
         Ok(Box::new(Pixels))
     }
 
@@ -52,23 +55,20 @@ struct Pixels;
 
 impl Input for Pixels {
     fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
-        let width = args.width;
-        let height = args.height;
         Ok(Shape::new(
             "pixel_values",
             DType::F32,
-            &[3, u64::from(height), u64::from(width)],
+            &[3, u64::from(args.height), u64::from(args.width)],
         ))
     }
 
     /// `inside` `[H, W]` f32: 1 inside a box. Boxes contain much background, but most background is
     /// outside boxes, so its colours score below one half.
     fn prepare(&self, args: &PrepareArgs<'_>, mut out: ArrayMut<'_>) -> Result<Prepared> {
-        let sample = args.sample;
-        let image = image(sample)?;
+        let image = image(args.sample)?;
         write_image(&mut out, image)?;
         let mut prepared = Prepared::default();
-        if let Some(boxes) = sample.fields.get("boxes") {
+        if let Some(boxes) = args.sample.fields.get("boxes") {
             let boxes = boxes.to_rows::<4>()?;
             let within = |x: u32, y: u32| {
                 let (x, y) = (f64::from(x) + 0.5, f64::from(y) + 0.5);
@@ -143,11 +143,9 @@ impl Model for Network {
     }
 
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
-        let outputs = args.outputs;
-        let metas = args.metas;
         let options = &args.options;
-        let probabilities = output(outputs, "logits")?.f_sigmoid()?;
-        metas
+        let probabilities = output(args.outputs, "logits")?.f_sigmoid()?;
+        args.metas
             .iter()
             .enumerate()
             .map(|(i, meta)| {

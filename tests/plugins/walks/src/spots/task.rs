@@ -42,11 +42,10 @@ impl Task for Spots {
     }
 
     fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
-        let prediction = args.prediction;
         let spec = args.spec;
         let options = &args.options;
         let least = options::threshold(options);
-        let found = found(prediction)?
+        let found = found(args.prediction)?
             .into_iter()
             .filter(|(_, score)| *score >= least);
         let list = found

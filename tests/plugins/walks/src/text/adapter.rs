@@ -28,24 +28,24 @@ pub struct Ctc;
 
 impl Adapter for Ctc {
     fn input(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Input>> {
-        let config = args.config;
-        let spec = args.spec;
         refuse(
-            config,
+            args.config,
             &["data.image_size"],
             "every input is 16 pixels high, and its width follows the image's shape",
         )?;
-        refuse(config, &COLOUR_SCALE, "this network has a fixed colour scale")?;
+        refuse(
+            args.config,
+            &COLOUR_SCALE,
+            "this network has a fixed colour scale",
+        )?;
         Ok(Box::new(Line {
-            charset: charset(spec)?,
+            charset: charset(args.spec)?,
         }))
     }
 
     fn model(&self, args: &AdapterArgs<'_>) -> Result<Box<dyn Model>> {
-        let checkpoint = args.checkpoint;
-        let spec = args.spec;
-        let charset = charset(spec)?;
-        let channels = checkpoint.config["channels"].as_i64().unwrap_or(32);
+        let charset = charset(args.spec)?;
+        let channels = args.checkpoint.config["channels"].as_i64().unwrap_or(32);
         let parameters = ParameterSet::new();
         let root = parameters.root();
         let layers = vec![
@@ -79,9 +79,7 @@ struct Line {
 
 impl Input for Line {
     fn shape(&self, args: &ShapeArgs) -> Result<Shape> {
-        let width = args.width;
-        let height = args.height;
-        let wide = (u64::from(width) * HEIGHT).div_ceil(u64::from(height.max(1)));
+        let wide = (u64::from(args.width) * HEIGHT).div_ceil(u64::from(args.height.max(1)));
         Ok(Shape::new(
             "pixel_values",
             DType::F32,
@@ -207,13 +205,12 @@ impl Model for Network {
     /// Greedy decoding: the best class at each time step, without repetitions and blanks. The score
     /// is the geometric mean of the best classes' probabilities over all time steps.
     fn finish(&mut self, args: &FinishArgs<'_>) -> Result<Vec<Fields>> {
-        let outputs = args.outputs;
-        let metas = args.metas;
-        let (best, class) = output(outputs, "log_probabilities")?.f_max_dim(-1, false)?;
-        let mut all = Vec::with_capacity(metas.len());
-        for (i, meta) in metas.iter().enumerate() {
-            let own =
-                |t: &Tensor| -> Result<Tensor> { Ok(t.f_select(1, i as i64)?.f_narrow(0, 0, time_steps(meta))?) };
+        let (best, class) = output(args.outputs, "log_probabilities")?.f_max_dim(-1, false)?;
+        let mut all = Vec::with_capacity(args.metas.len());
+        for (i, meta) in args.metas.iter().enumerate() {
+            let own = |t: &Tensor| -> Result<Tensor> {
+                Ok(t.f_select(1, i as i64)?.f_narrow(0, 0, time_steps(meta))?)
+            };
             let classes = Vec::<i64>::try_from(own(&class)?)?;
             let score = own(&best)?.f_mean(Kind::Float)?.f_exp()?.double_value(&[]) as f32;
             let mut text = String::new();

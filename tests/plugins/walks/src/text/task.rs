@@ -44,9 +44,8 @@ impl Task for Text {
     }
 
     fn to_json(&self, args: &PredictionArgs<'_>) -> Result<Value> {
-        let prediction = args.prediction;
         let options = &args.options;
-        let (text, score) = read(prediction)?;
+        let (text, score) = read(args.prediction)?;
         let enough = f64::from(score) >= options::threshold(options);
         let list: Vec<Value> = enough
             .then(|| json!({"text": text, "score": score}))
@@ -57,9 +56,8 @@ impl Task for Text {
 
     /// Draws the recognised text on a strip below the image.
     fn draw(&self, args: &PredictionArgs<'_>, canvas: &mut Image) -> Result<()> {
-        let prediction = args.prediction;
         let options = &args.options;
-        let (text, score) = read(prediction)?;
+        let (text, score) = read(args.prediction)?;
         let advance = (GLYPH_WIDTH + 1) * 2;
         let needed = 4 + text.chars().count() as i32 * advance;
         let strip = GLYPH_HEIGHT * 2 + 6;
